@@ -1,0 +1,59 @@
+"""The models that this suite and its readers' first run measure; made once on each machine, see tests/models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.models.zoo import Examples, Zoo
+
+pytest_plugins = ["pytester"]
+if not entry_points(group="pytest11", name="accel"):  # a checkout that is not installed
+    pytest_plugins.append("pytest_accel.plugin")
+
+
+@pytest.fixture(scope="session")
+def zoo(pytestconfig: pytest.Config) -> Iterator[Zoo]:
+    from tests.models.zoo import Zoo, missing_packages
+
+    if missing := missing_packages():
+        pytest.skip(f"needs {', '.join(missing)}: pip install 'pytest-accel[demo]'")
+    terminal = pytestconfig.pluginmanager.getplugin("terminalreporter")
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+
+    def tell(line: str) -> None:
+        if terminal is not None and capture is not None:
+            with capture.global_and_fixture_disabled():
+                terminal.ensure_newline()
+                terminal.write_line(line)
+
+    made = Zoo.at_home(tell)
+    yield made
+    made.cache.close()
+
+
+@pytest.fixture(scope="session")
+def resnet50(zoo: Zoo) -> Path:
+    """ResNet-50 as a SavedModel, 224x224x3 in, 1,000 classes out, of which the first ten are digits."""
+    return zoo.saved_model("resnet50")
+
+
+@pytest.fixture(scope="session")
+def resnet50_val(zoo: Zoo) -> Examples:
+    return zoo.validation("resnet50")
+
+
+@pytest.fixture(scope="session")
+def digits_cnn(zoo: Zoo) -> Path:
+    """A small CNN as a SavedModel, 8x8x1 in, ten classes out."""
+    return zoo.saved_model("digits_cnn")
+
+
+@pytest.fixture(scope="session")
+def digits_val(zoo: Zoo) -> Examples:
+    return zoo.validation("digits_cnn")

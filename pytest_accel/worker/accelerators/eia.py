@@ -1,0 +1,266 @@
+"""The ``eia`` accelerator: Amazon Elastic Inference, with the predictor of its own TensorFlow.
+
+AWS has ended the service. So it counts as ended wherever nothing speaks for an account that still has it, or for a
+replay of it: its tools lie under ``/opt/amazon/ei``, list an accelerator, and the predictor's package, which was never
+on PyPI, can be imported by the worker. Then it is measured like any other.
+
+Which accelerator was used is told by the client library alone, and only in what it prints when it connects: it is read
+there and held against what was asked for and what the tools list, since an ordinal is easily taken for another one. No
+runtime tells which operators ran on the accelerator; those that it cannot run stay on the host.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from typing import Any, ClassVar, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+
+import numpy as np
+
+from pytest_accel.worker import devices, saved_model, versions, yardstick
+from pytest_accel.worker.accelerator import (
+    Accelerator,
+    Arrays,
+    Missing,
+    Option,
+    Present,
+    Progress,
+    Refused,
+    Source,
+    Tensor,
+)
+
+_MODEL = "saved_model"
+_TOOL = "opt/amazon/ei/ei_tools/bin/ei"
+_LOOK_TIMEOUT_S = 10.0
+
+
+class Size(NamedTuple):
+    """What one type of accelerator has. ``peak_flops`` is in 16 bits, which a model may come in."""
+
+    memory_gb: int
+    peak_flops: float
+
+
+SIZES: Mapping[str, Size] = {
+    "eia1.medium": Size(1, 8e12),
+    "eia1.large": Size(2, 16e12),
+    "eia1.xlarge": Size(4, 32e12),
+    "eia2.medium": Size(2, 8e12),
+    "eia2.large": Size(4, 16e12),
+    "eia2.xlarge": Size(8, 32e12),
+}
+
+
+class Connection(NamedTuple):
+    """What the client library printed of the accelerator that it connected to; not every release has the ordinal."""
+
+    accelerator: str
+    type: str
+    ordinal: Optional[int]
+
+
+class Unreachable(Exception):
+    """The accelerator did not answer a call that it should have."""
+
+
+class ElasticInference(Accelerator):
+    """Amazon Elastic Inference, which AWS has ended."""
+
+    name = "eia"
+    sources = ("saved_model", "keras")
+    own_options: ClassVar[Mapping[str, Option]] = {
+        "accelerator_id": Option(
+            int, 0, minimum=0, compiled_in=False, doc="the ordinal of the attached accelerator to use"
+        ),
+        "accelerator_type": Option(
+            str, None, choices=(None, *SIZES), compiled_in=False, doc="the type that it has to be; None takes any"
+        ),
+    }
+
+    def __init__(self) -> None:
+        self._predictor: Any = None
+        self._connection: Optional[Connection] = None
+        self._folder = ""
+        self._options: Mapping[str, Any] = {}
+
+    @classmethod
+    def probe_hardware(cls) -> Optional[Missing]:
+        if os.path.exists(os.path.join(devices.host_root(), _TOOL)):
+            return None
+        return _ended("Amazon Elastic Inference is no longer available")
+
+    def probe(self) -> Union[Present, Missing]:
+        try:
+            _predictor_class()
+        except ImportError as error:
+            return _ended(f"Amazon Elastic Inference is no longer available, and its predictor is not here: {error}")
+        attached = _attached()
+        if not attached:
+            return Missing(
+                "no-hardware",
+                "no Elastic Inference accelerator is attached, or the tool that lists them cannot reach the service",
+                "attach one at the launch of the instance, with a VPC endpoint and elastic-inference:Connect",
+            )
+        sizes = [SIZES[each] for each in attached if each in SIZES]
+        identity: Dict[str, Union[str, int, float, bool, None]] = {"accelerators": ",".join(attached)}
+        if sizes:
+            identity["device_memory_gb"] = max(size.memory_gb for size in sizes)
+        peak_flops = max((size.peak_flops for size in sizes), default=None)
+        return Present("Amazon Elastic Inference", identity, peak_flops)
+
+    def versions(self) -> Dict[str, str]:
+        tensorflow = saved_model.import_tensorflow()
+        return {"tensorflow": tensorflow.__version__, **versions.installed("ei-for-tf")}
+
+    def compile(
+        self,
+        source: Source,
+        artefact: str,
+        options: Mapping[str, Any],
+        progress: Progress,
+        calibration: Sequence[Arrays] = (),
+    ) -> None:
+        progress(None, f"copying {source.path}")
+        folder = os.path.join(artefact, _MODEL)
+        saved_model.write_saved_model(source, folder)
+        saved_model.check_signature(folder, options["signature"])
+
+    def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
+        """Load, and make one call: the first one brings the model to the accelerator, and says which that is."""
+        self.close()
+        self._folder, self._options = os.path.join(artefact, _MODEL), options
+        saved_model.check_signature(self._folder, options["signature"])
+        with _printed() as printed:
+            self._predictor = _predictor_class()(
+                model_dir=self._folder,
+                signature_def_key=options["signature"],
+                use_ei=True,
+                accelerator_id=options["accelerator_id"],
+            )
+            inputs, outputs = (_tensors(each) for each in (self._predictor.feed_tensors, self._predictor.fetch_tensors))
+            self.infer({each.name: _zeros(each, options["batch_size"]) for each in inputs})
+        self._connection = _connection("".join(printed))
+        self._require_asked(self._connection)
+        return inputs, outputs
+
+    def stage(self, inputs: Arrays) -> Any:
+        return {name: np.ascontiguousarray(array) for name, array in inputs.items()}
+
+    def infer(self, staged: Any) -> Arrays:
+        try:
+            return {name: np.asarray(array) for name, array in self._predictor(staged).items()}
+        except Exception as error:  # what the client library raises is not documented
+            where = f"{self._connection.accelerator} ({self._connection.type})" if self._connection else "accelerator"
+            raise Unreachable(
+                f"{where} did not answer: look at the VPC endpoint, at elastic-inference:Connect, and whether the "
+                f"model fits the accelerator's memory ({error})"
+            ) from error
+
+    def flops(self) -> Optional[float]:
+        model = saved_model.import_tensorflow().saved_model.load(self._folder)
+        function = model.signatures[self._options["signature"]]
+        return saved_model.count_flops(saved_model.inlined_graph(function, self._options["batch_size"]))
+
+    def yardstick(self, folder: str) -> Source:
+        return yardstick.write(folder)
+
+    def close(self) -> None:
+        self._predictor = self._connection = None
+
+    def _require_asked(self, used: Connection) -> None:
+        """Refuse to measure on another accelerator than was asked for, or than the tools list at its place."""
+        ordinal, wanted = self._options["accelerator_id"], self._options["accelerator_type"]
+        attached = dict(enumerate(_attached()))
+        if used.ordinal not in (None, ordinal) or wanted not in (None, used.type):
+            raise Refused(
+                f"accelerator_id={ordinal}, accelerator_type={wanted!r} was asked for, but the client library "
+                f"connected to {used.accelerator}, an {used.type}. Attached are: {_listed(attached)}"
+            )
+        if attached.get(ordinal, used.type) != used.type:
+            raise Refused(
+                f"accelerator {ordinal} is an {used.type}, but the tools list it as {attached[ordinal]}: baselines of "
+                "the two would be taken for each other; look at EI_VISIBLE_DEVICES, which numbers them anew"
+            )
+
+
+def _ended(reason: str) -> Missing:
+    action = "serve from inf2, gpu-trt or cpu instead, or leave eia out of --accelerator"
+    return Missing("support-ended", reason, action)
+
+
+def _predictor_class() -> Any:
+    """The predictor of TensorFlow 2; raises ImportError where there is none."""
+    saved_model.import_tensorflow()
+    from ei_for_tf.python.predictor.ei_predictor import EIPredictor
+
+    return EIPredictor
+
+
+def _attached() -> List[str]:
+    """The types of the attached accelerators in the order of their ordinals, as AWS's own tool lists them."""
+    tool = os.path.join(devices.host_root(), _TOOL)
+    try:
+        told = subprocess.run(
+            [tool, "describe-accelerators", "-j"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_LOOK_TIMEOUT_S,
+        )
+        return [str(each["acceleratorType"]) for each in json.loads(told.stdout)["acceleratorSet"]]
+    except (OSError, subprocess.TimeoutExpired, ValueError, KeyError, TypeError):
+        return []
+
+
+def _listed(attached: Mapping[int, str]) -> str:
+    return ", ".join(f"{ordinal} is an {kind}" for ordinal, kind in attached.items()) or "none that the tools list"
+
+
+def _connection(printed: str) -> Connection:
+    """Read what the client library prints when it connects; raises `Refused` where it printed nothing of it."""
+    told = dict(re.findall(r"Elastic Inference Accelerator (ID|Type|Ordinal): *(\S+)", printed))
+    if {"ID", "Type"} - told.keys():
+        raise Refused(
+            "the client library has not said which accelerator it connected to, so the model may run on the host: look "
+            "whether one is attached and can be reached"
+        )
+    return Connection(told["ID"], told["Type"], int(told["Ordinal"]) if "Ordinal" in told else None)
+
+
+@contextmanager
+def _printed() -> Iterator[List[str]]:
+    """What native code prints meanwhile; it reaches the worker's log all the same."""
+    printed: List[str] = []
+    sys.stdout.flush()
+    with tempfile.TemporaryFile() as file:
+        before = {stream: os.dup(stream) for stream in (1, 2)}
+        for stream in before:
+            os.dup2(file.fileno(), stream)
+        try:
+            yield printed
+        finally:
+            sys.stdout.flush()
+            for stream, original in before.items():
+                os.dup2(original, stream)
+                os.close(original)
+            file.seek(0)
+            text = file.read()
+            os.write(1, text)
+            printed.append(text.decode(errors="replace"))
+
+
+def _tensors(named: Mapping[str, Any]) -> List[Tensor]:
+    return [
+        Tensor(name, tensor.dtype.base_dtype.name, tuple(tensor.shape.as_list()))
+        for name, tensor in sorted(named.items())
+    ]
+
+
+def _zeros(tensor: Tensor, batch: int) -> np.ndarray:
+    sizes = [size or (batch if position == 0 else 1) for position, size in enumerate(tensor.shape)]
+    return np.zeros(sizes, tensor.dtype)

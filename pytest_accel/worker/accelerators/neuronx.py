@@ -1,0 +1,69 @@
+"""The ``inf2`` and ``trn1`` accelerators: AWS Inferentia2 and Trainium with tensorflow-neuronx.
+
+AWS maintains tensorflow-neuronx no longer (Neuron 2.29 was the first release without it); what is installed still runs.
+Unlike Inferentia these have FP32: it is the default, although the compiler's own would cast matrix multiplications to
+BF16. There are no pipelines: NeuronCores hold copies that share the items of a dynamic batch. The rest is told in
+`pytest_accel.worker.accelerators.tensorflow_neuron`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, List, Mapping, Optional, Tuple
+
+from pytest_accel.worker import neuron
+from pytest_accel.worker.accelerator import Option
+from pytest_accel.worker.accelerators.tensorflow_neuron import TensorFlowNeuron, batch_problem
+
+_DTYPES = {"fp32": "float32", "tf32": "tf32", "bf16": "bfloat16", "fp16": "float16"}
+
+
+class Inf2(TensorFlowNeuron):
+    """AWS Inferentia2 with tensorflow-neuronx."""
+
+    name = "inf2"
+    chip = neuron.INFERENTIA2
+    packages = ("tensorflow-neuronx", "neuronx-cc")
+    modules = ("tensorflow_neuronx",)
+    own_options: ClassVar[Mapping[str, Option]] = {
+        "precision": Option(str, "fp32", choices=tuple(_DTYPES), doc="what FP32 operators compute in"),
+        "auto_cast": Option(
+            str, "matmult", choices=("matmult", "all"), doc="which FP32 operators another precision is for"
+        ),
+        "neuroncores": Option(
+            int, 1, minimum=1, compiled_in=False, per_process=True, doc="NeuronCores whose copies share a call"
+        ),
+        "dynamic_batch": Option(bool, False, doc="let the runtime cut a call into compiled batches"),
+        "compiled_batch": Option(int, minimum=1, doc="items that a dynamic batch is cut into; by default batch_size"),
+        "core_group": Option(
+            int,
+            minimum=0,
+            compiled_in=False,
+            per_process=True,
+            doc="which cores, for several models at once; None: free ones",
+        ),
+    }
+
+    @classmethod
+    def impossible(cls, options: Mapping[str, Any]) -> Optional[str]:
+        return batch_problem(options, options["neuroncores"])
+
+    @staticmethod
+    def compiler_flags(options: Mapping[str, Any]) -> List[str]:
+        if options["precision"] == "fp32":
+            return ["--auto-cast=none"]
+        return [f"--auto-cast={options['auto_cast']}", f"--auto-cast-type={options['precision']}"]
+
+    @staticmethod
+    def visible_cores(options: Mapping[str, Any]) -> int:
+        return int(options["neuroncores"])
+
+    @staticmethod
+    def casts(options: Mapping[str, Any]) -> Tuple[str, bool]:
+        return _DTYPES[options["precision"]], options["auto_cast"] == "matmult"
+
+
+class Trn1(Inf2):
+    """AWS Trainium, which runs the same artefacts as Inferentia2."""
+
+    name = "trn1"
+    chip = neuron.TRAINIUM

@@ -1,0 +1,60 @@
+"""What the machine's processor is and what it could do at most, for the accelerators that run on it.
+
+Read from ``/proc/cpuinfo``; unknown facts are left out, never guessed.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Dict, Union
+
+#: The instructions that decide how fast inference can be; a baseline does not carry over where they differ.
+FLAGS = (
+    *("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_tile", "amx_int8", "amx_bf16"),
+    *("asimd", "asimddp", "i8mm", "bf16", "sve"),
+)
+
+#: Floating-point operations per core and cycle: vector units times lanes times two for a multiply-add, rounded up.
+_FLOPS_PER_CYCLE = {"avx512f": 64, "avx2": 32, "sve": 64, "asimd": 32}
+#: The same in INT8 or BF16 for the instructions that do more than put four INT8 numbers where one of FP32 was.
+_NARROW_OPERATIONS_PER_CYCLE = {"amx_int8": 4096, "amx_bf16": 2048, "i8mm": 256}
+_FASTEST_CLOCK_HZ = 6e9
+
+
+def identity(cpuinfo: str = "/proc/cpuinfo") -> Dict[str, Union[str, int, float, bool, None]]:
+    """The processor's model, the flags that matter and the cores that this process may use, flat."""
+    try:
+        with open(cpuinfo, encoding="utf-8") as file:
+            pairs = [line.partition(":") for line in file]
+    except OSError:
+        pairs = []
+    facts = {key.strip(): value.strip() for key, _, value in reversed(pairs)}
+    flags = (facts.get("flags") or facts.get("Features") or "").split()
+    return {
+        "cpu": facts.get("model name") or platform.processor() or platform.machine(),
+        "flags": " ".join(flag for flag in FLAGS if flag in flags),
+        "cores": usable_cores(),
+    }
+
+
+def has_bf16() -> bool:
+    """Whether it has instructions for BF16, without which nothing gets faster in it."""
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(str(identity()["flags"]).split())
+
+
+def usable_cores() -> int:
+    """The logical cores that this process may run on."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
+def peak_flops(flags: str, cores: int, *, narrow: bool = False) -> float:
+    """More operations per second than such a processor can do: what is over it cannot have been computed.
+
+    In FP32, or with ``narrow`` in any type down to INT8.
+    """
+    per_cycle = max([16, *(_FLOPS_PER_CYCLE.get(flag, 0) for flag in flags.split())])
+    if narrow:
+        per_cycle = max([4 * per_cycle, *(_NARROW_OPERATIONS_PER_CYCLE.get(flag, 0) for flag in flags.split())])
+    return cores * _FASTEST_CLOCK_HZ * per_cycle

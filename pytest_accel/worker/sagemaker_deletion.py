@@ -1,0 +1,86 @@
+"""The process that deletes what was deployed for a test, however the test ends.
+
+``python -c SOURCE JOURNAL`` returns at once and leaves a process behind that waits until nobody holds a lock on the
+journal, which the kernel sees to even where a worker is killed. Then it deletes what the journal names, and the
+journal. It is a process of its own because workers are always ended by SIGKILL, so that none could delete anything at
+its end. It is given the text of this file, since a worker may have been sent its modules: the standard library and
+boto3 are all it imports.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sys
+import time
+from typing import Any, Dict
+
+#: An endpoint that is being created cannot be deleted yet, and one that is being deleted takes some minutes.
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 30.0
+_PATIENCE_S = 3600.0
+#: No problem yet, only not done.
+BEING_DELETED = "being deleted"
+
+
+def delete_when_unused(path: str) -> None:
+    """Wait for the last user of a deployment and delete it; a journal that stays tells the last problem."""
+    with open(path, "r+", encoding="utf-8") as journal:
+        fcntl.flock(journal, fcntl.LOCK_EX)
+        if not os.path.exists(path) or not os.path.samestat(os.fstat(journal.fileno()), os.stat(path)):
+            return  # another process was waiting too, and has done it
+        told = json.loads(journal.readline() or "{}")
+        journal.seek(0, os.SEEK_END)
+        waited_s, pause_s, last_problem = 0.0, _FIRST_PAUSE_S, ""
+        while told and (problem := delete(told)):
+            if problem != last_problem:
+                journal.write(json.dumps({"problem": problem}) + "\n")
+                journal.flush()
+            if waited_s > _PATIENCE_S:
+                return
+            time.sleep(pause_s)
+            waited_s, pause_s, last_problem = waited_s + pause_s, min(2 * pause_s, _LONGEST_PAUSE_S), problem
+        os.remove(path)
+
+
+def delete(told: Dict[str, str]) -> str:
+    """Delete what a journal names as far as that can be done now; why something is left, empty when nothing is.
+
+    ``told`` has the ``name`` that endpoint, configuration and model share, ``region``, ``bucket`` and ``key``.
+    """
+    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    name = told["name"]
+    try:
+        sagemaker = boto3.client("sagemaker", region_name=told["region"])
+        if _delete(sagemaker.delete_endpoint, EndpointName=name):  # its configuration has to stay until it is gone
+            return BEING_DELETED
+        _delete(sagemaker.delete_endpoint_config, EndpointConfigName=name)
+        _delete(sagemaker.delete_model, ModelName=name)
+        boto3.client("s3", region_name=told["region"]).delete_object(Bucket=told["bucket"], Key=told["key"])
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code")
+        # Its words may quote the request, which is signed. What is still being created cannot be deleted yet.
+        return BEING_DELETED if code == "ValidationException" else f"{code} on {error.operation_name}"
+    except BotoCoreError as error:
+        return type(error).__name__
+    return ""
+
+
+def _delete(operation: Any, **name: str) -> bool:
+    """Whether there was something to delete."""
+    from botocore.exceptions import ClientError
+
+    try:
+        operation(**name)
+    except ClientError as error:
+        if "could not find" in str(error).lower():
+            return False
+        raise
+    return True
+
+
+if __name__ == "__main__" and os.fork() == 0:
+    delete_when_unused(sys.argv[1])

@@ -1,0 +1,226 @@
+"""SavedModels and Keras files as TensorFlow sees them: reading, checking, exporting, looking at the graph.
+
+Shared by the accelerators that run or convert what TensorFlow made. TensorFlow is imported inside the functions; from
+2.8 on, with Keras 2 or 3.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict, Iterable, List, Mapping, Tuple
+
+from pytest_accel.worker.accelerator import Refused, Source, Tensor
+
+#: Nodes that feed, name or forward values and compute none.
+_BOOKKEEPING = frozenset(
+    (
+        *("Const", "Placeholder", "Identity", "IdentityN", "NoOp", "_Arg", "_Retval"),
+        *("_Send", "_Recv", "_HostSend", "_HostRecv"),
+    )
+)
+#: Shapes, indices, truth values and strings: what an operator computes with them has no precision to lose.
+_NO_PRECISION = frozenset({"int32", "int64", "bool", "string", "resource", "variant"})
+
+
+def import_tensorflow() -> Any:
+    """TensorFlow, quiet by default and the backend of Keras. Only the first import in a process can decide that."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    import tensorflow
+
+    return tensorflow
+
+
+def write_saved_model(source: Source, folder: str) -> None:
+    """Bring ``source``, a SavedModel or a Keras file, into ``folder`` as a SavedModel of its own.
+
+    Raises `Refused` when it is neither.
+    """
+    if source.kind == "saved_model":
+        _copy(source.path, folder)
+    elif source.kind == "keras":
+        _export(source.path, folder)
+    else:
+        raise Refused(f"TensorFlow takes a saved_model or a keras source, not {source.kind!r}")
+
+
+def signatures_of(folder: str) -> List[str]:
+    """The names of a SavedModel's signatures, read without loading its graph. Raises `Refused` when it is none."""
+    graphs = _read(folder).meta_graphs
+    return sorted({name for graph in graphs for name in graph.signature_def if not name.startswith("__")})
+
+
+def check_signature(folder: str, signature: str) -> None:
+    """Raise `Refused`, naming the signatures there are, when ``signature`` is not one of them."""
+    names = signatures_of(folder)
+    if signature not in names:  # the folder may be a copy that nobody knows, so it is not named
+        raise Refused(f"the SavedModel has no signature {signature!r}; it has {', '.join(map(repr, names)) or 'none'}")
+
+
+def tensors_of(function: Any) -> Tuple[List[Tensor], List[Tensor]]:
+    """The inputs and outputs of a loaded signature."""
+    _, inputs = function.structured_input_signature
+    return _tensors(inputs), _tensors(function.structured_outputs)
+
+
+def tensors_of_signature(folder: str, signature: str) -> Tuple[List[Tensor], List[Tensor]]:
+    """The inputs and outputs of a signature, read without loading its graph onto a device.
+
+    Raises `Refused`, naming the signatures there are, when ``signature`` is not one of them.
+    """
+    check_signature(folder, signature)
+    graphs = _read(folder).meta_graphs
+    found = next(graph.signature_def[signature] for graph in graphs if signature in graph.signature_def)
+    return _stored_tensors(found.inputs), _stored_tensors(found.outputs)
+
+
+def inlined_graph(function: Any, batch_size: int) -> Any:
+    """A signature's graph as it is executed, flat, for a fixed batch; other dynamic dimensions stay as they are."""
+    tensorflow = import_tensorflow()
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    _, inputs = function.structured_input_signature
+    fixed = {
+        name: tensorflow.TensorSpec(_with_batch(spec.shape, batch_size), spec.dtype, name)
+        for name, spec in inputs.items()
+    }
+    traced = tensorflow.function(lambda **arrays: function(**arrays)).get_concrete_function(**fixed)
+    return convert_variables_to_constants_v2(traced, lower_control_flow=False).graph
+
+
+def rewritten_operators(function: Any, batch_size: int) -> Dict[str, str]:
+    """The same as `computing_operators`, of the graph that TensorFlow's optimiser makes of a signature to run it."""
+    graph = max((each.post_optimization_graph for each in _run_graphs(function, batch_size)), key=_size)
+    return _computing((node.name, node.op, _dtype(node)) for node in graph.node if "T" in node.attr)
+
+
+def placed_operators(function: Any, batch_size: int) -> Dict[str, Tuple[str, str, str]]:
+    """The operators that compute with numbers when a signature is run, by name: device, kind and precision."""
+    graphs = max(
+        (each.partition_graphs for each in _run_graphs(function, batch_size)), key=lambda parts: sum(map(_size, parts))
+    )
+    nodes = [node for graph in graphs for node in graph.node if "T" in node.attr]
+    return {node.name: (node.device, node.op, _dtype(node)) for node in nodes if computes(node.op, _dtype(node))}
+
+
+def zeros(function: Any, batch_size: int) -> Dict[str, Any]:
+    """Inputs that fit a signature; a dynamic dimension other than the first has one element."""
+    tensorflow = import_tensorflow()
+    _, inputs = function.structured_input_signature
+    return {
+        name: tensorflow.zeros([size or 1 for size in _with_batch(spec.shape, batch_size)], spec.dtype)
+        for name, spec in inputs.items()
+    }
+
+
+def _run_graphs(function: Any, batch_size: int) -> Any:
+    """What TensorFlow tells of the graphs of one call.
+
+    It tells only while it optimises, so the signature is traced anew and called with zeros.
+    """
+    from tensorflow.python.eager import context
+
+    inputs = zeros(function, batch_size)
+    traced = import_tensorflow().function(lambda **arrays: function(**arrays)).get_concrete_function(**inputs)
+    eager = context.context()
+    eager.enable_graph_collection()
+    try:
+        traced(**inputs)
+        return eager.export_run_metadata().function_graphs
+    finally:
+        eager.disable_graph_collection()
+
+
+def _size(graph: Any) -> int:
+    return len(graph.node)
+
+
+def _dtype(node: Any) -> str:
+    return str(import_tensorflow().dtypes.as_dtype(node.attr["T"].type).name)
+
+
+def computing_operators(graph: Any) -> Dict[str, str]:
+    """The operators that compute with numbers, by name, and the precision each of them has."""
+    return _computing(
+        (node.name, node.type, node.outputs[0].dtype.base_dtype.name) for node in graph.get_operations() if node.outputs
+    )
+
+
+def computes(kind: str, precision: str) -> bool:
+    """Whether an operator of this kind computes with numbers of this precision."""
+    return kind not in _BOOKKEEPING and precision not in _NO_PRECISION
+
+
+def _computing(nodes: Iterable[Tuple[str, str, str]]) -> Dict[str, str]:
+    """Of nodes by name, kind and precision: the precisions of those that compute with numbers."""
+    return {name: precision for name, kind, precision in nodes if computes(kind, precision)}
+
+
+def count_flops(graph: Any) -> float:
+    """Floating-point operations of one execution, a multiply-add counted as two, as TensorFlow's profiler has them."""
+    profiler = import_tensorflow().compat.v1.profiler
+    options = profiler.ProfileOptionBuilder(profiler.ProfileOptionBuilder.float_operation()).with_empty_output().build()
+    return float(profiler.profile(graph, options=options).total_float_ops)
+
+
+def _read(folder: str) -> Any:
+    import_tensorflow()
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    model = SavedModel()
+    try:
+        with open(os.path.join(folder, "saved_model.pb"), "rb") as file:
+            model.ParseFromString(file.read())
+    except (OSError, DecodeError) as error:
+        raise Refused(f"{folder} is not a SavedModel: {error}") from error
+    return model
+
+
+def _stored_tensors(infos: Mapping[str, Any]) -> List[Tensor]:
+    as_dtype = import_tensorflow().dtypes.as_dtype
+    return [
+        Tensor(
+            name,
+            as_dtype(info.dtype).name,
+            tuple(None if dim.size < 0 else int(dim.size) for dim in info.tensor_shape.dim),
+        )
+        for name, info in sorted(infos.items())
+    ]
+
+
+def _copy(path: str, folder: str) -> None:
+    import shutil
+
+    if not os.path.isdir(path):
+        raise Refused(f"{path} is not a folder: a SavedModel is the folder that holds saved_model.pb")
+    if not os.path.isfile(os.path.join(path, "saved_model.pb")):
+        raise Refused(f"{path} is not a SavedModel: it holds no saved_model.pb")
+    signatures_of(path)  # so that what is wrong with it is said of the original
+    shutil.copytree(path, folder)
+
+
+def _export(path: str, folder: str) -> None:
+    if not os.path.isfile(path):
+        raise Refused(f"{path}: no such file")
+    tensorflow = import_tensorflow()
+    try:
+        model = tensorflow.keras.models.load_model(path, compile=False)
+    except (ValueError, TypeError, OSError) as error:
+        raise Refused(f"{path}: Keras cannot load it: {error}") from error
+    if hasattr(model, "export"):
+        model.export(folder)
+    else:  # Keras before 2.12
+        tensorflow.saved_model.save(model, folder)
+
+
+def _tensors(specs: Mapping[str, Any]) -> List[Tensor]:
+    return [
+        Tensor(name, spec.dtype.name, tuple(spec.shape.as_list() if spec.shape.rank is not None else ()))
+        for name, spec in sorted(specs.items())
+    ]
+
+
+def _with_batch(shape: Any, batch_size: int) -> Any:
+    sizes = shape.as_list()
+    return [batch_size, *sizes[1:]] if sizes and sizes[0] is None else sizes

@@ -1,0 +1,253 @@
+"""The operations of a worker: what a request does to the accelerator, and the plain data that goes back.
+
+A request is ``{"op", "params"}``; its answer is any number of ``{"progress"}`` messages and then one ``{"result"}`` or
+``{"error"}``. How processes are started and what an answer means is the controller's business.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+import traceback
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+
+import numpy as np
+
+from pytest_accel.worker import extra_work, load_shapes, timing, wire
+from pytest_accel.worker.accelerator import Accelerator, Arrays, Missing, Progress, Refused, Source, Tensor
+
+Plain = Dict[str, Any]
+
+_LOAD_SHAPES: Mapping[str, Callable[..., timing.Timed]] = {
+    "single_stream": timing.single_stream,
+    "offline": timing.offline,
+    "multi_stream": load_shapes.multi_stream,
+    "server": load_shapes.server,
+}
+
+
+def serve(channel: Any, accelerator: Accelerator) -> None:
+    """Answer the requests that come over an execnet channel until it is closed."""
+    operations = Operations(accelerator)
+    for request in channel:
+        channel.send(answer(operations, request, lambda share, doing: channel.send({"progress": [share, doing]})))
+
+
+def answer(operations: Operations, request: Plain, progress: Progress) -> Plain:
+    """The last message for one request. An exception of the accelerator is an answer too; the worker stays usable."""
+    try:
+        return {"result": operations.perform(request["op"], request["params"], progress)}
+    except Exception as error:
+        return {"error": described(error)}
+
+
+def described(error: BaseException) -> Plain:
+    """An exception as plain data. ``refused`` tells the vendor's no from a failure; only its cause has a traceback."""
+    traced = error.__cause__ if isinstance(error, Refused) else error
+    return {
+        "type": type(error).__name__,
+        "message": str(error),
+        "traceback": "".join(traceback.format_exception(type(traced), traced, traced.__traceback__)) if traced else "",
+        "refused": isinstance(error, Refused),
+    }
+
+
+class Operations:
+    """One accelerator's state between requests: what is loaded and what is staged. A public method is an operation."""
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        self._accelerator = accelerator
+        self._inputs: Optional[List[Tensor]] = None
+        self._staged: List[Any] = []
+
+    def perform(self, op: str, params: Plain, progress: Progress) -> Plain:
+        """Do one operation. Only converting and compiling take long enough to report progress."""
+        told = {"progress": progress} if op in ("convert", "compile") else {}
+        reply: Plain = getattr(self, op)(**params, **told)
+        return reply
+
+    def hello(self) -> Plain:
+        """Who answers here."""
+        return {"python": platform.python_version(), "pid": os.getpid(), "numpy": np.__version__}
+
+    def probe(self) -> Plain:
+        """Whether the accelerator can be used; cheap evidence first, since an SDK may crash without its device."""
+        found = self._accelerator.probe_hardware() or self._accelerator.probe()
+        return {"missing": vars(found)} if isinstance(found, Missing) else {"present": vars(found)}
+
+    def versions(self) -> Plain:
+        """Versions of everything under test."""
+        return {
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            **self._accelerator.versions(),
+        }
+
+    def far_side(self, options: Plain) -> Plain:
+        """What a remote accelerator runs on."""
+        return vars(self._accelerator.far_side(options))
+
+    def yardstick(self, folder: str) -> Plain:
+        """Write the standard yardstick network and say what kind of source it is."""
+        os.makedirs(folder, exist_ok=True)
+        return vars(self._accelerator.yardstick(folder))
+
+    def convert(self, source: Plain, folder: str, options: Plain, progress: Progress) -> Plain:
+        """Convert into ``folder``, which is made when it is not there; the answer's path is relative to it."""
+        os.makedirs(folder, exist_ok=True)
+        start = self._accelerator.clock()
+        made = self._accelerator.convert(Source(**source), folder, options, progress)
+        seconds = (self._accelerator.clock() - start) / 1e9
+        return {"kind": made.kind, "path": os.path.relpath(made.path, folder), "seconds": seconds}
+
+    def compile(
+        self, source: Plain, artefact: str, options: Plain, progress: Progress, calibration: Sequence[Plain] = ()
+    ) -> Plain:
+        """Compile into the folder ``artefact``, which is made when it is not there."""
+        os.makedirs(artefact, exist_ok=True)
+        batches = [wire.unpack_all(packed) for packed in calibration]
+        start = self._accelerator.clock()
+        self._accelerator.compile(Source(**source), artefact, options, progress, batches)
+        return {"seconds": (self._accelerator.clock() - start) / 1e9}
+
+    def load(self, artefact: str, options: Plain) -> Plain:
+        """Load an artefact in place of the one before, and begin to watch the peak of memory anew."""
+        self._inputs, self._staged = None, []
+        forget_memory_peak()
+        start = self._accelerator.clock()
+        inputs, outputs = self._accelerator.load(artefact, options)
+        load_s = (self._accelerator.clock() - start) / 1e9
+        self._inputs = inputs
+        return {"inputs": _specs(inputs), "outputs": _specs(outputs), "load_s": load_s}
+
+    def predict(self, inputs: Plain) -> Plain:
+        """Run one batch, untimed."""
+        accelerator = self._accelerator
+        outputs = accelerator.infer(accelerator.stage(self._fitting(inputs)))
+        accelerator.synchronize()
+        return {"outputs": wire.pack_all(outputs)}
+
+    def stage(self, batches: Sequence[Plain]) -> Plain:
+        """Stage the distinct batches that timed calls rotate among, in place of the ones before."""
+        self._staged = []
+        self._staged = [self._accelerator.stage(self._fitting(inputs)) for inputs in batches]
+        return {}
+
+    def warm_up(self, min_calls: int, min_s: float, max_s: float, window: int) -> Plain:
+        """Call until the latency is steady."""
+        warm = timing.warm_up(
+            self._accelerator, self._ready(), min_calls=min_calls, min_s=min_s, max_s=max_s, window=window
+        )
+        return {**vars(warm), "rule": timing.STEADY_RULE.format(window=window)}
+
+    def measure(self, load_shape: str, calls: int, checks: int, **traffic: float) -> Plain:
+        """Time the steady phase; see `timing` and `load_shapes` for the load shapes and what ``traffic`` they take."""
+        timed = _LOAD_SHAPES[load_shape](self._accelerator, self._ready(), calls, checks, **traffic)
+        return {
+            "latencies_ns": wire.pack(np.array(timed.latencies_ns, np.int64)),
+            "waits_ns": wire.pack(np.array(timed.waits_ns, np.int64)),
+            "wall_ns": timed.wall_ns,
+            "checked": [{"batch": c.batch, "outputs": wire.pack_all(c.outputs)} for c in timed.checked],
+            "host_memory_mb": memory_peak_mb(),
+            "device_memory_mb": self._accelerator.device_memory_mb(),
+            "parts_ms": self._accelerator.parts_ms(),
+            "conditions": {"tracing": tracing(), "throttled": self._accelerator.throttled()},
+        }
+
+    def time_block(self, calls: int, settle: int) -> Plain:
+        """One turn of a duet."""
+        latencies_ns = timing.time_block(self._accelerator, self._ready(), calls, settle)
+        return {"latencies_ns": wire.pack(np.array(latencies_ns, np.int64))}
+
+    def add_work(self, share: float) -> Plain:
+        """Slow every call down by real work, until the process ends."""
+        return {"rounds": extra_work.add(self._accelerator, self._ready(), share)}
+
+    def placement(self) -> Plain:
+        """Where the operators of the loaded artefact run. May take memory: ask after measuring."""
+        return {**vars(self._accelerator.placement()), "flops": self._accelerator.flops()}
+
+    def intermediates(self, inputs: Plain) -> Plain:
+        """The tensors inside the loaded artefact for one batch."""
+        shown = self._accelerator.intermediates(self._fitting(inputs))
+        return {"intermediates": [{**vars(each), "value": wire.pack(each.value)} for each in shown]}
+
+    def close(self) -> Plain:
+        """Free the device; another artefact can be loaded afterwards."""
+        self._inputs, self._staged = None, []
+        self._accelerator.close()
+        return {}
+
+    def _ready(self) -> List[Any]:
+        if not self._staged:
+            raise RuntimeError("nothing is staged: load an artefact and stage at least one batch before timing")
+        return self._staged
+
+    def _fitting(self, packed: Plain) -> Arrays:
+        """The arrays, once their names, dtypes and shapes are those of the loaded artefact's inputs."""
+        if self._inputs is None:
+            raise RuntimeError("nothing is loaded: load an artefact first")
+        arrays = wire.unpack_all(packed)
+        expected = {tensor.name: tensor for tensor in self._inputs}
+        if arrays.keys() != expected.keys():
+            raise Refused(f"the model takes the inputs {sorted(expected)}, got {sorted(arrays)}")
+        for name, array in arrays.items():
+            if not _fits(array, expected[name]):
+                tensor = expected[name]
+                raise Refused(
+                    f"input {name!r} takes {tensor.dtype}{list(tensor.shape)}, got {array.dtype}{list(array.shape)}"
+                )
+        return arrays
+
+
+def memory_peak_mb() -> float:
+    """The most memory that this process has held since `forget_memory_peak`."""
+    try:
+        with open("/proc/self/status") as status:
+            peak_kb = next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        # Also inherits the peak of the process that started this one, so only the second choice.
+        peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 if sys.platform == "darwin" else 1)
+    return peak_kb / 1024
+
+
+def forget_memory_peak() -> None:
+    """Start the peak from what is held now, where the kernel allows it; else it stays the process's peak."""
+    try:
+        with open("/proc/self/clear_refs", "w") as clear:
+            clear.write("5")
+    except OSError:
+        pass
+
+
+def tracing(status: str = "/proc/self/status") -> str:
+    """What watches every line, call or system call of this process and so slows it, empty when nothing does."""
+    if sys.gettrace() is not None:
+        return "a trace function (a debugger or coverage)"
+    if sys.getprofile() is not None:
+        return "a profile function"
+    monitoring = getattr(sys, "monitoring", None)
+    if monitoring is not None:
+        tools = [tool for tool in map(monitoring.get_tool, range(6)) if tool]
+        if tools:
+            return f"sys.monitoring ({', '.join(tools)})"
+    try:
+        with open(status, encoding="utf-8") as lines:
+            tracer = next((line.split()[1] for line in lines if line.startswith("TracerPid:")), "0")
+    except OSError:
+        tracer = "0"
+    return f"process {tracer} (a native debugger or strace)" if tracer != "0" else ""
+
+
+def _specs(tensors: Sequence[Tensor]) -> List[Plain]:
+    return [{"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape)} for tensor in tensors]
+
+
+def _fits(array: np.ndarray, tensor: Tensor) -> bool:
+    return (
+        array.dtype.name == tensor.dtype
+        and array.ndim == len(tensor.shape)
+        and all(size in (None, length) for size, length in zip(tensor.shape, array.shape))
+    )

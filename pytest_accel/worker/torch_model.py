@@ -1,0 +1,184 @@
+"""PyTorch models as exported programs: exporting a module, reading one back, seeing how it computes.
+
+An exported program (``torch.export``) is one file with the graph, the weights and the shapes; it needs none of the
+Python code that the module was made of. PyTorch is imported inside the functions; from 2.6 on.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
+
+from pytest_accel.worker.accelerator import Arrays, Refused, Tensor
+
+#: Operators that move, view or convert values and compute none.
+_BOOKKEEPING = frozenset(
+    (
+        *("_to_copy", "to", "clone", "copy_", "detach", "contiguous", "alias", "lift_fresh_copy"),
+        *("view", "_unsafe_view", "reshape", "flatten", "unflatten", "permute", "transpose", "t", "expand", "squeeze"),
+        *("unsqueeze", "slice", "select", "split", "chunk", "cat", "stack", "pad", "constant_pad_nd", "dropout"),
+    )
+)
+#: Matrix products and convolutions, which cuBLAS and cuDNN compute, and so in TF32 where that is allowed.
+TENSOR_CORE_OPERATORS = frozenset(
+    (
+        *("conv1d", "conv2d", "conv3d", "conv_transpose2d", "convolution", "_convolution", "cudnn_convolution"),
+        *("linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "einsum", "scaled_dot_product_attention"),
+    )
+)
+
+
+def export(module: Any, example: Any, path: str) -> None:
+    """Write ``module`` as an exported program for inference. One that was exported before is written as it is.
+
+    ``example`` is what it takes: a tensor, a tuple of positional arguments or a dict of keyword arguments. The first
+    dimension of each tensor stays free where the module allows it.
+    """
+    import torch
+    from torch.utils import _pytree as pytree
+
+    if isinstance(module, torch.export.ExportedProgram):
+        torch.export.save(module, path)
+        return
+    args, kwargs = _arguments(example)
+    # PyTorch takes a size of one for a constant, so a batch of one is doubled.
+    args, kwargs = pytree.tree_map_only(torch.Tensor, _at_least_two, (args, kwargs))
+    free = pytree.tree_map(lambda leaf: {0: torch.export.Dim.AUTO} if _has_batch(leaf) else None, (args, kwargs))
+    training = module.training
+    module.eval()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the exporter's own are nothing that a user could act on
+            program = torch.export.export(module, args, kwargs, dynamic_shapes=free[1] or free[0])
+            torch.export.save(program, path)
+    finally:
+        module.train(training)
+
+
+def described(example: Any) -> str:
+    """The structure of an example, with the types and shapes of its tensors but not their values."""
+    import torch
+    from torch.utils import _pytree as pytree
+
+    return str(pytree.tree_map_only(torch.Tensor, lambda tensor: (tensor.dtype, tuple(tensor.shape)), example))
+
+
+def content(tensor: Any) -> bytes:
+    """The bytes of a tensor of any type, those that NumPy does not have included."""
+    import torch
+
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
+
+
+class Program:
+    """An exported program, ready to be called. Raises `Refused` when the file is none."""
+
+    def __init__(self, path: str, device: str = "cpu") -> None:
+        import torch
+
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                program = torch.export.load(path)
+        except Exception as error:  # a file that is none fails in many ways
+            raise Refused(
+                f"{path} is no exported program: make one with torch.export.save(torch.export.export(module, args), "
+                f"path) ({type(error).__name__}: {error})"
+            ) from error
+        nodes = {node.name: node for node in program.graph.nodes}
+        signature, self._spec = program.graph_signature, program.call_spec
+        self.inputs = [_tensor(name, nodes[name]) for name in signature.user_inputs if name in nodes]
+        names = _output_names(program.call_spec.out_spec, len(signature.user_outputs))
+        self.outputs = [_tensor(name, nodes[node]) for name, node in zip(names, signature.user_outputs)]
+        self._dtypes = [getattr(torch, output.dtype) for output in self.outputs]
+        self.module = program.module().to(device)
+
+    def __call__(self, inputs: Sequence[Any]) -> Arrays:
+        """The outputs of one call as arrays of the host, in the types of the signature."""
+        from torch.utils import _pytree as pytree
+
+        made = pytree.tree_leaves(self._called(self.module, inputs))
+        return {
+            output.name: tensor.to(dtype).cpu().numpy()
+            for output, tensor, dtype in zip(self.outputs, made, self._dtypes)
+        }
+
+    def flops(self, inputs: Sequence[Any]) -> float:
+        """Floating-point operations of one call, a multiply-add counted as two, as PyTorch counts them."""
+        from torch.utils.flop_counter import FlopCounterMode
+
+        with FlopCounterMode(display=False) as counter:
+            self._called(self.module, inputs)
+        return float(counter.get_total_flops())
+
+    def observe(self, inputs: Sequence[Any]) -> Dict[str, Tuple[str, str, str]]:
+        """The operators of one call that compute with numbers, by node: type of device, operator and precision."""
+        import torch
+
+        seen: Dict[str, Tuple[str, str, str]] = {}
+
+        class Interpreter(torch.fx.Interpreter):  # type: ignore[misc] # PyTorch is not known before it is imported
+            def run_node(self, node: Any) -> Any:
+                with _recorder(lambda operator, told: seen.__setitem__(node.name, (told[0], operator, told[1]))):
+                    return super().run_node(node)
+
+        self._called(Interpreter(self.module).run, inputs, flat=True)
+        return seen
+
+    def _called(self, function: Callable[..., Any], inputs: Sequence[Any], flat: bool = False) -> Any:
+        from torch.utils import _pytree as pytree
+
+        if flat:
+            return function(*inputs)
+        args, kwargs = pytree.tree_unflatten(list(inputs), self._spec.in_spec)
+        return function(*args, **kwargs)
+
+
+def _recorder(told: Callable[[str, Tuple[str, str]], None]) -> Any:
+    """A context in which every computing operator is told with its device's type and its precision."""
+    import torch
+    from torch.utils import _pytree as pytree
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Recorder(TorchDispatchMode):  # type: ignore[misc]
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            made = func(*args, **(kwargs or {}))
+            taken = (leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor))
+            precision = next((str(leaf.dtype)[6:] for leaf in taken if leaf.is_floating_point()), None)
+            operator = func.overloadpacket.__name__
+            given = [leaf for leaf in pytree.tree_leaves(made) if isinstance(leaf, torch.Tensor)]
+            if precision is not None and given and operator not in _BOOKKEEPING:
+                told(operator, (given[0].device.type, precision))
+            return made
+
+    return Recorder()
+
+
+def _arguments(example: Any) -> Tuple[Tuple[Any, ...], Dict[str, Any]]:
+    if isinstance(example, Mapping):
+        return (), dict(example)
+    return tuple(example) if isinstance(example, (tuple, list)) else (example,), {}
+
+
+def _has_batch(leaf: Any) -> bool:
+    return getattr(leaf, "ndim", 0) > 0
+
+
+def _at_least_two(tensor: Any) -> Any:
+    import torch
+
+    return torch.cat([tensor, tensor]) if tensor.ndim and tensor.shape[0] == 1 else tensor
+
+
+def _tensor(name: str, node: Any) -> Tensor:
+    value = node.meta["val"]
+    shape = tuple(size if isinstance(size, int) else None for size in value.shape)
+    return Tensor(name, str(value.dtype)[6:], shape)
+
+
+def _output_names(spec: Any, count: int) -> List[str]:
+    """The keys of a dict that the module returns, else numbers: a node's name changes with the code around it."""
+    if spec.type is dict and spec.num_leaves == len(spec.context):
+        return [str(key) for key in spec.context]
+    return ["output"] if count == 1 else [f"output_{number}" for number in range(count)]

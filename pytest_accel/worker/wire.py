@@ -1,0 +1,45 @@
+"""Arrays as plain data: dtype, shape and bytes.
+
+This is the one form in which arrays cross between controller and worker. Nothing is pickled, so both sides may have
+different versions of Python and NumPy, and nothing that is read can run code.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Mapping
+
+import numpy as np
+
+Packed = Dict[str, Any]
+
+#: Booleans, signed and unsigned integers, floats and complex numbers: the kinds whose bytes are their value.
+_NUMERIC_KINDS = "biufc"
+
+
+class NotNumeric(TypeError):
+    """An array of objects, strings or an extension type, whose bytes mean nothing on the other side."""
+
+
+def pack(array: np.ndarray, name: str = "array") -> Packed:
+    """Return ``array`` as ``{"dtype", "shape", "data"}``; ``name`` is for the message of `NotNumeric`."""
+    if array.dtype.kind not in _NUMERIC_KINDS:
+        raise NotNumeric(
+            f"{name!r} has dtype {array.dtype}, which cannot be sent to or from a worker: "
+            "convert it to booleans, integers or floats"
+        )
+    return {"dtype": array.dtype.str, "shape": list(array.shape), "data": array.tobytes()}
+
+
+def unpack(packed: Packed) -> np.ndarray:
+    """Return the array; it is read-only, because it looks straight into the bytes that came."""
+    return np.frombuffer(packed["data"], dtype=np.dtype(packed["dtype"])).reshape(packed["shape"])
+
+
+def pack_all(arrays: Mapping[str, np.ndarray]) -> Dict[str, Packed]:
+    """Pack one batch of inputs or outputs by name."""
+    return {name: pack(np.asarray(array), name) for name, array in arrays.items()}
+
+
+def unpack_all(packed: Mapping[str, Packed]) -> Dict[str, np.ndarray]:
+    """Undo `pack_all`."""
+    return {name: unpack(array) for name, array in packed.items()}

@@ -1,0 +1,342 @@
+"""Baselines: what a variant of a model did on a kind of hardware when somebody was content with it.
+
+One small JSON file each, ``<root>/<fingerprint>/<model>/<variant id>.json``, made to be read in a pull request: sorted
+keys, one fact a line, six significant digits, and the same bytes for the same facts on the same day. It holds a summary
+of each launch instead of its times. Whether a run is slower than its baseline is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime
+import errno
+import hashlib
+import json
+import math
+import os
+import re
+import secrets
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from pytest_accel import strict_json
+from pytest_accel.errors import BaselineError
+from pytest_accel.records import (
+    Accuracy,
+    Artefact,
+    Duet,
+    Fact,
+    Hardware,
+    Measurement,
+    Placement,
+    TestRecord,
+    Variant,
+    VerdictKind,
+)
+from pytest_accel.stats import nearest_rank
+
+SCHEMA = 1
+#: How to make data of a schema into data of the next one, by the older schema's number.
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+
+#: More operators than a reviewer would read; a larger placement keeps its counts only.
+MOST_OPERATORS = 256
+SIGNIFICANT_DIGITS = 6
+#: The parts that were measured and are rounded. What was chosen, such as an option, is kept as it is.
+_MEASURED = ("accuracy", "artefact", "duets", "launches", "placement")
+_NOT_SAVED: frozenset[VerdictKind] = frozenset(
+    {"not-measured", "inaccurate", "sla-breach", "regressed", "inconclusive"}
+)
+
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class LaunchSummary(Fact, frozen=True, kw_only=True):
+    """One launch's steady phase: nearest-rank percentiles of ``calls`` calls, and what it took to get there."""
+
+    load_shape: str
+    calls: int
+    items_per_call: int
+    p50_ms: Positive
+    p90_ms: Positive
+    p99_ms: Positive
+    throughput: Positive
+    lag1_autocorrelation: float
+    first_inference_ms: float
+    load_s: float
+    host_memory_mb: float | None = None
+    device_memory_mb: float | None = None
+
+
+class Baseline(Fact, frozen=True, kw_only=True):
+    """All that later runs of one variant are compared with; there may be a duet for each of several pacemakers.
+
+    ``saved`` is the day, ``YYYY-MM-DD``.
+    """
+
+    schema: int = SCHEMA
+    saved: str
+    model: str
+    variant: Variant
+    hardware: Hardware
+    versions: dict[str, str]
+    artefact: Artefact
+    launches: Annotated[tuple[LaunchSummary, ...], msgspec.Meta(min_length=1)]
+    duets: tuple[Duet, ...] = ()
+    accuracy: Accuracy | None = None
+    placement: Placement | None = None
+
+    @property
+    def model_digest(self) -> str:
+        """The digest of the model that was compiled."""
+        return self.artefact.model_digest
+
+    def duet(self, pacemaker: str, digest: str) -> Duet | None:
+        """The launches beside this pacemaker: paces beside another one do not compare."""
+        return next(
+            (duet for duet in self.duets if (duet.pacemaker, duet.pacemaker_digest) == (pacemaker, digest)), None
+        )
+
+    def median(self, name: Literal["p50_ms", "p90_ms", "p99_ms", "throughput"]) -> float:
+        """The median of one number over the launches."""
+        values: list[float] = [getattr(launch, name) for launch in self.launches]
+        return statistics.median(values)
+
+
+def summarise(measurement: Measurement) -> LaunchSummary:
+    """What a baseline keeps of one launch."""
+    ordered_ms = [latency / 1e6 for latency in sorted(measurement.latencies_ns)]
+    return LaunchSummary(
+        load_shape=measurement.load_shape,
+        calls=len(ordered_ms),
+        items_per_call=measurement.items_per_call,
+        p50_ms=nearest_rank(ordered_ms, 0.5),
+        p90_ms=nearest_rank(ordered_ms, 0.9),
+        p99_ms=nearest_rank(ordered_ms, 0.99),
+        throughput=measurement.throughput,
+        lag1_autocorrelation=measurement.lag1_autocorrelation,
+        first_inference_ms=measurement.phases.first_inference_ms,
+        load_s=measurement.phases.load_s,
+        host_memory_mb=measurement.host_memory_mb,
+        device_memory_mb=measurement.device_memory_mb,
+    )
+
+
+def make_baseline(
+    record: TestRecord, measurements: Sequence[Measurement], duets: Sequence[Duet], *, today: datetime.date
+) -> Baseline:
+    """The baseline that a run would leave: ``measurements`` and ``duets`` are all of its launches."""
+    if record.artefact is None or not measurements:
+        raise BaselineError(f"{record.model} for {record.variant.id} was not compiled and measured: nothing to save")
+    placement = record.placement
+    if placement is not None and len(placement.operators) > MOST_OPERATORS:
+        placement = msgspec.structs.replace(placement, operators={})
+    return Baseline(
+        saved=today.isoformat(),
+        model=record.model,
+        variant=record.variant,
+        hardware=record.hardware,
+        versions=record.versions,
+        artefact=record.artefact,
+        launches=tuple(summarise(measurement) for measurement in measurements),
+        duets=tuple(duets),
+        accuracy=record.accuracy,
+        placement=placement,
+    )
+
+
+def why_not_saved(record: TestRecord) -> str:
+    """Why this run may not become a baseline: it fails its budgets or is inconclusive. Empty when it may."""
+    verdicts = [verdict for verdict in record.verdicts if verdict.kind in _NOT_SAVED]
+    if not record.verdicts:
+        return "nothing was judged"
+    reasons = "; ".join(f"{verdict.kind}: {verdict.summary}" for verdict in verdicts)
+    if any(verdict.kind == "regressed" for verdict in verdicts):
+        reasons += " (to accept the slower model, remove the stored baseline and save again)"
+    return reasons
+
+
+class Baselines:
+    """The folder of baselines. Every method raises `BaselineError`: what is wrong, where, and what to do."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, fingerprint: str, model: str, variant_id: str) -> Path:
+        """Where a baseline is, or would be."""
+        return self.root / _file_name(fingerprint) / _file_name(model) / f"{_file_name(variant_id)}.json"
+
+    def find(self, fingerprint: str, model: str, variant_id: str) -> Baseline | None:
+        """The stored baseline, None when there is none."""
+        path = self.path(fingerprint, model, variant_id)
+        with _explained(path, "read"):
+            if not path.exists():
+                return None
+        found = read(path)
+        place = (found.hardware.fingerprint, found.model, found.variant.id)
+        if place != (fingerprint, model, variant_id):
+            raise BaselineError(f"{path} is the baseline of {' / '.join(place)}: move it to {self.path(*place)}")
+        return found
+
+    def elsewhere(self, model: str, variant_id: str) -> list[str]:
+        """The fingerprints of all hardware that has a baseline of this variant, sorted."""
+        found = self.root.glob(f"*/{_file_name(model)}/{_file_name(variant_id)}.json")
+        return sorted(path.parts[-3] for path in found)
+
+    def paths(self) -> list[Path]:
+        """All baseline files, sorted."""
+        return sorted(self.root.glob("*/*/*.json"))
+
+    def iterate(self) -> Iterator[tuple[Path, Baseline]]:
+        """All baselines, sorted by path; raises at the first that cannot be read."""
+        return ((path, read(path)) for path in self.paths())
+
+    def remove(self, path: Path) -> None:
+        """Remove a baseline file and the folders that this leaves empty."""
+        with _explained(path, "removed"):
+            path.unlink()
+        with suppress(OSError):  # another baseline lives there
+            path.parent.rmdir()
+            path.parent.parent.rmdir()
+
+    def save(self, baseline: Baseline, *, mode: Literal["all", "new"] = "all") -> bool:
+        """Write a baseline; whether it was written. Mode "new" leaves a stored one alone.
+
+        The file appears whole or not at all, and a write that fails leaves the older one. Of two that write at once,
+        the last one wins in mode "all" and the first one in mode "new".
+        """
+        path = self.path(baseline.hardware.fingerprint, baseline.model, baseline.variant.id)
+        text = dump(baseline)
+        with _explained(path, "written"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with _written_beside(path, text) as temporary:
+                if mode == "all":
+                    temporary.replace(path)
+                else:
+                    try:
+                        path.hardlink_to(temporary)  # the one call that makes a whole file only where there is none
+                    except FileExistsError:
+                        return False
+            _sync(path.parent)
+        return True
+
+
+def read(path: Path) -> Baseline:
+    """One baseline file. Raises `BaselineError` that names file, line and field."""
+    try:
+        with _explained(path, "read"):
+            text = path.read_text(encoding="utf-8")
+        data = _migrated(strict_json.parse(text), text)
+        baseline = strict_json.convert(data, Baseline, text)
+        _check_bits(baseline.accuracy, text)
+    except UnicodeDecodeError as error:
+        raise BaselineError(f"{path} is not UTF-8 text; {_RESTORE}") from error
+    except strict_json.Malformed as error:
+        raise BaselineError(f"{path}:{error.line}: {error}; {_RESTORE}") from error
+    except _NewerSchema as error:
+        raise BaselineError(f"{path}:{strict_json.line_of(text, 'schema')}: {error}") from error
+    return baseline
+
+
+def dump(baseline: Baseline) -> str:
+    """The text of a baseline file. Raises `BaselineError` for numbers that JSON does not have."""
+    data: dict[str, Any] = msgspec.to_builtins(baseline)
+    for name in _MEASURED:
+        data[name] = _rounded(data[name], name)
+    return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+_RESTORE = "restore it from version control, or remove it and save a new one with --accel-save-baseline"
+
+
+class _NewerSchema(Exception):
+    """The file is fine, this pytest-accel is too old."""
+
+
+def _migrated(data: Any, text: str) -> Any:
+    if not isinstance(data, dict):
+        raise strict_json.Malformed(1, "", "not a JSON object")
+    schema = data.get("schema")
+    if type(schema) is not int:
+        problem = "this field is missing" if schema is None else f"Expected int, got {schema!r}"
+        raise strict_json.Malformed(strict_json.line_of(text, "schema"), "schema", problem)
+    if schema > SCHEMA:
+        raise _NewerSchema(f"schema {schema} is newer than {SCHEMA}, the newest known here; upgrade pytest-accel")
+    for older in range(schema, SCHEMA):
+        if older not in MIGRATIONS:
+            raise strict_json.Malformed(strict_json.line_of(text, "schema"), "schema", f"there was no schema {older}")
+        data = {**MIGRATIONS[older](data), "schema": older + 1}
+    return data
+
+
+def _check_bits(accuracy: Accuracy | None, text: str) -> None:
+    if accuracy is None or not accuracy.right:
+        return
+    field = "accuracy.right"
+    try:
+        bits = 8 * len(base64.b64decode(accuracy.right, validate=True))
+    except binascii.Error as error:
+        raise strict_json.Malformed(strict_json.line_of(text, field), field, f"not base64: {error}") from error
+    if not 0 <= bits - accuracy.samples < 8:
+        problem = f"{bits} bits do not hold {accuracy.samples} samples"
+        raise strict_json.Malformed(strict_json.line_of(text, field), field, problem)
+
+
+def _rounded(value: Any, field: str) -> Any:
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise BaselineError(f"{field} is {value}, which is no measurement: nothing to save")
+        return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+    if isinstance(value, dict):
+        return {name: _rounded(member, f"{field}.{name}") for name, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(member, f"{field}[{index}]") for index, member in enumerate(value)]
+    return value
+
+
+def _file_name(name: str) -> str:
+    """``name`` itself where it can name a file anywhere, else something like it with a digest."""
+    if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}", name):
+        return name
+    legible = re.sub(r"[^A-Za-z0-9_.\-]+", "_", name).lstrip(".-")[:80]
+    return f"{legible}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+
+
+@contextmanager
+def _written_beside(path: Path, text: str) -> Iterator[Path]:
+    """A synced file with this text in the folder of ``path``; what is left of it at the end is removed."""
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems cannot; the file itself is safe by then
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _explained(path: Path, done: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        action = "choose another folder with --accel-baseline-dir"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            action = f"free some space, or {action}"
+        raise BaselineError(f"{path} cannot be {done}: {error.strerror}; {action}") from error

@@ -1,0 +1,356 @@
+"""The compile cache: what is slow to make is made once, by one process, and shared by all.
+
+Artefacts, exported models and reference outputs lie here under a key that says everything they were made from. Below
+the root are
+
+    entries/<key>/      one finished entry: ``content/`` and ``manifest.json``, whose time is that of its last use
+    building/<key>/     an entry being made or thrown away, seen by the holder of the key's lock only
+    locks/<key>.lock    held while an entry is looked up, made or removed
+    in-use/<process>/   a marker for each entry a living process uses; ``<process>.lock`` tells that it lives
+
+Entries appear and vanish by one rename, so nobody ever sees half of one. Locks die with their process, so nothing that
+a killed process leaves behind is in anybody's way. What a key is made of is the caller's to decide.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import platformdirs
+
+from pytest_accel.errors import CacheError
+from pytest_accel.locks import Uses, discard, folders, if_free, lock_at
+from pytest_accel.records import Fact, Hardware, Scalar
+
+if TYPE_CHECKING:
+    from pytest_accel.settings import Settings
+
+#: An entry up to this size has its contents hashed at its first use in a process; a larger one only where a file's time
+#: has changed, because reading gigabytes takes longer than many a compilation.
+HASHED_AT_FIRST_USE_MB = 256
+
+_log = logging.getLogger("pytest_accel")
+_CONTENT = "content"
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A sound entry, protected from eviction until it is released. ``hit`` says that it was there already."""
+
+    key: str
+    path: Path
+    size_mb: float
+    hit: bool
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One line of the cache's listing; ``last_used`` is in seconds since the epoch."""
+
+    key: str
+    label: str
+    size_mb: float
+    last_used: float
+    in_use: bool
+
+
+class StoredFile(Fact, frozen=True, kw_only=True):
+    """What a file was when it was put into the cache."""
+
+    size: int
+    mtime_ns: int
+    sha256: str
+
+
+class Manifest(Fact, frozen=True, kw_only=True):
+    """What belongs to an entry. Files that an SDK adds later, such as a timing cache, are none of ours."""
+
+    label: str
+    files: dict[str, StoredFile]
+
+    @property
+    def size_mb(self) -> float:
+        """Size of the contents in units of a million bytes."""
+        return sum(file.size for file in self.files.values()) / 1e6
+
+
+def root_of(settings: Settings) -> Path:
+    """Where a session's compile cache is."""
+    return settings.cache_dir or default_root()
+
+
+def default_root() -> Path:
+    """The user's own cache folder."""
+    return platformdirs.user_cache_path("pytest-accel")
+
+
+def artefact_key(
+    model_digest: str,
+    accelerator: str,
+    options: Mapping[str, Scalar],
+    *,
+    versions: Mapping[str, str],
+    hardware: Hardware,
+    calibration_digest: str = "",
+) -> str:
+    """The key of a compiled model: a digest of all that compiling depends on.
+
+    ``options`` are those that are compiled in, ``versions`` those of the SDK and compiler.
+    """
+    made_of = [model_digest, accelerator, dict(options), dict(versions), hardware.fingerprint, calibration_digest]
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]
+
+
+class Cache:
+    """A folder of entries, shared by any number of processes and kept under ``limit_mb``.
+
+    ``warn`` is told, in a sentence, of each damaged entry. Every method raises `CacheError` when the folder cannot be
+    used, with what to do about it.
+    """
+
+    def __init__(self, root: Path, limit_mb: float, *, warn: Callable[[str], object] = _log.warning) -> None:
+        self.root = root
+        self.limit_mb = limit_mb
+        self._warn = warn
+        self._uses = Uses(root / "in-use")
+        self._hashed: set[str] = set()
+        #: What was found sound and has not been released since, so that nobody may have evicted it.
+        self._held: dict[str, Entry] = {}
+        self._size_mb: float | None = None
+
+    def entry(self, key: str, build: Callable[[Path], object], *, label: str) -> Entry:
+        """The entry of this key; ``build`` fills an empty folder with it when there is none, or only a damaged one.
+
+        Other processes that want the same entry wait meanwhile. Whatever ``build`` raises is passed on, and then
+        nothing is left of the attempt. ``label`` is what people read in listings.
+        """
+        if (held := self._held.get(key)) is not None:
+            return held
+        with self._locked(key):
+            found = self._find(key, "is made again")
+            if found is not None:
+                return found
+            made = self._make(key, build, label)
+        with _explained(self.root):
+            self._keep_under_limit(made)
+        return made
+
+    def lookup(self, key: str) -> Entry | None:
+        """The entry of this key if there is a sound one."""
+        if (held := self._held.get(key)) is not None:
+            return held
+        with self._locked(key):
+            return self._find(key, "is not used")
+
+    def release(self, key: str) -> None:
+        """Say that this process no longer uses the entry, so that it may be evicted."""
+        self._held.pop(key, None)
+        with _explained(self.root):
+            self._uses.drop(key)
+
+    def release_all(self) -> None:
+        """Say that this process no longer uses any entry."""
+        self._held.clear()
+        with _explained(self.root):
+            self._uses.drop_all()
+
+    def close(self) -> None:
+        """Release every entry. The end of the process does the same."""
+        self._held.clear()
+        with _explained(self.root):
+            self._uses.close()
+
+    def entries(self) -> tuple[Stored, ...]:
+        """All entries, the least recently used first."""
+        with _explained(self.root):
+            return tuple(sorted(self._stored(), key=lambda stored: stored.last_used))
+
+    def prune(self, limit_mb: float) -> tuple[Stored, ...]:
+        """Evict the least recently used entries until the rest fits; those in use stay.
+
+        A limit of 0 empties the cache. Returns what was evicted.
+        """
+        evicted = []
+        with _explained(self.root):
+            self._sweep()
+            stored = sorted(self._stored(), key=lambda stored: stored.last_used)
+            self._size_mb = sum(entry.size_mb for entry in stored)
+            for entry in stored:
+                if self._size_mb <= limit_mb and limit_mb > 0:  # a damaged entry counts as 0 MB
+                    break
+                if self._evict(entry.key):
+                    evicted.append(entry)
+                    self._size_mb -= entry.size_mb
+        return tuple(evicted)
+
+    def content(self, key: str) -> Path:
+        """Where the files of an entry lie, or would; `lookup` protects them from eviction."""
+        return self._folder(key) / _CONTENT
+
+    def _folder(self, key: str) -> Path:
+        return self.root / "entries" / key
+
+    def _lock_file(self, key: str) -> Path:
+        return self.root / "locks" / f"{key}.lock"
+
+    @contextmanager
+    def _locked(self, key: str) -> Iterator[None]:
+        if not key or key.startswith(".") or not all(c.isalnum() or c in "-_." for c in key):
+            raise ValueError(f"{key!r} cannot name a file; a key has letters, digits and '-_.' only")
+        with _explained(self.root):
+            lock = lock_at(self._lock_file(key))
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _find(self, key: str, consequence: str) -> Entry | None:
+        """The sound entry of a locked key, from now on in use; a damaged one is reported and removed."""
+        folder = self._folder(key)
+        content = folder / _CONTENT
+        with _explained(self.root):
+            try:
+                manifest = _manifest(folder)
+            except FileNotFoundError:
+                if not folder.exists():
+                    return None
+                damage = "it has no manifest.json"
+            except msgspec.MsgspecError as error:
+                damage = f"manifest.json: {error}"
+            else:
+                damage = self._damage(key, content, manifest)
+                if not damage:
+                    os.utime(folder / "manifest.json")
+                    self._uses.add(key)
+                    found = self._held[key] = Entry(key, content, manifest.size_mb, hit=True)
+                    return found
+            self._remove(key)
+        self._warn(f"the compile cache's entry {folder} was damaged ({damage}) and {consequence}")
+        return None
+
+    def _damage(self, key: str, content: Path, manifest: Manifest) -> str:
+        """What is wrong with an entry's files; see `HASHED_AT_FIRST_USE_MB` for how closely it is looked at."""
+        thorough = key not in self._hashed and manifest.size_mb <= HASHED_AT_FIRST_USE_MB
+        for name, stored in manifest.files.items():
+            file = content / name
+            try:
+                now = file.stat()
+            except (FileNotFoundError, NotADirectoryError):
+                return f"{name} is missing"
+            if now.st_size != stored.size:
+                return f"{name} has {now.st_size} bytes instead of {stored.size}"
+            if (thorough or now.st_mtime_ns != stored.mtime_ns) and _sha256(file) != stored.sha256:
+                return f"{name} has other contents"
+        self._hashed.add(key)
+        return ""
+
+    def _make(self, key: str, build: Callable[[Path], object], label: str) -> Entry:
+        scratch = self.root / "building" / key
+        content = scratch / _CONTENT
+        try:
+            with _explained(self.root):
+                discard(scratch)  # of a process that was killed
+                content.mkdir(parents=True)
+            with _explained(self.root, only=_FULL):
+                build(content)
+            with _explained(self.root):
+                manifest = Manifest(label=label, files=dict(_files(content)))
+                (scratch / "manifest.json").write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
+                self._folder(key).parent.mkdir(parents=True, exist_ok=True)
+                self._uses.add(key)
+                scratch.rename(self._folder(key))
+        finally:
+            discard(scratch)
+        self._hashed.add(key)
+        return Entry(key, self.content(key), manifest.size_mb, hit=False)
+
+    def _keep_under_limit(self, made: Entry) -> None:
+        # Reading all manifests after each build would make a session's cost grow with the square of its tests, so the
+        # size is read once and then kept up; what other processes add is seen at the next prune.
+        if self._size_mb is None:
+            self._sweep()
+            self._size_mb = sum(stored.size_mb for stored in self._stored())
+        else:
+            self._size_mb += made.size_mb
+        if self._size_mb > self.limit_mb:
+            self.prune(self.limit_mb)
+
+    def _stored(self) -> Iterator[Stored]:
+        for folder in folders(self.root / "entries"):
+            try:
+                manifest = _manifest(folder)
+                last_used = (folder / "manifest.json").stat().st_mtime
+            except (FileNotFoundError, msgspec.MsgspecError):
+                manifest, last_used = Manifest(label="(damaged)", files={}), 0.0
+            yield Stored(folder.name, manifest.label, manifest.size_mb, last_used, self._uses.holds(folder.name))
+
+    def _evict(self, key: str) -> bool:
+        with if_free(lock_at(self._lock_file(key))) as free:
+            if not free or self._uses.holds(key):
+                return False
+            self._remove(key)
+            return True
+
+    def _remove(self, key: str) -> None:
+        """Take a locked entry away: by a rename, so that no death can leave half of it."""
+        trash = self.root / "building" / key
+        trash.parent.mkdir(parents=True, exist_ok=True)
+        discard(trash)
+        with suppress(FileNotFoundError):
+            self._folder(key).rename(trash)
+        discard(trash)
+
+    def _sweep(self) -> None:
+        """Remove what killed processes left: a scratch folder whose key nobody has locked."""
+        for scratch in folders(self.root / "building"):
+            with if_free(lock_at(self._lock_file(scratch.name))) as free:
+                if free:
+                    discard(scratch)
+        self._uses.sweep()
+
+
+@contextmanager
+def _explained(root: Path, *, only: Collection[int] | None = None) -> Iterator[None]:
+    """Turn the system's errors (of these numbers ``only``) into a `CacheError` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if only is not None and error.errno not in only:
+            raise
+        elsewhere = "choose another folder with --accel-cache-dir"
+        if error.errno in _FULL:
+            elsewhere = f"free some space, run `pytest-accel cache prune --limit MB`, or {elsewhere}"
+        reason = f"{error.strerror or error} ({error.filename})" if error.filename else str(error)
+        raise CacheError(f"the compile cache {root} cannot be used: {reason}; {elsewhere}") from error
+
+
+def _manifest(folder: Path) -> Manifest:
+    return msgspec.json.decode((folder / "manifest.json").read_bytes(), type=Manifest)
+
+
+def _files(content: Path) -> Iterator[tuple[str, StoredFile]]:
+    for file in sorted(content.rglob("*")):
+        if file.is_file():
+            facts = file.stat()
+            stored = StoredFile(size=facts.st_size, mtime_ns=facts.st_mtime_ns, sha256=_sha256(file))
+            yield file.relative_to(content).as_posix(), stored
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,170 @@
+"""One element of a dataset, read by a model's signature: which array is which input, which are labels, and do they fit.
+
+Here is the checking of shapes, dtypes, lengths and values. Batches, passes and digests are `pytest_accel.datasets`'.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_accel.errors import DatasetError
+
+if TYPE_CHECKING:
+    from pytest_accel.records import TensorSpec
+
+Array: TypeAlias = NDArray[Any]
+Arrays: TypeAlias = dict[str, Array]
+
+LABEL_KEYS = ("labels", "y")
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Some checked rows. An input named in ``constants`` has rank 0 and belongs to every row."""
+
+    inputs: Arrays
+    labels: Array | None
+    count: int
+    constants: frozenset[str]
+
+    def part(self, start: int, stop: int) -> Rows:
+        """Rows ``start`` to ``stop``, as far as there are any."""
+        inputs = {name: value if name in self.constants else value[start:stop] for name, value in self.inputs.items()}
+        labels = None if self.labels is None else self.labels[start:stop]
+        return Rows(inputs, labels, min(stop, self.count) - start, self.constants)
+
+
+class Reader:
+    """Reads elements for a model with ``inputs``: what `pytest_accel.datasets` calls a batch of any size."""
+
+    def __init__(self, inputs: tuple[TensorSpec, ...]) -> None:
+        self._specs = {spec.name: spec for spec in inputs}
+        self._constants = frozenset(spec.name for spec in inputs if not spec.shape)
+        for spec in inputs:
+            if spec.dtype in ("string", "object", "str", "bytes"):
+                raise DatasetError(
+                    f"input '{spec.name}' takes strings, which no accelerator does: "
+                    f"export a signature that starts after the preprocessing"
+                )
+
+    def is_element(self, data: Any) -> bool:
+        """Whether ``data`` is one element rather than an iterable of them.
+
+        A tuple, a dict and an array are. So is a list of as many arrays as the model has inputs: for a model with
+        several, one array alone could not be an element.
+        """
+        if isinstance(data, list):
+            return len(data) == len(self._specs) and all(is_array(part) for part in data)
+        return isinstance(data, (tuple, Mapping)) or is_array(data)
+
+    def read(self, element: Any, *, first_row: int) -> Rows:
+        """Name, check and count the arrays of ``element``, whose first row is the dataset's row ``first_row``."""
+        given, labels = self._split(element)
+        inputs = {spec.name: _fitting(given[spec.name], spec, first_row) for spec in self._specs.values()}
+        lengths = {f"input '{name}'": len(value) for name, value in inputs.items() if name not in self._constants}
+        if labels is not None:
+            labels = _readable_labels(labels)
+            lengths["labels"] = len(labels)
+        if len(set(lengths.values())) > 1:
+            told = ", ".join(f"{name} {length}" for name, length in lengths.items())
+            raise DatasetError(f"inputs and labels have different numbers of rows: {told}")
+        return Rows(inputs, labels, next(iter(lengths.values()), 1), self._constants)
+
+    def _split(self, element: Any) -> tuple[Arrays, Array | None]:
+        """Tell inputs and labels apart."""
+        labels = None
+        if isinstance(element, tuple) and self._is_labelled(element):
+            element, labels = element
+        elif isinstance(element, Mapping):
+            found = [key for key in LABEL_KEYS if key in element and key not in self._specs]
+            if len(found) > 1:
+                raise DatasetError(f"the dataset has both {found[0]} and {found[1]}: keep one of them as the labels")
+            labels = element[found[0]] if found else None
+            element = {name: value for name, value in element.items() if name not in found}
+        return self._named(element), None if labels is None else np.asarray(labels)
+
+    def _is_labelled(self, element: tuple[Any, ...]) -> bool:
+        """``(inputs, labels)``; for a model with two inputs, a pair of arrays is these."""
+        return len(element) == 2 and (len(self._specs) != 2 or not is_array(element[0]))
+
+    def _named(self, inputs: Any) -> Arrays:
+        if isinstance(inputs, Mapping):
+            return self._by_name(inputs)
+        if isinstance(inputs, (tuple, list)):
+            if len(inputs) != len(self._specs):
+                raise DatasetError(
+                    f"the dataset gives {len(inputs)} inputs and the model takes {len(self._specs)}: "
+                    f"{', '.join(self._specs)}"
+                )
+            return {name: np.asarray(value) for name, value in zip(self._specs, inputs, strict=True)}
+        if len(self._specs) != 1:
+            raise DatasetError(
+                f"the dataset gives one array and the model takes {len(self._specs)} inputs: "
+                f"pass a dict with {', '.join(self._specs)}"
+            )
+        return {next(iter(self._specs)): np.asarray(inputs)}
+
+    def _by_name(self, inputs: Mapping[Any, Any]) -> Arrays:
+        if set(inputs) == {"x"} and len(self._specs) == 1:
+            return {next(iter(self._specs)): np.asarray(inputs["x"])}
+        for name in inputs:
+            if name not in self._specs:
+                near = difflib.get_close_matches(str(name), self._specs, n=1, cutoff=0.4)
+                hint = f"did you mean '{near[0]}'? " if near else ""
+                raise DatasetError(f"the model has no input '{name}': {hint}It takes {', '.join(self._specs)}")
+        missing = [name for name in self._specs if name not in inputs]
+        if missing:
+            raise DatasetError(f"the dataset lacks the input '{missing[0]}'; it has {', '.join(map(str, inputs))}")
+        return {name: np.asarray(value) for name, value in inputs.items()}
+
+
+def is_array(data: Any) -> bool:
+    """Whether NumPy can take ``data`` as an array without walking it: arrays, tensors, data frames."""
+    return hasattr(data, "__array__")
+
+
+def _fitting(array: Array, spec: TensorSpec, first_row: int) -> Array:
+    """``array`` in the machine's byte order, after all checks of one input."""
+    subject = f"input '{spec.name}'"
+    if array.dtype.name != spec.dtype:
+        if array.dtype.kind in "OSUT":
+            raise DatasetError(f"{subject} expects {spec.dtype} and got strings or objects: encode them as numbers")
+        raise DatasetError(
+            f"{subject} expects {spec.dtype} and got {array.dtype.name}: convert it with array.astype(np.{spec.dtype})"
+        )
+    if not fits(array.shape, spec.shape):
+        batch = spec.shape[1:]
+        hint = ": the batch dimension is missing" if spec.shape and fits(array.shape, batch) else ""
+        raise DatasetError(f"{subject} expects the shape {shown(spec.shape)} and got {array.shape}{hint}")
+    if array.dtype.kind not in "biu" and not np.isfinite(array).all():
+        row = first_row + (int(np.argmin(np.isfinite(array).reshape(len(array), -1).all(axis=1))) if array.ndim else 0)
+        raise DatasetError(f"{subject} has NaN or infinity in row {row}: outputs of it cannot be compared")
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
+    """Whether ``shape`` is one that ``expected`` allows, whatever the number of rows."""
+    if len(shape) != len(expected):
+        return False
+    return all(wanted in (None, found) for found, wanted in zip(shape[1:], expected[1:], strict=True))
+
+
+def shown(shape: tuple[int | None, ...]) -> str:
+    """A signature's shape for a message: ``(batch, 224, ?, 3)``."""
+    return f"({', '.join(['batch', *('?' if size is None else str(size) for size in shape[1:])])})" if shape else "()"
+
+
+def _readable_labels(labels: Array) -> Array:
+    if labels.dtype.kind in "OSUT":
+        raise DatasetError(
+            "labels are strings or objects: pass class numbers, such as np.unique(..., return_inverse=True)"
+        )
+    if not labels.ndim:
+        raise DatasetError("labels are a single number: pass one for each row")
+    return labels[:, 0] if labels.shape[1:] == (1,) else labels

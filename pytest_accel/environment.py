@@ -1,0 +1,256 @@
+"""What a measurement ran on and what could have disturbed it, as Linux tells.
+
+Two kinds of facts, kept apart. The *fingerprint* names the hardware and nothing else: it is the key of a baseline, and
+software is what is under test. The *conditions* are what slows a machine for a while. Every file is read below a
+``root``, ``/`` by default. The cloud's metadata service is never asked, and nobody is judged here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import platform
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import psutil
+
+from pytest_accel import __version__
+from pytest_accel.records import Conditions, Hardware, Scalar
+
+ROOT = Path("/")
+
+#: Instruction sets that change which kernels run, so that times of two machines with and without cannot be compared.
+FLAGS_THAT_MATTER = (
+    *("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_int8"),
+    *("amx_bf16", "asimd", "asimddp", "asimdhp", "i8mm", "bf16", "sve", "sve2"),
+)
+#: What tells one piece of the same hardware from the next, or is software: recorded, but no part of a fingerprint.
+_NOT_THE_KIND = re.compile(r"version|driver|uuid|serial|bus_id|index|runtime|firmware")
+#: What tells one card from the next of its kind, whichever process looks at it.
+_ONE_PIECE = re.compile(r"uuid|serial|bus_id")
+_EC2_INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
+_EMPTY_WORDS = re.compile(r"\((r|tm)\)|\b(cpu|processor|\d+-core)\b|@.*", re.IGNORECASE)
+
+
+def describe_hardware(
+    device: str, identity: Mapping[str, Scalar], *, instance_type: str | None = None, root: Path = ROOT
+) -> Hardware:
+    """The hardware's identity and its fingerprint, such as ``intel-xeon-2c-24g-3fa9c1``.
+
+    ``device`` names the device and ``identity`` is what the accelerator's own handle told; where both speak of the
+    same thing the handle is right. ``instance_type`` overrides what the firmware tells.
+    """
+    facts: dict[str, Scalar] = {"device": device, **_processor(root), "memory_gb": _memory_gb(root)}
+    known_type = instance_type or _instance_type(root)
+    if known_type:
+        facts["instance_type"] = known_type
+    facts.update(identity)
+    return Hardware(fingerprint=_fingerprint(facts), identity=facts)
+
+
+def seen_through(hardware: Hardware, identity: Mapping[str, Scalar]) -> Hardware:
+    """The hardware with what the handle in use told of itself, which is right where both speak of the same thing."""
+    facts = {**hardware.identity, **identity}
+    return Hardware(fingerprint=_fingerprint(facts), identity=facts)
+
+
+def device_name(hardware: Hardware) -> str:
+    """A file name for the one piece of hardware: cards of a kind differ by their serial, all else by their kind.
+
+    Every accelerator that runs on the processor has the same one.
+    """
+    facts = hardware.identity
+    single = {name: value for name, value in facts.items() if _ONE_PIECE.search(name)}
+    device = "processor" if facts["device"] == facts["cpu"] and not single else str(facts["device"])
+    digest = hashlib.sha256(json.dumps([device, single], sort_keys=True).encode()).hexdigest()
+    return f"{_slug(device)}-{digest[:6]}"
+
+
+def _fingerprint(facts: Mapping[str, Scalar]) -> str:
+    kind = {name: value for name, value in facts.items() if not _NOT_THE_KIND.search(name)}
+    digest = hashlib.sha256(json.dumps(kind, sort_keys=True).encode()).hexdigest()
+    words = [str(facts.get("instance_type", "")), _EMPTY_WORDS.sub(" ", str(facts["device"]))]
+    words += [f"{facts['cores']}c", f"{facts['memory_gb']}g", digest[:6]]
+    return "-".join(slug for slug in map(_slug, words) if slug)
+
+
+def _slug(word: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", word.lower()).strip("-.")[:40]
+
+
+def _processor(root: Path) -> dict[str, Scalar]:
+    """Model, flags that matter and usable cores. ``/proc/cpuinfo`` of ARM has part numbers instead of a model name."""
+    fields: dict[str, str] = {}
+    for line in read(root / "proc/cpuinfo").splitlines():
+        name, _, value = line.partition(":")
+        fields.setdefault(name.strip().lower(), value.strip())
+    parts = (platform.machine(), fields.get("cpu implementer", ""), fields.get("cpu part", ""))
+    flags = set(fields.get("flags", fields.get("features", "")).split())
+    return {
+        "cpu": fields.get("model name") or " ".join(part for part in parts if part),
+        "cpu_flags": " ".join(flag for flag in FLAGS_THAT_MATTER if flag in flags),
+        "threads_per_core": int(fields.get("siblings", 1)) // max(int(fields.get("cpu cores", 1)), 1) or 1,
+        "cores": _usable_cores(root),
+    }
+
+
+def _usable_cores(root: Path) -> int | float:
+    cores = len(os.sched_getaffinity(0))
+    quota = cpu_quota_cores(root)
+    return cores if quota is None or quota >= cores else round(quota, 1)
+
+
+def _memory_gb(root: Path) -> float:
+    """Memory rounded up to the size it is sold in: the kernel's own share differs from boot to boot."""
+    found = re.search(r"^MemTotal:\s+(\d+) kB", read(root / "proc/meminfo"), re.MULTILINE)
+    if found is None:
+        return 0
+    gb = int(found[1]) / 2**20
+    step = 2 ** math.floor(math.log2(gb)) / 4
+    rounded = math.ceil(gb / step) * step
+    return int(rounded) if rounded >= 4 else rounded
+
+
+def _instance_type(root: Path) -> str:
+    """What EC2's firmware says of itself; other vendors and Xen guests do not tell."""
+    for folder in (root / "sys/devices/virtual/dmi/id", root / "sys/class/dmi/id"):
+        product = read(folder / "product_name")
+        if read(folder / "sys_vendor") == "Amazon EC2" and _EC2_INSTANCE_TYPE.fullmatch(product):
+            return product
+    return ""
+
+
+def controller_versions() -> dict[str, str]:
+    """What the controller adds to the versions that a worker tells of itself."""
+    return {"pytest-accel": __version__, "kernel": platform.release()}
+
+
+def conditions(*, in_process: bool = False, foreign_load_cores: float | None = None, root: Path = ROOT) -> Conditions:
+    """What can disturb a measurement that this process makes or has made for it."""
+    return Conditions(
+        tracing=tracing(in_process=in_process, root=root),
+        in_process=in_process,
+        cpu_quota_cores=cpu_quota_cores(root),
+        governor=governor(root),
+        foreign_load_cores=foreign_load_cores,
+    )
+
+
+def cpu_quota_cores(root: Path = ROOT) -> float | None:
+    """The cores that this process's control groups allow, None where they allow all. Reads versions 1 and 2."""
+    limits = (_v2_limit(group) or _v1_limit(group) for group in cpu_groups(root))
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def cpu_groups(root: Path = ROOT) -> Iterator[Path]:
+    """The folders of the control groups that share out the CPU to this process, each with its ancestors."""
+    for line in read(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mount = root / "sys/fs/cgroup" / controllers
+        own = mount / path.lstrip("/")
+        # Each ancestor's limit holds too. Inside a container the path may be the host's, where only the mount exists.
+        for group in (own, *own.parents):
+            yield group
+            if group == mount:
+                break
+
+
+def _v2_limit(group: Path) -> float | None:
+    quota, _, period = read(group / "cpu.max").partition(" ")
+    return int(quota) / int(period) if quota.isdigit() else None
+
+
+def _v1_limit(group: Path) -> float | None:
+    quota, period = read(group / "cpu.cfs_quota_us"), read(group / "cpu.cfs_period_us")
+    return int(quota) / int(period) if quota.isdigit() else None
+
+
+def governor(root: Path = ROOT) -> str:
+    """The frequency governors of the cores, joined by commas; empty where the machine does not tell."""
+    files = (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor")
+    return ",".join(sorted({read(file) for file in files} - {""}))
+
+
+def tracing(*, in_process: bool, environ: Mapping[str, str] = os.environ, root: Path = ROOT) -> str:
+    """What watches a measurement's every step and so slows it, joined by commas; empty when nothing does.
+
+    A worker inherits the environment, in which coverage asks to be started, but not this process's trace functions:
+    these count only for a measurement that is made ``in_process``.
+    """
+    found = [name for name in sorted(environ) if name == "COVERAGE_PROCESS_START" or name.startswith("COV_CORE_")]
+    if in_process:
+        found += _watchers(root)
+    return ", ".join(found)
+
+
+def _watchers(root: Path) -> list[str]:
+    hooks = {"sys.settrace": sys.gettrace(), "sys.setprofile": sys.getprofile()}
+    found = [f"{name} ({type(hook).__module__})" for name, hook in hooks.items() if hook is not None]
+    if sys.version_info >= (3, 12):
+        tools = (sys.monitoring.get_tool(tool) for tool in range(6))
+        found += [f"sys.monitoring ({tool})" for tool in tools if tool]
+    tracer = re.search(r"^TracerPid:\s+([1-9]\d*)", read(root / "proc/self/status"), re.MULTILINE)
+    return [*found, f"ptrace by process {tracer[1]}"] if tracer else found
+
+
+def _machine_busy_s() -> float:
+    """CPU seconds the machine has spent since its start, those that its hypervisor gave to others included."""
+    spent = psutil.cpu_times()
+    # The kernel counts a guest's time as its host's user time already.
+    idle = spent.idle + spent.iowait + spent.guest + spent.guest_nice
+    return float(sum(spent) - idle)
+
+
+def _own_tree_busy_s() -> float:
+    """CPU seconds of this process, its descendants, and those of them that have ended and been waited for."""
+    own = psutil.Process()
+    total = 0.0
+    for process in (own, *own.children(recursive=True)):
+        try:
+            spent = process.cpu_times()
+        except psutil.Error:  # ended since the listing; what it spent is now its parent's
+            continue
+        total += spent.user + spent.system + spent.children_user + spent.children_system
+    return total
+
+
+class ForeignLoad:
+    """Watches, from its making on, how much of the machine others use.
+
+    ``machine_s`` and ``own_s`` tell the CPU seconds spent so far by everybody and by this process and its descendants.
+    """
+
+    def __init__(
+        self,
+        *,
+        machine_s: Callable[[], float] = _machine_busy_s,
+        own_s: Callable[[], float] = _own_tree_busy_s,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._machine_s, self._own_s, self._clock = machine_s, own_s, clock
+        self._start = self._sample()
+
+    def _sample(self) -> tuple[float, float]:
+        return self._clock(), self._machine_s() - self._own_s()
+
+    def cores(self) -> float:
+        """The cores that other processes kept busy since the start, on average."""
+        (began, foreign_before), (now, foreign_now) = self._start, self._sample()
+        # The two counters tick apart by up to a hundredth of a second, so a quiet machine may come out below nothing.
+        return max(0.0, (foreign_now - foreign_before) / (now - began)) if now > began else 0.0
+
+
+def read(file: Path) -> str:
+    """The stripped text of a file that the kernel may not have, or not show: empty then."""
+    try:
+        return file.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,71 @@
+"""What an hour of an instance costs: a snapshot for a first look, each price with where it is from and from when.
+
+US dollars an hour, Linux, on demand, US regions. What an account really pays (reservations, another region, SageMaker's
+own ``ml.`` types) only its owner knows, so every price can be replaced, and none is used without its date being told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pytest_accel.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Price:
+    """US dollars an hour; ``source`` says from where and when."""
+
+    usd_per_hour: float
+    source: str
+
+    def __add__(self, other: Price) -> Price:
+        """The price of both together."""
+        return Price(self.usd_per_hour + other.usd_per_hour, f"{self.source}; {other.source}")
+
+
+_LIBCLOUD = "Apache Libcloud's price list, 2023-08-06"
+_NEURONPERF = "neuronperf of the AWS Neuron SDK, 2026-08-21"
+_PUBLIC = "public price tables, 2026-11"
+_BLOG = "AWS blog on Elastic Inference, 2019"
+_ENDED = "unverified; the service has ended"
+
+#: By EC2 instance type, and by the type of an attached Elastic Inference accelerator, which comes on top.
+PRICES: Mapping[str, Price] = {
+    "c5.xlarge": Price(0.17, _LIBCLOUD),
+    "c5.2xlarge": Price(0.34, _LIBCLOUD),
+    "g4dn.xlarge": Price(0.526, _LIBCLOUD),
+    "g4dn.2xlarge": Price(0.752, _LIBCLOUD),
+    "g5.xlarge": Price(1.006, _PUBLIC),
+    "g6.xlarge": Price(0.8048, _PUBLIC),
+    "p3.2xlarge": Price(3.06, _BLOG),
+    "inf1.xlarge": Price(0.228, _NEURONPERF),
+    "inf1.2xlarge": Price(0.362, _NEURONPERF),
+    "inf1.6xlarge": Price(1.18, _NEURONPERF),
+    "inf1.24xlarge": Price(4.721, _NEURONPERF),
+    "inf2.xlarge": Price(0.7582, _PUBLIC),
+    "inf2.8xlarge": Price(1.96786, _PUBLIC),
+    "inf2.24xlarge": Price(6.49063, _PUBLIC),
+    "inf2.48xlarge": Price(12.98127, _PUBLIC),
+    "trn1.2xlarge": Price(1.34375, _PUBLIC),
+    "trn1.32xlarge": Price(21.50, _PUBLIC),
+    "eia1.medium": Price(0.13, _BLOG),
+    "eia1.large": Price(0.26, _BLOG),
+    "eia1.xlarge": Price(0.52, _BLOG),
+    "eia2.medium": Price(0.12, _ENDED),
+    "eia2.large": Price(0.24, _ENDED),
+    "eia2.xlarge": Price(0.34, _ENDED),
+}
+
+
+def with_own(given: Mapping[str, float]) -> dict[str, Price]:
+    """The table with a user's own prices in it. Raises `UsageError` for one that is no price."""
+    for name, usd_per_hour in given.items():
+        if not usd_per_hour > 0:
+            raise UsageError(f"the price of {name} is {usd_per_hour:g}: dollars an hour are more than 0")
+    return {**PRICES, **{name: Price(usd_per_hour, "as given") for name, usd_per_hour in given.items()}}
+
+
+def usd_per_million(usd_per_hour: float, throughput: float) -> float:
+    """What a million items cost at ``throughput`` items a second, on an instance that is never idle."""
+    return usd_per_hour * 1e6 / 3600 / throughput

@@ -1,0 +1,395 @@
+"""Frozen facts: what was measured, on what, and what was decided.
+
+Every fact that crosses a border (the wire, a baseline, the run's record) has one of these shapes and is validated when
+it enters. There is no judging here and nothing that knows pytest, files or vendors.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias, get_args
+
+import msgspec
+
+Scalar: TypeAlias = str | int | float | bool | None
+
+#: What an answer can be, from the one that matters most to the one that matters least.
+VerdictKind: TypeAlias = Literal[
+    "not-measured",
+    "inaccurate",
+    "sla-breach",
+    "regressed",
+    "refused",
+    "pruned",
+    "inconclusive",
+    "incomparable",
+    "no-baseline",
+    "improved",
+    "pass",
+]
+SEVERITY: tuple[VerdictKind, ...] = get_args(VerdictKind)
+FAILING: frozenset[VerdictKind] = frozenset({"not-measured", "inaccurate", "sla-breach", "regressed"})
+#: Passes by default; fails under ``--accel-strict``.
+UNDECIDED: frozenset[VerdictKind] = frozenset({"inconclusive", "incomparable", "no-baseline"})
+
+#: Left out of a sweep, as its marker allows: neither passed nor failed, because nothing was measured.
+LEFT_OUT: frozenset[VerdictKind] = frozenset({"refused", "pruned"})
+
+#: Which of the product's questions a verdict answers.
+Question: TypeAlias = Literal["accuracy", "sla", "regression", "placement", "resources", "measurement"]
+
+
+class Fact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The base of all records: immutable, keyword-only, and strict about what it is made of."""
+
+
+class TensorSpec(Fact, frozen=True, kw_only=True):
+    """One input or output: ``shape`` holds None where a dimension is dynamic, ``dtype`` is NumPy's name."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+class Signature(Fact, frozen=True, kw_only=True):
+    """What a loaded artefact takes and gives."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+class Variant(Fact, frozen=True, kw_only=True):
+    """One choice of options for one accelerator.
+
+    ``options`` is complete, defaults included. ``named`` lists the options that the marker spelled out; only these are
+    part of ``id``, so that a new option with a default does not rename every baseline.
+    """
+
+    accelerator: str
+    options: dict[str, Scalar]
+    named: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """A short, stable, path-safe name such as ``gpu-trt-int8-b8``."""
+        parts = [self.accelerator]
+        for name in sorted(self.named, key=lambda option: (option != "precision", option != "batch_size", option)):
+            value = self.options[name]
+            if name in ("precision", "load_shape"):
+                parts.append(str(value))
+            elif name == "batch_size":
+                parts.append(f"b{value}")
+            elif isinstance(value, bool):
+                parts.append(name if value else f"no_{name}")
+            else:
+                parts.append(f"{name}{value}")
+        return "".join(c if c.isalnum() or c in "-_." else "_" for c in "-".join(parts))
+
+
+class Budgets(Fact, frozen=True, kw_only=True):
+    """What a test allows: every budget of the marker, None where none was given.
+
+    Shares and drops are fractions (0.01 is one percentage point of top-1), throughput is items per second.
+    """
+
+    p50_ms: float | None = None
+    p90_ms: float | None = None
+    p95_ms: float | None = None
+    p99_ms: float | None = None
+    p999_ms: float | None = None
+    min_throughput: float | None = None
+    max_accuracy_drop: float | None = None
+    min_accuracy: float | None = None
+    max_flips: int | float | None = None
+    max_error_ratio: float | None = None
+    max_regression: float | None = None
+    min_on_device: float | None = None
+    max_memory_mb: float | None = None
+    max_artefact_mb: float | None = None
+    max_compile_s: float | None = None
+    max_load_s: float | None = None
+
+    @property
+    def latency_limits_ms(self) -> dict[float, float]:
+        """The latency limits given, by quantile: ``{0.99: 7.0}``."""
+        quantiles = {0.5: self.p50_ms, 0.9: self.p90_ms, 0.95: self.p95_ms, 0.99: self.p99_ms, 0.999: self.p999_ms}
+        return {quantile: limit for quantile, limit in quantiles.items() if limit is not None}
+
+
+class Hardware(Fact, frozen=True, kw_only=True):
+    """The identity of the machine and device that was used; what the fingerprint is made of.
+
+    ``identity`` is flat: cpu model, flags that matter, cores, memory, and what the accelerator's own handle told.
+    """
+
+    fingerprint: str
+    identity: dict[str, Scalar]
+
+
+class Placement(Fact, frozen=True, kw_only=True):
+    """Where the operators ran and in which precision, as observed.
+
+    ``operators`` maps an operator's name to ``"<device>:<precision>"``, for example ``"gpu:float16"``; it is empty when
+    the runtime tells only counts. ``on_device`` is a share of the operators, None when it cannot be known.
+    """
+
+    on_device: float | None
+    precisions: dict[str, int]
+    operators: dict[str, str] = {}
+
+
+class Conditions(Fact, frozen=True, kw_only=True):
+    """What could have disturbed a measurement, as seen while it ran."""
+
+    tracing: str = ""
+    in_process: bool = False
+    cpu_quota_cores: float | None = None
+    governor: str = ""
+    foreign_load_cores: float | None = None
+    throttled: str = ""
+
+
+class Phases(Fact, frozen=True, kw_only=True):
+    """The phases of one launch; they are never mixed."""
+
+    compile_s: float
+    compile_cached: bool
+    load_s: float
+    first_inference_ms: float
+    warm_up_calls: int
+    warm_up_s: float
+    steady: bool
+
+
+class Measurement(Fact, frozen=True, kw_only=True):
+    """One launch's steady phase. ``latencies_ns`` is every timed call in order; nothing is trimmed.
+
+    At most ``concurrency`` calls were in flight. Of a server, ``rate`` is how many calls a second it was asked for, and
+    ``waits_ns`` the part of each latency that the call waited for a free lane. ``parts_ms`` is what a typical call
+    spent on something else than computing, by name, where the accelerator tells it.
+    """
+
+    load_shape: str
+    latencies_ns: list[int]
+    items_per_call: int
+    wall_s: float
+    phases: Phases
+    lag1_autocorrelation: float
+    host_memory_mb: float | None = None
+    device_memory_mb: float | None = None
+    outputs_checked: int = 0
+    flops_per_item: float | None = None
+    conditions: Conditions = Conditions()
+    concurrency: int = 1
+    rate: float | None = None
+    waits_ns: list[int] = []
+    parts_ms: dict[str, float] = {}
+
+    @property
+    def throughput(self) -> float:
+        """Items per second over the whole steady phase: items over total time, never a mean of ratios."""
+        return len(self.latencies_ns) * self.items_per_call / self.wall_s
+
+    @property
+    def services_ns(self) -> list[int]:
+        """How long each call took once it was made: its latency without the wait for a free lane."""
+        if not self.waits_ns:
+            return self.latencies_ns
+        return [latency - wait for latency, wait in zip(self.latencies_ns, self.waits_ns, strict=True)]
+
+
+class OutputErrors(Fact, frozen=True, kw_only=True):
+    """How far one output is from the reference's. ``snr_db`` is None where the two are identical."""
+
+    name: str
+    max_abs: float
+    max_rel: float
+    normalised_l2: float
+    cosine: float
+    snr_db: float | None
+
+
+#: Two models that are both nearly exact are not told apart: this much is allowed between two FP32 runtimes.
+SMALLEST_CONTROL_ERROR = 1e-3
+
+
+class Accuracy(Fact, frozen=True, kw_only=True):
+    """Candidate beside reference on the same samples.
+
+    ``top1`` and its like are shares of correct answers, None without labels. ``flips_lost`` counts samples that the
+    reference answered right and the candidate wrong; ``flips_gained`` the opposite. Without labels a flip is a changed
+    arg-max and ``agreement`` is all there is. ``right`` is one bit a sample, base64 of ``numpy.packbits``.
+    ``mismatches`` are sentences about outputs that cannot be compared at all: a name, a shape or a kind of dtype that
+    is not the reference's.
+
+    Of a model with calibrated ranges, ``calibration_samples`` says how many samples it learnt them from, and
+    ``control`` holds the errors that the same variant has when it learns them from the evaluation data. Of any other
+    one, ``control`` holds the errors of the reference's framework in the same precision, where it has it.
+    """
+
+    samples: int
+    dataset_digest: str
+    labelled: bool
+    agreement: float | None
+    top1: float | None = None
+    top5: float | None = None
+    reference_top1: float | None = None
+    reference_top5: float | None = None
+    metric_name: str = ""
+    metric: float | None = None
+    reference_metric: float | None = None
+    flips_lost: int = 0
+    flips_gained: int = 0
+    drop_interval: tuple[float, float] | None = None
+    right: str = ""
+    outputs: tuple[OutputErrors, ...] = ()
+    non_finite: dict[str, int] = {}
+    mismatches: tuple[str, ...] = ()
+    calibration_samples: int | None = None
+    control: tuple[OutputErrors, ...] = ()
+
+    @property
+    def error_ratio(self) -> float | None:
+        """How many times the control's error the worst output has; None without a control.
+
+        Errors are normalised L2 distances; a control below `SMALLEST_CONTROL_ERROR` counts as that.
+        """
+        of_control = {errors.name: max(errors.normalised_l2, SMALLEST_CONTROL_ERROR) for errors in self.control}
+        ratios = (each.normalised_l2 / of_control[each.name] for each in self.outputs if each.name in of_control)
+        return max(ratios, default=None)
+
+
+class DuetLaunch(Fact, frozen=True, kw_only=True):
+    """One fresh pair of processes: the medians of each side and of the paired log ratios candidate / pacemaker.
+
+    ``log_pace_error`` is the standard error that the scatter of the pairs gives ``log_pace``; 0 where it is not known.
+    """
+
+    candidate_p50_ms: float
+    pacemaker_p50_ms: float
+    log_pace: float
+    pairs: int
+    started_first: Literal["candidate", "pacemaker"]
+    log_pace_error: float = 0.0
+
+
+class Duet(Fact, frozen=True, kw_only=True):
+    """Several launches of candidate beside pacemaker. Paces compare only where ``pacemaker`` is the same."""
+
+    pacemaker: str
+    pacemaker_digest: str
+    launches: tuple[DuetLaunch, ...]
+
+
+class Ratio(Fact, frozen=True, kw_only=True):
+    """Candidate time over baseline time with its interval; ``smallest_caught`` is the smallest regression it shows."""
+
+    estimate: float
+    lower: float
+    upper: float
+    confidence: float
+    launches: int
+    smallest_caught: float
+
+
+class Artefact(Fact, frozen=True, kw_only=True):
+    """What compiling produced."""
+
+    key: str
+    size_mb: float
+    model_digest: str
+    compile_s: float
+
+
+class Origin(Fact, frozen=True, kw_only=True):
+    """What an artefact was compiled from and with: the model, the options that bind it, the versions of the SDK."""
+
+    model: str
+    model_digest: str
+    accelerator: str
+    options: dict[str, Scalar]
+    versions: dict[str, str]
+
+
+class Verdict(Fact, frozen=True, kw_only=True):
+    """One answer to one question, as a sentence a user can act on; ``details`` are the lines below it.
+
+    ``budget`` names the latency limit that was judged, such as ``p99_ms``; it is empty for other answers.
+    """
+
+    kind: VerdictKind
+    question: Question
+    summary: str
+    details: tuple[str, ...] = ()
+    budget: str = ""
+
+
+def function_of(test: str) -> str:
+    """A test's id without its parameters."""
+    return test.partition("[")[0]
+
+
+class TestRecord(Fact, frozen=True, kw_only=True):
+    """All that is known about one check: the unit of reports and of the run's record."""
+
+    __test__ = False  # pytest must not collect it
+
+    test: str
+    model: str
+    variant: Variant
+    budgets: Budgets
+    hardware: Hardware
+    versions: dict[str, str]
+    verdicts: tuple[Verdict, ...]
+    artefact: Artefact | None = None
+    placement: Placement | None = None
+    measurement: Measurement | None = None
+    accuracy: Accuracy | None = None
+    duet: Duet | None = None
+    ratio: Ratio | None = None
+    baseline: str = ""
+    changes: tuple[str, ...] = ()
+    #: A digest of all that binds the result but the data; empty for what was not measured.
+    key: str = ""
+    #: When the interrupted run began that this is from; empty for what was measured now.
+    resumed: str = ""
+    #: What ``ratio`` and ``changes`` are measured against, where it is not the baseline.
+    opponent: str = ""
+
+    @property
+    def function(self) -> str:
+        """The test without its parameters: what its variants have in common."""
+        return function_of(self.test)
+
+    @property
+    def kind(self) -> VerdictKind:
+        """The verdict of the whole check: the most severe of its parts."""
+        return min((verdict.kind for verdict in self.verdicts), key=SEVERITY.index, default="not-measured")
+
+
+class Failure(Fact, frozen=True, kw_only=True):
+    """An accelerator test that failed, whether a check of it has a record or not.
+
+    ``file`` is relative to the rootdir, ``line`` the one of the test that failed, counted from 1. ``details`` is what
+    the accelerator's worker left behind: its traceback or the end of its output.
+    """
+
+    test: str
+    file: str
+    line: int
+    message: str
+    details: str = ""
+
+
+class RunRecord(Fact, frozen=True, kw_only=True):
+    """One test session's record, as ``--accel-report=PATH.json`` writes it."""
+
+    schema: int
+    version: str
+    started: str
+    duration_s: float
+    tests: tuple[TestRecord, ...]
+    absent: dict[str, str]
+    warnings: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    confidence: float = 0.95
+    strict: bool = False

@@ -1,0 +1,311 @@
+"""What can be said about a quantile, a mean or a pair of shares from the samples at hand, and with what confidence.
+
+Quantiles get distribution-free bounds: the number of samples over the true p-quantile is binomial, whatever the
+latencies look like. Means of few launches get Student's t. Shares on the same samples get Newcombe's paired interval.
+Standard library only; what is decided with these numbers lives in `verdict` and `gate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from math import ceil, exp, floor, fsum, inf, lgamma, log, log1p, sqrt
+from statistics import NormalDist
+from typing import NamedTuple
+
+#: Misses that a planned sample can absorb and still pass. With none, a model whose miss rate is a tenth of the allowed
+#: one would be inconclusive in every fourth run.
+PLANNED_MISSES = 2
+#: How wide the alternatives are that `Spread.margin_at_any_time` mixes, as the samples that would tell as much: half a
+#: one is best for means that lie about a standard deviation and a half from the limit, as 5 % slower lies from 2.5 %.
+MIXED = 0.5
+
+
+class Interval(NamedTuple):
+    """Two ends that enclose the truth with the confidence asked for."""
+
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True)
+class QuantileBound:
+    """A quantile with one-sided bounds on either side, in the unit of the samples; None where n is too small for one.
+
+    ``effective_n`` is how many independent samples the ``n`` are worth.
+    """
+
+    lower: float | None
+    estimate: float
+    upper: float | None
+    n: int
+    effective_n: int
+
+
+def per_look_confidence(confidence: float, looks: int) -> float:
+    """The confidence of each look when a sample may be looked at ``looks`` times.
+
+    Extending a sample after an undecided look and testing again triples the false passes. The rule here: say beforehand
+    how often you will look (once, or twice with one extension), split the error evenly between the looks, and judge
+    every look, the first one too, at the confidence that this gives.
+    """
+    return 1.0 - (1.0 - confidence) / looks
+
+
+@lru_cache(maxsize=1024)
+def over_limits(n: int, p: float, c: float) -> tuple[int, int]:
+    """How many of ``n`` samples over a limit decide about their p-quantile at confidence ``c``: ``(a, u)``.
+
+    At most ``a`` over: the quantile is under the limit (a is -1 when n is too small to say so). More than ``u`` over:
+    the quantile is over it (u is n when n is too small). In between nothing is decided.
+    """
+    q, a = 1.0 - p, -1
+    log_pmf, cdf = n * log1p(-q), 0.0  # P(no sample is over) when the limit is exactly the quantile
+    for k in range(n):
+        cdf += exp(log_pmf)
+        if cdf <= 1.0 - c:
+            a = k  # so few would be a fluke of a system that is too slow
+        if cdf >= c:
+            return a, k  # more than k would be a fluke of a system that is fast enough
+        log_pmf += log((n - k) / (k + 1)) + log(q / p)
+    return a, n
+
+
+def required_samples(p: float, c: float, misses: int = 0) -> int:
+    """The smallest n that can show at confidence ``c`` that the p-quantile is under a limit with ``misses`` over it."""
+    return _first(lambda n: over_limits(n, p, c)[0] >= misses, start=misses + 1)
+
+
+def planned_samples(p: float, c: float) -> int:
+    """How many samples to take for the p-quantile: enough to pass with a few misses (628 for p99 at 95 %)."""
+    return required_samples(p, c, PLANNED_MISSES)
+
+
+def scaled_limits(n: int, effective_n: int, p: float, c: float) -> tuple[int, int]:
+    """`over_limits` for ``n`` samples that are worth only ``effective_n`` independent ones.
+
+    ``k`` misses of all count as ``k * effective_n / n`` of the worth, rounded to the undecided side.
+    """
+    a, u = over_limits(effective_n, p, c)
+    allowed = floor(a * n / effective_n) if a >= 0 else -1
+    too_many = ceil((u + 1) * n / effective_n) - 1 if u < effective_n else n
+    return allowed, too_many
+
+
+def nearest_rank(ordered: Sequence[float], p: float) -> float:
+    """The p-quantile of ascending samples by nearest rank: one of the samples, never an interpolation."""
+    # The guard keeps 0.99 * 100 = 99.00000000000001 from becoming rank 100.
+    return ordered[max(1, ceil(p * len(ordered) - 1e-9)) - 1]
+
+
+def quantile_bound(values: Sequence[float], p: float, c: float) -> QuantileBound:
+    """Bounds on the p-quantile, each at confidence ``c`` on its own, for whatever distribution the samples have."""
+    ordered, n = sorted(values), len(values)
+    effective = effective_samples(n, clustering(values, p))
+    a, u = scaled_limits(n, effective, p, c)
+    return QuantileBound(
+        lower=ordered[n - 1 - u] if u < n else None,
+        estimate=nearest_rank(ordered, p),
+        upper=ordered[n - 1 - a] if a >= 0 else None,
+        n=n,
+        effective_n=effective,
+    )
+
+
+def block_means(values: Sequence[float], blocks: int) -> list[float]:
+    """Means of so many equal blocks of consecutive values: nearly independent even where the values are not.
+
+    What is left over at the end is left out. There must be at least as many values as blocks.
+    """
+    size = len(values) // blocks
+    return [fsum(values[nth * size : (nth + 1) * size]) / size for nth in range(blocks)]
+
+
+def lag1_autocorrelation(values: Sequence[float]) -> float:
+    """How much a sample resembles the one before it, from -1 to 1; 0 for constant or fewer than two samples."""
+    if len(values) < 2:
+        return 0.0
+    mean = fsum(values) / len(values)
+    deviations = [value - mean for value in values]
+    power = fsum(d * d for d in deviations)
+    return fsum(a * b for a, b in pairwise(deviations)) / power if power else 0.0
+
+
+def clustering(values: Sequence[float], p: float) -> float:
+    """Lag-1 autocorrelation of "is over the p-quantile": 0 when the slow samples are scattered, towards 1 when bunched.
+
+    This, not the autocorrelation of the samples themselves, is what invalidates a bound on a quantile: latencies that
+    wander mildly all the time still have scattered outliers.
+    """
+    threshold = nearest_rank(sorted(values), p)
+    return lag1_autocorrelation([1.0 if value > threshold else 0.0 for value in values])
+
+
+def effective_samples(n: int, autocorrelation: float) -> int:
+    """How many independent samples ``n`` autocorrelated ones are worth: n (1 - r) / (1 + r), never more than n."""
+    r = max(0.0, autocorrelation)
+    return max(1, floor(n * (1.0 - r) / (1.0 + r)))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A mean (or a difference of means), its standard error and the degrees of freedom behind that error."""
+
+    mean: float
+    error: float
+    freedom: float
+
+    def margin(self, c: float) -> float:
+        """How far a one-sided bound at confidence ``c`` lies from the mean; 0 when nothing varies."""
+        return student_t(c, self.freedom) * self.error if self.error else 0.0
+
+    def margin_at_any_time(self, c: float, n: float) -> float:
+        """How far a one-sided bound lies from the mean of ``n`` samples if it may be looked at after every sample.
+
+        At confidence ``c`` the truth stays within it at all looks together, however many there are and whatever ends
+        them. This is the likelihood ratio of Student's t, mixed over the mean (a normal of `MIXED` samples' worth of
+        knowledge), and Ville's inequality: Robbins 1970; Lai 1976; Wang and Ramdas, "Anytime-valid t-tests", 2023.
+        Infinite while the samples are too few to exclude anything.
+        """
+        exponent = (self.freedom + 1.0) / 2.0
+        rise = (sqrt((n + MIXED) / MIXED) / (2.0 * (1.0 - c))) ** (1.0 / exponent)
+        left = 1.0 - rise * MIXED / (n + MIXED)
+        return self.error * sqrt(self.freedom * (rise - 1.0) / left) if left > 0.0 else inf
+
+    def minus(self, other: Spread) -> Spread:
+        """The difference of two independent means (Welch: their variances may differ)."""
+        part, other_part = self.error**2, other.error**2
+        total = part + other_part
+        if total == 0.0:
+            return Spread(self.mean - other.mean, 0.0, self.freedom + other.freedom)
+        freedom = total**2 / (part**2 / self.freedom + other_part**2 / other.freedom)
+        return Spread(self.mean - other.mean, sqrt(total), freedom)
+
+
+def mean_spread(values: Sequence[float]) -> Spread:
+    """The mean of at least two samples."""
+    mean, variance = _mean_and_variance(values)
+    return Spread(mean, sqrt(variance / len(values)), len(values) - 1)
+
+
+def moderated_spread(values: Sequence[float], *, deviation: float, freedom: float) -> Spread:
+    """The mean of at least one sample, whose variance others have shown before.
+
+    A standard deviation known from elsewhere with so many degrees of freedom is averaged with that of the samples
+    (Smyth's moderated t, Statistical Applications in Genetics and Molecular Biology 3, 2004).
+    """
+    mean = fsum(values) / len(values)
+    squares = freedom * deviation**2 + fsum((value - mean) ** 2 for value in values)
+    known = freedom + len(values) - 1
+    return Spread(mean, sqrt(squares / known / len(values)), known)
+
+
+def median_error(values: Sequence[float]) -> float:
+    """The standard error of a median, whatever the distribution: half of what lies between its neighbours' ranks.
+
+    The rank of the true median varies by half the root of n.
+    """
+    ordered, n = sorted(values), len(values)
+    reach = sqrt(n) / 2.0
+    lower, upper = floor((n - 1) / 2.0 - reach), ceil((n - 1) / 2.0 + reach)
+    return (ordered[min(upper, n - 1)] - ordered[max(lower, 0)]) / 2.0
+
+
+@lru_cache
+def student_t(p: float, freedom: float) -> float:
+    """The p-quantile of Student's t distribution for any (also fractional) degrees of freedom above 0."""
+    if p < 0.5:
+        return -student_t(1.0 - p, freedom)
+    tail, upper = 1.0 - p, 1.0
+    while _student_tail(upper, freedom) > tail:
+        upper *= 2.0
+    lower = 0.0
+    while True:
+        middle = (lower + upper) / 2.0
+        if middle in (lower, upper):
+            return middle
+        lower, upper = (middle, upper) if _student_tail(middle, freedom) > tail else (lower, middle)
+
+
+def wilson_interval(hits: int, n: int, c: float) -> Interval:
+    """Wilson's score interval for a share; it covers with confidence ``c``."""
+    z2 = NormalDist().inv_cdf((1.0 + c) / 2.0) ** 2
+    centre = (hits + z2 / 2.0) / (n + z2)
+    margin = sqrt(z2 * (hits * (n - hits) / n + z2 / 4.0)) / (n + z2)
+    return Interval(max(0.0, centre - margin), min(1.0, centre + margin))
+
+
+def paired_drop_interval(both: int, lost: int, gained: int, neither: int, c: float) -> Interval:
+    """The drop in the share of right answers to expect on unseen data, with confidence ``c`` (positive: worse).
+
+    The counts are of samples answered right by both sides, by the reference only, by the candidate only, by neither.
+    Newcombe's method 10 (Statistics in Medicine 17, 1998): Wilson intervals of the two shares, combined with the
+    correlation between the answers, so that it stays honest with few or no flips.
+    """
+    n = both + lost + gained + neither
+    before, now = both + lost, both + gained
+    drop = (lost - gained) / n
+    wilson_before, wilson_now = wilson_interval(before, n, c), wilson_interval(now, n, c)
+    margins_product = before * (n - before) * now * (n - now)
+    cross = float(both * neither - lost * gained)
+    if cross > 0:
+        cross = max(0.0, cross - n / 2)  # Newcombe's continuity correction
+    phi = cross / sqrt(margins_product) if margins_product else 0.0
+
+    def margin(before_end: float, now_end: float) -> float:
+        d_before, d_now = abs(before / n - before_end), abs(now / n - now_end)
+        return sqrt(max(0.0, d_before**2 - 2.0 * phi * d_before * d_now + d_now**2))
+
+    return Interval(
+        drop - margin(wilson_before.lower, wilson_now.upper),
+        drop + margin(wilson_before.upper, wilson_now.lower),
+    )
+
+
+def _first(holds: Callable[[int], bool], start: int) -> int:
+    """The smallest integer from ``start`` on for which a monotone condition holds."""
+    low, high = start, start
+    while not holds(high):
+        low, high = high + 1, high * 2
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle + 1, high)
+    return low
+
+
+def _mean_and_variance(values: Sequence[float]) -> tuple[float, float]:
+    if all(value == values[0] for value in values):
+        return values[0], 0.0  # exact: rounding of the mean must not make equal samples look spread
+    mean = fsum(values) / len(values)
+    return mean, fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+
+
+def _student_tail(t: float, freedom: float) -> float:
+    """P(T > t) for t >= 0."""
+    return 0.5 * _incomplete_beta(freedom / 2.0, 0.5, freedom / (freedom + t * t))
+
+
+def _incomplete_beta(a: float, b: float, x: float) -> float:
+    """The regularised incomplete beta function I_x(a, b), by Lentz's continued fraction."""
+    if x <= 0.0 or x >= 1.0:
+        return float(x >= 1.0)
+    if x > (a + 1.0) / (a + b + 2.0):
+        return 1.0 - _incomplete_beta(b, a, 1.0 - x)  # the fraction converges fast only on this side
+    front = exp(lgamma(a + b) - lgamma(a) - lgamma(b) + a * log(x) + b * log1p(-x)) / a
+    tiny = 1e-300
+    c, d = 1.0, 1.0 / ((1.0 - (a + b) * x / (a + 1.0)) or tiny)
+    fraction = d
+    for m in range(1, 1000):
+        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        step = 1.0
+        for term in (even, odd):
+            d = 1.0 / ((1.0 + term * d) or tiny)
+            c = (1.0 + term / c) or tiny
+            step *= c * d
+        fraction *= step
+        if abs(step - 1.0) < 1e-15:
+            break
+    return front * fraction

@@ -1,0 +1,56 @@
+"""The answers: from records to verdicts, each one sentence that a user can act on.
+
+Every function here is pure: facts in, verdicts out. An empty list means that a question was not asked, and a check
+without any verdict counts as not measured, so that nothing passes silently. The statistics live in `stats`, the
+decision about regressions in `gate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from pytest_accel.records import FAILING, SEVERITY, UNDECIDED, Verdict, VerdictKind
+from pytest_accel.verdict.accuracy import judge_accuracy
+from pytest_accel.verdict.calibration import judge_calibration
+from pytest_accel.verdict.measurement import judge_measurement
+from pytest_accel.verdict.placement import judge_placement
+from pytest_accel.verdict.plausibility import disturbances
+from pytest_accel.verdict.regression import (
+    attribution,
+    interval,
+    judge_regression,
+    no_baseline,
+    no_pacemaker,
+    with_baseline,
+)
+from pytest_accel.verdict.resources import judge_resources
+from pytest_accel.verdict.sla import further_calls, judge_sla
+
+__all__ = [
+    "attribution",
+    "disturbances",
+    "fails",
+    "further_calls",
+    "interval",
+    "judge_accuracy",
+    "judge_calibration",
+    "judge_measurement",
+    "judge_placement",
+    "judge_regression",
+    "judge_resources",
+    "judge_sla",
+    "no_baseline",
+    "no_pacemaker",
+    "overall",
+    "with_baseline",
+]
+
+
+def overall(verdicts: Collection[Verdict]) -> VerdictKind:
+    """The most severe kind; "not-measured" when nothing was judged."""
+    return min((verdict.kind for verdict in verdicts), key=SEVERITY.index, default="not-measured")
+
+
+def fails(kind: VerdictKind, strict: bool) -> bool:
+    """Whether a test with this verdict fails; what is undecided fails under ``--accel-strict``."""
+    return kind in FAILING or (strict and kind in UNDECIDED)

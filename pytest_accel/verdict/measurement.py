@@ -1,0 +1,55 @@
+"""Can the measurement be believed?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from pytest_accel.records import Measurement, Scalar, Verdict
+from pytest_accel.verdict.plausibility import disturbances, implausibilities, mislabelled
+
+_NOTHING: Mapping[str, Scalar] = MappingProxyType({})
+
+
+def judge_measurement(
+    measurement: Measurement | None,
+    *,
+    peak_flops: float | None = None,
+    difference: str = "",
+    asked: Mapping[str, Scalar] = _NOTHING,
+    identity: Mapping[str, Scalar] = _NOTHING,
+) -> list[Verdict]:
+    """Whether the measurement can be believed. ``difference`` tells how a timed output was wrong, if so.
+
+    ``asked`` are the variant's options, ``identity`` is what the handle that was used tells of itself.
+    """
+    if measurement is None or not measurement.latencies_ns:
+        return [Verdict(kind="not-measured", question="measurement", summary="Not a single call was timed.")]
+    reasons = (*mislabelled(asked, identity), *implausibilities(measurement, peak_flops))
+    if difference:
+        reasons = (f"what was timed is not what was checked: {difference}", *reasons)
+    notes = _circumstances(measurement)
+    if reasons:
+        summary = f"The measurement cannot be true: {'; '.join(reasons)}."
+        return [Verdict(kind="not-measured", question="measurement", summary=summary, details=notes)]
+    disturbed = disturbances(measurement)
+    if disturbed:
+        summary = f"The measurement decides nothing about speed: {'; '.join(disturbed)}."
+        return [Verdict(kind="inconclusive", question="measurement", summary=summary, details=notes)]
+    calls = len(measurement.latencies_ns)
+    summary = f"{calls} calls in {measurement.wall_s:.3g} s, {measurement.throughput:.4g} items/s."
+    return [Verdict(kind="pass", question="measurement", summary=summary, details=notes)]
+
+
+def _circumstances(measurement: Measurement) -> tuple[str, ...]:
+    conditions, notes = measurement.conditions, []
+    if not measurement.outputs_checked:
+        notes.append("No output of a timed call was compared with the validated ones.")
+    if conditions.cpu_quota_cores is not None:
+        notes.append(f"The CPU quota was {conditions.cpu_quota_cores:g} cores.")
+    if conditions.foreign_load_cores is not None and conditions.foreign_load_cores >= 0.5:
+        notes.append(f"Other processes used {conditions.foreign_load_cores:.1f} cores meanwhile.")
+    if measurement.parts_ms:
+        parts = ", ".join(f"{part} {ms:.3g} ms" for part, ms in measurement.parts_ms.items())
+        notes.append(f"Of a typical call was no computing: {parts}.")
+    return tuple(notes)

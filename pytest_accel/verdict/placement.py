@@ -1,0 +1,94 @@
+"""Did the model run where, and in the precision, that was asked for?
+
+A silent fallback makes every figure one of something else, so its verdict is "not-measured". This is also the one place
+that knows the names which runtimes give to precisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pytest_accel.records import Budgets, Placement, Verdict, VerdictKind
+
+#: Judged where the runtime tells where operators run.
+DEFAULT_MIN_ON_DEVICE = 0.5
+#: From finest to coarsest: one that is coarser than asked for is a silent fallback.
+COARSENESS = {"fp64": 0, "fp32": 1, "tf32": 2, "fp16": 3, "bf16": 3, "fp8": 4, "int8": 4}
+#: What runtimes call them. Other dtypes say nothing about precision: integers also hold shapes, indices and images.
+_NAMES = {name: name for name in COARSENESS} | {
+    "f64": "fp64",
+    "float64": "fp64",
+    "f32": "fp32",
+    "float32": "fp32",
+    "f16": "fp16",
+    "float16": "fp16",
+    "half": "fp16",
+    "bfloat16": "bf16",
+    "f8": "fp8",
+    "float8": "fp8",
+    "i8": "int8",
+}
+
+
+def judge_placement(placement: Placement | None, budgets: Budgets, *, precision: str) -> list[Verdict]:
+    """Judge the share on the device and the precision; empty where the runtime tells neither and no budget asks.
+
+    ``precision`` is the one asked for. Which operators moved since the baseline, `changes` tells.
+    """
+    unknown = _unknown_share(budgets) if placement is None or placement.on_device is None else []
+    if placement is None:
+        return unknown
+    least = DEFAULT_MIN_ON_DEVICE if budgets.min_on_device is None else budgets.min_on_device
+    findings, told = [], []
+    if placement.on_device is not None:
+        told.append(f"{100 * placement.on_device:.0f} % of the operators run on the device, {100 * least:.0f} % needed")
+        if placement.on_device < least:
+            findings.append(f"{told[-1]}: what was timed is largely the host")
+    observed = observed_precisions(placement.precisions)
+    if observed:
+        told.append(f"in {_counted(observed)}")
+        findings += _precision_findings(observed, _NAMES.get(precision, precision))
+    if not told:
+        return unknown
+    kind: VerdictKind = "not-measured" if findings else "pass"
+    summary = f"Placement: {'; '.join(findings or told)}."
+    return [*unknown, Verdict(kind=kind, question="placement", summary=summary)]
+
+
+def observed_precisions(counts: Mapping[str, int]) -> dict[str, int]:
+    """Operators by precision in this package's names, whatever the runtime calls them."""
+    observed: dict[str, int] = {}
+    for name, count in counts.items():
+        known = _NAMES.get(name.lower())
+        if known and count:
+            observed[known] = observed.get(known, 0) + count
+    return observed
+
+
+def coarsest(counts: Mapping[str, int]) -> str | None:
+    """The coarsest precision among observed counts, None where there is none."""
+    return max(observed_precisions(counts), key=COARSENESS.__getitem__, default=None)
+
+
+def _unknown_share(budgets: Budgets) -> list[Verdict]:
+    if budgets.min_on_device is None:
+        return []
+    summary = f"min_on_device={budgets.min_on_device:g} is not judged: the runtime does not tell where operators run."
+    return [Verdict(kind="inconclusive", question="placement", summary=summary)]
+
+
+def _precision_findings(observed: Mapping[str, int], asked: str) -> list[str]:
+    if asked not in COARSENESS:
+        return []
+    findings = []
+    if asked not in observed:
+        findings.append(f"{asked} was asked for and no operator runs in it, but in {_counted(observed)}")
+    coarser = {name: count for name, count in observed.items() if COARSENESS[name] > COARSENESS[asked]}
+    if coarser and asked in observed:
+        findings.append(f"{asked} was asked for and {_counted(coarser)} is coarser")
+    return findings
+
+
+def _counted(observed: Mapping[str, int]) -> str:
+    ordered = sorted(observed.items(), key=lambda item: -item[1])
+    return ", ".join(f"{name} ({count} operator{'s' if count != 1 else ''})" for name, count in ordered)

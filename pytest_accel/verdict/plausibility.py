@@ -1,0 +1,119 @@
+"""Can a measurement be true at all, and was it taken under conditions that let it speak?
+
+Timing the dispatch of a call instead of its result is the classic way to publish a device beyond its physical peak. It
+leaves traces: more operations per second than the device has, rates that scatter by half their mean, calls that
+account for a fraction of the wall clock. Any of them refuses the measurement, and so does a device other than the one
+that was asked for: the same article named its accelerator from a list and measured the next one on it. What merely
+slowed a measurement down, such as a tracer, leaves it undecided instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import fsum, sqrt
+
+import msgspec
+
+from pytest_accel.records import FAILING, Measurement, Scalar, Verdict
+
+#: Standard deviation of the calls' rates over their mean. Slow outliers hardly move it, impossibly fast calls do.
+MAX_RATE_SPREAD = 0.5
+#: Mean of the calls' rates over the true rate (items over time); they drift apart when some calls are impossibly fast.
+MAX_RATE_RATIO = 1.2
+#: Least share of the wall clock that the calls of a single stream account for,
+MIN_BUSY = 0.4
+#: once this much was left to the timing loop itself for each call, which outweighs a call of under a microsecond.
+LOOP_SLACK_S = 20e-6
+#: Cores that others may use before scattered rates are put down to them.
+MATERIAL_LOAD_CORES = 0.5
+#: Options that name a kind of device, which the identity of the handle that was used has too.
+NAMING_A_DEVICE = ("instance_type", "accelerator_type")
+#: Slack for the clock itself.
+CLOCK_SLACK = 1.01
+
+
+def implausibilities(measurement: Measurement, peak_flops: float | None) -> tuple[str, ...]:
+    """Why the measurement cannot be true, a clause each; empty when nothing speaks against it.
+
+    ``peak_flops`` is the most that the device can do in a second, in any precision that was used; None when unknown.
+    """
+    services_s = [service / 1e9 for service in measurement.services_ns]
+    if min(services_s) <= 0.0 or measurement.wall_s <= 0.0:
+        return ("the clock did not advance during a call",)
+    return (
+        *_beyond_peak(measurement, peak_flops),
+        *(() if _others_were_busy(measurement) else _scattered_rates(measurement)),
+        *(_unaccounted_time(fsum(services_s), measurement) if measurement.load_shape != "offline" else ()),
+    )
+
+
+def mislabelled(asked: Mapping[str, Scalar], identity: Mapping[str, Scalar]) -> tuple[str, ...]:
+    """Where the handle that was used tells of another kind of device than the options ``asked`` for, a clause each."""
+    return tuple(
+        f"{name}={asked[name]!r} was asked for, and what was used says {identity[name]!r}"
+        for name in NAMING_A_DEVICE
+        if asked.get(name) is not None and identity.get(name) not in (None, asked[name])
+    )
+
+
+def disturbances(measurement: Measurement) -> tuple[str, ...]:
+    """What keeps a true measurement from deciding anything about speed, a clause each."""
+    conditions, found = measurement.conditions, []
+    if not measurement.phases.steady:
+        found.append(f"no steady state within {measurement.phases.warm_up_calls} warm-up calls")
+    if conditions.tracing:
+        found.append(f"{conditions.tracing} was tracing the worker")
+    if conditions.in_process:
+        found.append("the worker shared the test's process (--accel-in-process)")
+    if conditions.throttled:
+        found.append(f"the device was throttled: {conditions.throttled}")
+    if _others_were_busy(measurement) and measurement.latencies_ns:
+        busy = f"while other processes used {conditions.foreign_load_cores:.1f} cores"
+        found += [f"{busy}, {scattered}" for scattered in _scattered_rates(measurement)]
+    return tuple(found)
+
+
+def _others_were_busy(measurement: Measurement) -> bool:
+    return (measurement.conditions.foreign_load_cores or 0.0) >= MATERIAL_LOAD_CORES
+
+
+def unless_disturbed(verdict: Verdict, disturbed: Sequence[str]) -> Verdict:
+    """A disturbed measurement may look slower than the model is, so what it fails is undecided."""
+    if not disturbed or verdict.kind not in FAILING:
+        return verdict
+    reason = f"Not decided, because {'; '.join(disturbed)}."
+    return msgspec.structs.replace(verdict, kind="inconclusive", details=(reason, *verdict.details))
+
+
+def _beyond_peak(measurement: Measurement, peak_flops: float | None) -> tuple[str, ...]:
+    if measurement.flops_per_item is None or peak_flops is None:
+        return ()
+    flops = measurement.flops_per_item * measurement.throughput
+    if flops <= peak_flops:
+        return ()
+    return (f"{flops / 1e12:.3g} TFLOP/s is beyond the device's peak of {peak_flops / 1e12:.3g} TFLOP/s",)
+
+
+def _scattered_rates(measurement: Measurement) -> tuple[str, ...]:
+    rates = [measurement.items_per_call / max(service, 1) for service in measurement.services_ns]
+    mean = fsum(rates) / len(rates)
+    spread = sqrt(fsum((rate - mean) ** 2 for rate in rates) / len(rates)) / mean
+    ratio = mean * fsum(1.0 / rate for rate in rates) / len(rates)
+    if spread <= MAX_RATE_SPREAD or ratio <= MAX_RATE_RATIO:
+        return ()
+    return (
+        f"the calls' rates scatter by {spread:.0%} of their mean, which is {ratio:.2f} times the true rate: "
+        "some calls ended before their results were there, or the machine was badly disturbed",
+    )
+
+
+def _unaccounted_time(busy_s: float, measurement: Measurement) -> tuple[str, ...]:
+    lanes = measurement.concurrency
+    share = busy_s / (lanes * measurement.wall_s)
+    if share > CLOCK_SLACK:
+        of_lanes = f" of {lanes} lanes" if lanes > 1 else ""
+        return (f"the calls add up to {share:.2f} times the wall clock{of_lanes}",)
+    timed_s = busy_s + LOOP_SLACK_S * len(measurement.services_ns)
+    if timed_s < MIN_BUSY * measurement.wall_s and measurement.load_shape == "single_stream":  # others leave lanes idle
+        return (f"the calls account for {share:.0%} of the wall clock: most of the work was not timed",)
+    return ()

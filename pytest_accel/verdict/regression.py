@@ -1,0 +1,119 @@
+"""Is the model slower than its baseline, and if so, what slowed down?
+
+The decision itself is `gate.Gate`'s; here it becomes a sentence with its interval, what it could have missed and
+whether the pacemaker slowed down too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from statistics import median
+from typing import TYPE_CHECKING
+
+from pytest_accel.gate import WIDEST
+from pytest_accel.records import Duet, Ratio, Verdict
+from pytest_accel.verdict.plausibility import unless_disturbed
+
+if TYPE_CHECKING:
+    from pytest_accel.gate import Gate
+
+#: A pacemaker that differs by more than this from the baseline's points at the machine or the SDK.
+DRIFT = 0.05
+
+
+def judge_regression(
+    ratio: Ratio | None,
+    gate: Gate,
+    *,
+    opponent: str = "",
+    attribution: str = "",
+    disturbed: Sequence[str] = (),
+) -> list[Verdict]:
+    """The gate's final decision about ``opponent``, the baseline by default, with the sentence `attribution` gave.
+
+    ``disturbed`` holds the reasons why the launches cannot show a regression (`disturbances` of the measurement).
+    """
+    if ratio is None:
+        summary = f"The ratio to {opponent or 'the baseline'} is not known: a launch on either side is needed."
+        return [Verdict(kind="inconclusive", question="regression", summary=summary)]
+    decision, limit = gate.decide(ratio), 1.0 + gate.max_regression
+    against = {"regressed": ">", "pass": "<", "improved": "<", "inconclusive": "around"}[decision]
+    time = f"the time of {opponent}" if opponent else "the baseline's time"
+    summary = (
+        f"{ratio.estimate:.3f} times {time} {interval(ratio)} with "
+        f"{100 * ratio.confidence:.4g} % confidence ({ratio.launches} launches); {against} {limit:g}."
+    )
+    details = [
+        f"A regression of {ratio.smallest_caught:.1%} would have been caught."
+        if ratio.smallest_caught < WIDEST
+        else "So few launches would have caught no regression."
+    ]
+    if decision == "inconclusive":
+        more = gate.more_launches(ratio)
+        hint = f"About {more} more launches would decide." if more else "It lies too close to the limit to be decided."
+        details.append(hint)
+    if decision == "regressed" and opponent:
+        details.append("Both sides took turns on this device, so it is what differs between them, not the machine.")
+    if decision == "improved" and not opponent:
+        details.append("Keep the gain: --accel-save-baseline makes it the new baseline.")
+    if attribution:
+        details.append(attribution)
+    verdict = Verdict(kind=decision, question="regression", summary=summary, details=tuple(details))
+    return [unless_disturbed(verdict, disturbed)]
+
+
+def interval(ratio: Ratio) -> str:
+    """The ends of a ratio as text; a bound that the launches were too few for is none."""
+    lower = f"{ratio.lower:.3f}" if ratio.lower > 1.0 / WIDEST else "–"
+    upper = f"{ratio.upper:.3f}" if ratio.upper < WIDEST else "–"
+    return f"[{lower}, {upper}]"
+
+
+def attribution(
+    duet: Duet, baseline: Duet, *, version_changes: Sequence[str], pacemaker_is_baseline: bool = False
+) -> str:
+    """Whether the pacemaker slowed down since the baseline too, and what that means; empty when nothing did.
+
+    ``pacemaker_is_baseline``: the pacemaker is the baseline's own artefact, whose time then was the candidate's.
+    """
+    candidate_then = median(launch.candidate_p50_ms for launch in baseline.launches)
+    pacemaker_then = median(launch.pacemaker_p50_ms for launch in baseline.launches)
+    candidate = median(launch.candidate_p50_ms for launch in duet.launches) / candidate_then
+    pacemaker = median(launch.pacemaker_p50_ms for launch in duet.launches)
+    pacemaker /= candidate_then if pacemaker_is_baseline else pacemaker_then
+    if max(candidate, pacemaker) <= 1.0 + DRIFT:
+        return ""
+    times = f"{candidate:.2f} and {pacemaker:.2f} times the baseline's time"
+    if pacemaker <= 1.0 + DRIFT:
+        return f"Candidate and pacemaker took {times}: it is the model or how it was compiled, not the machine."
+    if candidate <= 1.0 + DRIFT:
+        return f"Candidate and pacemaker took {times}: only the pacemaker is slower."
+    sdk = f"it is the SDK ({'; '.join(version_changes)})"
+    cause = sdk if version_changes else "no version changed, so it is the machine"
+    return f"Candidate and pacemaker took {times}, both are slower: {cause}."
+
+
+def no_baseline(fingerprint: str, elsewhere: Collection[str]) -> list[Verdict]:
+    """The answer where this hardware has no baseline; ``elsewhere`` are the fingerprints that have one."""
+    save = "--accel-save-baseline writes one"
+    if not elsewhere:
+        summary = f"No baseline for {fingerprint}; {save}."
+        return [Verdict(kind="no-baseline", question="regression", summary=summary)]
+    summary = f"No baseline for {fingerprint}, only from other hardware: {', '.join(sorted(elsewhere))}; {save}."
+    return [Verdict(kind="incomparable", question="regression", summary=summary)]
+
+
+def with_baseline(verdicts: Collection[Verdict]) -> tuple[Verdict, ...]:
+    """The same answers once this run has become the baseline: there is nothing left to miss one for."""
+    missed = {"no-baseline", "incomparable"}
+    saved = Verdict(kind="pass", question="regression", summary="This run is the baseline from now on.")
+    return tuple(
+        saved if verdict.question == "regression" and verdict.kind in missed else verdict for verdict in verdicts
+    )
+
+
+def no_pacemaker(saved: str) -> list[Verdict]:
+    """The answer where the baseline has nothing that this machine could run beside the candidate."""
+    summary = f"The baseline of {saved} has no pace beside the yardstick, and the cache no longer has its artefact."
+    renew = "--accel-save-baseline renews it."
+    return [Verdict(kind="incomparable", question="regression", summary=summary, details=(renew,))]

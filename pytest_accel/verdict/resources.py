@@ -1,0 +1,52 @@
+"""Does the model keep its budgets for memory, size, compiling and loading?"""
+
+from __future__ import annotations
+
+from pytest_accel.records import Artefact, Budgets, Measurement, Verdict, VerdictKind
+
+
+def judge_resources(budgets: Budgets, *, measurement: Measurement | None, artefact: Artefact | None) -> list[Verdict]:
+    """One verdict for each budget given.
+
+    ``max_memory_mb`` is about the device's memory where the device has its own, else about the worker's peak.
+    ``max_compile_s`` is about this run's compilation: an artefact from the cache took none and is not judged.
+    """
+    phases = measurement.phases if measurement is not None else None
+    verdicts = []
+    if budgets.max_memory_mb is not None:
+        memory_mb, name = _memory(measurement)
+        verdicts.append(_judge(f"{name} (max_memory_mb)", memory_mb, budgets.max_memory_mb, "MB"))
+    if budgets.max_artefact_mb is not None:
+        size_mb = artefact.size_mb if artefact is not None else None
+        verdicts.append(_judge("The artefact's size (max_artefact_mb)", size_mb, budgets.max_artefact_mb, "MB"))
+    if budgets.max_compile_s is not None:
+        if phases is not None and phases.compile_cached:
+            verdicts.append(_from_cache(artefact))
+        else:
+            compile_s = phases.compile_s if phases is not None else None
+            verdicts.append(_judge("Compiling (max_compile_s)", compile_s, budgets.max_compile_s, "s"))
+    if budgets.max_load_s is not None:
+        load_s = phases.load_s if phases is not None else None
+        verdicts.append(_judge("Loading (max_load_s)", load_s, budgets.max_load_s, "s"))
+    return verdicts
+
+
+def _memory(measurement: Measurement | None) -> tuple[float | None, str]:
+    if measurement is not None and measurement.device_memory_mb is not None:
+        return measurement.device_memory_mb, "Peak device memory"
+    return (measurement.host_memory_mb if measurement is not None else None), "Peak host memory"
+
+
+def _from_cache(artefact: Artefact | None) -> Verdict:
+    then = f", where compiling had taken {artefact.compile_s:.3g} s" if artefact is not None else ""
+    summary = f"Compiling (max_compile_s) is not judged: the artefact came from the cache{then}."
+    return Verdict(kind="pass", question="resources", summary=summary)
+
+
+def _judge(name: str, value: float | None, limit: float, unit: str) -> Verdict:
+    if value is None:
+        summary = f"{name} is not known, so the limit of {limit:g} {unit} is not judged."
+        return Verdict(kind="inconclusive", question="resources", summary=summary)
+    kind: VerdictKind = "pass" if value <= limit else "sla-breach"
+    sign = "<=" if kind == "pass" else ">"
+    return Verdict(kind=kind, question="resources", summary=f"{name}: {value:.4g} {unit} {sign} {limit:g} {unit}.")

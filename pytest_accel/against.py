@@ -1,0 +1,167 @@
+"""The opponent that ``--accel-against`` names, found, compiled where need be, and measured beside the candidate.
+
+No stored number is needed: both sides run on this device now. What the launches say is decided in `gate`; what a
+baseline is compared like is told in `compare`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_accel.candidate import Candidate, cached_artefact, compile_candidate, stored_artefacts
+from pytest_accel.changes import differences
+from pytest_accel.compare import Compared, race, side_of
+from pytest_accel.errors import CompileFailed, UnfitInput, UsageError, WorkerError
+from pytest_accel.records import Duet
+from pytest_accel.settings import Opponent
+from pytest_accel.sources import FILE_KINDS, SAVED_MODEL_FILES, resolve
+
+if TYPE_CHECKING:
+    from pytest_accel.elements import Arrays
+    from pytest_accel.gate import Gate
+    from pytest_accel.records import Origin
+    from pytest_accel.session import Session
+
+_WHAT = (
+    "name an interpreter (popen//python=PATH, or a virtual environment), a model, the compile cache of another "
+    "checkout, or the checkout itself"
+)
+
+
+def opponent_named(said: str, base: Path) -> Opponent:
+    """What the user means by ``said``, a relative path being one below ``base``.
+
+    Raises `UsageError` where there is no such thing.
+    """
+    option = f"--accel-against={said}"
+    how, _, python = said.partition("//python=")
+    if python:
+        if how != "popen":
+            raise UsageError(f"{option}: both sides have to run on this machine: popen//python={python}")
+        return _interpreter(base / Path(python).expanduser(), said)
+    path = base / Path(said).expanduser()
+    if not path.exists():
+        raise UsageError(f"{option}: there is no {path}; {_WHAT}")
+    if (path / "pyvenv.cfg").is_file():
+        return _interpreter(path / "bin" / "python", said)
+    if path.is_file():
+        return _interpreter(path, said) if path.name.startswith("python") else Opponent("model", path, said)
+    if any((path / file).is_file() for file in SAVED_MODEL_FILES):
+        return Opponent("model", path, said)
+    return Opponent("artefacts" if (path / "entries").is_dir() else "checkout", path, said)
+
+
+def _interpreter(path: Path, said: str) -> Opponent:
+    if not path.is_file():
+        raise UsageError(f"--accel-against={said}: there is no interpreter {path}")
+    return Opponent("interpreter", path, said)
+
+
+def against_opponent(
+    session: Session, candidate: Candidate, batches: Sequence[Arrays], opponent: Opponent, gate: Gate
+) -> tuple[Compared, tuple[str, ...]]:
+    """Compare with the opponent. The sentences tell how its artefact came about differently.
+
+    Raises `UsageError` where it has nothing to compare this candidate with, or what it has takes other inputs.
+    """
+    title = f"comparing {candidate.model.name} on {candidate.variant.id} with {opponent.said}"
+    with _explained(candidate, opponent):
+        theirs = _FIND[opponent.kind](session, candidate, opponent)
+        side = replace(side_of(candidate, batches), folder=theirs.folder, session=theirs.session)
+        launches = race(session, side_of(candidate, batches), side, gate, title=title)
+    duet = Duet(pacemaker=opponent.said, pacemaker_digest=theirs.origin.model_digest, launches=launches)
+    return Compared(duet, gate.ratio(duet), then=None), differences(theirs.origin, candidate.origin)
+
+
+@dataclass(frozen=True)
+class Found:
+    """An opponent's artefact, where it came from, and the session that runs it: None for the candidate's own."""
+
+    folder: Path
+    origin: Origin
+    session: Session | None = None
+
+
+@contextmanager
+def _explained(candidate: Candidate, opponent: Opponent) -> Iterator[None]:
+    """Name the opponent in what goes wrong: the candidate itself has just been measured."""
+    beside = f"{_option(opponent)} cannot be run beside {candidate.model.name}[{candidate.variant.id}]"
+    try:
+        yield
+    except (CompileFailed, UnfitInput) as error:
+        raise UsageError(f"{beside}: {error}") from None
+    except WorkerError as error:
+        raise WorkerError(f"{beside}: {error}", phase=error.phase, details=error.details) from None
+
+
+def _in_another_interpreter(session: Session, candidate: Candidate, opponent: Opponent) -> Found:
+    """The same model, compiled and run there."""
+    there, accelerator = session.elsewhere(opponent.path), candidate.variant.accelerator
+    if (absence := there.absence(accelerator)) is not None:
+        raise UsageError(f"{_option(opponent)}: {accelerator} is absent there: {absence}")
+    compiled = compile_candidate(there, candidate.model, candidate.variant, candidate.calibration)
+    return Found(compiled.folder, compiled.origin, there)
+
+
+def _from_a_cache(session: Session, candidate: Candidate, opponent: Opponent) -> Found:
+    """The artefact of the same model and variant that was used there last."""
+    if opponent.path.resolve() == session.cache.root.resolve():
+        raise UsageError(f"{_option(opponent)}: this is the cache of this run itself; name that of another checkout")
+    cache, wanted = session.cache_at(opponent.path), candidate.origin
+    others = []
+    for key, origin in stored_artefacts(cache):
+        if _same_variant(origin, wanted) and (folder := cached_artefact(cache, key)) is not None:
+            return Found(folder, origin)
+        others.append(f"{origin.model} for {origin.accelerator}")
+    raise UsageError(
+        f"{_option(opponent)}: it holds no artefact of {wanted.model} for {candidate.variant.id}, only of: "
+        f"{', '.join(sorted(set(others))) or 'nothing'}. Run this test there with --accel-cache-dir={opponent.said}"
+    )
+
+
+def _same_variant(origin: Origin, wanted: Origin) -> bool:
+    """Whether two artefacts are of one model and variant; options that another release did not know do not count."""
+    same_options = all(origin.options.get(name, value) == value for name, value in wanted.options.items())
+    return same_options and (origin.model, origin.accelerator) == (wanted.model, wanted.accelerator)
+
+
+def _compiled_here(session: Session, candidate: Candidate, opponent: Opponent) -> Found:
+    """Another model, compiled as the candidate was."""
+    return _compiled_from(opponent.path, session, candidate)
+
+
+def _from_a_checkout(session: Session, candidate: Candidate, opponent: Opponent) -> Found:
+    """The model at the candidate's own place in another checkout."""
+    rootdir, path = session.settings.rootdir, candidate.model.path
+    if not path.is_relative_to(rootdir) or path.is_relative_to(session.cache.root):
+        raise UsageError(
+            f"{_option(opponent)}: {candidate.model.name} is no file of this project, so it cannot be found in another "
+            "checkout. Run this test there with --accel-cache-dir=DIR, and compare with that: --accel-against=DIR"
+        )
+    theirs = opponent.path / path.relative_to(rootdir)
+    if not theirs.exists():
+        raise UsageError(f"{_option(opponent)}: there is no {theirs}; {_WHAT}")
+    return _compiled_from(theirs, session, candidate)
+
+
+def _compiled_from(path: Path, session: Session, candidate: Candidate) -> Found:
+    kinds = {**FILE_KINDS, **session.registry.find(candidate.variant.accelerator).file_kinds}
+    model = resolve(path, name=candidate.model.name, cache=session.cache, base=session.settings.rootdir, kinds=kinds)
+    compiled = compile_candidate(session, model, candidate.variant, candidate.calibration)
+    return Found(compiled.folder, compiled.origin)
+
+
+def _option(opponent: Opponent) -> str:
+    return f"--accel-against={opponent.said}"
+
+
+_FIND: Mapping[str, Callable[[Session, Candidate, Opponent], Found]] = {
+    "interpreter": _in_another_interpreter,
+    "artefacts": _from_a_cache,
+    "model": _compiled_here,
+    "checkout": _from_a_checkout,
+}

@@ -1,0 +1,101 @@
+"""Calibration data: the samples from which INT8 learns its ranges.
+
+A seeded choice of a dataset's samples. What was chosen is part of the artefact's key, and must not be what accuracy is
+judged on: a model that was fitted to its exam passes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_accel.datasets import open_dataset
+from pytest_accel.errors import DatasetError
+
+if TYPE_CHECKING:
+    from pytest_accel.datasets import Dataset
+    from pytest_accel.elements import Arrays
+    from pytest_accel.records import Signature
+
+#: What the vendors' own tools take by default.
+SAMPLES = 300
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Chosen samples as batches of the compiled size, and what identifies them.
+
+    ``rows`` holds a digest for each chosen sample. ``may_overlap`` allows that accuracy is judged on them too.
+    """
+
+    batches: tuple[Arrays, ...]
+    digest: str
+    rows: frozenset[bytes]
+    may_overlap: bool
+
+    def require_disjoint(self, dataset: Dataset) -> None:
+        """Raise `DatasetError` when a sample of ``dataset`` was calibrated with, unless that is allowed."""
+        if self.may_overlap:
+            return
+        seen = [number for number, row in enumerate(_samples(dataset)) if _digest(row) in self.rows]
+        if seen:
+            raise DatasetError(
+                f"{len(seen)} samples of the evaluation data were calibrated with, the first is row {seen[0]}: "
+                "calibrate with other samples, or say calibration_overlap=True"
+            )
+
+
+def choose(
+    data: Any, signature: Signature, *, batch_size: int, samples: int = SAMPLES, may_overlap: bool = False
+) -> Calibration:
+    """Choose ``samples`` of ``data`` (all, where there are fewer) at random, the same ones every time.
+
+    Raises `DatasetError` when the data do not fit the signature.
+    """
+    dataset = open_dataset(data, signature, batch_size=1)
+    return choose_from(dataset, batch_size=batch_size, samples=samples, may_overlap=may_overlap)
+
+
+def choose_from(dataset: Dataset, *, batch_size: int, samples: int = SAMPLES, may_overlap: bool = False) -> Calibration:
+    """The same of a dataset that is already open, whatever its batches."""
+    reservoir: list[Arrays] = []
+    rng = np.random.default_rng(SEED)
+    for number, row in enumerate(_samples(dataset)):
+        if number < samples:
+            reservoir.append(row)
+        elif (place := int(rng.integers(number + 1))) < samples:
+            reservoir[place] = row
+    rows = [_digest(row) for row in reservoir]
+    return Calibration(
+        batches=tuple(_batched(reservoir, batch_size)),
+        digest=hashlib.sha256(b"".join(rows)).hexdigest(),
+        rows=frozenset(rows),
+        may_overlap=may_overlap,
+    )
+
+
+def _samples(dataset: Dataset) -> Iterator[Arrays]:
+    """One dict of rows, each of shape (1, ...), for each sample."""
+    for batch in dataset:
+        for row in range(batch.rows):
+            yield {name: values[row : row + 1] for name, values in batch.inputs.items()}
+
+
+def _batched(rows: list[Arrays], size: int) -> Iterator[Arrays]:
+    """Batches of exactly ``size`` rows; the last one is filled up with the first rows."""
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size]
+        part += [rows[at % len(rows)] for at in range(size - len(part))]
+        yield {name: np.concatenate([row[name] for row in part]) for name in part[0]}
+
+
+def _digest(row: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
+    whole = hashlib.sha256()
+    for values in row.values():
+        whole.update(np.ascontiguousarray(values).tobytes())
+    return whole.digest()

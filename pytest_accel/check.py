@@ -1,0 +1,302 @@
+"""The story of one check, top to bottom: evaluate, measure, compare, judge, save."""
+
+from __future__ import annotations
+
+import datetime
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from pytest_accel import verdict
+from pytest_accel.accuracy import first_difference
+from pytest_accel.baseline import make_baseline, why_not_saved
+from pytest_accel.changes import changes_since
+from pytest_accel.compare import yardstick_pace
+from pytest_accel.datasets import open_dataset
+from pytest_accel.divergence import first_divergence, tell_divergence
+from pytest_accel.environment import controller_versions
+from pytest_accel.errors import UsageError
+from pytest_accel.evaluate import evaluate
+from pytest_accel.highest_rate import HALVINGS, search
+from pytest_accel.journal import check_key
+from pytest_accel.measure import Load, Steady, planned_calls
+from pytest_accel.records import Budgets, TestRecord, Verdict
+from pytest_accel.results import CheckFailed
+from pytest_accel.standing import Contest
+from pytest_accel.variants import with_defaults
+from pytest_accel.worker.accelerator import Present
+
+if TYPE_CHECKING:
+    from pytest_accel.accuracy import Metric
+    from pytest_accel.baseline import Baseline
+    from pytest_accel.candidate import Candidate, Running
+    from pytest_accel.datasets import Dataset
+    from pytest_accel.divergence import Divergence
+    from pytest_accel.elements import Arrays
+    from pytest_accel.records import Accuracy, Measurement, Placement
+    from pytest_accel.results import HighestRate
+    from pytest_accel.session import Session
+    from pytest_accel.standing import Standing
+    from pytest_accel.variants import Plan
+
+#: Distinct inputs that timed calls rotate among.
+ROTATION = 4
+#: A measurement is looked at, extended at most once, and looked at again; each look spends half of the error.
+LOOKS = 2
+#: A server is given this many times the calls, since its slow ones come in clusters: who waits, has others behind him.
+QUEUED = 2
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was found out; all that judging needs."""
+
+    accuracy: Accuracy
+    measurement: Measurement
+    difference: str
+    placement: Placement
+    standing: Standing
+
+
+class Check:
+    """One check of one candidate, which is already running. The parts can be used alone and judge nothing."""
+
+    def __init__(
+        self, session: Session, candidate: Candidate, now: Running, *, plan: Plan, budgets: Budgets, test: str
+    ) -> None:
+        self._session = session
+        self._candidate = candidate
+        self._now = now
+        self._plan = plan
+        self._budgets = with_defaults(budgets, session.settings.budgets)
+        self._test = test
+
+    def run(self, data: Any, metric: Metric | None) -> TestRecord:
+        """Do it all, save a baseline if this run is asked to, and return the record of it.
+
+        What an interrupted run had finished is taken over from it.
+        """
+        dataset = self._open(data)
+        key = check_key(
+            *(self._session, self._candidate, self._plan, self._budgets),
+            test=self._test,
+            metric=metric,
+            baseline=self._baseline,
+        )
+        if (known := self._session.finished.take(key, dataset)) is not None:
+            return known
+        batches = _first(dataset)
+        steady = self._steady(batches)
+        accuracy = evaluate(self._session, self._candidate, self._now, dataset, metric)
+        measurement, difference = self._measure(steady, batches)
+        placement, flops_per_call = self._now.launch.placement()
+        flops_per_item = None if flops_per_call is None else flops_per_call / measurement.items_per_call
+        facts = Facts(
+            accuracy=accuracy,
+            measurement=msgspec.structs.replace(measurement, flops_per_item=flops_per_item),
+            difference=difference,
+            placement=placement,
+            standing=self._stand(measurement, batches),
+        )
+        record = msgspec.structs.replace(self._explained(self._record(facts), dataset), key=key)
+        return self._saved(record, batches) if self._session.settings.save else record
+
+    def evaluate(self, data: Any, metric: Metric | None) -> Accuracy:
+        """Accuracy beside the reference."""
+        return evaluate(self._session, self._candidate, self._now, self._open(data), metric)
+
+    def first_divergence(self, data: Any) -> Divergence | None:
+        """Where the model starts to differ from FP32."""
+        return first_divergence(self._session, self._candidate, self._now.signature, self._open(data))
+
+    def measure(self, data: Any, calls: int | None) -> Measurement:
+        """Latency in the steady state."""
+        steady = self._steady(_first(self._open(data)))
+        return steady.measure(calls or self._planned_calls)
+
+    def highest_rate(self, data: Any) -> HighestRate:
+        """The highest rate of calls at which a server keeps the latency limits; judges nothing."""
+        name, confidence = self._candidate.variant.accelerator, self._session.settings.confidence
+        if not self._session.registry.find(name).concurrent:
+            raise UsageError(f"max_rate needs an accelerator whose calls can arrive at any time, which {name} is not")
+        if not self._budgets.latency_limits_ms:
+            raise UsageError("max_rate needs a latency limit to keep, for example max_rate(p99_ms=15)")
+        asked = Load.asked(self._candidate.variant.options, _first(self._open(data)))
+        flat_out = replace(asked, shape="multi_stream", rate=None)
+        steady = Steady(self._session, self._candidate, self._now, flat_out)
+        capacity = steady.measure(self._planned_calls).throughput / flat_out.items_per_call
+
+        def serve(rate: float) -> Measurement:
+            return self._decisive(steady, replace(flat_out, shape="server", rate=rate), LOOKS * HALVINGS)
+
+        return search(serve, capacity=capacity, budgets=self._budgets, confidence=confidence, looks=LOOKS)
+
+    def _open(self, data: Any) -> Dataset:
+        return open_dataset(
+            data,
+            self._now.signature,
+            batch_size=int(self._candidate.variant.options["batch_size"] or 1),
+            input_shapes=self._plan.input_shapes,
+        )
+
+    def _steady(self, batches: Sequence[Arrays]) -> Steady:
+        options = self._candidate.variant.options
+        if options["load_shape"] == "server" and options["rate"] is None:
+            raise UsageError(
+                "load_shape='server' needs to know how many calls arrive a second, for example rate=100; "
+                "max_rate(p99_ms=...) looks for the highest rate that can be served"
+            )
+        return Steady(self._session, self._candidate, self._now, Load.asked(options, batches))
+
+    @property
+    def _planned_calls(self) -> int:
+        return planned_calls(self._budgets, self._session.settings.confidence, LOOKS)
+
+    def _measure(self, steady: Steady, batches: Sequence[Arrays]) -> tuple[Measurement, str]:
+        """Measure. The text tells how the outputs of checked calls differed from validated ones."""
+        validated = [self._now.launch.predict(batch) for batch in batches]
+        measurement = self._decisive(steady, Load.asked(self._candidate.variant.options, batches), LOOKS)
+        differences = (first_difference(validated[call.batch], call.outputs) for call in steady.checked)
+        return measurement, next(filter(None, differences), "")
+
+    def _decisive(self, steady: Steady, load: Load, looks: int) -> Measurement:
+        """Measure, and extend once where that could decide an SLA."""
+        confidence = self._session.settings.confidence
+        planned = planned_calls(self._budgets, confidence, looks)
+        if load.shape == "server":
+            planned *= QUEUED
+        measurement = steady.measure(planned, load)
+        more = verdict.further_calls(measurement, self._budgets, confidence=confidence, looks=looks)
+        return steady.extend(measurement, more, load) if 0 < more <= planned else measurement
+
+    @cached_property
+    def _baseline(self) -> Baseline | None:
+        candidate = self._candidate
+        return self._session.baselines.find(candidate.hardware.fingerprint, candidate.model.name, candidate.variant.id)
+
+    def _stand(self, measurement: Measurement, batches: Sequence[Arrays]) -> Standing:
+        limit = self._budgets.max_regression
+        return Contest(self._session, self._candidate, batches, measurement, limit).stand(self._baseline)
+
+    def _judge(self, facts: Facts) -> tuple[Verdict, ...]:
+        """Every question that can be asked, accuracy first: a fast wrong answer is worthless."""
+        found = self._session.find(self._candidate.variant.accelerator)
+        precision = str(self._candidate.variant.options["precision"])
+        stored = self._baseline.accuracy if self._baseline is not None else None
+        return (
+            *verdict.judge_measurement(
+                facts.measurement,
+                peak_flops=found.peak_flops if isinstance(found, Present) else None,
+                difference=facts.difference,
+                asked=self._candidate.variant.options,
+                identity=self._candidate.hardware.identity,
+            ),
+            *verdict.judge_placement(facts.placement, self._budgets, precision=precision),
+            *verdict.judge_accuracy(
+                facts.accuracy,
+                self._budgets,
+                precisions=facts.placement.precisions or {precision: 1},
+                baseline=stored,
+            ),
+            *verdict.judge_calibration(facts.accuracy, self._budgets),
+            *verdict.judge_sla(
+                facts.measurement, self._budgets, confidence=self._session.settings.confidence, looks=LOOKS
+            ),
+            *verdict.judge_resources(self._budgets, measurement=facts.measurement, artefact=self._candidate.artefact),
+            *facts.standing.verdicts,
+        )
+
+    def _record(self, facts: Facts) -> TestRecord:
+        candidate = self._candidate
+        standing, compared = facts.standing, facts.standing.compared
+        record = TestRecord(
+            test=self._test,
+            model=candidate.model.name,
+            variant=candidate.variant,
+            budgets=self._budgets,
+            hardware=candidate.hardware,
+            versions={**candidate.origin.versions, **controller_versions()},
+            verdicts=self._judge(facts),
+            artefact=candidate.artefact,
+            placement=facts.placement,
+            measurement=facts.measurement,
+            accuracy=facts.accuracy,
+            duet=compared.duet if compared else None,
+            ratio=compared.ratio if compared else None,
+            changes=standing.differences,
+            opponent=standing.opponent,
+        )
+        if self._baseline is None or standing.opponent:
+            return record
+        return msgspec.structs.replace(record, changes=changes_since(self._baseline, record))
+
+    def _saved(self, record: TestRecord, batches: Sequence[Arrays]) -> TestRecord:
+        """Save this run as the baseline, unless it may not become one; the record tells which."""
+        session = self._session
+        if session.settings.save is None or record.measurement is None:
+            return record
+        if session.settings.save == "new" and self._baseline is not None:
+            return record
+        path = session.baselines.path(record.hardware.fingerprint, record.model, record.variant.id)
+        if path.is_relative_to(session.settings.rootdir):
+            path = path.relative_to(session.settings.rootdir)
+        if reasons := why_not_saved(record):
+            return msgspec.structs.replace(record, baseline=f"{path} not saved: {reasons}")
+        remote = session.registry.find(self._candidate.variant.accelerator).remote
+        duets = [] if remote else [yardstick_pace(session, self._candidate, batches)]
+        baseline = make_baseline(record, [record.measurement], duets, today=datetime.datetime.now().date())
+        written = session.baselines.save(baseline, mode=session.settings.save)
+        if not written:  # another process was first
+            return msgspec.structs.replace(record, baseline=f"{path} kept")
+        return msgspec.structs.replace(
+            record, baseline=f"{path} saved", verdicts=verdict.with_baseline(record.verdicts)
+        )
+
+    def _explained(self, record: TestRecord, dataset: Dataset) -> TestRecord:
+        """The record with the first divergence told beside an accuracy that fails, where the project asks for it."""
+        failing = [each for each in record.verdicts if each.kind == "inaccurate"]
+        if not (failing and self._session.settings.first_divergence):
+            return record
+        told = tell_divergence(self._session, self._candidate, self._now.signature, dataset)
+        explained = msgspec.structs.replace(failing[0], details=(*failing[0].details, told))
+        verdicts = tuple(explained if each is failing[0] else each for each in record.verdicts)
+        return msgspec.structs.replace(record, verdicts=verdicts)
+
+    def require_passed(self, record: TestRecord) -> None:
+        """Raise `CheckFailed` unless the record passes under this session's settings."""
+        strict = self._session.settings.strict
+        failing = [each for each in record.verdicts if verdict.fails(each.kind, strict)]
+        if failing or not record.verdicts:
+            raise CheckFailed(record, _message(record, failing, strict=strict))
+
+
+def _first(dataset: Dataset) -> list[Arrays]:
+    """The inputs of the first calls: what timed calls rotate among."""
+    # One batch more ends the pass over a small dataset, which then knows its digest.
+    return [batch.inputs for batch in islice(dataset, ROTATION + 1)][:ROTATION]
+
+
+def _message(record: TestRecord, failing: Sequence[Verdict], *, strict: bool) -> str:
+    """What failed, why, and how to see it again."""
+    lines = []
+    for each in failing:
+        only_strict = " (fails under --accel-strict)" if strict and not verdict.fails(each.kind, strict=False) else ""
+        lines.append(f"{each.kind}: {record.model}[{record.variant.id}] {each.summary}{only_strict}")
+        lines += [f"  {detail}" for detail in each.details]
+    if record.resumed:
+        lines.append(f"Measured by the run of {record.resumed}; without --accel-resume it is measured again.")
+    if record.changes:
+        lines.append(f"Changed from {record.opponent}:" if record.opponent else "Changed since the baseline:")
+        lines += [f"  {change}" for change in record.changes]
+    elif record.opponent:
+        lines.append(f"Nothing that is recorded differs from {record.opponent}.")
+    elif record.ratio is not None:
+        lines.append("Nothing that is recorded has changed since the baseline.")
+    against = f" --accel-against={shlex.quote(record.opponent)}" if record.opponent else ""
+    lines.append(f"Reproduce: pytest '{record.test}' --accelerator={record.variant.accelerator}{against}")
+    return "\n".join(lines)

@@ -1,0 +1,150 @@
+"""Slower than the baseline? The candidate in a duet with a pacemaker, launch after launch, until the gate is sure.
+
+The best pacemaker is the baseline's own artefact, while the cache still has it: then each launch gives the ratio to the
+baseline directly. Otherwise it is the yardstick network, compiled by the same accelerator, whose pace the baseline has
+stored. How launches become a decision is in `gate`.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_accel.candidate import cached_artefact, compile_candidate, renamed
+from pytest_accel.duet import Side, play
+from pytest_accel.errors import WorkerError
+from pytest_accel.made_up import synthetic
+from pytest_accel.records import Duet, DuetLaunch, Ratio, Variant
+from pytest_accel.sources import Model
+
+if TYPE_CHECKING:
+    from pytest_accel.baseline import Baseline
+    from pytest_accel.candidate import Candidate
+    from pytest_accel.elements import Arrays
+    from pytest_accel.gate import Gate
+    from pytest_accel.session import Session
+
+#: Names of pacemakers in baselines.
+OWN_ARTEFACT = "baseline artefact"
+YARDSTICK = "yardstick"
+#: The yardstick network's edition. A changed network makes paces incomparable, so it gets another number.
+YARDSTICK_EDITION = "1"
+#: Launches beside the yardstick that a baseline stores.
+SAVED_LAUNCHES = 5
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What the launches gave. ``ratio`` is None where the baseline has none to compare them with."""
+
+    duet: Duet
+    ratio: Ratio | None
+    then: Duet | None
+
+
+def against_baseline(
+    session: Session, candidate: Candidate, batches: Sequence[Arrays], baseline: Baseline, gate: Gate
+) -> Compared | None:
+    """Compare with the stored baseline; None when it has no pacemaker in common with what this machine can run."""
+    ours = side_of(candidate, batches)
+    folder = cached_artefact(session.cache, baseline.artefact.key)
+    if folder is not None:
+        theirs = replace(ours, folder=folder)
+        try:
+            return _compare(session, candidate, (ours, theirs), (OWN_ARTEFACT, baseline.artefact.key), gate, None)
+        except WorkerError as error:
+            # An SDK may refuse what an older one compiled; the candidate itself has just run.
+            session.tell(f"the baseline's artefact cannot be run any more ({error})")
+    then = baseline.duet(YARDSTICK, YARDSTICK_EDITION)
+    if then is None:
+        return None
+    theirs = yardstick(session, candidate.variant)
+    return _compare(session, candidate, (ours, theirs), (YARDSTICK, YARDSTICK_EDITION), gate, then)
+
+
+def fits_another(rounds: int, spent_s: float, budget_s: float) -> bool:
+    """Whether one more round, as long as those that took ``spent_s`` so far, stays within the budget."""
+    return spent_s * (1 + 1 / rounds) <= budget_s
+
+
+def race(
+    session: Session, candidate: Side, opponent: Side, gate: Gate, *, title: str, then: Duet | None = None
+) -> tuple[DuetLaunch, ...]:
+    """Launches of both sides until the gate has decided, or until the time budget of a comparison is spent."""
+    launches: list[DuetLaunch] = []
+    began_s = time.monotonic()
+    rng = random.Random()
+    while gate.wants_more(launches, then):
+        spent_s, budget_s = time.monotonic() - began_s, session.settings.compare_budget_s
+        # One launch decides nothing, so two are always played.
+        if len(launches) >= 2 and not fits_another(len(launches), spent_s, budget_s):
+            break
+        session.tell(f"{title}: launch {len(launches) + 1}")
+        launches.append(play(session, candidate, opponent, rng))
+    return tuple(launches)
+
+
+def _compare(
+    session: Session,
+    candidate: Candidate,
+    sides: tuple[Side, Side],
+    pacemaker: tuple[str, str],
+    gate: Gate,
+    then: Duet | None,
+) -> Compared:
+    title = f"comparing {candidate.model.name} on {candidate.variant.id} with the baseline"
+    launches = race(session, *sides, gate, title=title, then=then)
+    duet = Duet(pacemaker=pacemaker[0], pacemaker_digest=pacemaker[1], launches=launches)
+    return Compared(duet, gate.ratio(duet, then), then)
+
+
+def yardstick_pace(session: Session, candidate: Candidate, batches: Sequence[Arrays]) -> Duet:
+    """The candidate's pace beside the yardstick, as a baseline stores it."""
+    ours = side_of(candidate, batches)
+    theirs = yardstick(session, candidate.variant)
+    rng = random.Random()
+    launches = []
+    for number in range(1, SAVED_LAUNCHES + 1):
+        session.tell(
+            f"pacing {candidate.model.name} on {candidate.variant.id} for the baseline: "
+            f"launch {number} of {SAVED_LAUNCHES}"
+        )
+        launches.append(play(session, ours, theirs, rng))
+    return Duet(pacemaker=YARDSTICK, pacemaker_digest=YARDSTICK_EDITION, launches=tuple(launches))
+
+
+def yardstick(session: Session, variant: Variant) -> Side:
+    """The yardstick network, compiled by the variant's accelerator as is and run the way the variant is."""
+    accelerator = variant.accelerator
+    entry = session.cache.entry(
+        f"yardstick-{YARDSTICK_EDITION}-{accelerator}",
+        lambda folder: _write_yardstick(session, accelerator, folder),
+        label=f"yardstick network for {accelerator}",
+    )
+    kind, name = (entry.path / "kind").read_text(encoding="utf-8").splitlines()
+    model = Model(
+        name="yardstick", kind=kind, path=entry.path / "network" / name, digest=f"yardstick-{YARDSTICK_EDITION}"
+    )
+    options = {
+        name: option.default if option.compiled_in or name in ("batch_size", "signature") else variant.options[name]
+        for name, option in session.registry.find(accelerator).options().items()
+    }
+    compiled = compile_candidate(session, model, Variant(accelerator=accelerator, options=options))
+    return Side(accelerator, compiled.folder, options, lambda signature: synthetic(signature, 1))
+
+
+def side_of(candidate: Candidate, batches: Sequence[Arrays]) -> Side:
+    """The candidate as one side of a duet, given these batches."""
+    variant = candidate.variant
+    return Side(variant.accelerator, candidate.folder, variant.options, partial(renamed, batches))
+
+
+def _write_yardstick(session: Session, accelerator: str, folder: Path) -> None:
+    source = session.shared_launch(accelerator).yardstick(folder / "network")
+    name = Path(source.path).relative_to(folder / "network").as_posix()
+    (folder / "kind").write_text(f"{source.kind}\n{name}\n", encoding="utf-8")

@@ -1,0 +1,135 @@
+"""Where a compiled model starts to differ: its inner tensors beside those of the same compiler's FP32 model.
+
+Errors grow from layer to layer, and a compiler may shift one on purpose to correct what comes later. So the tensors of
+a model with calibrated ranges are also held against those of a control, which learns its ranges from the very inputs
+that are looked at: what the control has to pay too is the price of the precision, and no divergence.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from pytest_accel.calibration import choose_from
+from pytest_accel.candidate import compile_candidate, running
+from pytest_accel.datasets import open_dataset
+from pytest_accel.errors import UsageError
+from pytest_accel.records import Fact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from pytest_accel.candidate import Candidate
+    from pytest_accel.datasets import Dataset
+    from pytest_accel.elements import Arrays
+    from pytest_accel.records import Signature
+    from pytest_accel.session import Session
+    from pytest_accel.worker.accelerator import Intermediate
+
+#: Normalised L2 distance up to which a tensor counts as the same.
+SAME = 0.02
+#: And how many times the control's error it may be.
+MAX_RATIO = 2.0
+
+
+class Divergence(Fact, frozen=True, kw_only=True):
+    """The first tensor that differs, and the operator that gives it.
+
+    ``error`` and ``control_error`` (None without a control) are normalised L2 distances from the FP32 model. The tensor
+    is number ``position`` of ``compared``, in the order of computation.
+    """
+
+    tensor: str
+    operator: str
+    kind: str
+    error: float
+    control_error: float | None
+    position: int
+    compared: int
+
+    @property
+    def sentence(self) -> str:
+        """What a reader of a failure is told."""
+        control = "" if self.control_error is None else f", with good calibration data {self.control_error:.2g}"
+        return (
+            f"First divergence: {self.tensor!r}, given by {self.operator!r} ({self.kind}), is {self.error:.2g} away "
+            f"from FP32 (normalised L2){control}. It is number {self.position} of {self.compared} tensors."
+        )
+
+
+def first_divergence(
+    session: Session, candidate: Candidate, signature: Signature, dataset: Dataset
+) -> Divergence | None:
+    """The first inner tensor that differs from the FP32 model's for the first batch of data; None if none does.
+
+    Raises `UsageError` where the accelerator cannot show its inner tensors, or where there is nothing to compare.
+    """
+    model, variant = candidate.model, candidate.variant
+    if not session.registry.find(variant.accelerator).shows_intermediates:
+        raise UsageError(f"first_divergence: {variant.accelerator} cannot show the tensors inside a model")
+    if variant.options["precision"] == "fp32":
+        raise UsageError(f"first_divergence compares with FP32, which {variant.id} is: ask for it of another precision")
+    if dataset.made_up and candidate.calibration is not None:
+        raise UsageError(f"first_divergence of {variant.id} needs inputs: made-up ones lie outside of its ranges")
+    inputs = next(iter(dataset)).inputs
+    exact = msgspec.structs.replace(variant, options={**variant.options, "precision": "fp32"})
+    expected = {each.tensor: each.value for each in _inside(session, compile_candidate(session, model, exact), inputs)}
+    control = None
+    if candidate.calibration is not None:
+        batch_size = int(variant.options["batch_size"] or 1)
+        learnt = choose_from(open_dataset(inputs, signature, batch_size=batch_size), batch_size=batch_size)
+        control = _errors(_inside(session, compile_candidate(session, model, variant, learnt), inputs), expected)
+    return _first(_inside(session, candidate, inputs), expected, control)
+
+
+def tell_divergence(session: Session, candidate: Candidate, signature: Signature, dataset: Dataset) -> str:
+    """The same as a sentence for a failure, also where it cannot be known."""
+    try:
+        found = first_divergence(session, candidate, signature, dataset)
+    except UsageError as error:
+        return str(error)
+    return found.sentence if found else "First divergence: no tensor inside the model differs from FP32's."
+
+
+def _inside(session: Session, candidate: Candidate, inputs: Arrays) -> list[Intermediate]:
+    variant = candidate.variant
+    session.tell(f"looking into {candidate.model.name} on {variant.id}")
+    with running(session, variant.accelerator, candidate.folder, variant.options) as its:
+        return its.launch.intermediates(inputs)
+
+
+def _first(shown: Iterable[Intermediate], expected: Arrays, control: dict[str, float] | None) -> Divergence | None:
+    tensors = [each for each in shown if each.tensor in expected]
+    errors = _errors(tensors, expected)
+    for position, each in enumerate(tensors, start=1):
+        error = errors[each.tensor]
+        control_error = None if control is None else control.get(each.tensor)
+        if error <= SAME or (control_error is not None and error <= MAX_RATIO * control_error):
+            continue
+        return Divergence(
+            tensor=each.tensor,
+            operator=each.operator,
+            kind=each.kind,
+            error=error,
+            control_error=control_error,
+            position=position,
+            compared=len(tensors),
+        )
+    return None
+
+
+def _errors(shown: Iterable[Intermediate], expected: Arrays) -> dict[str, float]:
+    return {each.tensor: _distance(each.value, expected[each.tensor]) for each in shown if each.tensor in expected}
+
+
+def _distance(value: NDArray[Any], expected: NDArray[Any]) -> float:
+    """Normalised L2; infinite where the two cannot be compared."""
+    x, y = value.astype(np.float64), expected.astype(np.float64)
+    if x.shape != y.shape or not np.isfinite(x).all():
+        return float("inf")
+    size = float(np.linalg.norm(y))
+    return float(np.linalg.norm(x - y)) / size if size else float(np.any(x))

@@ -1,0 +1,134 @@
+"""Two workers on one device, timed in alternation and in random order, so that noise hits both.
+
+A launch is a fresh pair of processes; within it, pairs of timed blocks are drawn in random order, each after an untimed
+settling call, because the other side's threads still spin for a while. Which side starts first is drawn for each
+launch. What the numbers mean is decided in `gate`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from math import log
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Literal
+
+from pytest_accel import stats
+from pytest_accel.measure import warm_up
+from pytest_accel.records import DuetLaunch, Scalar, Signature
+
+if TYPE_CHECKING:
+    from pytest_accel.elements import Arrays
+    from pytest_accel.launch import Launch
+    from pytest_accel.session import Session
+
+#: A block is long enough for the clock and the settling call to be small beside it.
+BLOCK_NS = 10_000_000
+LONGEST_BLOCK = 50
+PAIRS = 40
+#: Slow models get fewer pairs: more pairs do not shrink the bias that a launch has of its own, more launches do.
+FEWEST_PAIRS = 15
+PAIRS_NS = 2_000_000_000
+#: On a busy machine nothing ever gets steady; what both sides share does not need to.
+WARM_UP_S = 1.0
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two: an artefact, how to run it, and what makes the inputs for its signature.
+
+    ``session`` starts its workers, None for the session that plays. ``extra_work`` is the share of a call's time that
+    real work is added to each call.
+    """
+
+    accelerator: str
+    folder: Path
+    options: Mapping[str, Scalar]
+    inputs: Callable[[Signature], Sequence[Arrays]]
+    session: Session | None = None
+    extra_work: float = 0.0
+
+    def start(self, session: Session) -> AbstractContextManager[Launch]:
+        """A fresh worker for this side of a duet that ``session`` plays."""
+        return (self.session or session).fresh_launch(self.accelerator)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The timed blocks of one launch: nanoseconds of each call, a block of one side beside the other's same one."""
+
+    candidate: Sequence[Sequence[float]]
+    pacemaker: Sequence[Sequence[float]]
+    started_first: Literal["candidate", "pacemaker"]
+
+    def launch(self) -> DuetLaunch:
+        """What a record keeps of them."""
+        ours, theirs = ([median(block) for block in side] for side in (self.candidate, self.pacemaker))
+        ratios = [log(our / their) for our, their in zip(ours, theirs, strict=True)]
+        return DuetLaunch(
+            candidate_p50_ms=median(ours) / 1e6,
+            pacemaker_p50_ms=median(theirs) / 1e6,
+            log_pace=median(ratios),
+            log_pace_error=stats.median_error(ratios),
+            pairs=len(ours),
+            started_first=self.started_first,
+        )
+
+
+def play(session: Session, candidate: Side, pacemaker: Side, rng: random.Random) -> DuetLaunch:
+    """One launch: a fresh worker for each side, then pairs of blocks in random order."""
+    return play_pairs(session, candidate, pacemaker, rng).launch()
+
+
+def play_pairs(session: Session, candidate: Side, pacemaker: Side, rng: random.Random) -> Pairs:
+    """One launch with all its times."""
+    sides = {"candidate": candidate, "pacemaker": pacemaker}
+    names: list[Literal["candidate", "pacemaker"]] = ["candidate", "pacemaker"]
+    starts = rng.sample(names, 2)
+    with ExitStack() as stack:
+        launches: dict[str, Launch] = {name: stack.enter_context(sides[name].start(session)) for name in starts}
+        _load(launches, sides)
+        typical_ns: dict[str, float] = {}
+        for name in starts:
+            warm_up(launches[name], max_s=WARM_UP_S)
+            if sides[name].extra_work:
+                launches[name].add_work(sides[name].extra_work)
+            typical_ns[name] = median(launches[name].time_block(calls=5, settle=1))
+        blocks = {name: block_calls(typical_ns[name]) for name in starts}
+        pairs = planned_pairs(sum(typical_ns[name] * (blocks[name] + 1) for name in starts))
+        times_ns: dict[str, list[list[int]]] = {name: [] for name in starts}
+        for _ in range(pairs):
+            for name in rng.sample(names, 2):
+                times_ns[name].append(launches[name].time_block(calls=blocks[name], settle=1))
+    return Pairs(times_ns["candidate"], times_ns["pacemaker"], starts[0])
+
+
+def _load(launches: Mapping[str, Launch], sides: Mapping[str, Side]) -> None:
+    """Load and stage both sides at once: importing an SDK is most of a launch, and it uses one core."""
+
+    def load(name: str) -> None:
+        loaded = launches[name].load(sides[name].folder, sides[name].options)
+        launches[name].stage(sides[name].inputs(loaded.signature))
+
+    with ThreadPoolExecutor(max_workers=len(launches)) as threads:
+        try:
+            for loading in [threads.submit(load, name) for name in launches]:
+                loading.result()
+        except BaseException:  # the other side's thread ends with its worker, so that Ctrl-C does not wait for it
+            for launch in launches.values():
+                launch.worker.kill()
+            raise
+
+
+def block_calls(typical_ns: float) -> int:
+    """Timed calls of one block: as many as make it `BLOCK_NS` long, within limits."""
+    return int(min(max(BLOCK_NS // max(typical_ns, 1), 1), LONGEST_BLOCK))
+
+
+def planned_pairs(pair_ns: float) -> int:
+    """Pairs of one launch: fewer for slow models, within limits."""
+    return int(min(max(PAIRS_NS // max(pair_ns, 1), FEWEST_PAIRS), PAIRS))

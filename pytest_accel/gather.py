@@ -1,0 +1,202 @@
+"""What all tests of a run told: gathered from their reports, written, summed up, and held against ``--accel-strict``.
+
+Lives only in the process that sees every report: the single one, or xdist's controller.
+"""
+
+from __future__ import annotations
+
+import datetime
+import time
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_accel.options import runs_no_tests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pytest_accel.journal import Journal
+    from pytest_accel.records import Failure, RunRecord, TestRecord
+    from pytest_accel.settings import Settings
+
+
+class Gathering:
+    """A plugin of its own, so that it can keep what arrives."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._started = datetime.datetime.now(datetime.timezone.utc)
+        self._started_s = time.monotonic()
+        self._records: list[TestRecord] = []
+        #: Whether a test has measured something, be it by parts, which leave no record.
+        self._measured = False
+        self._absent: dict[str, str] = {}
+        self._failures: list[Failure] = []
+        self._warnings: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the records that a test's report carries; they are JSON, so that they cross from xdist's workers."""
+        if arrived := getattr(report, "accel_records", ()):
+            import msgspec
+
+            from pytest_accel.records import TestRecord
+
+            records = [msgspec.json.decode(record, type=TestRecord) for record in arrived]
+            self._records += records
+            for record in records:
+                if record.key and not record.resumed:
+                    self._write_down(record)
+        if report.failed and (failure := getattr(report, "accel_failure", "")):
+            import msgspec
+
+            from pytest_accel.records import Failure
+
+            self._failures.append(msgspec.json.decode(failure, type=Failure))
+        self._measured |= getattr(report, "accel_measured", False)
+        self._absent.update(getattr(report, "accel_absent", {}))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the run's record, and fail a strict run in which nothing was measured, or nothing of a sweep."""
+        if runs_no_tests(session.config):
+            if session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+                session.exitstatus = pytest.ExitCode.OK
+            return
+        if session.config.option.collectonly:
+            return
+        self._require_something(session)
+        self._close_journal(session)
+        if self._settings.reports:
+            self._write_reports(session)
+        if self._told_on_github():
+            self._summarise_on_github()
+
+    def _require_something(self, session: pytest.Session) -> None:
+        missing: list[str] = []
+        if self._records:
+            from pytest_accel.report import sweep
+
+            missing += sweep.without_measurement(self._records)
+        elif not self._measured and (self._settings.strict or self._settings.accelerators or self._absent):
+            missing.append("no accelerator test ran: nothing was measured")
+        self._warnings += missing
+        if (
+            missing
+            and self._settings.strict
+            and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+        ):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _write_down(self, record: TestRecord) -> None:
+        try:
+            self._journal.append(record)
+        except OSError as error:  # this run is none the worse for it
+            warning = f"this run could not be resumed after an interruption: {error}"
+            self._warnings += [warning] if warning not in self._warnings else []
+
+    @cached_property
+    def _journal(self) -> Journal:
+        from pytest_accel.journal import Journal
+
+        return Journal(self._journals(), self._started.isoformat(timespec="seconds"))
+
+    def _journals(self) -> Path:
+        from pytest_accel.cache import root_of
+        from pytest_accel.journal import folder_of
+
+        return folder_of(root_of(self._settings), self._settings.rootdir)
+
+    def _close_journal(self, session: pytest.Session) -> None:
+        """Keep the journal of a run that did not come to its end, and say so; else remove it and what was resumed."""
+        ended = session.exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
+        keep = ended or bool(session.shouldstop or session.shouldfail)
+        if self._records:
+            self._journal.close(keep=keep)
+            if keep and self._journal.lines:
+                self._warnings.append("interrupted: --accel-resume measures only what is left")
+        if self._settings.resume and not keep:
+            from pytest_accel.journal import discard_left
+
+            discard_left(self._journals())
+
+    def _run(self) -> RunRecord:
+        from pytest_accel import __version__
+        from pytest_accel.records import RunRecord
+        from pytest_accel.report.record import SCHEMA
+
+        return RunRecord(
+            schema=SCHEMA,
+            version=__version__,
+            started=self._started.isoformat(timespec="seconds"),
+            duration_s=round(time.monotonic() - self._started_s, 3),
+            tests=tuple(self._records),
+            absent=self._absent,
+            warnings=tuple(self._warnings),
+            failures=tuple(self._failures),
+            confidence=self._settings.confidence,
+            strict=self._settings.strict,
+        )
+
+    def _write_reports(self, session: pytest.Session) -> None:
+        from pytest_accel.errors import AccelError
+        from pytest_accel.report.files import write
+
+        run = self._run()
+        for path in self._settings.reports:
+            try:
+                write([run], path)
+            except AccelError as error:
+                self._warnings.append(f"--accel-report={error}")
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _told_on_github(self) -> bool:
+        if not self._settings.github or not (self._records or self._failures or self._absent or self._warnings):
+            return False
+        from pytest_accel.report import github
+
+        return github.is_here()
+
+    def _summarise_on_github(self) -> None:
+        from pytest_accel.errors import AccelError
+        from pytest_accel.report import github
+
+        try:
+            github.summarise(self._run())
+        except AccelError as error:  # the verdicts stand, whoever reads them
+            self._warnings.append(str(error))
+
+    def _annotations(self, config: pytest.Config) -> Iterator[str]:
+        from pytest_accel.report import github, terminal
+
+        # That plugin annotates every failing test, ours among them.
+        if not config.pluginmanager.hasplugin("pytest_github_actions_annotate_failures"):
+            yield from github.errors(self._failures, self._settings.rootdir)
+        yield from github.warnings([*terminal.notes(self._records), *self._warnings])
+
+    def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:
+        """Sum the run up, for people and for GitHub Actions, which looks for its commands in the output."""
+        if self._records or self._absent or self._warnings:
+            self._sum_up(terminalreporter)
+        if self._told_on_github():
+            for annotation in self._annotations(config):
+                terminalreporter.write_line(annotation)
+
+    def _sum_up(self, terminalreporter: Any) -> None:
+        """A line for each variant, a table for each sweep, then what a green run still has to say."""
+        from pytest_accel.report import sweep, terminal
+
+        records, confidence = self._records, self._settings.confidence
+        single, sweeps = sweep.split(records)
+        terminalreporter.section("accelerators")
+        for record, line in zip(single, terminal.summary(single, confidence), strict=True):
+            terminalreporter.write_line(line, **{terminal.colour(record): True})
+        for each in sweeps:
+            for text, colour in sweep.table(each, confidence):
+                terminalreporter.write_line(text, **({colour: True} if colour else {}))
+        for saving in [*terminal.savings(records), *terminal.resumptions(records)]:
+            terminalreporter.write_line(saving)
+        for note in [*terminal.notes(records), *terminal.absences(self._absent), *self._warnings]:
+            terminalreporter.write_line(note, yellow=True)

@@ -1,0 +1,202 @@
+"""The journal of a run: every finished check, in the kernel's hands before the next test begins.
+
+A run that is interrupted leaves its journal behind, and the next one with ``--accel-resume`` takes from it what still
+binds; a run that comes to its end removes both. In the cache folder are
+
+    journals/<project>/<run>.jsonl   a line for each check, appended
+    journals/<project>/<run>.lock    held while the run lives, so that nobody reads the journal of a living one
+
+A machine that dies may take the last lines along; they are measured again. Who measures, and what becomes of a record
+that was taken from here, is not told here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import filelock
+import msgspec
+
+from pytest_accel.environment import controller_versions
+from pytest_accel.locks import lock_at
+from pytest_accel.records import Fact, TestRecord
+
+if TYPE_CHECKING:
+    from pytest_accel.baseline import Baseline
+    from pytest_accel.candidate import Candidate
+    from pytest_accel.datasets import Dataset
+    from pytest_accel.records import Budgets
+    from pytest_accel.session import Session
+    from pytest_accel.variants import Plan
+
+#: An interruption that nobody has come back to for so long is forgotten.
+KEPT_S = 7 * 24 * 3600
+#: Nobody who only asks whether a run has ended keeps others from asking for so long.
+ASKING_S = 2.0
+#: Settings that change what is run or told but no result, or that a key holds in another form. All others bind.
+_NOT_BINDING = frozenset(
+    [
+        "rootdir",
+        "baseline_dir",
+        "cache_dir",
+        "cache_limit_mb",
+        "lock_dir",
+        "accelerators",
+        "reports",
+        "strict",
+        "resume",
+        "compile_timeout_s",
+        "run_timeout_s",
+        "selftest_budget_s",
+        "interpreters",
+        "instance_type",
+        "budgets",
+    ]
+)
+
+
+class Entry(Fact, frozen=True, kw_only=True):
+    """One line: a check's record, and when the run began that made it."""
+
+    began: str
+    record: TestRecord
+
+
+def folder_of(cache: Path, rootdir: Path) -> Path:
+    """Where the journals of a project's runs are."""
+    return cache / "journals" / hashlib.sha256(str(rootdir).encode()).hexdigest()[:16]
+
+
+class Journal:
+    """The journal of this run, which began at ``began``; its file is made with the first line."""
+
+    def __init__(self, folder: Path, began: str) -> None:
+        self._path = folder / f"{os.getpid()}-{secrets.token_hex(4)}.jsonl"
+        self._began = began
+        self._lock: filelock.BaseFileLock | None = None
+        #: How many checks it holds.
+        self.lines = 0
+
+    def append(self, record: TestRecord) -> None:
+        """Write a finished check down. It outlives this process, however that ends."""
+        if self._lock is None:
+            self._lock = lock_at(_lock_file(self._path))
+            self._lock.acquire()
+        line = msgspec.json.encode(Entry(began=self._began, record=record))
+        with self._path.open("ab") as file:
+            file.write(line + b"\n")
+        self.lines += 1
+
+    def close(self, *, keep: bool) -> None:
+        """End it; ``keep`` leaves it for a run that resumes this one."""
+        if self._lock is None:
+            return
+        if not keep:
+            _remove(self._path)
+        self._lock.release()
+        self._lock = None
+
+
+def discard_left(folder: Path) -> None:
+    """Remove what interrupted runs have left; runs that still live keep theirs."""
+    for path in filter(_ended, _all(folder)):
+        _remove(path)
+
+
+class Finished:
+    """What interrupted runs had finished; each result can be taken once."""
+
+    def __init__(self, folder: Path | None = None, *, now_s: float | None = None) -> None:
+        """Read the journals in ``folder``; without one there is nothing to resume."""
+        self._entries: dict[str, list[Entry]] = {}
+        oldest_s = (time.time() if now_s is None else now_s) - KEPT_S
+        for path in _all(folder) if folder is not None else ():
+            if path.stat().st_mtime >= oldest_s and _ended(path):
+                for entry in _entries(path.read_bytes().splitlines()):
+                    self._entries.setdefault(entry.record.key, []).append(entry)
+
+    def take(self, key: str, dataset: Dataset) -> TestRecord | None:
+        """The record of the same check on the same data, marked as resumed, or None. Costs a pass over the data."""
+        for entry in self._entries.get(key, ()):
+            if entry.record.accuracy is not None and entry.record.accuracy.dataset_digest == dataset.digest:
+                self._entries[key].remove(entry)
+                return msgspec.structs.replace(entry.record, resumed=entry.began)
+        return None
+
+
+def check_key(
+    session: Session,
+    candidate: Candidate,
+    plan: Plan,
+    budgets: Budgets,
+    *,
+    test: str,
+    metric: object,
+    baseline: Baseline | None,
+) -> str:
+    """A digest of all that the result of a check depends on, but its data: those are compared by `Finished.take`.
+
+    The text of the test's own file is part of it. The baseline is not where this run writes one itself.
+    """
+    settings = vars(session.settings)  # plain values; copying them for each test would cost as much as the digest
+    file = session.settings.rootdir / test.partition("::")[0]
+    beside = [] if baseline is None or session.settings.save else [_digest(baseline), session.comparisons]
+    made_of = [
+        test,
+        hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "",
+        candidate.artefact.key,
+        candidate.model.name,
+        candidate.variant.options,
+        candidate.hardware.fingerprint,
+        {**candidate.origin.versions, **controller_versions()},
+        msgspec.to_builtins(budgets),
+        plan.input_shapes,
+        getattr(metric, "__qualname__", repr(metric)),
+        {name: value for name, value in settings.items() if name not in _NOT_BINDING},
+        beside,
+    ]
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def _digest(baseline: Baseline) -> str:
+    return hashlib.sha256(msgspec.json.encode(baseline, order="deterministic")).hexdigest()
+
+
+def _all(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.jsonl"))
+
+
+def _lock_file(path: Path) -> Path:
+    return path.with_suffix(".lock")
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    _lock_file(path).unlink(missing_ok=True)
+
+
+def _ended(path: Path) -> bool:
+    """Whether the run of a journal has ended. Other processes may be asking just now, which is soon over."""
+    lock = lock_at(_lock_file(path))
+    try:
+        lock.acquire(timeout=ASKING_S)
+    except filelock.Timeout:
+        return False
+    lock.release()
+    return True
+
+
+def _entries(lines: list[bytes]) -> Iterator[Entry]:
+    """What can be read: the last line may have been cut off, and another release may have written other records."""
+    for line in lines:
+        try:
+            yield msgspec.json.decode(line, type=Entry)
+        except msgspec.MsgspecError:
+            continue

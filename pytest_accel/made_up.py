@@ -1,0 +1,88 @@
+"""Inputs for a model that came without a dataset: distinct, non-zero, of the right dtype, and the same every time.
+
+Zeros and constants would flatter a model: multiplications by zero are cheap on some hardware, and equal outputs hide
+errors.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_accel.elements import Array, Arrays, fits, shown
+from pytest_accel.errors import DatasetError
+
+if TYPE_CHECKING:
+    from pytest_accel.records import Signature, TensorSpec
+
+#: Lowest value and how many there are.
+WHOLE_VALUES = {"bool": (0, 2), "uint8": (1, 255)}
+SMALL_INTEGERS = (1, 9)  # in range for almost any vocabulary
+
+
+def synthetic(
+    signature: Signature,
+    batch_size: int,
+    *,
+    batches: int = 4,
+    seed: int = 0,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+) -> list[Arrays]:
+    """Made-up inputs: ``batches`` distinct, non-zero, reproducible ones.
+
+    Floats are standard normal, bytes 1 to 255, other integers 1 to 9, booleans mixed. Raises `DatasetError` for a
+    dynamic dimension that ``input_shapes`` (one item's shape, by input name) does not fill.
+    """
+    names = [spec.name for spec in signature.inputs]
+    unknown = [name for name in input_shapes or () if name not in names]
+    if unknown:
+        raise DatasetError(f"input_shapes: the model has no input '{unknown[0]}'; it takes {', '.join(names)}")
+    shapes = {spec.name: _full_shape(spec, batch_size, input_shapes or {}) for spec in signature.inputs}
+    return [
+        {spec.name: _made_up(spec, shapes[spec.name], batch, seed) for spec in signature.inputs}
+        for batch in range(batches)
+    ]
+
+
+def _full_shape(spec: TensorSpec, batch_size: int, input_shapes: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
+    if not spec.shape:
+        return ()
+    item = tuple(input_shapes.get(spec.name, spec.shape[1:]))
+    sizes = tuple(size for size in item if size is not None)
+    if len(sizes) < len(item):
+        raise DatasetError(
+            f"input '{spec.name}' has the dynamic shape {shown(spec.shape)}: pass a dataset or say how large one "
+            f"item of the made-up inputs is, as in input_shapes={{'{spec.name}': {tuple(size or 16 for size in item)}}}"
+        )
+    if not fits((batch_size, *sizes), spec.shape):
+        raise DatasetError(
+            f"input_shapes: '{spec.name}' has the shape {shown(spec.shape)}, not {shown((None, *sizes))}"
+        )
+    return (batch_size, *sizes)
+
+
+def _made_up(spec: TensorSpec, shape: tuple[int, ...], batch: int, seed: int) -> Array:
+    """One input of one batch. Whole numbers shift by one from batch to batch: even a single one is distinct."""
+    own = zlib.crc32(spec.name.encode())  # two inputs of one shape differ
+    if _kind(spec.name, spec.dtype) == "f":
+        return (
+            np.random.default_rng((seed, own, batch)).standard_normal(shape or (1,)).reshape(shape).astype(spec.dtype)
+        )
+    low, values = WHOLE_VALUES.get(spec.dtype, SMALL_INTEGERS)
+    start = np.random.default_rng((seed, own)).permutation(math.prod(shape)).reshape(shape)
+    return (low + (start + batch) % values).astype(spec.dtype)
+
+
+def _kind(name: str, dtype: str) -> str:
+    """NumPy's letter for floats, booleans, signed or unsigned integers."""
+    try:
+        kind = np.dtype(dtype).kind
+    except TypeError:  # a dtype of an extension that this process has not loaded
+        kind = "V"
+    if kind not in "fbiu":
+        raise DatasetError(f"input '{name}': cannot make up values of dtype {dtype}; pass a dataset")
+    return kind

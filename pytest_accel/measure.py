@@ -1,0 +1,178 @@
+"""How long does one call take? The phases of one launch, from loading to the steady state, as a `Measurement`.
+
+How many calls are made follows from what has to be shown: each percentile needs its own number at a given confidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+
+from pytest_accel import stats
+from pytest_accel.environment import ForeignLoad, conditions
+from pytest_accel.errors import UsageError
+from pytest_accel.records import Conditions, Measurement, Phases
+from pytest_accel.throttling import Throttling
+
+if TYPE_CHECKING:
+    from pytest_accel.candidate import Candidate, Running
+    from pytest_accel.elements import Arrays
+    from pytest_accel.launch import Checked, Launch, LoadShape, WarmUp
+    from pytest_accel.records import Budgets, Scalar
+    from pytest_accel.session import Session
+
+#: Timed calls whose outputs are compared with the validated ones.
+CHECKS = 4
+#: Calls that are made in any case, for a throughput and a median worth recording.
+FEWEST_CALLS = 100
+
+
+@dataclass(frozen=True)
+class Load:
+    """What load to put on the candidate. ``batches`` are inputs of one call each."""
+
+    shape: LoadShape
+    batches: Sequence[Arrays]
+    items_per_call: int
+    #: Calls in flight of a multi_stream, or lanes of a server.
+    concurrency: int = 1
+    #: Calls a second that arrive at a server.
+    rate: float | None = None
+
+    @classmethod
+    def asked(cls, options: Mapping[str, Scalar], batches: Sequence[Arrays]) -> Load:
+        """The load that a variant's options ask for."""
+        return cls(
+            shape=cast("LoadShape", options["load_shape"]),
+            batches=batches,
+            items_per_call=int(options["batch_size"] or 1),
+            concurrency=int(options["concurrency"] or 1),
+            rate=cast("float | None", options["rate"]),
+        )
+
+    def traffic(self, seed: int) -> dict[str, float]:
+        """What `Launch.measure` takes for this shape; ``seed`` draws the arrivals at a server."""
+        if self.shape == "server" and self.rate is not None:
+            return {"concurrency": self.concurrency, "rate": self.rate, "seed": seed}
+        return {"concurrency": self.concurrency} if self.shape == "multi_stream" else {}
+
+
+def planned_calls(budgets: Budgets, confidence: float, looks: int) -> int:
+    """Enough calls to pass every latency limit with a few misses, at the confidence of each look."""
+    each = stats.per_look_confidence(confidence, looks)
+    return max([FEWEST_CALLS, *(stats.planned_samples(p, each) for p in budgets.latency_limits_ms)])
+
+
+def warm_up(launch: Launch, *, max_s: float = 30.0) -> WarmUp:
+    """Call until the latency is steady; a model that never gets there is given up on after ``max_s``."""
+    return launch.warm_up(min_calls=10, min_s=0.2, max_s=max_s, window=10)
+
+
+class Steady:
+    """A launch brought to its steady state, which can be timed once, or again with more calls.
+
+    Made right after loading, so that the first inference is the first one.
+    """
+
+    def __init__(self, session: Session, candidate: Candidate, now: Running, load: Load) -> None:
+        self._session = session
+        self._candidate = candidate
+        self._now = now
+        self._load = load
+        self._measurements = 0
+        #: Outputs of some timed calls, to be compared with validated ones.
+        self.checked: list[Checked] = []
+        session.tell(f"warming up {candidate.model.name} on {candidate.variant.id}")
+        now.launch.stage(load.batches)
+        self._cold = warm_up(now.launch)
+
+    def measure(self, calls: int, load: Load | None = None) -> Measurement:
+        """Time the steady phase, under another load if one is given, of the same batches.
+
+        Raises `UsageError` beforehand when that cannot fit the deadline.
+        """
+        session, candidate, load = self._session, self._candidate, load or self._load
+        session.tell(f"measuring {candidate.model.name} on {candidate.variant.id}: {calls} calls")
+        warm = warm_up(self._now.launch)  # what was done since the last warm-up may have cooled it
+        self._require_time(calls, warm, load)
+        foreign_load, throttling = ForeignLoad(), Throttling()
+        self._measurements += 1  # the arrivals of an extension are others
+        traffic = load.traffic(seed=self._measurements)
+        timed = self._now.launch.measure(load.shape, calls=calls, checks=CHECKS, **traffic)
+        self.checked += timed.checked
+        held_back = throttling.told()
+        around = conditions(in_process=session.settings.in_process, foreign_load_cores=foreign_load.cores())
+        return Measurement(
+            load_shape=load.shape,
+            latencies_ns=timed.latencies_ns,
+            waits_ns=timed.waits_ns,
+            concurrency=load.concurrency,
+            rate=load.rate,
+            items_per_call=load.items_per_call,
+            wall_s=timed.wall_ns / 1e9,
+            phases=self._phases(warm),
+            lag1_autocorrelation=stats.lag1_autocorrelation(timed.latencies_ns),
+            host_memory_mb=timed.host_memory_mb,
+            device_memory_mb=timed.device_memory_mb,
+            parts_ms=timed.parts_ms,
+            outputs_checked=len(timed.checked),
+            conditions=msgspec.structs.replace(
+                around,
+                tracing=timed.conditions.tracing or around.tracing,
+                throttled=_joined(timed.conditions.throttled, held_back),
+            ),
+        )
+
+    def extend(self, measurement: Measurement, calls: int, load: Load | None = None) -> Measurement:
+        """The measurement with more calls of the same launch behind it. What disturbed either part disturbs both."""
+        more = self.measure(calls, load)
+        latencies_ns = measurement.latencies_ns + more.latencies_ns
+        return msgspec.structs.replace(
+            more,
+            latencies_ns=latencies_ns,
+            waits_ns=measurement.waits_ns + more.waits_ns,
+            wall_s=measurement.wall_s + more.wall_s,
+            lag1_autocorrelation=stats.lag1_autocorrelation(latencies_ns),
+            outputs_checked=measurement.outputs_checked + more.outputs_checked,
+            phases=msgspec.structs.replace(more.phases, steady=measurement.phases.steady and more.phases.steady),
+            conditions=_of_both(measurement.conditions, more.conditions),
+        )
+
+    def _require_time(self, calls: int, warm: WarmUp, load: Load) -> None:
+        # Lanes may share the same cores, so that more of them need not be faster.
+        needed_s = max(calls * warm.seconds / warm.calls, calls / load.rate if load.rate is not None else 0.0)
+        allowed_s = self._session.settings.run_timeout_s
+        if needed_s > allowed_s:
+            raise UsageError(
+                f"{calls} calls are needed and would take about {needed_s:.0f} s, but --accel-run-timeout allows "
+                f"{allowed_s:.0f} s; raise it, or judge a lower percentile"
+            )
+
+    def _phases(self, warm: WarmUp) -> Phases:
+        return Phases(
+            compile_s=self._candidate.artefact.compile_s,
+            compile_cached=self._candidate.cached,
+            load_s=self._now.load_s,
+            first_inference_ms=self._cold.first_inference_ns / 1e6,
+            warm_up_calls=self._cold.calls + warm.calls,
+            warm_up_s=self._cold.seconds + warm.seconds,
+            steady=warm.steady,
+        )
+
+
+def _of_both(earlier: Conditions, later: Conditions) -> Conditions:
+    """The conditions of a measurement in two parts: all that disturbed, and the larger foreign load."""
+    return msgspec.structs.replace(
+        later,
+        tracing=_joined(earlier.tracing, later.tracing),
+        throttled=_joined(earlier.throttled, later.throttled),
+        foreign_load_cores=max(earlier.foreign_load_cores or 0.0, later.foreign_load_cores or 0.0),
+    )
+
+
+def _joined(*told: str) -> str:
+    """Clauses joined by semicolons, each once."""
+    return "; ".join(dict.fromkeys(clause for each in told for clause in each.split("; ") if clause))

@@ -1,0 +1,272 @@
+"""What a test holds in its hands: the ``accel_model`` fixture and the compiled models that it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_accel.calibration import SAMPLES, choose
+from pytest_accel.candidate import compile_candidate, running
+from pytest_accel.check import Check
+from pytest_accel.errors import Pruned, UsageError
+from pytest_accel.reference import signature_of
+from pytest_accel.results import Latency
+from pytest_accel.sources import FILE_KINDS, resolve
+from pytest_accel.unmeasured import pruned, refused
+from pytest_accel.variants import BUDGETS, check_budgets
+
+if TYPE_CHECKING:
+    from pytest_accel.accuracy import Metric
+    from pytest_accel.candidate import Candidate, Running
+    from pytest_accel.divergence import Divergence
+    from pytest_accel.errors import CompileFailed
+    from pytest_accel.records import Accuracy, Measurement, Placement, TestRecord, Variant
+    from pytest_accel.results import HighestRate
+    from pytest_accel.session import Session
+    from pytest_accel.sources import Model
+    from pytest_accel.variants import Plan
+
+
+class AccelModel:
+    """The fixture: compiles a source for this test's variant.
+
+    ``on_measurement`` is called with the nanoseconds and a few facts of each measurement.
+    """
+
+    def __init__(self, session: Session, plan: Plan, *, test: str) -> None:
+        self.session = session
+        self.plan = plan
+        self.test = test
+        self.records: list[TestRecord] = []
+        self.on_measurement: Callable[[Sequence[int], dict[str, Any]], None] | None = None
+        self._stack = ExitStack()
+        #: Whether the test has looked at speed, outputs or placement.
+        self.measured_something = False
+        self._exclusive = False
+        self._overridden: set[str] = set()
+        #: What was asked for last.
+        self._asked: tuple[Model, Plan] | None = None
+
+    @property
+    def variant(self) -> Variant:
+        """The accelerator and options that this run of the test is for."""
+        return self.plan.variant
+
+    def __call__(
+        self,
+        source: Any,
+        name: str | None = None,
+        *,
+        calibration: Any = None,
+        calibration_samples: int = SAMPLES,
+        calibration_overlap: bool = False,
+        **overrides: Any,
+    ) -> CompiledModel:
+        """Compile ``source`` for the variant, or take it from the compile cache.
+
+        ``source`` is a SavedModel folder, a ``.keras``, ``.onnx`` or ``.pt2`` file, an in-memory Keras model or PyTorch
+        module, or a callable without arguments that makes one of these; a relative path is looked for from the rootdir.
+        ``name`` is the model's name in baselines and reports. ``overrides`` replace options and budgets of the marker.
+
+        ``calibration`` is a dataset from which ``calibration_samples`` are chosen, the same ones every time, for a
+        precision that needs them (INT8); other variants of the test leave it alone. Samples that accuracy is judged on
+        too are an error unless ``calibration_overlap`` allows them.
+        """
+        session = self.session
+        if not self._exclusive:
+            self._stack.enter_context(session.exclusive(self.variant.accelerator))
+            self._exclusive = True
+        plan = self.plan.override(overrides, session.registry) if overrides else self.plan
+        self._overridden.update(overrides)
+        session.tell(f"reading {name or 'the model'}")
+        accelerator = session.registry.find(plan.variant.accelerator)
+        kinds = {**FILE_KINDS, **accelerator.file_kinds}
+        model = resolve(source, name=name, cache=session.cache, base=session.settings.rootdir, kinds=kinds)
+        self._asked = model, plan
+        self._prune(model, plan)
+        chosen = None
+        if plan.variant.options["precision"] in accelerator.calibrated:
+            if calibration is None:
+                raise UsageError(
+                    f"{plan.variant.id} learns its ranges from data: accel_model(source, calibration=dataset)"
+                )
+            chosen = choose(
+                calibration,
+                signature_of(session, model, plan.variant),
+                batch_size=int(plan.variant.options["batch_size"] or 1),
+                samples=calibration_samples,
+                may_overlap=calibration_overlap,
+            )
+        candidate = compile_candidate(session, model, plan.variant, chosen)
+        return CompiledModel(self, plan, candidate)
+
+    def _prune(self, model: Model, plan: Plan) -> None:
+        """Raise `Pruned` where the marker allows it and a smaller batch has broken the limit."""
+        breaches = self.session.breaches
+        if plan.prune and (
+            why := breaches.ruling_out(plan.variant, plan.budgets, test=self.test, model_digest=model.digest)
+        ):
+            self.records.append(pruned(self.session, model, plan, self.test, why))
+            raise Pruned(why)
+
+    def refused(self, error: CompileFailed) -> None:
+        """Record that the compiler would not take what was asked for last."""
+        if self._asked is not None:
+            self.records.append(refused(self.session, *self._asked, self.test, error))
+
+    def open(self, candidate: Candidate) -> Running:
+        """Load a candidate in a worker that lives as long as the test."""
+        variant = candidate.variant
+        return self._stack.enter_context(running(self.session, variant.accelerator, candidate.folder, variant.options))
+
+    def measured(self, measurement: Measurement) -> None:
+        """Note that the test has measured something, and pass it on."""
+        self.measured_something = True
+        if self.on_measurement is not None:
+            facts = {"accelerator": self.variant.accelerator, "variant": self.variant.id}
+            self.on_measurement(measurement.latencies_ns, facts)
+
+    def looked(self) -> None:
+        """Note that the test has looked at the model's outputs or placement."""
+        self.measured_something = True
+
+    def require_judged(self) -> None:
+        """Fail a test that would pass although nothing was measured, or although a budget was never judged."""
+        if not self.measured_something:
+            raise UsageError("nothing was measured: call .check(dataset) on what accel_model(source) returns")
+        budgets = self.plan.budgets
+        given = [name for name in BUDGETS if name in self._overridden or getattr(budgets, name) is not None]
+        if given and not self.records:
+            raise UsageError(f"the budget {given[0]} was never judged: call .check(dataset), which judges all budgets")
+
+    def close(self) -> None:
+        """End the workers of this test."""
+        self._stack.close()
+        self.session.cache.release_all()  # what this test used may be evicted from now on
+        clear = getattr(self.session.tell, "clear", None)
+        if clear is not None:
+            clear()
+
+
+class CompiledModel:
+    """A model compiled for one variant; it is loaded, in a fresh worker, when it is first used."""
+
+    def __init__(self, owner: AccelModel, plan: Plan, candidate: Candidate) -> None:
+        self._owner = owner
+        self._plan = plan
+        self._candidate = candidate
+
+    @property
+    def name(self) -> str:
+        """The model's name in baselines and reports."""
+        return self._candidate.model.name
+
+    @property
+    def variant(self) -> Variant:
+        """The accelerator and options it was compiled for."""
+        return self._candidate.variant
+
+    @property
+    def size_mb(self) -> float:
+        """Size of the artefact in megabytes."""
+        return self._candidate.artefact.size_mb
+
+    @property
+    def compile_s(self) -> float:
+        """Seconds that compiling took, also when an earlier run did it."""
+        return self._candidate.artefact.compile_s
+
+    @cached_property
+    def _running(self) -> Running:
+        self._owner.session.tell(f"loading {self.name} on {self.variant.id}")
+        return self._owner.open(self._candidate)
+
+    def predict(self, inputs: Any) -> Any:
+        """Run one batch of exactly ``batch_size`` items.
+
+        ``inputs`` is an array, or a dict of arrays by input name. Returns an array, or a dict by output name where
+        there are several.
+        """
+        self._owner.looked()
+        (only, *more) = [spec.name for spec in self._running.signature.inputs]
+        named = inputs if isinstance(inputs, Mapping) else {only: inputs}
+        if more and not isinstance(inputs, Mapping):
+            raise UsageError(f"{self.name} has several inputs: pass a dict with {', '.join([only, *more])}")
+        outputs = self._running.launch.predict({name: np.asarray(array) for name, array in named.items()})
+        return next(iter(outputs.values())) if len(outputs) == 1 else outputs
+
+    def evaluate(self, dataset: Any = None, *, metric: Metric | None = None) -> Accuracy:
+        """Accuracy on ``dataset`` beside the uncompiled reference, sample by sample; judges nothing."""
+        self._owner.looked()
+        return self._check().evaluate(dataset, metric)
+
+    def measure(self, dataset: Any = None, *, calls: int | None = None) -> Latency:
+        """Latency and throughput of the steady state; judges nothing.
+
+        ``calls`` is by default what the budgets' percentiles need. Without a dataset, inputs are made up.
+        """
+        measurement = self._check().measure(dataset, calls)
+        self._owner.measured(measurement)
+        return Latency(measurement, self._owner.session.settings.confidence)
+
+    def max_rate(self, dataset: Any = None, **limits: float) -> HighestRate:
+        """The highest rate of calls, arriving at random, that is served within latency limits; judges nothing.
+
+        ``limits`` are latency budgets such as ``p99_ms=15``, in place of those of the marker. The server has as many
+        lanes as the variant's ``concurrency``; a latency runs from a call's arrival, and its limit must hold with
+        confidence. The rate is found to a 32nd of what all lanes can answer at most. Raises `UsageError` where there is
+        no limit, or where the accelerator cannot run calls side by side.
+        """
+        for name in limits:
+            if not name.endswith("_ms"):
+                raise UsageError(f"max_rate takes latency limits such as p99_ms=15, not {name}")
+        found = self._check(limits).highest_rate(dataset)
+        best = max(found.trials, key=lambda trial: (trial.met, trial.rate))
+        self._owner.measured(best.latency.record)
+        return found
+
+    def first_divergence(self, inputs: Any = None) -> Divergence | None:
+        """The first tensor inside the compiled model that differs from the FP32 model's, with the operator behind it.
+
+        ``inputs`` is a dataset, of which the first batch is run; made-up inputs will do for a precision without
+        calibration. Returns None when no tensor differs. Raises `UsageError` for FP32 itself, and where the accelerator
+        cannot show what is inside a model.
+        """
+        self._owner.looked()
+        return self._check().first_divergence(inputs)
+
+    def placement(self) -> Placement:
+        """Where the operators run and in which precision, as observed."""
+        self._owner.looked()
+        placement, _ = self._running.launch.placement()
+        return placement
+
+    def check(self, dataset: Any = None, *, metric: Metric | None = None, **budgets: float) -> TestRecord:
+        """Evaluate, measure, compare with the baseline, judge, and save a baseline when asked to.
+
+        ``dataset`` is ``(inputs, labels)``, an iterable of such batches, a ``tf.data.Dataset``, an ``.npz`` path, or
+        None for made-up inputs. ``budgets`` replace those of the marker. Raises `CheckFailed` (an AssertionError) with
+        what failed, why, and the command that reproduces it.
+        """
+        check = self._check(budgets)
+        record = check.run(dataset, metric)
+        self._owner.records.append(record)
+        self._owner.session.breaches.note(record)
+        if record.measurement is not None:
+            self._owner.measured(record.measurement)
+        check.require_passed(record)
+        return record
+
+    def _check(self, budgets: Mapping[str, float] | None = None) -> Check:
+        return Check(
+            self._owner.session,
+            self._candidate,
+            self._running,
+            plan=self._plan,
+            budgets=check_budgets(self._plan.budgets, budgets or {}),
+            test=self._owner.test,
+        )

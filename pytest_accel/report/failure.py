@@ -1,0 +1,49 @@
+"""A failure as its reader wants it: the traceback cut down to what he wrote, the message without the machinery's."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from types import TracebackType
+
+from pytest_accel.errors import AccelError
+
+_OWN = "pytest_accel"
+
+
+def trim(error: BaseException) -> BaseException:
+    """The same error, its traceback cut off where code of ours was entered for the last time: a user's line is last.
+
+    An error that a user's own function raised, such as a metric that we called, keeps its traceback.
+    """
+    entries: list[TracebackType] = []
+    entry = error.__traceback__
+    while entry is not None:
+        entries.append(entry)
+        entry = entry.tb_next
+    packages = [entry.tb_frame.f_globals.get("__name__", "").partition(".")[0] for entry in entries]
+    # Between two lines of ours there may be one of the standard library's, of functools or contextlib.
+    last = max(
+        (i for i, name in enumerate(packages) if name != _OWN and name not in sys.stdlib_module_names), default=-1
+    )
+    if last < 0 or _OWN not in packages[last:]:
+        return error
+    chain: TracebackType | None = None
+    for entry in reversed(entries[: last + 1]):
+        chain = TracebackType(chain, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+    return error.with_traceback(chain)
+
+
+def message(error: BaseException) -> str:
+    """What the error says; its kind is told too, unless the words were written for the test's author."""
+    if isinstance(error, AccelError | AssertionError) and str(error):
+        return str(error)
+    return "".join(traceback.format_exception_only(error)).strip()
+
+
+def line(error: BaseException, path: Path) -> int | None:
+    """The line of a file where the error came from, the innermost of several, counted from 1."""
+    entries = traceback.walk_tb(error.__traceback__)
+    lines = [number for frame, number in entries if frame.f_code.co_filename == str(path)]
+    return lines[-1] if lines else None

@@ -1,0 +1,66 @@
+"""What GitHub Actions shows of a run: the job's step summary, and annotations beside the lines of failing tests.
+
+Only there: elsewhere nothing is written and nothing said. The formats are those of GitHub's workflow commands.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_accel.errors import AccelError
+from pytest_accel.report import markdown
+from pytest_accel.report.overview import Overview
+
+if TYPE_CHECKING:
+    from pytest_accel.records import Failure, RunRecord
+
+#: GitHub takes no larger summary of a step.
+MOST_BYTES = 1024 * 1024
+TOO_LONG = "The whole of it is more than GitHub shows: `--accel-report=report.md` writes it to a file."
+
+
+def is_here(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether this is a job of GitHub Actions."""
+    return environ.get("GITHUB_ACTIONS") == "true"
+
+
+def summarise(run: RunRecord, environ: Mapping[str, str] = os.environ) -> None:
+    """Add the run to the step's summary, where the job has one. Raises `AccelError` when it cannot be written."""
+    if not environ.get("GITHUB_STEP_SUMMARY"):
+        return
+    path, overview = Path(environ["GITHUB_STEP_SUMMARY"]), Overview.of([run])
+    try:
+        taken = path.stat().st_size if path.exists() else 0
+        text = markdown.markdown(overview).encode()
+        if taken + len(text) > MOST_BYTES:
+            text = "\n".join((*markdown.head(overview), "", TOO_LONG, "")).encode()
+        with path.open("ab") as summary:
+            summary.write(text)
+    except OSError as error:
+        raise AccelError(f"GITHUB_STEP_SUMMARY={path}: {error.strerror}") from error
+
+
+def errors(failures: Iterable[Failure], rootdir: Path, environ: Mapping[str, str] = os.environ) -> Iterator[str]:
+    """An annotation of each failing test's line; its file is told from the checkout, as GitHub knows it."""
+    checkout = environ.get("GITHUB_WORKSPACE") or rootdir
+    for failure in failures:
+        file = os.path.relpath(rootdir / failure.file, checkout)
+        place = f"file={_property(file)},line={failure.line},title={_property(failure.test)}"
+        yield f"::error {place}::{_message(failure.message)}"
+
+
+def warnings(notes: Iterable[str]) -> Iterator[str]:
+    """An annotation of each note that a run has beside its verdicts."""
+    return (f"::warning title=accelerators::{_message(note)}" for note in notes)
+
+
+def _message(text: str) -> str:
+    """A command is one line, and a percent sign begins an escape."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _message(text).replace(":", "%3A").replace(",", "%2C")

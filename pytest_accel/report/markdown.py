@@ -1,0 +1,88 @@
+"""Runs as Markdown, for a pull request's comment or the summary of a CI job."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from pytest_accel.report.overview import WORDS, Overview, Row, Table
+from pytest_accel.report.sweep import BEST
+
+#: What Markdown or HTML would make something of.
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#+|~&])")
+
+
+def markdown(overview: Overview) -> str:
+    """The runs as GitHub's Markdown; whatever a record says is text there and nothing else."""
+    return "\n".join(_lines(overview)) + "\n"
+
+
+def head(overview: Overview) -> Iterator[str]:
+    """The lines that say whether everything passed, and of which run this is."""
+    yield f"## {escape(overview.headline)}"
+    yield ""
+    yield escape(", ".join(f"{count} {kind}" for kind, count in overview.counts.items()))
+    yield ""
+    for facts in overview.facts:
+        yield f"- {escape('; '.join(f'{name} {fact}' for name, fact in facts.items()))}"
+
+
+def _lines(overview: Overview) -> Iterator[str]:
+    yield from head(overview)
+    for table in overview.tables:
+        yield from _model(table)
+    if overview.failures:
+        yield from ("", "### Failures")
+    for failure in overview.failures:
+        yield from ("", f"**{escape(failure.test)}** {escape(f'{failure.file}:{failure.line}')}", "")
+        yield from _block(failure.message)
+        if failure.details:
+            yield from ("", "<details><summary>accelerator's worker</summary>", "")
+            yield from _block(failure.details)
+            yield from ("", "</details>")
+    yield from _list("Notes", overview.notes)
+    yield from _list("Absent accelerators", overview.absences)
+    versions = [
+        f"{accelerator} on {machine}: {', '.join(f'{name} {version}' for name, version in found.items())}"
+        for (accelerator, machine), found in overview.versions.items()
+    ]
+    yield from _list("Versions", versions)
+
+
+def _model(table: Table) -> Iterator[str]:
+    yield from ("", f"### {escape(table.model)}", "", escape(", ".join(table.functions)), "")
+    yield _row(("verdict", "variant", *table.headings))
+    yield _row(("---", "---", *("---" if name in WORDS else "---:" for name in table.headings)))
+    yield from (_row(_cells(row)) for row in table.rows)
+    if table.best:
+        yield from ("", f"{escape(BEST)} {table.best}")
+
+
+def _cells(row: Row) -> Sequence[str]:
+    name = f"{row.record.variant.id}{f' {BEST}' if row.best else ''}"
+    cells = list(row.cells)
+    if row.reason:
+        name += f": {row.reason}"
+    return (f"{row.sign} {row.record.kind}", name, *cells)
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(map(escape, cells))} |"
+
+
+def _list(title: str, texts: Sequence[str]) -> Iterator[str]:
+    if texts:
+        yield from ("", f"### {title}", "")
+        yield from (f"- {escape(text)}" for text in texts)
+
+
+def escape(text: str) -> str:
+    """Text that reads as it is, on one line, whatever is in it."""
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+
+
+def _block(text: str) -> Iterator[str]:
+    """A fenced block, whose fence is longer than any within it."""
+    longest = max((len(found) for found in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    yield from (fence + "text", *text.splitlines(), fence)

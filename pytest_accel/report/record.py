@@ -1,0 +1,42 @@
+"""The run's record as JSON: what ``--accel-report=PATH.json`` writes and reports of several machines merge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from pytest_accel import __version__
+from pytest_accel.errors import AccelError
+from pytest_accel.records import RunRecord
+
+SCHEMA = 1
+
+
+class _Head(msgspec.Struct):
+    """What a record of any schema has."""
+
+    schema: int
+    version: str
+
+
+def to_json(run: RunRecord) -> str:
+    """The record, a fact a line."""
+    return msgspec.json.format(msgspec.json.encode(run, order="deterministic"), indent=1).decode() + "\n"
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read a record. Raises `AccelError` that names the path and the field at fault, or the version that wrote it."""
+    try:
+        text = path.read_bytes()
+        head = msgspec.json.decode(text, type=_Head)
+        if head.schema > SCHEMA:
+            raise AccelError(
+                f"{path} was written by pytest-accel {head.version} in a newer format ({head.schema}) than "
+                f"{__version__} reads ({SCHEMA}): pip install 'pytest-accel>={head.version}'"
+            )
+        return msgspec.json.decode(text, type=RunRecord)
+    except OSError as error:
+        raise AccelError(f"{path}: {error.strerror}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise AccelError(f"{path} is not a record of a pytest-accel run: {error}") from error

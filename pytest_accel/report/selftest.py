@@ -1,0 +1,25 @@
+"""The lines of ``--accel-selftest``: what the gate said of an accelerator, and what to do where it cannot hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pytest_accel.selftest import Proof, Unproven
+
+
+def told(proof: Proof | Unproven) -> Iterator[str]:
+    """The rates, the smallest slowdown that was seen, and the way out where an answer was wrong."""
+    if not isinstance(proof, Proof):
+        yield f"{proof.accelerator} not proven: {proof.reason}"
+        return
+    yield (
+        f"{proof.accelerator} {'holds' if proof.holds else 'cannot hold'}: "
+        f"{proof.green} of {len(proof.unchanged)} unchanged stayed green, "
+        f"{proof.red} of {len(proof.slowed)} with {100 * proof.extra_work:g} % more work turned red"
+    )
+    if proof.smallest_caught is not None:
+        yield f"  the smallest slowdown that would have been caught: {proof.smallest_caught:.1%}"
+    if proof.green < len(proof.unchanged):
+        yield "  something here slows one of two equal processes down: judge no regressions before it is found"
+    if proof.red < len(proof.slowed):
+        yield "  too noisy now: find a quieter time or machine, raise accel_compare_budget, or tolerate more"

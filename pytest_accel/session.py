@@ -1,0 +1,173 @@
+"""What one pytest session holds on to: settings, workers, caches, and which accelerators are here.
+
+Nothing is started before it is asked for; `close` leaves no process and no lock behind.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import filelock
+
+from pytest_accel.baseline import Baselines
+from pytest_accel.cache import Cache, root_of
+from pytest_accel.environment import describe_hardware, device_name
+from pytest_accel.journal import Finished, folder_of
+from pytest_accel.launch import Deadlines, Launch
+from pytest_accel.locks import lock_at
+from pytest_accel.unmeasured import Breaches
+from pytest_accel.worker.accelerator import Missing, Present
+from pytest_accel.workers import WorkerPool
+
+if TYPE_CHECKING:
+    from pytest_accel.records import Hardware
+    from pytest_accel.registry import Registry
+    from pytest_accel.settings import Settings
+    from pytest_accel.workers import AnyWorker
+
+
+class Session:
+    """One pytest session's resources. ``tell`` shows what long work is at."""
+
+    def __init__(self, settings: Settings, registry: Registry, *, tell: Callable[[str], None]) -> None:
+        self.settings = settings
+        self.registry = registry
+        self.tell = tell
+        #: How many tests of this run may be compared with a baseline; false alarms are controlled over all of them.
+        self.comparisons = 1
+        self.breaches = Breaches()
+        self._found: dict[str, Present | Missing] = {}
+        self._versions: dict[str, dict[str, str]] = {}
+        self._hardware: dict[str, Hardware] = {}
+        self._device_locks: dict[str, filelock.BaseFileLock] = {}
+        self._elsewhere: dict[Path, Session] = {}
+        self._other_caches: dict[Path, Cache] = {}
+
+    @cached_property
+    def cache(self) -> Cache:
+        """The compile cache."""
+        return Cache(root_of(self.settings), limit_mb=self.settings.cache_limit_mb)
+
+    def cache_at(self, root: Path) -> Cache:
+        """Another compile cache, whose entries are protected from eviction until the session ends."""
+        if root not in self._other_caches:
+            self._other_caches[root] = Cache(root, limit_mb=self.settings.cache_limit_mb)
+        return self._other_caches[root]
+
+    @cached_property
+    def baselines(self) -> Baselines:
+        """The stored baselines."""
+        return Baselines(self.settings.baseline_dir)
+
+    @cached_property
+    def finished(self) -> Finished:
+        """What this run takes over from interrupted ones."""
+        return Finished(folder_of(self.cache.root, self.settings.rootdir) if self.settings.resume else None)
+
+    @cached_property
+    def _logs(self) -> tempfile.TemporaryDirectory[str]:
+        return tempfile.TemporaryDirectory(prefix="pytest-accel-")
+
+    @cached_property
+    def _pool(self) -> WorkerPool:
+        return WorkerPool(
+            self.settings.interpreters, in_process=self.settings.in_process, log_dir=Path(self._logs.name)
+        )
+
+    def shared_launch(self, accelerator: str) -> Launch:
+        """The worker that probes, compiles and computes references for an accelerator; reused from test to test."""
+        return self._face(self._pool.shared(accelerator, self.registry.reference(accelerator)))
+
+    @contextmanager
+    def fresh_launch(self, accelerator: str) -> Iterator[Launch]:
+        """A new worker for measuring, ended at the end of the block."""
+        worker = self._pool.fresh(accelerator, self.registry.reference(accelerator))
+        try:
+            yield self._face(worker)
+        finally:
+            worker.kill()
+
+    def _face(self, worker: AnyWorker) -> Launch:
+        return Launch(worker, Deadlines(compile_s=self.settings.compile_timeout_s, run_s=self.settings.run_timeout_s))
+
+    def elsewhere(self, python: Path) -> Session:
+        """A session like this one whose accelerators all run in another interpreter. It ends with this one."""
+        if python not in self._elsewhere:
+            interpreters = dict.fromkeys(self.registry.names, str(python))
+            settings = dataclasses.replace(self.settings, interpreters=interpreters)
+            self._elsewhere[python] = Session(settings, self.registry, tell=self.tell)
+        return self._elsewhere[python]
+
+    @contextmanager
+    def exclusive(self, accelerator: str) -> Iterator[None]:
+        """Have the device to ourselves: no other pytest-accel process uses it meanwhile, whatever its cache is."""
+        lock = self._device_lock(accelerator)
+        while True:
+            try:
+                lock.acquire(timeout=5)
+                break
+            except filelock.Timeout:
+                self.tell(f"waiting for {accelerator}, which another pytest-accel process is using")
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _device_lock(self, accelerator: str) -> filelock.BaseFileLock:
+        if accelerator not in self._device_locks:
+            device = device_name(self.hardware(accelerator))
+            self._device_locks[accelerator] = lock_at(self.settings.lock_dir / f"device-{device}.lock")
+        return self._device_locks[accelerator]
+
+    def find(self, accelerator: str) -> Present | Missing:
+        """Whether an accelerator is here; device files are looked at first, then its SDK in a worker."""
+        if accelerator not in self._found:
+            self.tell(f"looking for {accelerator}")
+            missing = self.registry.find(accelerator).probe_hardware()
+            self._found[accelerator] = missing or self.shared_launch(accelerator).probe()
+        return self._found[accelerator]
+
+    def absence(self, accelerator: str) -> str | None:
+        """Why an accelerator is not here and what to do about it, or None when it is."""
+        found = self.find(accelerator)
+        return f"{found.reason}; {found.action}" if isinstance(found, Missing) else None
+
+    def survey(self) -> Mapping[str, Present | Missing]:
+        """Every known accelerator, present or not."""
+        return {name: self.find(name) for name in self.registry.names}
+
+    def versions(self, accelerator: str) -> dict[str, str]:
+        """Versions of what is under test: SDK, compiler, driver."""
+        if accelerator not in self._versions:
+            self._versions[accelerator] = self.shared_launch(accelerator).versions()
+        return self._versions[accelerator]
+
+    def hardware(self, accelerator: str) -> Hardware:
+        """The identity of the device that an accelerator uses here; it must be present."""
+        if accelerator not in self._hardware:
+            found = self.find(accelerator)
+            if isinstance(found, Missing):
+                raise LookupError(f"{accelerator} is not here")
+            self._hardware[accelerator] = describe_hardware(
+                found.device, found.identity, instance_type=self.settings.instance_type
+            )
+        return self._hardware[accelerator]
+
+    def close(self) -> None:
+        """End every worker and remove their logs. May be called twice, and in any state."""
+        for other in self._elsewhere.values():
+            other.close()
+        for cache in self._other_caches.values():
+            cache.close()
+        if "_pool" in self.__dict__:
+            self._pool.close()
+        if "_logs" in self.__dict__:
+            self._logs.cleanup()
+        if "cache" in self.__dict__:
+            self.cache.close()

@@ -1,0 +1,48 @@
+"""What a worker's interpreter is sent to import: the sources of the worker rooms and of one accelerator.
+
+Only text is gathered here; `pytest_accel.worker.boot` imports it on the other side.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import pkgutil
+import sys
+from pathlib import Path
+
+import pytest_accel.worker
+from pytest_accel.errors import WorkerError
+
+
+@functools.cache
+def worker_rooms() -> dict[str, str]:
+    """The source of ``pytest_accel.worker`` and everything below it, by module name."""
+    package = pytest_accel.worker
+    below = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    names = ["pytest_accel", package.__name__, *(found.name for found in below)]
+    return {name: source_of(name) for name in names}
+
+
+def source_of(module: str) -> str:
+    """The source text of a module."""
+    loaded = sys.modules.get(module)
+    spec = loaded.__spec__ if loaded is not None else importlib.util.find_spec(module)
+    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
+        raise WorkerError(f"the source of {module!r} cannot be found, so no worker can be sent it", phase="start")
+    # Not the loader's get_source: the one by which pytest rewrites assertions has none.
+    return importlib.util.decode_source(Path(spec.origin).read_bytes())
+
+
+def cargo_for(accelerator: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The sources to import first, and those to import only where the worker's interpreter has none of its own.
+
+    ``accelerator`` is ``"module:Class"``. The packages around a third party's accelerator stay at home: if the other
+    side does not have them, empty ones stand in.
+    """
+    module, _, _ = accelerator.partition(":")
+    sources = {**worker_rooms(), module: source_of(module)}
+    parts = module.split(".")
+    around = [".".join(parts[:depth]) for depth in range(1, len(parts))]
+    stand_ins = {name: "" for name in around if name not in sources}
+    return sources, {**stand_ins, module: sources[module]}

@@ -1,0 +1,98 @@
+"""Slower than what? How a candidate stands beside its baseline, or beside what ``--accel-against`` names instead.
+
+Measures what is missing and asks for the verdict. How launches are played is told in `compare`, how an opponent is
+found in `against`; the decision is `gate`'s and its sentence `verdict`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_accel import verdict
+from pytest_accel.against import against_opponent
+from pytest_accel.changes import version_changes
+from pytest_accel.compare import Compared, against_baseline
+from pytest_accel.gate import DEFAULT_MAX_REGRESSION, Gate
+
+if TYPE_CHECKING:
+    from pytest_accel.baseline import Baseline
+    from pytest_accel.candidate import Candidate
+    from pytest_accel.elements import Arrays
+    from pytest_accel.records import Measurement, Verdict
+    from pytest_accel.session import Session
+    from pytest_accel.settings import Opponent
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The answer and what it rests on. ``opponent`` is empty for the baseline, whose changes a record tells."""
+
+    verdicts: list[Verdict]
+    compared: Compared | None = None
+    opponent: str = ""
+    differences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What is compared: a candidate on these batches. ``max_regression`` is None where nobody set a limit."""
+
+    session: Session
+    candidate: Candidate
+    batches: Sequence[Arrays]
+    measurement: Measurement
+    max_regression: float | None
+
+    def stand(self, baseline: Baseline | None) -> Standing:
+        """The candidate beside the opponent of this run, else beside its baseline."""
+        opponent = self.session.settings.against
+        return self._beside_baseline(baseline) if opponent is None else self._beside(opponent)
+
+    @property
+    def _gate(self) -> Gate:
+        return Gate(
+            max_regression=DEFAULT_MAX_REGRESSION if self.max_regression is None else self.max_regression,
+            confidence=self.session.settings.confidence,
+            tests=self.session.comparisons,
+        )
+
+    def _beside(self, opponent: Opponent) -> Standing:
+        compared, differences = against_opponent(self.session, self.candidate, self.batches, opponent, self._gate)
+        verdicts = verdict.judge_regression(
+            compared.ratio,
+            self._gate,
+            opponent=opponent.said,
+            disturbed=verdict.disturbances(self.measurement),
+        )
+        return Standing(verdicts, compared, opponent.said, differences)
+
+    def _beside_baseline(self, baseline: Baseline | None) -> Standing:
+        session, candidate = self.session, self.candidate
+        if baseline is None:
+            fingerprint = candidate.hardware.fingerprint
+            elsewhere = session.baselines.elsewhere(candidate.model.name, candidate.variant.id)
+            return Standing(verdict.no_baseline(fingerprint, elsewhere))
+        compared = against_baseline(session, candidate, self.batches, baseline, self._gate)
+        if compared is None:
+            return Standing(verdict.no_pacemaker(baseline.saved))
+        verdicts = verdict.judge_regression(
+            compared.ratio,
+            self._gate,
+            attribution=self._attribution(compared, baseline),
+            disturbed=verdict.disturbances(self.measurement),
+        )
+        return Standing(verdicts, compared)
+
+    def _attribution(self, compared: Compared, baseline: Baseline) -> str:
+        """What slowed down, where the baseline can tell what both sides took then."""
+        then = compared.then or next(iter(baseline.duets), None)
+        if then is None:
+            return ""
+        return verdict.attribution(
+            compared.duet,
+            then,
+            version_changes=version_changes(baseline.versions, self.candidate.origin.versions),
+            pacemaker_is_baseline=compared.then is None,
+        )

@@ -1,0 +1,84 @@
+"""The contract of ``cpu`` in a second virtual environment: another Python, another NumPy, another TensorFlow."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_accel.testing.contract import AcceleratorContract, made_up
+from pytest_accel.worker.accelerator import Source
+from pytest_accel.worker.accelerators.cpu import Cpu
+
+if TYPE_CHECKING:
+    from pytest_accel.launch import Launch
+
+#: The oldest Python that is found decides; the releases are the last ones for it, or older ones than ours.
+RELEASES = {
+    "3.8": ("numpy==1.24.*", "tensorflow-cpu==2.13.*"),
+    "3.9": ("numpy==1.26.*", "tensorflow-cpu==2.16.*"),
+    "3.10": ("numpy==1.26.*", "tensorflow-cpu==2.16.*"),
+    "3.11": ("numpy==1.26.*", "tensorflow-cpu==2.16.*"),
+    "3.12": ("numpy==1.26.*", "tensorflow-cpu==2.16.*"),
+    "3.13": ("numpy==2.1.*", "tensorflow-cpu==2.20.*"),
+}
+
+WRITE_KERAS_FILE = """
+import sys
+from tensorflow import keras
+keras.utils.set_random_seed(1)
+inputs = keras.Input((4,), name="x")
+keras.Model(inputs, keras.layers.Dense(3)(inputs)).save(sys.argv[1])
+"""
+
+
+def oldest_python() -> tuple[str, str]:
+    """The version and the path of the oldest Python from 3.8 on, whether on the path or under pyenv."""
+    for version in RELEASES:
+        installed = Path.home().joinpath(".pyenv", "versions").glob(f"{version}.*/bin/python")
+        found = next(map(str, installed), None) or shutil.which(f"python{version}")
+        if found is not None and subprocess.run([found, "-c", "import venv"], check=False).returncode == 0:
+            return version, found
+    return f"3.{sys.version_info.minor}", sys.executable
+
+
+@pytest.mark.slow
+class TestCpuElsewhere(AcceleratorContract):
+    accelerator = Cpu
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def python(cls, tmp_path_factory: pytest.TempPathFactory) -> str:
+        version, python = oldest_python()
+        folder = tmp_path_factory.mktemp("elsewhere")
+        subprocess.run([python, "-m", "venv", str(folder)], check=True)
+        elsewhere = str(folder / "bin" / "python")
+        subprocess.run([elsewhere, "-m", "pip", "install", "--quiet", *RELEASES[version]], check=True)
+        return elsewhere
+
+    def test_it_really_is_another_environment(self, launch: Launch) -> None:
+        here = subprocess.run(
+            [sys.executable, "-c", "import numpy; from importlib.metadata import version as v; print(v('tensorflow'))"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert launch.versions()["tensorflow"] != here.stdout.strip()
+
+    def test_nothing_of_ours_is_installed_there(self, python: str) -> None:
+        for ours in ("pytest", "pytest_accel", "execnet"):
+            tried = subprocess.run([python, "-c", f"import {ours}"], capture_output=True, cwd="/", check=False)
+            assert tried.returncode != 0, f"{ours} is installed, so this shows nothing"
+
+    def test_a_keras_file_is_exported(self, launch: Launch, python: str, tmp_path: Path) -> None:
+        model = tmp_path / "model.keras"
+        subprocess.run([python, "-c", WRITE_KERAS_FILE, str(model)], check=True)
+        launch.compile(Source("keras", str(model)), tmp_path / "artefact", self.complete())
+        loaded = launch.load(tmp_path / "artefact", self.complete())
+        assert [(spec.dtype, spec.shape) for spec in loaded.signature.inputs] == [("float32", (None, 4))]
+        (scores,) = launch.predict(made_up(loaded, rows=2)).values()
+        assert scores.shape == (2, 3)

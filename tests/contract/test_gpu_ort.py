@@ -1,0 +1,117 @@
+"""The contract of ``gpu-ort`` on the stand-in for a GPU, which computes with the ONNX Runtime that is installed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pytest_accel.errors import CompileFailed
+from pytest_accel.launch import Launch, Loaded
+from pytest_accel.testing.contract import AcceleratorContract, made_up
+from pytest_accel.worker.accelerator import Missing, Source
+from pytest_accel.worker.accelerators.gpu_ort import GpuOrt
+from pytest_accel.workers import Worker
+from tests.contract.test_cpu import YARDSTICK_MULTIPLY_ADDS
+from tests.standins.nvidia_host import make_nvidia_host
+
+
+class TestGpuOrt(AcceleratorContract):
+    accelerator = GpuOrt
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def python(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+        with pytest.MonkeyPatch.context() as patch:
+            make_nvidia_host(patch, tmp_path_factory.mktemp("host"), "onnxruntime_gpu")
+            yield sys.executable
+
+    def test_the_gpu_is_told_by_its_own_facts(self, launch: Launch) -> None:
+        found = launch.probe()
+        assert not isinstance(found, Missing)
+        assert found.device == found.identity["gpu"] == "Tesla T4"
+        assert found.peak_flops == pytest.approx(130e12, rel=0.01)
+        assert launch.versions()["nvidia-driver"] == "580.126.09"
+
+    def test_all_of_it_runs_on_the_gpu_in_fp32(self, launch: Launch, loaded: Loaded) -> None:
+        placement, flops = launch.placement()
+        assert placement.on_device == 1.0
+        assert placement.precisions.keys() == {"float32"}
+        assert set(placement.operators.values()) == {"gpu:float32"}
+        assert len(placement.operators) > 20
+        assert flops == 2 * YARDSTICK_MULTIPLY_ADDS
+
+    def test_fp16_is_fp16_with_inputs_and_outputs_as_before(
+        self, launch: Launch, source: Source, tmp_path: Path, loaded: Loaded
+    ) -> None:
+        inputs = made_up(loaded, rows=1)
+        (exact,) = launch.predict(inputs).values()
+        options = self.complete(precision="fp16")
+        launch.compile(source, tmp_path, options)
+        assert launch.load(tmp_path, options).signature == loaded.signature
+        (half,) = launch.predict(inputs).values()
+        assert 0 < np.abs(half - exact).max() < 0.01
+        assert launch.placement()[0].precisions["float16"] >= 20
+
+    def test_tensorrt_is_asked_for_before_cuda_and_its_precision_is_not_known(
+        self, launch: Launch, source: Source, tmp_path: Path
+    ) -> None:
+        options = self.complete(provider="tensorrt")
+        launch.compile(source, tmp_path, options)
+        launch.load(tmp_path, options)
+        placement, _ = launch.placement()
+        assert set(placement.operators.values()) == {"gpu:unknown"}
+        assert placement.on_device == 1.0
+
+    def test_tf32_is_refused_where_the_gpu_has_none(self, launch: Launch, artefact: Path) -> None:
+        with pytest.raises(CompileFailed, match=r"this GPU has compute capability 7\.5 and TF32 begins with 8\.0"):
+            launch.load(artefact, self.complete(precision="tf32"))
+
+
+@pytest.mark.slow
+class TestGpuOrtItself(AcceleratorContract):
+    """The contract on a real GPU, where there is one."""
+
+    accelerator = GpuOrt
+    rtol = 1e-5  # cuDNN may choose another algorithm after loading anew
+
+    def test_fp32_is_fp32_on_the_gpu(self, launch: Launch, loaded: Loaded) -> None:
+        placement, _ = launch.placement()
+        assert placement.precisions.keys() == {"float32"}
+        assert placement.on_device is not None
+        assert placement.on_device > 0.9
+
+
+@pytest.fixture
+def on_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Launch]:
+    """A worker before a GPU whose provider has no kernel for GlobalAveragePool."""
+    (tmp_path / "host").mkdir()
+    make_nvidia_host(monkeypatch, tmp_path / "host", "onnxruntime_gpu", misbehaves="host-operator")
+    with Worker("gpu-ort", f"{GpuOrt.__module__}:GpuOrt", log_dir=tmp_path) as worker:
+        launch = Launch(worker, TestGpuOrt.deadlines)
+        if isinstance(launch.probe(), Missing):
+            pytest.skip("needs ONNX Runtime: pip install 'pytest-accel[cpu-ort]'")
+        yield launch
+
+
+def test_operators_without_a_kernel_are_refused_by_name(on_host: Launch, tmp_path: Path) -> None:
+    source = on_host.yardstick(tmp_path / "source")
+    with pytest.raises(
+        CompileFailed,
+        match="CUDAExecutionProvider has no kernel for GlobalAveragePool 'pool': replace them in the model, or let "
+        r"them run on the processor with cpu_operators=True \(.*fallback to CPU EP has been explicitly disabled",
+    ):
+        on_host.compile(source, tmp_path / "artefact", TestGpuOrt.complete())
+
+
+def test_operators_that_may_run_on_the_processor_are_told(on_host: Launch, tmp_path: Path) -> None:
+    source, options = on_host.yardstick(tmp_path / "source"), TestGpuOrt.complete(cpu_operators=True)
+    on_host.compile(source, tmp_path / "artefact", options)
+    on_host.load(tmp_path / "artefact", options)
+    placement, _ = on_host.placement()
+    assert list(placement.operators.values()).count("cpu:float32") == 1
+    assert placement.on_device is not None
+    assert 0.9 < placement.on_device < 1.0

@@ -1,0 +1,82 @@
+"""``inf1`` against the stand-in of tensorflow-neuron, for TensorFlow 2 and for 1.15."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import pytest
+
+from pytest_accel.errors import CompileFailed, WorkerError
+from pytest_accel.launch import Launch
+from pytest_accel.testing.contract import made_up
+from pytest_accel.worker.accelerator import Source
+from pytest_accel.worker.accelerators.inf1 import Inf1
+from pytest_accel.workers import Worker
+from tests.contract.neuron_family import NeuronContract
+from tests.standins import neuron_host
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+INF1 = f"{Inf1.__module__}:{Inf1.__name__}"
+
+
+def inferences_by_core(machine: Path) -> list[int]:
+    return [int(counter.read_text()) for counter in neuron_host.counters(machine)]
+
+
+class TestInf1(NeuronContract):
+    accelerator = Inf1
+    chip = "inf1"
+    cast = "bfloat16"
+
+    def test_matmult_alone_is_cast_when_asked_for(self, launch: Launch, source: Source, tmp_path: Path) -> None:
+        options = self.complete(precision="fp16", fp32_cast="matmult")
+        launch.compile(source, tmp_path, options)
+        launch.load(tmp_path, options)
+        operators = launch.placement()[0].operators
+        cast = {name.rpartition("/")[2].rpartition("_")[0] for name, place in operators.items() if "float16" in place}
+        kept = {name.rpartition("/")[2].rpartition("_")[0] for name, place in operators.items() if "float32" in place}
+        assert cast - {""} == {"Conv2D", "depthwise"}
+        assert "Relu6" in kept
+        assert kept.isdisjoint(cast - {""})
+
+    def test_copies_share_the_pieces_of_a_call(self, source: Source, tmp_path: Path, machine: Path) -> None:
+        options = self.complete(batch_size=6, dynamic_batch=True, compiled_batch=2, data_parallel=3)
+        with Worker("inf1", INF1, log_dir=tmp_path) as worker:
+            copies = Launch(worker, self.deadlines)
+            copies.compile(source, tmp_path / "artefact", options)
+            inputs = made_up(copies.load(tmp_path / "artefact", options), rows=6)
+            before = inferences_by_core(machine)
+            copies.predict(inputs)
+            assert copies.placement()[0].on_device == 1.0
+        counted = [after - earlier for after, earlier in zip(inferences_by_core(machine), before, strict=True)]
+        assert sorted(counted) == [0, 1, 1, 1]
+
+    def test_groups_of_cores_run_side_by_side_and_are_free_with_the_end_of_their_worker(
+        self, artefact: Path, tmp_path: Path
+    ) -> None:
+        options = self.complete(core_group=2)
+        with Worker("inf1", INF1, log_dir=tmp_path) as late:
+            waiting = Launch(late, self.deadlines)
+            with Worker("inf1", INF1, log_dir=tmp_path) as early:
+                holding = Launch(early, self.deadlines)
+                inputs = made_up(holding.load(artefact, options), rows=1)
+                expected = holding.predict(inputs)
+                waiting.load(artefact, options)
+                with pytest.raises(
+                    WorkerError, match=r"DeviceFailed: .* no NeuronCore could be had: end the process that"
+                ):
+                    waiting.predict(inputs)
+            self.assert_same(waiting.predict(inputs), expected)
+
+
+class TestInf1OnTensorFlow1(NeuronContract):
+    accelerator = Inf1
+    chip = "inf1"
+    cast = "bfloat16"
+    environment: ClassVar[dict[str, str]] = {"STANDIN_TENSORFLOW": "1.15"}
+
+    def test_what_tensorflow_2_saved_is_refused(self, launch: Launch, digits_cnn: Path, tmp_path: Path) -> None:
+        with pytest.raises(CompileFailed, match=r"reads what TensorFlow 1 saved: .* set accel_python"):
+            launch.compile(Source("saved_model", str(digits_cnn)), tmp_path / "artefact", self.complete())

@@ -1,0 +1,31 @@
+"""``inf2`` against the stand-in of tensorflow-neuronx; ``trn1`` differs by its chip alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_accel.worker.accelerators.neuronx import Inf2
+from tests.contract.neuron_family import NeuronContract
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_accel.launch import Launch
+    from pytest_accel.worker.accelerator import Source
+
+
+class TestInf2(NeuronContract):
+    accelerator = Inf2
+    chip = "inf2"
+    cast = "float32"
+
+    @pytest.mark.parametrize(("precision", "dtype"), [("bf16", "bfloat16"), ("tf32", "tf32")])
+    def test_operators_are_cast_when_asked_for(
+        self, launch: Launch, source: Source, tmp_path: Path, precision: str, dtype: str
+    ) -> None:
+        options = self.complete(precision=precision, auto_cast="all")
+        launch.compile(source, tmp_path, options)
+        launch.load(tmp_path, options)
+        assert launch.placement()[0].precisions.keys() == {dtype}

@@ -1,0 +1,130 @@
+"""Small ONNX models, each with one peculiarity: ``python -m tests.models.onnx_recipes FOLDER``.
+
+Imports ``onnx``, so it runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+
+def convolution(batch: str | int = "n") -> onnx.ModelProto:
+    """Two convolutions, one of them grouped, which INT8 takes, and a normalisation, which it leaves in FP32."""
+    random = np.random.default_rng(4)
+    shapes = {"kernel": (16, 3, 3, 3), "bias": (16,), "grouped": (32, 8, 1, 1)}
+    weights = [
+        numpy_helper.from_array(random.normal(size=shape).astype(np.float32), name) for name, shape in shapes.items()
+    ]
+    nodes = [
+        helper.make_node("Conv", ["image", "kernel", "bias"], ["convolved"], "convolve", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["convolved"], ["positive"], "rectify"),
+        helper.make_node("Conv", ["positive", "grouped"], ["mixed"], "mix", group=2),
+        helper.make_node("GlobalAveragePool", ["mixed"], ["pooled"], "pool"),
+        helper.make_node("Flatten", ["pooled"], ["scores"], "flatten"),
+        helper.make_node("LpNormalization", ["scores"], ["norm"], "normalise", axis=1),
+    ]
+    return model(nodes, {"image": [batch, 3, 16, 16]}, {"norm": [batch, 32]}, weights)
+
+
+def one_operator(kind: str, domain: str = "") -> onnx.ModelProto:
+    return model([helper.make_node(kind, ["x"], ["y"], "odd", domain=domain)], {"x": ["n", 4]}, {"y": ["n", 4]})
+
+
+def typed(kind: str, element_type: int) -> onnx.ModelProto:
+    """One operator on elements of another type."""
+    made = one_operator(kind)
+    for value in (*made.graph.input, *made.graph.output):
+        value.type.tensor_type.elem_type = element_type
+    return made
+
+
+def of_another_time(*, opset: int = 17, ir_version: int = 8) -> onnx.ModelProto:
+    """One operator in a file of another opset or file format."""
+    made = one_operator("Relu")
+    made.opset_import[0].version, made.ir_version = opset, ir_version
+    return made
+
+
+def undefined_tensor() -> onnx.ModelProto:
+    return model([helper.make_node("Relu", ["nowhere"], ["y"], "odd")], {"x": ["n", 4]}, {"y": ["n", 4]})
+
+
+def unfit_shapes() -> onnx.ModelProto:
+    """A matrix product of 4 columns with 5 rows."""
+    weights = numpy_helper.from_array(np.zeros((5, 3), np.float32), "w")
+    return model([helper.make_node("MatMul", ["x", "w"], ["y"], "odd")], {"x": ["n", 4]}, {"y": ["n", 3]}, [weights])
+
+
+def seven_by_three() -> onnx.ModelProto:
+    """Takes any width and can compute with one of 21 only."""
+    shape = numpy_helper.from_array(np.array([7, 3], np.int64), "shape")
+    return model([helper.make_node("Reshape", ["x", "shape"], ["y"], "y")], {"x": ["n", "k"]}, {"y": [7, 3]}, [shape])
+
+
+def overflow() -> onnx.ModelProto:
+    """A difference of exponentials, which is NaN where they leave FP32, before a convolution."""
+    kernel = numpy_helper.from_array(np.ones((1, 3, 1, 1), np.float32), "kernel")
+    nodes = [
+        helper.make_node("Exp", ["image"], ["grown"], "grow"),
+        helper.make_node("Sub", ["grown", "grown"], ["lost"], "lose"),
+        helper.make_node("Conv", ["lost", "kernel"], ["mixed"], "mix"),
+    ]
+    return model(nodes, {"image": ["n", 3, 16, 16]}, {"mixed": ["n", 1, 16, 16]}, [kernel])
+
+
+def indices() -> onnx.ModelProto:
+    """Rows of a table, by INT64 numbers."""
+    table = numpy_helper.from_array(np.arange(40, dtype=np.float32).reshape(10, 4), "table")
+    made = model(
+        [helper.make_node("Gather", ["table", "ids"], ["y"], "look_up")], {"ids": ["n", 3]}, {"y": ["n", 3, 4]}, [table]
+    )
+    made.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
+    return made
+
+
+def model(
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Mapping[str, Sequence[str | int]],
+    outputs: Mapping[str, Sequence[str | int]],
+    weights: Sequence[onnx.TensorProto] = (),
+) -> onnx.ModelProto:
+    values = [
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in side.items()]
+        for side in (inputs, outputs)
+    ]
+    graph = helper.make_graph(nodes, "test", *values, weights)
+    domains = {"", *(node.domain for node in nodes)}
+    versions = [helper.make_opsetid(domain, 1 if domain else 17) for domain in sorted(domains)]
+    return helper.make_model(graph, opset_imports=versions, ir_version=8)
+
+
+RECIPES = {
+    "convolution": convolution,
+    "fixed_batch": lambda: convolution(batch=8),
+    "unknown_operator": lambda: one_operator("NotAnOperator"),
+    "foreign_operator": lambda: one_operator("Shiny", domain="com.example"),
+    "only_onnx_runtime": lambda: one_operator("SampleOp", domain="com.microsoft"),
+    "text": lambda: typed("Identity", TensorProto.STRING),
+    "no_kernel": lambda: typed("Relu", TensorProto.BFLOAT16),
+    "unfit_type": lambda: typed("Sin", TensorProto.INT64),
+    "newer_opset": lambda: of_another_time(opset=99),
+    "newer_format": lambda: of_another_time(ir_version=99),
+    "undefined_tensor": undefined_tensor,
+    "unfit_shapes": unfit_shapes,
+    "seven_by_three": seven_by_three,
+    "overflow": overflow,
+    "indices": indices,
+}
+
+if __name__ == "__main__":
+    for name, recipe in RECIPES.items():
+        onnx.save(recipe(), Path(sys.argv[1]) / f"{name}.onnx")
+    lost = Path(sys.argv[1]) / "lost_weights.onnx"
+    onnx.save(convolution(), lost, save_as_external_data=True, location="weights.data", size_threshold=0)
+    lost.with_name("weights.data").unlink()

@@ -1,0 +1,25 @@
+"""The main job on real models, written as a user would write it.
+
+The limits leave room for a shared machine with two cores; what guards against regressions is ``baselines/``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_accel.model import AccelModel
+    from tests.models.zoo import Examples
+
+
+@pytest.mark.accelerator("cpu", p50_ms=250, max_accuracy_drop=0.01, min_accuracy=0.9)
+def test_resnet50(accel_model: AccelModel, resnet50: Path, resnet50_val: Examples) -> None:
+    accel_model(resnet50).check(resnet50_val)
+
+
+@pytest.mark.accelerator("cpu", batch_size=[1, 32], p99_ms=25, max_accuracy_drop=0.01, min_accuracy=0.95)
+def test_digits_cnn(accel_model: AccelModel, digits_cnn: Path, digits_val: Examples) -> None:
+    accel_model(digits_cnn).check(digits_val)

@@ -1,0 +1,1 @@
+"""Elastic Inference for TensorFlow."""

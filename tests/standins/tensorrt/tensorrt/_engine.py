@@ -1,0 +1,203 @@
+"""From a plan to answers: runtime, engine, context, inspector."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from cuda import _runtime as cuda
+
+from tensorrt import _model
+from tensorrt._names import (
+    FLAVOUR,
+    HABITS,
+    DataType,
+    Dims,
+    ILogger,
+    TensorIOMode,
+    TensorLocation,
+    __version__,
+    own_part_of,
+)
+
+_TYPES = {
+    "float32": "FLOAT",
+    "float16": "HALF",
+    "int8": "INT8",
+    "int32": "INT32",
+    "int64": "INT64",
+    "bool": "BOOL",
+    "uint8": "UINT8",
+}
+_OTHER_VERSION = {
+    "8.6": "6: The engine plan file is not compatible with this version of TensorRT, expecting library version "
+    "{here} got {there}, please rebuild.",
+    "10": "IRuntime::deserializeCudaEngine: Error Code 1: Serialization (Serialization assertion stdVersionRead == "
+    "kSERIALIZATION_VERSION failed.Version tag does not match. Note: Current Version: {here}, Serialized Engine "
+    "Version: {there})",
+}
+
+
+class Runtime:
+    """Loads plans."""
+
+    def __init__(self, logger: ILogger) -> None:
+        own_part_of(logger, "ILogger")
+        self._logger = logger
+
+    def deserialize_cuda_engine(self, serialized_engine: bytes) -> ICudaEngine | None:
+        header, _, model = bytes(serialized_engine).partition(b"\n")
+        try:
+            facts = json.loads(header)
+        except ValueError:
+            self._logger.log(ILogger.ERROR, "1: [stdArchiveReader.cpp] Error Code 1: Serialization (magicTagRead)")
+            return None
+        if facts["version"] != __version__:
+            words = _OTHER_VERSION.get(FLAVOUR, _OTHER_VERSION["10"])
+            self._logger.log(ILogger.ERROR, words.format(here=__version__, there=facts["version"]))
+            return None
+        return ICudaEngine(facts, onnx.load_from_string(model), self._logger)
+
+
+class ICudaEngine:
+    """An engine that is loaded."""
+
+    def __init__(self, facts: dict[str, Any], model: Any, logger: ILogger) -> None:
+        self._facts, self._model, self._logger = facts, model, logger
+        self._inputs = _model.input_shapes(model)
+        self._outputs = [value.name for value in model.graph.output]
+        self._types = _model.dtypes(model)
+
+    @property
+    def num_io_tensors(self) -> int:
+        return len(self._inputs) + len(self._outputs)
+
+    def get_tensor_name(self, index: int) -> str:
+        names: list[str] = [*self._inputs, *self._outputs]
+        return names[index]
+
+    def get_tensor_mode(self, name: str) -> Any:
+        return TensorIOMode.INPUT if name in self._inputs else TensorIOMode.OUTPUT
+
+    def get_tensor_dtype(self, name: str) -> Any:
+        return DataType[_TYPES[_model.on_device(self._types[name]).name]]
+
+    def get_tensor_location(self, name: str) -> Any:
+        return TensorLocation.DEVICE
+
+    def get_tensor_shape(self, name: str) -> Dims:
+        if name in self._inputs:
+            return Dims(self._inputs[name])
+        (sizes,) = (value.type.tensor_type.shape.dim for value in self._model.graph.output if value.name == name)
+        return Dims(size.dim_value or -1 for size in sizes)
+
+    def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[Dims]:
+        return [Dims(shape) for shape in self._facts["profiles"][profile_index][name]]
+
+    def create_execution_context(self) -> IExecutionContext | None:
+        return IExecutionContext(self)
+
+    def create_engine_inspector(self) -> EngineInspector:
+        return EngineInspector(self)
+
+    if FLAVOUR != "11":
+
+        @property
+        def device_memory_size(self) -> int:
+            return 2**20
+
+    if FLAVOUR != "8.6":
+
+        @property
+        def device_memory_size_v2(self) -> int:
+            return 2**20
+
+
+class IExecutionContext:
+    """An engine at work."""
+
+    def __init__(self, engine: ICudaEngine) -> None:
+        self._engine = engine
+        self._session = _model.session(engine._model)
+        self._shapes = {name: shape for name, shape in engine._inputs.items() if -1 not in shape}
+        self._addresses: dict[str, int] = {}
+        self._output_shapes: dict[str, Dims] = {}
+
+    def set_input_shape(self, name: str, shape: Sequence[int]) -> bool:
+        smallest, largest = self._limits(name)
+        fits = len(shape) == len(smallest)
+        if not fits or not all(low <= size <= high for low, size, high in zip(smallest, shape, largest, strict=True)):
+            words = f"Supplied dims {list(shape)} for input {name} are not within {smallest} and {largest}"
+            self._engine._logger.log(ILogger.ERROR, f"IExecutionContext::setInputShape: Error Code 3: ({words}.)")
+            return False
+        self._shapes[name] = list(shape)
+        self._output_shapes = {}
+        return True
+
+    def get_tensor_shape(self, name: str) -> Dims:
+        if name in self._engine._inputs:
+            return Dims(self._shapes.get(name, self._engine._inputs[name]))
+        if self._shapes.keys() != self._engine._inputs.keys():
+            return self._engine.get_tensor_shape(name)
+        if not self._output_shapes:
+            zeros = {each: np.zeros(shape, self._engine._types[each]) for each, shape in self._shapes.items()}
+            outputs = self._session.run(self._engine._outputs, zeros)
+            shapes = zip(self._engine._outputs, outputs, strict=True)
+            self._output_shapes = {each: Dims(output.shape) for each, output in shapes}
+        return self._output_shapes[name]
+
+    def set_tensor_address(self, name: str, memory: int) -> bool:
+        self._addresses[name] = memory
+        return True
+
+    def execute_async_v3(self, stream_handle: int) -> bool:
+        missing = {*self._engine._inputs, *self._engine._outputs} - self._addresses.keys()
+        if missing:
+            words = f"Address is not set for tensor {min(missing)}."
+            self._engine._logger.log(ILogger.ERROR, f"IExecutionContext::enqueueV3: Error Code 3: API Usage ({words})")
+            return False
+        shapes = dict(self._shapes)
+        cuda.board.streams[stream_handle].append(lambda: self._execute(shapes))
+        return True
+
+    def _execute(self, shapes: dict[str, list[int]]) -> None:
+        cuda.board.clock_ms += 1.0
+        memory = [cuda.board.memory[self._addresses[name]] for name in shapes]
+        inputs = _model.arrays_of(self._engine._model, shapes, memory)
+        outputs = self._session.run(self._engine._outputs, inputs)
+        for name, output in zip(self._engine._outputs, outputs, strict=True):
+            output = output.astype(_model.on_device(output.dtype))
+            if "nan" in HABITS:
+                output = np.full_like(output, np.nan)
+            cuda.board.memory[self._addresses[name]][: output.nbytes] = output.tobytes()
+
+    def _limits(self, name: str) -> tuple[list[int], list[int]]:
+        if -1 not in self._engine._inputs[name]:
+            return self._engine._inputs[name], self._engine._inputs[name]
+        smallest, _, largest = self._engine._facts["profiles"][0][name]
+        return smallest, largest
+
+
+class EngineInspector:
+    """Tells what an engine is made of."""
+
+    execution_context: IExecutionContext | None = None
+
+    def __init__(self, engine: ICudaEngine) -> None:
+        self._engine = engine
+
+    def get_engine_information(self, format: Any) -> str:  # noqa: A002
+        layers = self._engine._facts["layers"]
+        if "names-only" in HABITS:
+            layers = [layer["Name"] for layer in layers]
+        if FLAVOUR != "11":
+            return json.dumps({"Layers": layers, "Bindings": [*self._engine._inputs, *self._engine._outputs]})
+        inputs, outputs = ([(name, mode) for name in names] for names, mode in self._by_mode())
+        tensors = [{"Name": name, "IOMode": mode, "Location": "Device"} for name, mode in [*inputs, *outputs]]
+        return json.dumps({"Layers": layers, "I/O Tensors": tensors})
+
+    def _by_mode(self) -> list[tuple[list[str], str]]:
+        return [(list(self._engine._inputs), "Input"), (self._engine._outputs, "Output")]

@@ -1,0 +1,85 @@
+"""A session on the fake accelerator in this process, for tests of the rooms that tell the story of a check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hypothesis
+import pytest
+
+from pytest_accel.candidate import Candidate, compile_candidate
+from pytest_accel.registry import Registry
+from pytest_accel.session import Session
+from pytest_accel.settings import Settings
+from pytest_accel.sources import Model, resolve
+from pytest_accel.testing import FAKE, FakeAccelerator, fake_model
+from pytest_accel.variants import Plan, expand_marker
+from pytest_accel.workers import InProcessWorker
+
+if TYPE_CHECKING:
+    from pytest_accel.records import Variant
+
+hypothesis.settings.register_profile("shared-machine", deadline=None)  # an example may be slow for reasons not its own
+hypothesis.settings.load_profile("shared-machine")
+
+
+class Workshop:
+    """What a test needs to make candidates. ``asked`` holds every operation that workers were asked for, in order."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.registry = Registry({"fake": FAKE})
+        self.asked: list[str] = []
+        self.told: list[str] = []
+        self.session = self._session()
+
+    def start_again(self, **settings: Any) -> None:
+        """End the session and start another, as the next pytest run does: same folders, nothing remembered."""
+        self.session.close()
+        self.session = self._session(**settings)
+
+    def _session(self, **settings: Any) -> Session:
+        places = {
+            "rootdir": self.folder,
+            "baseline_dir": self.folder / "baselines",
+            "cache_dir": self.folder / "cache",
+            "lock_dir": self.folder / "locks",
+        }
+        chosen = Settings(**{**places, "in_process": True, **settings})
+        return Session(chosen, self.registry, tell=self.told.append)
+
+    def model(self, name: str = "model", **script: Any) -> Model:
+        """A model with this script; one of the same name is written over."""
+        path = fake_model(self.folder / f"{name}.fake.json", **script)
+        return resolve(path, cache=self.session.cache, base=self.folder, kinds=FakeAccelerator.file_kinds)
+
+    def plan(self, **keywords: Any) -> Plan:
+        """The plan of ``@pytest.mark.accelerator("fake", **keywords)``."""
+        (plan,) = expand_marker(("fake",), keywords, self.registry)
+        return plan
+
+    def variant(self, **options: Any) -> Variant:
+        return self.plan(**options).variant
+
+    def compile(self, model: Model | None = None, **options: Any) -> Candidate:
+        return compile_candidate(self.session, model or self.model(), self.variant(**options))
+
+    def count(self, operation: str) -> int:
+        """How often workers were asked for this."""
+        return self.asked.count(operation)
+
+
+@pytest.fixture
+def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
+    workshop = Workshop(tmp_path)
+    request = InProcessWorker.request
+
+    def noted(worker: InProcessWorker, op: str, **asked: Any) -> dict[str, Any]:
+        workshop.asked.append(op)
+        return request(worker, op, **asked)
+
+    monkeypatch.setattr(InProcessWorker, "request", noted)
+    yield workshop
+    workshop.session.close()

@@ -1,0 +1,103 @@
+"""Complete facts about one made-up check, for tests that change a single one of them."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+from typing import Any
+
+from pytest_accel.baseline import Baseline, make_baseline
+from pytest_accel.records import (
+    Accuracy,
+    Artefact,
+    Budgets,
+    Duet,
+    DuetLaunch,
+    Hardware,
+    Measurement,
+    Phases,
+    Placement,
+    RunRecord,
+    TestRecord,
+    Variant,
+    Verdict,
+)
+
+TODAY = datetime.date(2026, 11, 23)
+T4 = Hardware(fingerprint="g4dn.xlarge-tesla-t4-2c-16g-0f7ecb", identity={"device": "Tesla T4", "cores": 2})
+INT8 = Variant(
+    accelerator="gpu-trt",
+    options={"precision": "int8", "batch_size": 8, "workspace_share": 0.123456789},
+    named=("precision", "batch_size"),
+)
+
+
+def measurement(**changed: Any) -> Measurement:
+    facts: dict[str, Any] = {
+        "load_shape": "single_stream",
+        "latencies_ns": [1_000_000 * n for n in range(1, 101)],
+        "items_per_call": 8,
+        "wall_s": 5.05,
+        "phases": Phases(
+            compile_s=60.0,
+            compile_cached=False,
+            load_s=1.5,
+            first_inference_ms=40.0,
+            warm_up_calls=20,
+            warm_up_s=2.0,
+            steady=True,
+        ),
+        "lag1_autocorrelation": 0.123456789,
+        "device_memory_mb": 512.0,
+    }
+    return Measurement(**{**facts, **changed})
+
+
+def duet(pacemaker: str = "yardstick", digest: str = "y1") -> Duet:
+    launch = DuetLaunch(
+        candidate_p50_ms=50.123456789, pacemaker_p50_ms=10.0, log_pace=1.6118, pairs=30, started_first="pacemaker"
+    )
+    return Duet(pacemaker=pacemaker, pacemaker_digest=digest, launches=(launch,))
+
+
+def record(**changed: Any) -> TestRecord:
+    facts: dict[str, Any] = {
+        "test": "test_resnet50.py::test_resnet50[gpu-trt-int8-b8]",
+        "model": "resnet50",
+        "variant": INT8,
+        "budgets": Budgets(p99_ms=7),
+        "hardware": T4,
+        "versions": {"tensorrt": "10.9.0", "driver": "570.1"},
+        "verdicts": (Verdict(kind="pass", question="sla", summary="p99 holds"),),
+        "artefact": Artefact(key="k1", size_mb=97.8, model_digest="d1", compile_s=60.0),
+        "placement": Placement(
+            on_device=0.98,
+            precisions={"int8": 2, "float32": 1},
+            operators={"a": "gpu:int8", "b": "gpu:int8", "c": "cpu:float32"},
+        ),
+        "accuracy": Accuracy(
+            samples=12,
+            dataset_digest="s1",
+            labelled=True,
+            agreement=1.0,
+            top1=0.916666666666,
+            right=base64.b64encode(bytes([0b11111111, 0b11100000])).decode(),
+        ),
+    }
+    return TestRecord(**{**facts, **changed})
+
+
+def run(*tests: TestRecord, **changed: Any) -> RunRecord:
+    facts: dict[str, Any] = {
+        "schema": 1,
+        "version": "1.2.3",
+        "started": "2026-11-23T17:00:00+00:00",
+        "duration_s": 252.5,
+        "tests": tests,
+        "absent": {},
+    }
+    return RunRecord(**{**facts, **changed})
+
+
+def baseline(*, duets: tuple[Duet, ...] = (duet(),), today: datetime.date = TODAY, **changed: Any) -> Baseline:
+    return make_baseline(record(**changed), [measurement()], duets, today=today)

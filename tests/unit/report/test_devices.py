@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from pytest_accel.report.devices import table
+from pytest_accel.worker.accelerator import Missing, Present
+
+
+def test_each_accelerator_has_its_device_or_its_reason_and_what_to_do() -> None:
+    survey: dict[str, Present | Missing] = {
+        "gpu-trt": Missing("no-hardware", "no GPU", "get one"),
+        "cpu": Present("Xeon", {}),
+    }
+    assert list(table(survey)) == [
+        "cpu      present  Xeon",
+        "gpu-trt  absent   no-hardware: no GPU",
+        "                  get one",
+    ]
+
+
+def test_nothing_known_is_an_empty_table() -> None:
+    assert list(table({})) == []

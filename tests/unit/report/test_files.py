@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+import pytest
+
+from pytest_accel.errors import UsageError
+from pytest_accel.report import files
+from pytest_accel.report.files import require_format, write
+from tests.unit import facts
+
+
+def without_jinja2(name: str) -> ModuleSpec | None:
+    return None if name == "jinja2" else ModuleSpec(name, None)
+
+
+@pytest.mark.parametrize(("suffix", "start"), [(".json", "{"), (".html", "<!doctype html>"), (".md", "## Passed")])
+def test_the_suffix_says_the_format(tmp_path: Path, suffix: str, start: str) -> None:
+    path = tmp_path / "new" / f"run{suffix}"
+    write([facts.run(facts.record(measurement=facts.measurement()))], path)
+    assert path.read_text(encoding="utf-8").lstrip().startswith(start)
+
+
+@pytest.mark.parametrize(
+    ("formats", "known"), [(files.FORMATS, r"\.json, \.html, \.md"), ((".html", ".md"), r"\.html, \.md")]
+)
+def test_an_unknown_suffix_is_told_the_known_ones(formats: tuple[str, ...], known: str) -> None:
+    with pytest.raises(UsageError, match=rf"^run\.pdf: the suffix says the format, and only {known} are known$"):
+        require_format(Path("a/run.pdf"), formats)
+
+
+def test_the_page_needs_an_extra_and_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "find_spec", without_jinja2)
+    require_format(Path("run.json"))
+    require_format(Path("run.md"))
+    with pytest.raises(UsageError, match=r"^run\.html: the page needs jinja2.*: pip install 'pytest-accel\[report\]'$"):
+        require_format(Path("run.html"))

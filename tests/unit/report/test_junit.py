@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from pytest_accel.records import Ratio
+from pytest_accel.report.junit import properties
+from tests.unit import facts
+
+RATIO = Ratio(estimate=1.25, lower=1.1, upper=1.4, confidence=0.95, launches=3, smallest_caught=0.1)
+
+
+def test_every_fact_is_one_plain_number_or_word() -> None:
+    found = dict(properties(facts.record(measurement=facts.measurement(wall_s=8.0), ratio=RATIO)))
+    assert found == {
+        "accel.model": "resnet50",
+        "accel.variant": "gpu-trt-int8-b8",
+        "accel.verdict": "pass",
+        "accel.fingerprint": "g4dn.xlarge-tesla-t4-2c-16g-0f7ecb",
+        "accel.p50_ms": 50,
+        "accel.p99_ms": 99,
+        "accel.throughput_per_s": 100,
+        "accel.top1": 0.916667,
+        "accel.agreement": 1,
+        "accel.ratio": 1.25,
+    }
+
+
+def test_what_was_not_found_out_is_left_out() -> None:
+    assert [name for name, _ in properties(facts.record(accuracy=None))] == [
+        "accel.model",
+        "accel.variant",
+        "accel.verdict",
+        "accel.fingerprint",
+    ]

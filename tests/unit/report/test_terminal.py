@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from pytest_accel.gate import WIDEST
+from pytest_accel.records import Accuracy, OutputErrors, Ratio, Verdict, VerdictKind
+from pytest_accel.report.terminal import Progress, absences, colour, header, notes, resumptions, savings, summary
+from pytest_accel.settings import Settings
+from tests.unit import facts
+
+RATIO = Ratio(estimate=1.2345, lower=1.1, upper=1.4, confidence=0.95, launches=3, smallest_caught=0.1)
+
+
+def verdict(kind: VerdictKind, summary: str = "A sentence.") -> Verdict:
+    return Verdict(kind=kind, question="sla", summary=summary)
+
+
+def accuracy(**found: Any) -> Accuracy:
+    return Accuracy(**{"samples": 10, "dataset_digest": "d", "labelled": True, "agreement": None, **found})
+
+
+def line(**changed: Any) -> str:
+    (only,) = summary([facts.record(**{"accuracy": None, **changed})], confidence=0.95)
+    return only
+
+
+@pytest.mark.parametrize(
+    ("kind", "markup"),
+    [
+        ("not-measured", "red"),
+        ("inaccurate", "red"),
+        ("sla-breach", "red"),
+        ("regressed", "red"),
+        ("refused", "yellow"),
+        ("pruned", "yellow"),
+        ("inconclusive", "yellow"),
+        ("incomparable", "yellow"),
+        ("no-baseline", "yellow"),
+        ("improved", "green"),
+        ("pass", "green"),
+    ],
+)
+def test_every_kind_of_verdict_has_its_word_and_colour(kind: VerdictKind, markup: str) -> None:
+    verdicts = (verdict("pass"), verdict(kind))
+    assert line(verdicts=verdicts) == f"{kind}  resnet50[gpu-trt-int8-b8]"
+    assert colour(facts.record(verdicts=verdicts)) == markup
+
+
+def test_one_that_was_never_compiled_has_the_reason_in_its_line() -> None:
+    left_out = facts.record(artefact=None, accuracy=None, verdicts=(verdict("refused", "No such operator."),))
+    first, _ = summary([left_out, facts.record(measurement=facts.measurement())], confidence=0.95)
+    assert first == "refused  resnet50[gpu-trt-int8-b8]  No such operator."
+
+
+def test_what_a_compiler_refused_is_noted_in_all_its_words() -> None:
+    words = Verdict(kind="refused", question="measurement", summary="No such operator.", details=("Erf", "node 5"))
+    assert list(notes([facts.record(verdicts=(words,))])) == [
+        "refused: No such operator. Erf node 5 (resnet50[gpu-trt-int8-b8])"
+    ]
+
+
+def test_resumed_results_are_told_by_the_run_they_are_from() -> None:
+    records = [facts.record(resumed=began) for began in ("10:00", "10:00", "", "11:00")]
+    assert list(resumptions(records)) == [
+        "resumed: 2 results are from the run of 10:00, which was interrupted",
+        "resumed: 1 result is from the run of 11:00, which was interrupted",
+    ]
+    assert line(resumed="10:00").endswith("  (resumed)")
+
+
+def test_latency_is_told_with_the_bounds_that_are_known() -> None:
+    latencies_ns = [n * 1_000_000 for n in range(1, 101)]
+    random.Random(1).shuffle(latencies_ns)
+    told = line(measurement=facts.measurement(latencies_ns=latencies_ns, wall_s=8))
+    assert told.endswith("  p50 50 ms (≤ 59)  p99 99 ms  100/s")
+
+
+def test_the_ratio_is_told_with_its_interval() -> None:
+    assert line(ratio=RATIO).endswith("  ×1.234 [1.100, 1.400] of baseline")
+    unbounded = msgspec.structs.replace(RATIO, lower=1 / WIDEST, upper=WIDEST)
+    assert line(ratio=unbounded).endswith("  ×1.234 [–, –] of baseline")
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (accuracy(metric_name="f1", metric=0.81, reference_metric=0.8, top1=0.1), "f1 0.81 (+0.01)"),
+        (accuracy(top1=0.755, reference_top1=0.76, agreement=0.9), "top-1 75.50% (-0.50 points)"),
+        (accuracy(labelled=False, agreement=0.9975), "agreement 99.75%"),
+        (
+            accuracy(
+                outputs=[
+                    OutputErrors(name=name, max_abs=0, max_rel=0, normalised_l2=l2, cosine=1, snr_db=None)
+                    for name, l2 in (("a", 0.0123), ("b", 0.001))
+                ]
+            ),
+            "error 0.012",
+        ),
+    ],
+)
+def test_accuracy_is_told_by_the_best_there_is(found: Accuracy, told: str) -> None:
+    assert line(accuracy=found).endswith(f"]  {told}")
+
+
+def test_nothing_is_told_of_an_accuracy_that_could_not_be_compared() -> None:
+    assert line(accuracy=accuracy(mismatches=("no output y",))).endswith("b8]")
+
+
+def test_a_green_run_still_tells_what_was_not_decided_and_what_got_better() -> None:
+    verdicts = tuple(verdict(kind, kind.upper()) for kind in ("pass", "sla-breach", "inconclusive", "improved"))
+    assert list(notes([facts.record(verdicts=verdicts)])) == [
+        "inconclusive: INCONCLUSIVE (resnet50[gpu-trt-int8-b8])",
+        "improved: IMPROVED (resnet50[gpu-trt-int8-b8])",
+    ]
+
+
+def test_what_holds_for_several_variants_is_said_once() -> None:
+    records = [facts.record(model=model, verdicts=(verdict("no-baseline", "No baseline."),)) for model in ("a", "b")]
+    (note,) = notes(records)
+    assert note == "no-baseline: No baseline. (a[gpu-trt-int8-b8], b[gpu-trt-int8-b8])"
+    (note,) = notes(records * 4)
+    assert note.endswith("a[gpu-trt-int8-b8] and 3 more)")
+
+
+def test_lines_stand_in_columns_and_a_column_that_nobody_fills_takes_no_room() -> None:
+    records = [facts.record(model=model, accuracy=None, ratio=RATIO) for model in ("short", "rather-long")]
+    first, second = summary(records, 0.95)
+    assert first.index("×1.234") == second.index("×1.234") == second.index("]  ×") + 3
+    assert first.index("short") == second.index("rather-long")
+
+
+def test_only_records_that_were_to_be_saved_tell_of_it() -> None:
+    assert list(savings([facts.record(), facts.record(baseline="b/r.json saved")])) == ["b/r.json saved"]
+
+
+def test_absent_accelerators_are_told_by_name() -> None:
+    assert list(absences({"inf1": "none; go", "gpu": "no"})) == ["gpu absent: no", "inf1 absent: none; go"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({}, "accel: accelerators: all; baselines: baselines; confidence: 95%"),
+        (
+            {
+                "accelerators": ("cpu", "gpu"),
+                "strict": True,
+                "in_process": True,
+                "save": "new",
+                "confidence": 0.9,
+                "resume": True,
+            },
+            "accel: accelerators: cpu, gpu; baselines: baselines; confidence: 90%; strict; in process; "
+            "resuming; saving baselines (new)",
+        ),
+        (
+            {"baseline_dir": Path("/elsewhere")},
+            "accel: accelerators: all; baselines: /elsewhere; confidence: 95%",
+        ),
+    ],
+)
+def test_the_header_says_what_holds_for_this_run(settings: dict[str, Any], told: str) -> None:
+    assert header(Settings(**{"rootdir": Path("/p"), "baseline_dir": Path("/p/baselines"), **settings})) == told
+
+
+class Terminal:
+    """What was written, and a clock that is set by hand."""
+
+    def __init__(self, *, rewrites: bool) -> None:
+        self.now_s = 0.0
+        self.written: list[str] = []
+        self.progress = Progress(self.written.append, rewrites=rewrites, clock=lambda: self.now_s)
+
+
+def test_a_terminal_has_one_line_that_is_written_over_and_taken_away() -> None:
+    terminal = Terminal(rewrites=True)
+    for text in ("compiling", "done"):
+        terminal.progress(text)
+    assert terminal.written == ["\rcompiling", "\rdone     "]
+    terminal.progress.clear()
+    terminal.progress.clear()
+    assert terminal.written[2:] == ["\r    \r"]
+
+
+def test_elsewhere_long_work_is_told_now_and_then() -> None:
+    terminal = Terminal(rewrites=False)
+    for terminal.now_s in (0, 9.9, 10, 15, 19.9, 21):
+        terminal.progress(f"at {terminal.now_s}")
+    assert terminal.written == ["\nat 10\n", "\nat 21\n"]
+
+
+def test_elsewhere_a_new_test_begins_a_new_silence() -> None:
+    terminal = Terminal(rewrites=False)
+    terminal.now_s = 9
+    terminal.progress.clear()
+    terminal.now_s = 18
+    terminal.progress("still short")
+    assert terminal.written == []

@@ -1,0 +1,280 @@
+from __future__ import annotations
+
+import base64
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from pytest_accel import accuracy
+from pytest_accel.accuracy import Comparison
+from pytest_accel.errors import DatasetError
+
+if TYPE_CHECKING:
+    from pytest_accel.records import Accuracy
+
+Array = npt.NDArray[Any]
+
+
+def scores(answers: list[int], classes: int = 3) -> Array:
+    return np.eye(classes, dtype=np.float32)[answers]
+
+
+def f32(values: Any) -> Array:
+    return np.asarray(values, np.float32)
+
+
+def compare(candidate: Any, reference: Any, labels: Any = None, metric: accuracy.Metric | None = None) -> Accuracy:
+    ours = candidate if isinstance(candidate, dict) else {"y": np.asarray(candidate)}
+    theirs = reference if isinstance(reference, dict) else {"y": np.asarray(reference)}
+    comparison = Comparison(metric)
+    rows = len(next(iter(theirs.values())))
+    comparison.add(ours, theirs, None if labels is None else np.asarray(labels), rows)
+    return comparison.result("digest")
+
+
+def test_flips_are_counted_in_both_directions() -> None:
+    result = compare(scores([0, 1, 2, 0, 1]), scores([0, 1, 1, 1, 2]), labels=[0, 0, 1, 0, 2])
+    assert (result.top1, result.reference_top1) == (2 / 5, 3 / 5)
+    assert (result.flips_lost, result.flips_gained) == (2, 1)
+    assert result.agreement == 2 / 5
+    assert (result.labelled, result.samples, result.dataset_digest) == (True, 5, "digest")
+    assert result.drop_interval is not None
+    assert result.drop_interval[0] < 0.2 < result.drop_interval[1]
+
+
+def test_right_is_one_bit_a_sample() -> None:
+    result = compare(scores([0, 1, 2]), scores([0, 1, 2]), labels=[0, 0, 2])
+    assert base64.b64decode(result.right) == bytes([0b10100000])
+
+
+def test_batches_add_up_and_padding_is_left_out() -> None:
+    whole = compare(scores([0, 1, 2, 0]), scores([0, 1, 1, 0]), labels=[0, 1, 1, 2])
+    comparison = Comparison()
+    comparison.add({"y": scores([0, 1, 2])}, {"y": scores([0, 1, 1])}, np.array([0, 1, 1]), 3)
+    comparison.add({"y": scores([0, 2, 2])}, {"y": scores([0, 1, 1])}, np.array([2, 1, 1]), 1)
+    assert comparison.result("digest") == whole
+
+
+def test_without_labels_a_flip_is_a_changed_answer() -> None:
+    result = compare(scores([0, 1, 2, 0]), scores([0, 1, 1, 0]))
+    assert (result.agreement, result.flips_lost, result.flips_gained) == (0.75, 1, 0)
+    assert (result.labelled, result.top1, result.drop_interval, result.right) == (False, None, None, "")
+
+
+def test_top5_needs_more_than_five_classes() -> None:
+    ranked = np.array([[9, 8, 7, 6, 5, 4, 3]] * 3, dtype=np.float32)
+    result = compare(ranked, ranked[:, ::-1], labels=[0, 4, 5])
+    assert (result.top5, result.reference_top5) == (2 / 3, 2 / 3)
+    assert compare(scores([0], 5), scores([0], 5), labels=[0]).top5 is None
+
+
+def test_a_constant_output_is_not_right_by_ties() -> None:
+    dead = np.zeros((10, 10), dtype=np.float32)
+    result = compare(dead, scores(list(range(10)), 10), labels=list(range(10)))
+    assert (result.top1, result.top5) == (0.1, 0.5)
+
+
+@pytest.mark.parametrize("labels", [[[0], [2]], [[1, 0, 0], [0, 0, 1]], [0.0, 2.0], np.array([0, 2], dtype=np.uint8)])
+def test_forms_of_labels(labels: Any) -> None:
+    assert compare(scores([0, 1]), scores([0, 2]), labels=labels).reference_top1 == 1.0
+
+
+def test_scores_may_have_axes_of_one() -> None:
+    assert compare(scores([0, 1])[:, None, None], scores([0, 2])[:, None, None], labels=[0, 2]).top1 == 0.5
+
+
+@pytest.mark.parametrize(
+    ("reference", "candidate", "right"),
+    [
+        ([0.1, 0.9, 0.6], [0.2, 0.4, 0.6], 2 / 3),  # probabilities: 0.5 divides
+        ([-2.0, 0.3, 0.2], [-2.0, -0.1, 0.2], 2 / 3),  # logits: 0 divides
+    ],
+)
+@pytest.mark.parametrize("shape", [(3,), (3, 1)])
+def test_a_single_score_answers_yes_or_no(
+    reference: list[float], candidate: list[float], right: float, shape: tuple[int, ...]
+) -> None:
+    result = compare(np.reshape(f32(candidate), shape), np.reshape(f32(reference), shape), labels=[0, 1, 1])
+    assert (result.top1, result.reference_top1, result.flips_lost) == (right, 1.0, 1)
+
+
+def test_a_regression_has_numeric_errors_only() -> None:
+    for labels in (None, [2.5, 7.0]):
+        result = compare(f32([2.0, 7.0]), f32([2.0, 8.0]), labels=labels)
+        assert (result.agreement, result.top1) == (None, None)
+        assert result.outputs[0].max_abs == 1.0
+
+
+def test_class_numbers_are_answers() -> None:
+    result = compare(np.array([3, 900]), np.array([3, 4]), labels=[3, 4])
+    assert (result.top1, result.reference_top1) == (0.5, 1.0)
+
+
+def test_a_segmentation_has_numeric_errors_only() -> None:
+    values = np.random.default_rng(0).random((2, 4, 4, 3), dtype=np.float32)
+    assert compare(values, values).agreement is None
+
+
+def test_numeric_errors() -> None:
+    errors = compare(f32([[3.0, 0.0]]), f32([[4.0, 0.0]])).outputs[0]
+    assert errors.name == "y"
+    assert (errors.max_abs, errors.max_rel, errors.normalised_l2) == (1.0, 0.25, 0.25)
+    assert errors.cosine == 1.0
+    assert errors.snr_db == pytest.approx(20 * math.log10(4))
+
+
+def test_identical_outputs_have_no_error() -> None:
+    errors = compare(scores([0, 1]), scores([0, 1])).outputs[0]
+    assert (errors.max_abs, errors.normalised_l2, errors.cosine, errors.snr_db) == (0.0, 0.0, 1.0, None)
+
+
+def test_a_reference_of_zeros_gives_finite_errors() -> None:
+    errors = compare(np.ones((2, 3), np.float32), np.zeros((2, 3), np.float32)).outputs[0]
+    assert math.isfinite(errors.normalised_l2)
+    assert errors.normalised_l2 > 1e3
+    assert errors.cosine == 0.0
+    assert errors.snr_db is not None
+    assert errors.snr_db < -60
+
+
+def test_several_outputs_are_compared_by_name() -> None:
+    reference = {"boxes": np.ones((2, 4, 4), np.float32), "classes": scores([0, 1])}
+    candidate = {"classes": scores([0, 2]), "boxes": np.full((2, 4, 4), 1.5, np.float32)}
+    result = compare(candidate, reference, labels=[0, 1])
+    assert [(errors.name, errors.max_abs) for errors in result.outputs] == [("boxes", 0.5), ("classes", 1.0)]
+    assert result.top1 == 0.5
+
+
+def test_a_single_output_may_be_renamed() -> None:
+    result = compare({"Identity": scores([1])}, {"predictions": scores([1])})
+    assert (result.outputs[0].name, result.agreement, result.mismatches) == ("predictions", 1.0, ())
+
+
+@pytest.mark.parametrize(
+    ("candidate", "says"),
+    [
+        ({"a": scores([0]), "b": scores([0], 4)}, r"'b' has shape \(1, 4\), the reference's \(1, 3\)"),
+        ({"a": scores([0]), "b": np.float32(0)}, r"'b' has shape \(\), .* for 1 samples"),
+        ({"a": scores([0])}, r"'b' is missing; there are 'a'"),
+        ({"a": scores([0]), "b": scores([0]), "c": scores([0])}, "'c' is not among the reference's"),
+        ({"a": scores([0]), "b": scores([0]).astype(int)}, "'b' is int64, the reference's float32"),
+    ],
+)
+def test_outputs_that_do_not_match_stop_all_averaging(candidate: dict[str, Array], says: str) -> None:
+    result = compare(candidate, {"a": scores([0]), "b": scores([0])}, labels=[0])
+    assert len(result.mismatches) == 1
+    assert re.search(says, result.mismatches[0])
+    assert (result.outputs, result.top1, result.agreement) == ((), None, None)
+
+
+def test_a_narrower_float_is_a_precision_and_no_mismatch() -> None:
+    result = compare(scores([0]).astype(np.float16), scores([0]), labels=[0])
+    assert (result.mismatches, result.top1) == ((), 1.0)
+
+
+def test_non_finite_values_are_counted_and_never_right() -> None:
+    broken = scores([0, 1, 0])
+    broken[0, 0] = np.nan  # numpy's arg-max would call it the answer
+    broken[1, 2] = np.inf
+    result = compare(broken, scores([0, 1, 0]), labels=[0, 1, 0])
+    assert result.non_finite == {"y": 2}
+    assert result.top1 == 1 / 3
+    assert result.flips_lost == 2
+    assert math.isfinite(result.outputs[0].max_abs)
+
+
+def test_an_infinity_that_the_reference_has_too_is_a_mask() -> None:
+    masked = f32([[1.0, -np.inf, 0.0]])
+    assert compare(masked, masked).non_finite == {}
+
+
+def test_a_reference_with_nan_cannot_be_compared_with() -> None:
+    with pytest.raises(DatasetError, match="reference itself gives NaN in output 'y'"):
+        compare(scores([0]), f32([[np.nan, 0, 0]]))
+
+
+def test_metric_sees_the_whole_dataset_at_once() -> None:
+    seen = []
+
+    def share_over_half(outputs: Array, labels: Array) -> float:
+        seen.append((outputs.shape, labels.shape))
+        return float(np.mean(outputs > 0.5))
+
+    comparison = Comparison(share_over_half)
+    for value in (0.2, 0.9):
+        comparison.add(
+            {"y": np.full((2, 1), value)}, {"y": np.ones((2, 1))}, np.array([[1.5], [2.5]]), 2 if value < 0.5 else 1
+        )
+    result = comparison.result("d")
+    assert seen == [((3, 1), (3, 1))] * 2
+    assert (result.metric_name, result.metric, result.reference_metric) == ("share_over_half", 1 / 3, 1.0)
+
+
+def test_metric_gets_a_dict_of_several_outputs() -> None:
+    outputs = {"a": np.ones((2, 3), np.float32), "b": np.ones((2,), np.float32)}
+    result = compare(outputs, outputs, labels=["cat", "dog"], metric=lambda out, labels: len(out) + len(labels))
+    assert result.metric == 4.0
+
+
+def test_metric_has_to_give_a_number() -> None:
+    with pytest.raises(DatasetError, match="gave nan"):
+        compare(scores([0]), scores([0]), metric=lambda *_: math.nan)
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        ([0, 3], "Label 3 is out of range: output 'y' has classes 0 to 2"),
+        ([-1, 0], "Label -1 is out of range"),
+        ([0.5, 1.0], "not class numbers for output 'y'"),
+        ([0], "2 samples came with 1 labels"),
+        ([[0, 1], [1, 1]], "not class numbers"),
+    ],
+)
+def test_labels_that_do_not_fit_are_named(labels: Any, says: str) -> None:
+    with pytest.raises(DatasetError, match=says):
+        compare(scores([0, 1]), scores([0, 1]), labels=labels)
+
+
+def test_labels_for_some_batches_only_are_an_error() -> None:
+    for first, second in ((np.array([0]), None), (None, np.array([0]))):
+        comparison = Comparison()
+        comparison.add({"y": scores([0])}, {"y": scores([0])}, first, 1)
+        with pytest.raises(DatasetError, match="for all or none"):
+            comparison.add({"y": scores([0])}, {"y": scores([0])}, second, 1)
+
+
+def test_nothing_to_compare_is_an_error() -> None:
+    with pytest.raises(DatasetError, match="no samples"):
+        Comparison().result("d")
+
+
+def test_flips_since_the_baseline_are_paired() -> None:
+    labels = [0] * 10
+    then = compare(scores([0] * 8 + [1] * 2), scores([0] * 10), labels)
+    now = compare(scores([1] * 3 + [0] * 7), scores([0] * 10), labels)
+    assert accuracy.flips_since(then, now) == (3, 2)
+
+
+def test_flips_need_the_same_dataset_and_answers() -> None:
+    now = compare(scores([0, 1]), scores([0, 1]), [0, 1])
+    assert accuracy.flips_since(compare(scores([0]), scores([0]), [0]), now) is None
+    assert accuracy.flips_since(compare(scores([0, 1]), scores([0, 1])), now) is None
+
+
+def test_a_timed_output_that_is_not_the_validated_one() -> None:
+    validated = {"y": scores([0, 1])}
+    assert accuracy.first_difference(validated, {"y": scores([0, 1]) * np.float32(1.001)}) == ""
+    assert "off by 1.4" in accuracy.first_difference(validated, {"y": scores([1, 0])})
+    assert "has shape (1, 3)" in accuracy.first_difference(validated, {"y": scores([0])})
+    assert "missing" in accuracy.first_difference(validated, {"z": scores([0])})
+    assert "not finite" in accuracy.first_difference(validated, {"y": scores([0, 1]) * np.float32(np.nan)})
+
+
+def test_metric_is_not_asked_about_broken_outputs() -> None:
+    result = compare(f32([[np.nan, 1.0]]), f32([[0.0, 1.0]]), labels=[1], metric=lambda *_: 1.0)
+    assert (result.metric, result.reference_metric) == (None, None)

@@ -1,0 +1,392 @@
+from __future__ import annotations
+
+import errno
+import json
+import multiprocessing
+import multiprocessing.connection  # before a pytest run inside a test does, which forgets what it imported
+import os
+import resource
+import signal
+import stat
+from collections.abc import Callable
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_accel import baseline as module
+from pytest_accel.baseline import MOST_OPERATORS, Baselines, dump, make_baseline, read, why_not_saved
+from pytest_accel.errors import BaselineError
+from pytest_accel.records import Accuracy, Artefact, OutputErrors, Placement, Variant, Verdict
+from tests.unit.facts import T4, TODAY, baseline, duet, measurement, record
+
+SPAWN = multiprocessing.get_context("spawn")
+WHERE = (T4.fingerprint, "resnet50", "gpu-trt-int8-b8")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Baselines:
+    return Baselines(tmp_path / "baselines")
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+def test_what_is_saved_is_found(store: Baselines) -> None:
+    assert store.find(*WHERE) is None
+    assert store.save(baseline())
+    found = store.find(*WHERE)
+    assert found is not None
+    assert (found.saved, found.model_digest, found.versions["driver"]) == ("2026-11-23", "d1", "570.1")
+    assert found.placement == baseline().placement
+    assert found.duets[0].launches[0].log_pace == 1.6118
+    assert names(store.root) == ["gpu-trt-int8-b8.json"]
+
+
+def test_the_file_lies_where_the_hardware_the_model_and_the_variant_say(store: Baselines) -> None:
+    store.save(baseline())
+    assert store.paths() == [store.root / T4.fingerprint / "resnet50" / "gpu-trt-int8-b8.json"]
+
+
+def test_a_launch_is_kept_as_its_summary(store: Baselines) -> None:
+    (launch,) = baseline().launches
+    assert (launch.calls, launch.items_per_call, launch.load_shape) == (100, 8, "single_stream")
+    assert (launch.p50_ms, launch.p90_ms, launch.p99_ms) == (50, 90, 99)
+    assert launch.throughput == pytest.approx(800 / 5.05)
+    assert (launch.first_inference_ms, launch.load_s, launch.device_memory_mb) == (40, 1.5, 512)
+    assert "latencies" not in dump(baseline())
+
+
+def test_the_median_is_taken_over_launches() -> None:
+    slow = measurement(latencies_ns=[9_000_000] * 100)
+    made = make_baseline(record(), [slow, slow, measurement()], [], today=TODAY)
+    assert made.median("p99_ms") == 9
+
+
+def test_each_pacemaker_has_its_own_duet() -> None:
+    made = baseline(duets=(duet("yardstick", "y1"), duet("own artefact", "k1")))
+    assert made.duet("own artefact", "k1") == duet("own artefact", "k1")
+    assert made.duet("yardstick", "y2") is None
+
+
+def test_the_text_is_made_to_be_read(store: Baselines) -> None:
+    text = dump(baseline())
+    lines = text.splitlines()
+    assert text.endswith("}\n")
+    assert lines[:2] == ["{", '  "accuracy": {']
+    assert list(json.loads(text)) == sorted(json.loads(text))
+    assert '      "lag1_autocorrelation": 0.123457,' in lines
+    assert '          "candidate_p50_ms": 50.1235,' in lines
+    assert '      "workspace_share": 0.123456789' in lines  # chosen, not measured
+    assert '    "top1": 0.916667,' in lines
+
+
+def test_the_same_facts_give_the_same_bytes(store: Baselines) -> None:
+    versions = {"tensorrt": "10.9.0", "driver": "570.1"}
+    assert dump(baseline(versions=versions)) == dump(baseline(versions=dict(reversed(versions.items()))))
+    store.save(baseline())
+    (path,) = store.paths()
+    assert dump(read(path)) == path.read_text()
+
+
+def test_a_placement_that_nobody_would_read_keeps_its_counts() -> None:
+    many = {f"op{n}": "gpu:int8" for n in range(MOST_OPERATORS + 1)}
+    large = Placement(on_device=1.0, precisions={"int8": len(many)}, operators=many)
+    kept = baseline(placement=large).placement
+    assert kept is not None
+    assert (kept.operators, kept.precisions) == ({}, large.precisions)
+
+
+def test_a_number_that_json_does_not_have_is_not_saved(store: Baselines) -> None:
+    outputs = OutputErrors(name="y", max_abs=float("nan"), max_rel=0, normalised_l2=0, cosine=1, snr_db=None)
+    bad = Accuracy(samples=1, dataset_digest="", labelled=False, agreement=1, outputs=(outputs,))
+    with pytest.raises(BaselineError, match=r"accuracy\.outputs\[0\]\.max_abs is nan"):
+        store.save(baseline(accuracy=bad))
+    assert store.paths() == []
+
+
+def test_what_was_not_measured_is_no_baseline() -> None:
+    with pytest.raises(BaselineError, match="resnet50 for gpu-trt-int8-b8 was not compiled and measured"):
+        make_baseline(record(), [], [], today=TODAY)
+    with pytest.raises(BaselineError, match="nothing to save"):
+        make_baseline(record(artefact=None), [measurement()], [], today=TODAY)
+
+
+@pytest.mark.parametrize("kind", ["not-measured", "inaccurate", "sla-breach", "regressed", "inconclusive"])
+def test_a_run_that_fails_or_decides_nothing_is_not_saved(kind: Any) -> None:
+    verdicts = (Verdict(kind="pass", question="sla", summary=""), Verdict(kind=kind, question="sla", summary="because"))
+    assert why_not_saved(record(verdicts=verdicts)).startswith(f"{kind}: because")
+
+
+@pytest.mark.parametrize("kind", ["pass", "improved", "no-baseline", "incomparable"])
+def test_a_run_that_holds_its_budgets_may_be_saved(kind: Any) -> None:
+    assert why_not_saved(record(verdicts=(Verdict(kind=kind, question="regression", summary=""),))) == ""
+
+
+def test_how_to_accept_a_slower_model_is_said() -> None:
+    regressed = Verdict(kind="regressed", question="regression", summary="8 % slower")
+    assert why_not_saved(record(verdicts=(regressed,))).endswith("remove the stored baseline and save again)")
+    assert why_not_saved(record(verdicts=())) == "nothing was judged"
+
+
+@pytest.mark.parametrize(
+    "model", ["org/resnet 50", "../../etc/passwd", "..", ".hidden", "", "é" * 300, "a:b", "x" * 300]
+)
+def test_any_model_name_stays_below_the_root(store: Baselines, model: str) -> None:
+    store.save(baseline(model=model))
+    (path,) = store.paths()
+    assert path.parent.parent.parent == store.root
+    assert not path.parent.name.startswith(".")
+    found = store.find(WHERE[0], model, WHERE[2])
+    assert found is not None
+    assert found.model == model
+
+
+def test_names_that_read_alike_do_not_share_a_file(store: Baselines) -> None:
+    assert len({store.path("f", model, "v") for model in ("a/b", "a b", "a_b", "a//b")}) == 4
+
+
+def test_other_hardware_that_has_the_baseline_is_told(store: Baselines) -> None:
+    for fingerprint in ("b", "a"):
+        store.save(baseline(hardware=T4.__class__(fingerprint=fingerprint, identity={})))
+    store.save(baseline(hardware=T4.__class__(fingerprint="c", identity={}), model="other"))
+    assert store.elsewhere("resnet50", "gpu-trt-int8-b8") == ["a", "b"]
+    assert store.elsewhere("resnet50", "cpu") == []
+    assert [found.model for _, found in store.iterate()] == ["resnet50", "resnet50", "other"]
+
+
+def test_a_file_in_the_wrong_place_is_an_error(store: Baselines) -> None:
+    store.save(baseline())
+    store.path(*WHERE).rename(store.path(WHERE[0], "resnet50", "cpu"))
+    with pytest.raises(
+        BaselineError, match=r"cpu\.json is the baseline of .* / resnet50 / gpu-trt-int8-b8: move it to"
+    ):
+        store.find(WHERE[0], "resnet50", "cpu")
+
+
+def test_removing_the_last_baseline_leaves_no_folder(store: Baselines) -> None:
+    store.save(baseline())
+    store.save(baseline(model="other"))
+    store.remove(store.path(*WHERE))
+    assert [path.parent.name for path in store.paths()] == ["other"]
+    assert [folder.name for folder in store.root.glob("*/*")] == ["other"]
+    with pytest.raises(BaselineError, match=r"gpu-trt-int8-b8\.json cannot be removed: No such file"):
+        store.remove(store.path(*WHERE))
+    store.remove(store.path(WHERE[0], "other", WHERE[2]))
+    assert list(store.root.iterdir()) == []
+
+
+def test_mode_new_leaves_a_stored_baseline_alone(store: Baselines) -> None:
+    assert store.save(baseline(versions={"run": "1"}), mode="new")
+    assert not store.save(baseline(versions={"run": "2"}), mode="new")
+    assert read(store.path(*WHERE)).versions == {"run": "1"}
+    assert store.save(baseline(versions={"run": "3"}))
+    assert read(store.path(*WHERE)).versions == {"run": "3"}
+    assert names(store.root) == ["gpu-trt-int8-b8.json"]
+
+
+# Bad files
+
+
+def edited(store: Baselines, old: str, new: str) -> Path:
+    store.save(baseline())
+    path = store.path(*WHERE)
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    return path
+
+
+def line_with(path: Path, text: str) -> int:
+    return next(number for number, line in enumerate(path.read_text().splitlines(), 1) if text in line)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field", "problem"),
+    [
+        ('"p99_ms": 99.0', '"p99_ms": "99"', '"p99_ms": "99"', "launches[0].p99_ms: Expected float, got str"),
+        ('"p99_ms": 99.0', '"p99_ms": 0', '"p99_ms": 0', "launches[0].p99_ms: Expected float > 0.0"),
+        ('"model": "resnet50",', "", "{", "model: this field is missing"),
+        ('"model": "resnet50",', '"model": "resnet50", "modell": 1,', "modell", "modell: there is no such field"),
+        ('"schema": 1', '"schema": 0', "schema", "schema: there was no schema 0"),
+        ('"schema": 1', '"schema": "1"', "schema", "schema: Expected int, got '1'"),
+        ('"schema": 1', '"schema": true', "schema", "schema: Expected int, got True"),
+        ('"schema": 1,', "", "{", "schema: this field is missing"),
+        ('"right": "/+A="', '"right": "?"', '"right"', "accuracy.right: not base64"),
+        ('"right": "/+A="', '"right": "/w=="', '"right"', "accuracy.right: 8 bits do not hold 12 samples"),
+        ('"right": "/+A="', '"right": "////"', '"right"', "accuracy.right: 24 bits do not hold 12 samples"),
+        ('"schema": 1', '"schema" 1', "schema", "not JSON: Expecting ':' delimiter"),
+    ],
+)
+def test_a_mistake_is_named_by_file_line_and_field(
+    store: Baselines, old: str, new: str, field: str, problem: str
+) -> None:
+    path = edited(store, old, new)
+    with pytest.raises(BaselineError) as caught:
+        store.find(*WHERE)
+    assert str(caught.value).startswith(f"{path}:{line_with(path, field)}: {problem}")
+    assert str(caught.value).endswith("or remove it and save a new one with --accel-save-baseline")
+
+
+def test_a_newer_schema_asks_for_an_upgrade(store: Baselines) -> None:
+    path = edited(store, '"schema": 1', '"schema": 2')
+    with pytest.raises(BaselineError, match=r"schema 2 is newer than 1, .* upgrade pytest-accel$") as caught:
+        read(path)
+    assert str(caught.value).startswith(f"{path}:{line_with(path, 'schema')}: ")
+
+
+def test_an_older_schema_is_migrated(store: Baselines, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rename_net(data: dict[str, Any]) -> dict[str, Any]:
+        return {("model" if name == "net" else name): value for name, value in data.items()}
+
+    path = edited(store, '"schema": 1', '"schema": 0')
+    path.write_text(path.read_text().replace('"model":', '"net":'))
+    monkeypatch.setitem(module.MIGRATIONS, 0, rename_net)
+    assert read(path) == read_saved(store)
+
+
+def read_saved(store: Baselines) -> Any:
+    other = Baselines(store.root / "other")
+    other.save(baseline())
+    return read(other.path(*WHERE))
+
+
+@pytest.mark.parametrize(
+    ("contents", "problem"),
+    [
+        (b"", ":1: not JSON"),
+        (b"[]", ":1: not a JSON object"),
+        (b"\xff\xfe", " is not UTF-8 text"),
+        (b"{\n<<<<<<< HEAD\n", ":2: an unresolved merge conflict"),
+    ],
+)
+def test_what_is_no_baseline_at_all_is_a_clear_error(store: Baselines, contents: bytes, problem: str) -> None:
+    path = store.path(*WHERE)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(contents)
+    with pytest.raises(BaselineError) as caught:
+        store.find(*WHERE)
+    assert str(caught.value).startswith(f"{path}{problem}")
+
+
+# Disks and other writers
+
+
+def fails(code: int) -> Callable[..., None]:
+    def fail(*_args: object, **_named: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [(os, "fsync"), (Path, "replace"), (Path, "open"), (Path, "mkdir")],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (errno.ENOSPC, "No space left on device; free some space, or choose another folder with --accel-baseline-dir"),
+        (errno.EROFS, "Read-only file system; choose another folder with --accel-baseline-dir"),
+    ],
+    ids=["full", "read-only"],
+)
+def test_a_failing_write_leaves_the_older_file(
+    store: Baselines, monkeypatch: pytest.MonkeyPatch, where: Any, name: str, code: int, words: str
+) -> None:
+    store.save(baseline(versions={"run": "1"}))
+    with monkeypatch.context() as patch:
+        patch.setattr(where, name, fails(code))
+        with pytest.raises(BaselineError) as caught:
+            store.save(baseline(versions={"run": "2"}))
+    assert str(caught.value) == f"{store.path(*WHERE)} cannot be written: {words}"
+    assert read(store.path(*WHERE)).versions == {"run": "1"}
+    assert names(store.root) == ["gpu-trt-int8-b8.json"]
+
+
+def test_file_and_folder_reach_the_disk(store: Baselines, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(stat.S_ISDIR(os.fstat(descriptor).st_mode)))
+    store.save(baseline())
+    assert synced == [False, True]
+
+
+def _save_beyond_the_file_size_limit(root: Path, answers: multiprocessing.Queue[str]) -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+    try:
+        Baselines(root).save(baseline(versions={"run": "2"}))
+    except BaselineError as error:
+        answers.put(str(error))
+
+
+def test_a_write_that_the_system_cuts_short_leaves_the_older_file(store: Baselines) -> None:
+    store.save(baseline(versions={"run": "1"}))
+    answers = SPAWN.Queue()
+    process = SPAWN.Process(target=_save_beyond_the_file_size_limit, args=(store.root, answers))
+    process.start()
+    assert "cannot be written: File too large" in answers.get(timeout=60)
+    process.join()
+    assert read(store.path(*WHERE)).versions == {"run": "1"}
+    assert names(store.root) == ["gpu-trt-int8-b8.json"]
+
+
+def test_a_root_that_is_a_file_is_a_clear_error(store: Baselines) -> None:
+    store.root.touch()
+    assert store.find(*WHERE) is None
+    with pytest.raises(BaselineError, match=r"cannot be written: Not a directory; choose another folder"):
+        store.save(baseline())
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_root_that_is_not_ours_is_a_clear_error(store: Baselines) -> None:
+    store.root.mkdir(mode=0o500)
+    with pytest.raises(BaselineError, match="cannot be written: Permission denied"):
+        store.save(baseline())
+
+
+def _save_when_all_are_ready(
+    root: Path, run: str, mode: Any, barrier: Barrier, wrote: multiprocessing.Queue[str]
+) -> None:
+    barrier.wait(timeout=60)
+    for _ in range(20):
+        if Baselines(root).save(baseline(versions={"run": run}), mode=mode) and mode == "new":
+            wrote.put(run)
+        read(Baselines(root).path(*WHERE))  # whole at every moment, whoever writes
+
+
+@pytest.mark.parametrize("mode", ["new", "all"])
+def test_writers_at_once_never_show_half_a_file(store: Baselines, mode: str) -> None:
+    barrier, wrote = SPAWN.Barrier(3), SPAWN.Queue()
+    writers = [
+        SPAWN.Process(target=_save_when_all_are_ready, args=(store.root, str(n), mode, barrier, wrote))
+        for n in range(3)
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0, 0, 0]
+    kept = read(store.path(*WHERE)).versions["run"]
+    if mode == "new":
+        assert wrote.get(timeout=60) == kept
+        assert wrote.empty()
+    assert names(store.root) == ["gpu-trt-int8-b8.json"]
+
+
+def test_every_folder_can_hold_many_variants(store: Baselines) -> None:
+    for accelerator in ("cpu", "gpu"):
+        store.save(baseline(variant=Variant(accelerator=accelerator, options={})))
+    assert [path.stem for path in store.paths()] == ["cpu", "gpu"]
+
+
+def test_a_baseline_of_the_smallest_check_is_read_back(store: Baselines) -> None:
+    artefact = Artefact(key="k", size_mb=0, model_digest="d", compile_s=0)
+    small = baseline(accuracy=None, placement=None, duets=(), artefact=artefact, versions={})
+    store.save(small)
+    found = store.find(*WHERE)
+    assert found is not None
+    assert (found.accuracy, found.placement, found.duets) == (None, None, ())

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+import numpy as np
+import pytest
+
+from pytest_accel.candidate import cached_artefact, compile_candidate, renamed, running, stored_artefacts
+from pytest_accel.errors import CompileFailed, UnfitInput, UsageError
+from pytest_accel.records import Signature, TensorSpec
+from pytest_accel.registry import Registry
+from pytest_accel.testing import FakeAccelerator
+from pytest_accel.worker.accelerator import Source
+from pytest_accel.worker.accelerators.fake import ENVIRONMENT_VARIABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_accel.candidate import Candidate
+    from pytest_accel.worker.accelerator import Progress
+    from tests.unit.conftest import Workshop
+
+
+def test_a_second_run_compiles_nothing_and_still_knows_how_long_it_took(workshop: Workshop) -> None:
+    first = workshop.compile()
+    workshop.start_again()
+    second = workshop.compile()
+    assert (first.cached, second.cached) == (False, True)
+    assert workshop.count("compile") == 1
+    assert second.artefact == first.artefact
+    assert second.artefact.compile_s == 2.0
+    assert second.artefact.size_mb > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "compiles"), [({"batch_size": 2}, 2), ({"precision": "int8"}, 2), ({"cores": 2}, 1)]
+)
+def test_only_options_that_bind_the_artefact_make_another(
+    workshop: Workshop, options: dict[str, Any], compiles: int
+) -> None:
+    workshop.compile()
+    assert workshop.compile(**options).variant.options.items() >= options.items()
+    assert workshop.count("compile") == compiles
+
+
+def test_spelling_a_default_out_makes_no_other_artefact(workshop: Workshop) -> None:
+    assert workshop.compile().artefact.key == workshop.compile(precision="fp32").artefact.key
+
+
+@pytest.mark.parametrize(
+    "environment", ['{"versions": {"fake-sdk": "2.0"}}', '{"identity_facts": {"model": "Fake 2000"}}']
+)
+def test_another_sdk_or_another_device_makes_another(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, environment: str
+) -> None:
+    workshop.compile()
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, environment)
+    workshop.start_again()
+    assert not workshop.compile().cached
+
+
+def test_a_cache_tells_the_origin_of_its_artefacts_the_last_used_first(workshop: Workshop) -> None:
+    older, newer = workshop.compile(precision="int8"), workshop.compile(workshop.model("newer", latency_ms=2))
+    cache = workshop.session.cache
+    cache.entry("reference", lambda folder: (folder / "outputs").touch(), label="no artefact")
+    os.utime(cache.content(older.artefact.key).parent / "manifest.json", (1, 1))
+    assert list(stored_artefacts(cache)) == [(each.artefact.key, each.origin) for each in (newer, older)]
+    assert (newer.origin.model, newer.origin.versions["fake-sdk"]) == ("newer", "1.0")
+    assert older.origin.options["precision"] == "int8"
+    assert "cores" not in older.origin.options
+
+
+def test_the_models_content_counts_and_its_name_does_not(workshop: Workshop) -> None:
+    workshop.compile(workshop.model("model", latency_ms=1))
+    assert workshop.compile(workshop.model("renamed", latency_ms=1)).cached
+    assert not workshop.compile(workshop.model("model", latency_ms=2)).cached
+
+
+def test_progress_of_the_compiler_is_told(workshop: Workshop) -> None:
+    workshop.compile(batch_size=8)
+    assert "compiling model for fake-b8: 100% compiled" in workshop.told
+
+
+def test_a_kind_of_model_that_the_accelerator_cannot_take_is_named_with_those_it_can(workshop: Workshop) -> None:
+    other = msgspec.structs.replace(workshop.model(), kind="onnx")
+    with pytest.raises(UsageError, match=r"fake cannot compile .*model\.fake\.json \(onnx\); it takes: fake"):
+        compile_candidate(workshop.session, other, workshop.variant())
+
+
+def test_a_refused_model_leaves_nothing_in_the_cache(workshop: Workshop) -> None:
+    refused = workshop.model(failures={"compile": {"how": "refused", "message": "operator Foo has no kernel"}})
+    for _ in range(2):
+        with pytest.raises(CompileFailed, match="operator Foo has no kernel"):
+            workshop.compile(refused)
+    assert workshop.count("compile") == 2
+    assert workshop.session.cache.entries() == ()
+
+
+def test_an_earlier_artefact_is_found_by_its_key_until_it_is_pruned(workshop: Workshop) -> None:
+    candidate = workshop.compile()
+    key = candidate.artefact.key
+    assert cached_artefact(workshop.session.cache, key) == candidate.folder
+    workshop.session.cache.release(key)
+    workshop.session.cache.prune(0)
+    assert cached_artefact(workshop.session.cache, key) is None
+
+
+def test_it_runs_in_a_worker_that_ends_with_the_block(workshop: Workshop) -> None:
+    candidate = workshop.compile(workshop.model(load_s=0.25))
+    with running(workshop.session, "fake", candidate.folder, candidate.variant.options) as now:
+        assert [spec.name for spec in now.signature.inputs] == ["x"]
+        assert now.load_s == 0.25
+        assert now.launch.worker.alive
+    assert not now.launch.worker.alive
+
+
+def test_its_worker_ends_with_a_failure_too(workshop: Workshop) -> None:
+    candidate = workshop.compile()
+    with (
+        pytest.raises(ZeroDivisionError),
+        running(workshop.session, "fake", candidate.folder, candidate.variant.options) as now,
+    ):
+        raise ZeroDivisionError
+    assert not now.launch.worker.alive
+
+
+def signature(*names: str) -> Signature:
+    return Signature(inputs=tuple(TensorSpec(name=name, dtype="float32", shape=(1,)) for name in names), outputs=())
+
+
+def test_inputs_are_renamed_by_their_place_where_the_names_are_others() -> None:
+    batches = [{"a": np.zeros(1), "b": np.ones(1)}]
+    assert renamed(batches, signature("x", "y")) == [{"x": 0, "y": 1}]
+
+
+def test_inputs_of_the_same_names_keep_them_in_any_order() -> None:
+    batches = [{"a": np.zeros(1), "b": np.ones(1)}]
+    assert renamed(batches, signature("b", "a")) == batches
+
+
+def test_inputs_of_another_number_do_not_fit() -> None:
+    with pytest.raises(UnfitInput, match=r"takes the inputs \['x'\], got \['a', 'b'\]"):
+        renamed([{"a": np.zeros(1), "b": np.ones(1)}], signature("x"))
+
+
+class Converting(FakeAccelerator):
+    """Copies a draft before it compiles it, for each batch size anew."""
+
+    sources: ClassVar[tuple[str, ...]] = ("fake", "draft")  # type: ignore[assignment]  # the fake's is narrower
+    converts: ClassVar[Mapping[str, tuple[str, ...]]] = {"draft": ("batch_size",)}
+
+    def convert(self, source: Source, folder: str, options: Mapping[str, Any], progress: Progress) -> Source:
+        self._time.advance(3e9)
+        progress(None, f"converting {source.path}")
+        made = shutil.copy(source.path, Path(folder) / "made.fake.json")
+        return Source("fake", str(made))
+
+
+def converting(workshop: Workshop, **options: Any) -> Candidate:
+    draft = msgspec.structs.replace(workshop.model(), kind="draft")
+    return compile_candidate(workshop.session, draft, workshop.variant(**options))
+
+
+@pytest.fixture
+def converter(workshop: Workshop) -> Workshop:
+    workshop.registry = Registry({"fake": f"{__name__}:{Converting.__name__}"})
+    workshop.start_again()
+    return workshop
+
+
+def test_what_is_converted_first_is_compiled_and_shared_by_variants(converter: Workshop) -> None:
+    first, second = converting(converter), converting(converter, precision="int8")
+    assert (converter.count("convert"), converter.count("compile")) == (1, 2)
+    with running(converter.session, "fake", second.folder, second.variant.options) as now:
+        assert now.launch.predict({"x": np.ones((1, 4), np.float32)})
+    assert not second.cached
+    assert first.artefact.key != second.artefact.key
+    assert any("converting" in line for line in converter.told)
+
+
+def test_a_conversion_is_made_anew_for_what_it_depends_on_alone(converter: Workshop) -> None:
+    converting(converter)
+    converting(converter, batch_size=2)
+    converter.start_again()
+    converting(converter, batch_size=2, precision="int8")
+    assert (converter.count("convert"), converter.count("compile")) == (2, 3)
+
+
+def test_compiling_takes_as_long_as_it_would_without_a_cached_conversion(converter: Workshop) -> None:
+    assert [converting(converter, precision=name).artefact.compile_s for name in ("fp32", "int8")] == [5.0, 5.0]
+
+
+def test_a_kind_that_needs_no_conversion_is_compiled_as_it_is(converter: Workshop) -> None:
+    assert converter.compile().artefact.compile_s == 2.0
+    assert converter.count("convert") == 0

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from pytest_accel import verdict
+from pytest_accel.candidate import compile_candidate, running
+from pytest_accel.check import LOOKS, Check
+from pytest_accel.measure import planned_calls
+from pytest_accel.records import Artefact, Budgets, Ratio, Verdict
+from pytest_accel.registry import Registry
+from pytest_accel.results import CheckFailed
+from pytest_accel.testing import FakeAccelerator
+from tests.unit import facts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_accel.records import TestRecord
+    from pytest_accel.worker.accelerator import Arrays
+    from tests.unit.conftest import Workshop
+
+P99 = Budgets(p99_ms=5)
+PLANNED = planned_calls(P99, 0.95, LOOKS)
+RATIO = Ratio(estimate=1.3, lower=1.2, upper=1.4, confidence=0.95, launches=3, smallest_caught=0.1)
+
+
+class Forgetful(FakeAccelerator):
+    """Gives other outputs once it has been warmed up and validated."""
+
+    def infer(self, staged: Any) -> Arrays:
+        outputs = super().infer(staged)
+        late = self._calls["infer"] >= 500
+        return {name: array + late for name, array in outputs.items()}
+
+
+@contextmanager
+def check(workshop: Workshop, budgets: Budgets = P99, *, script: Any = None, **options: Any) -> Iterator[Check]:
+    plan = workshop.plan(**options)
+    candidate = compile_candidate(workshop.session, workshop.model(**(script or {})), plan.variant)
+    with running(workshop.session, "fake", candidate.folder, candidate.variant.options) as now:
+        yield Check(workshop.session, candidate, now, plan=plan, budgets=budgets, test="test_it.py::test_it[fake]")
+
+
+def checked(workshop: Workshop, budgets: Budgets = P99, *, script: Any = None, **options: Any) -> TestRecord:
+    with check(workshop, budgets, script=script, **options) as it:
+        return it.run(None, None)
+
+
+def calls(record: TestRecord) -> int:
+    assert record.measurement is not None
+    return len(record.measurement.latencies_ns)
+
+
+def test_a_decided_measurement_is_not_extended(workshop: Workshop) -> None:
+    assert calls(checked(workshop)) == PLANNED
+    assert workshop.count("measure") == 1
+
+
+def test_an_undecided_one_is_extended_once_by_what_could_decide_it(workshop: Workshop) -> None:
+    script = {"latency_ms": [*[1.0] * 119, 9.0]}  # too often over the limit for one extension to decide
+    record = checked(workshop, script=script)
+    assert workshop.count("measure") == LOOKS == 2
+    assert PLANNED < calls(record) <= 2 * PLANNED
+    first = facts.measurement(latencies_ns=record.measurement.latencies_ns[:PLANNED])  # type: ignore[union-attr]
+    assert calls(record) == PLANNED + verdict.further_calls(first, P99, confidence=0.95, looks=LOOKS)
+
+
+def test_one_that_would_need_more_than_as_much_again_is_left_undecided(workshop: Workshop) -> None:
+    script = {"latency_ms": [*[1.0] * 59, 9.0]}
+    assert calls(checked(workshop, script=script)) == PLANNED
+    assert workshop.count("measure") == 1
+
+
+def test_the_first_inference_comes_before_all_others(workshop: Workshop) -> None:
+    record = checked(workshop, Budgets(), script={"cold_calls": 1, "cold_factor": 70})
+    assert record.measurement is not None
+    assert record.measurement.phases.first_inference_ms == 70
+
+
+def test_operations_are_counted_for_one_item(workshop: Workshop) -> None:
+    record = checked(workshop, Budgets(), script={"flops": 800.0}, batch_size=8)
+    assert record.measurement is not None
+    assert record.measurement.flops_per_item == 100
+
+
+def test_timed_outputs_that_are_not_the_validated_ones_are_no_measurement(workshop: Workshop) -> None:
+    workshop.registry = Registry({"fake": f"{__name__}:{Forgetful.__name__}"})
+    workshop.start_again()
+    assert checked(workshop, Budgets()).kind == "not-measured"
+
+
+def test_the_record_tells_what_was_under_test(workshop: Workshop) -> None:
+    record = checked(workshop, batch_size=2)
+    assert (record.test, record.model, record.variant.id) == ("test_it.py::test_it[fake]", "model", "fake-b2")
+    assert record.versions.keys() >= {"fake-sdk", "python", "numpy", "pytest-accel"}
+    assert record.hardware.identity["model"] == "Fake 1000"
+    assert isinstance(record.artefact, Artefact)
+    assert (record.duet, record.ratio) == (None, None)
+
+
+def test_every_question_is_answered_accuracy_before_speed(workshop: Workshop) -> None:
+    budgets = Budgets(p99_ms=5, min_on_device=0.5, max_artefact_mb=5)
+    asked = [each.question for each in checked(workshop, budgets).verdicts]
+    assert [question for question in dict.fromkeys(asked) if question != "measurement"] == [
+        "placement",
+        "accuracy",
+        "sla",
+        "resources",
+        "regression",
+    ]
+
+
+@pytest.mark.parametrize(("own", "kinds"), [(None, {"sla-breach"}), (5.0, {"pass"})])
+def test_the_projects_defaults_hold_where_the_test_says_nothing(
+    workshop: Workshop, own: float | None, kinds: set[str]
+) -> None:
+    workshop.start_again(budgets={"max_artefact_mb": 1e-6})
+    record = checked(workshop, Budgets(max_artefact_mb=own))
+    assert {each.kind for each in record.verdicts if each.question == "resources"} == kinds
+
+
+def test_parts_alone_judge_nothing_and_measure_as_often_as_told(workshop: Workshop) -> None:
+    inputs = np.ones((6, 4), np.float32)
+    with check(workshop, batch_size=2) as it:
+        assert len(it.measure(None, 7).latencies_ns) == 7
+        assert len(it.measure(None, None).latencies_ns) == PLANNED
+        assert it.evaluate(inputs, None).samples == 6
+
+
+def test_offline_is_asked_for_as_such(workshop: Workshop) -> None:
+    record = checked(workshop, Budgets(), load_shape="offline", batch_size=4)
+    assert record.measurement is not None
+    assert (record.measurement.load_shape, record.measurement.items_per_call) == ("offline", 4)
+
+
+def failure(workshop: Workshop, record: TestRecord, strict: bool = False) -> str:
+    workshop.start_again(strict=strict)
+    with check(workshop) as it, pytest.raises(CheckFailed) as raised:
+        it.require_passed(record)
+    assert raised.value.record is record
+    return str(raised.value)
+
+
+def test_a_failure_says_what_why_and_how_to_see_it_again(workshop: Workshop) -> None:
+    slow = Verdict(kind="sla-breach", question="sla", summary="p99 >= 9 ms.", details=("Slow calls came in clusters.",))
+    fine = Verdict(kind="pass", question="accuracy", summary="All is right.")
+    unsure = Verdict(kind="inconclusive", question="regression", summary="Not known.")
+    assert failure(workshop, facts.record(verdicts=(fine, slow, unsure))).splitlines() == [
+        "sla-breach: resnet50[gpu-trt-int8-b8] p99 >= 9 ms.",
+        "  Slow calls came in clusters.",
+        "Reproduce: pytest 'test_resnet50.py::test_resnet50[gpu-trt-int8-b8]' --accelerator=gpu-trt",
+    ]
+
+
+def test_a_failure_marks_what_only_a_strict_run_fails_on(workshop: Workshop) -> None:
+    unsure = Verdict(kind="inconclusive", question="sla", summary="Not known.")
+    first, *_ = failure(workshop, facts.record(verdicts=(unsure,)), strict=True).splitlines()
+    assert first == "inconclusive: resnet50[gpu-trt-int8-b8] Not known. (fails under --accel-strict)"
+
+
+@pytest.mark.parametrize(
+    ("changed", "lines"),
+    [
+        ({"changes": ("option xla: False -> True",)}, ["Changed since the baseline:", "  option xla: False -> True"]),
+        ({"ratio": RATIO}, ["Nothing that is recorded has changed since the baseline."]),
+        ({}, []),
+    ],
+    ids=["changed", "the same", "no baseline"],
+)
+def test_a_failure_tells_what_changed_since_the_baseline(
+    workshop: Workshop, changed: dict[str, Any], lines: list[str]
+) -> None:
+    slow = Verdict(kind="regressed", question="regression", summary="1.3 times.")
+    assert failure(workshop, facts.record(verdicts=(slow,), **changed)).splitlines()[1:-1] == lines
+
+
+def test_a_record_without_any_verdict_does_not_pass(workshop: Workshop) -> None:
+    failure(workshop, facts.record(verdicts=()))
+
+
+def test_a_record_that_passes_is_let_through(workshop: Workshop) -> None:
+    with check(workshop) as it:
+        it.require_passed(facts.record())

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pytest
+
+from pytest_accel.calibration import choose
+from pytest_accel.candidate import compile_candidate
+from pytest_accel.datasets import open_dataset
+from pytest_accel.divergence import Divergence, first_divergence
+from pytest_accel.errors import UsageError
+from pytest_accel.records import Signature, TensorSpec
+from pytest_accel.reference import signature_of
+from pytest_accel.registry import Registry
+from pytest_accel.testing import FakeAccelerator
+from pytest_accel.worker.accelerator import Intermediate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from pytest_accel.worker.accelerator import Arrays, Progress, Source, Tensor
+    from tests.unit.conftest import Workshop
+
+FOUR_AT_ONCE = TensorSpec(name="x", dtype="float32", shape=(4, 4))
+INPUTS = np.random.default_rng(1).normal(size=(5, 4)).astype("float32")
+
+
+class Glass(FakeAccelerator):
+    """Has three tensors. In FP16 the last is NaN; in INT8 the second is off, and the last cut to the range learnt."""
+
+    calibrated = ("int8",)
+    shows_intermediates: ClassVar[bool] = True
+
+    def compile(
+        self,
+        source: Source,
+        artefact: str,
+        options: Mapping[str, Any],
+        progress: Progress,
+        calibration: Sequence[Arrays] = (),
+    ) -> None:
+        super().compile(source, artefact, options, progress)
+        largest = max((float(np.abs(batch["x"]).max()) for batch in calibration), default=np.inf)
+        (Path(artefact) / "range").write_text(str(largest))
+
+    def load(self, artefact: str, options: Mapping[str, Any]) -> tuple[list[Tensor], list[Tensor]]:
+        self._largest, self._precision = float((Path(artefact) / "range").read_text()), options["precision"]
+        return super().load(artefact, options)
+
+    def intermediates(self, inputs: Arrays) -> list[Intermediate]:
+        x = inputs["x"]
+        shifted = x * np.float32(1.1 if self._precision == "int8" else 1.0)
+        last = np.clip(x, -self._largest, self._largest) if self._precision != "fp16" else x * np.float32("nan")
+        own = [Intermediate("only here", "cast", "Cast", x)] if self._precision == "int8" else []
+        return [
+            *own,
+            Intermediate("x", "x", "input", x),
+            Intermediate("shifted", "bias", "Add", shifted),
+            Intermediate("cut", "relu", "Relu", last),
+        ]
+
+
+@pytest.fixture
+def glass(workshop: Workshop) -> Workshop:
+    workshop.registry = Registry({"fake": f"{__name__}:{Glass.__name__}"})
+    workshop.start_again()
+    return workshop
+
+
+def found(
+    workshop: Workshop, precision: str, data: Any = INPUTS, calibration: NDArray[np.float32] | None = None
+) -> Divergence | None:
+    model, variant = workshop.model(), workshop.variant(precision=precision, batch_size=4)
+    dynamic = signature_of(workshop.session, model, variant)
+    chosen = None if calibration is None else choose(calibration, dynamic, batch_size=4)
+    candidate = compile_candidate(workshop.session, model, variant, chosen)
+    fixed = Signature(inputs=(FOUR_AT_ONCE,), outputs=dynamic.outputs)
+    dataset = open_dataset(data, fixed, batch_size=4)
+    return first_divergence(workshop.session, candidate, fixed, dataset)
+
+
+def test_what_a_well_calibrated_model_has_to_pay_too_is_no_divergence(glass: Workshop) -> None:
+    assert found(glass, "int8", calibration=-INPUTS) is None
+
+
+def test_the_first_tensor_that_differs_is_told_with_its_operator(glass: Workshop) -> None:
+    divergence = found(glass, "int8", calibration=INPUTS * np.float32(0.1))
+    assert divergence is not None
+    assert (divergence.tensor, divergence.operator, divergence.kind) == ("cut", "relu", "Relu")
+    assert (divergence.position, divergence.compared) == (3, 3), "a tensor that FP32 does not have is not compared"
+    assert divergence.control_error == 0.0
+    assert divergence.error > 0.5
+
+
+def test_it_is_told_in_a_sentence() -> None:
+    divergence = Divergence(
+        tensor="cut", operator="relu", kind="Relu", error=0.123, control_error=0.004, position=3, compared=9
+    )
+    assert divergence.sentence == (
+        "First divergence: 'cut', given by 'relu' (Relu), is 0.12 away from FP32 (normalised L2), "
+        "with good calibration data 0.004. It is number 3 of 9 tensors."
+    )
+
+
+def test_without_calibration_a_fixed_limit_and_made_up_inputs_will_do(glass: Workshop) -> None:
+    divergence = found(glass, "fp16", None)
+    assert divergence is not None
+    assert (divergence.tensor, divergence.error, divergence.control_error) == ("cut", float("inf"), None)
+
+
+def test_only_the_first_batch_is_run(glass: Workshop) -> None:
+    later = np.concatenate([INPUTS[:4], INPUTS[:4] * np.float32(100)])
+    assert found(glass, "int8", later, calibration=INPUTS[:4]) is None
+
+
+@pytest.mark.parametrize(
+    ("precision", "data", "message"),
+    [("fp32", INPUTS, "compares with FP32, which fake-fp32-b4 is"), ("int8", None, "needs inputs: made-up ones")],
+)
+def test_what_cannot_be_compared_is_said(glass: Workshop, precision: str, data: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        found(glass, precision, data, calibration=INPUTS if precision == "int8" else None)
+
+
+def test_an_accelerator_that_shows_nothing_is_named(workshop: Workshop) -> None:
+    with pytest.raises(UsageError, match="fake cannot show the tensors inside a model"):
+        found(workshop, "int8")

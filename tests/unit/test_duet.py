@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from pytest_accel.duet import FEWEST_PAIRS, LONGEST_BLOCK, PAIRS, Side, block_calls, planned_pairs, play
+from pytest_accel.launch import Launch
+from pytest_accel.made_up import synthetic
+
+if TYPE_CHECKING:
+    from pytest_accel.session import Session
+    from tests.unit.conftest import Workshop
+
+Block = tuple[int, dict[str, int]]
+
+
+def side(workshop: Workshop, name: str, **script: Any) -> Side:
+    candidate = workshop.compile(workshop.model(name, **script))
+    return Side("fake", candidate.folder, candidate.variant.options, partial(synthetic, batch_size=1))
+
+
+@pytest.fixture
+def blocks(monkeypatch: pytest.MonkeyPatch) -> list[Block]:
+    """Every block that is timed, in order: the latency of its first call, and what was asked for."""
+    noted: list[Block] = []
+    time_block = Launch.time_block
+
+    def listening(launch: Launch, **asked: int) -> list[int]:
+        latencies_ns = time_block(launch, **asked)
+        noted.append((latencies_ns[0], asked))
+        return latencies_ns
+
+    monkeypatch.setattr(Launch, "time_block", listening)
+    return noted
+
+
+def order(workshop: Workshop, blocks: list[Block], seed: int) -> list[bool]:
+    """Whether the candidate came first: of the launch, then of each pair."""
+    blocks.clear()
+    play(
+        workshop.session,
+        side(workshop, "candidate", latency_ms=3),
+        side(workshop, "pacemaker", latency_ms=2),
+        random.Random(seed),
+    )
+    return [latency_ns == 3_000_000 for latency_ns, _ in blocks[::2]]
+
+
+@pytest.mark.parametrize(("typical_ms", "calls"), [(0, LONGEST_BLOCK), (0.1, LONGEST_BLOCK), (1, 10), (4, 2), (99, 1)])
+def test_a_block_is_ten_milliseconds_long_within_limits(typical_ms: float, calls: int) -> None:
+    assert block_calls(typical_ms * 1e6) == calls
+
+
+@pytest.mark.parametrize(("pair_s", "pairs"), [(0, PAIRS), (0.05, PAIRS), (0.08, 25), (5, FEWEST_PAIRS)])
+def test_slow_pairs_are_played_less_often_within_limits(pair_s: float, pairs: int) -> None:
+    assert planned_pairs(pair_s * 1e9) == pairs
+
+
+def test_the_pace_is_the_candidates_time_beside_the_pacemakers(workshop: Workshop) -> None:
+    launch = play(
+        workshop.session,
+        side(workshop, "candidate", latency_ms=3),
+        side(workshop, "pacemaker", latency_ms=2),
+        random.Random(1),
+    )
+    assert (launch.candidate_p50_ms, launch.pacemaker_p50_ms, launch.pairs) == (3, 2, PAIRS)
+    assert launch.log_pace == pytest.approx(math.log(1.5))
+
+
+def test_extra_work_slows_one_side_down_by_its_share(workshop: Workshop) -> None:
+    same = side(workshop, "same", latency_ms=2)
+    slowed = dataclasses.replace(same, extra_work=0.1)
+    launch = play(workshop.session, slowed, same, random.Random(1))
+    assert math.exp(launch.log_pace) == pytest.approx(1.1)
+
+
+def test_a_side_may_run_in_another_sessions_workers(workshop: Workshop) -> None:
+    started: list[str] = []
+
+    class Elsewhere:
+        def fresh_launch(self, accelerator: str) -> AbstractContextManager[Launch]:
+            started.append(accelerator)
+            return workshop.session.fresh_launch(accelerator)
+
+    here = side(workshop, "same", latency_ms=2)
+    play(workshop.session, here, dataclasses.replace(here, session=cast("Session", Elsewhere())), random.Random(1))
+    assert started == ["fake"]
+
+
+def test_each_block_follows_an_untimed_call_and_has_its_sides_length(workshop: Workshop, blocks: list[Block]) -> None:
+    order(workshop, blocks, seed=1)
+    assert [asked for _, asked in blocks[:2]] == [{"calls": 5, "settle": 1}] * 2
+    lengths = {3_000_000: 3, 2_000_000: 5}
+    assert all(asked == {"calls": lengths[latency_ns], "settle": 1} for latency_ns, asked in blocks[2:])
+
+
+def test_every_pair_has_both_sides(workshop: Workshop, blocks: list[Block]) -> None:
+    order(workshop, blocks, seed=1)
+    assert len(blocks) == 2 * (1 + PAIRS)
+    assert all(a != b for (a, _), (b, _) in zip(blocks[::2], blocks[1::2], strict=True))
+
+
+def test_who_comes_first_is_drawn_for_each_pair(workshop: Workshop, blocks: list[Block]) -> None:
+    first = order(workshop, blocks, seed=1)
+    assert first == order(workshop, blocks, seed=1) != order(workshop, blocks, seed=2)
+    assert 0.2 * PAIRS < sum(first) < 0.8 * PAIRS
+
+
+def test_who_starts_is_drawn_for_each_launch_and_recorded(workshop: Workshop, blocks: list[Block]) -> None:
+    sides = side(workshop, "candidate", latency_ms=3), side(workshop, "pacemaker", latency_ms=2)
+    started = set()
+    for seed in range(8):
+        blocks.clear()
+        launch = play(workshop.session, *sides, random.Random(seed))
+        assert launch.started_first == ("candidate" if blocks[0][0] == 3_000_000 else "pacemaker")
+        started.add(launch.started_first)
+    assert started == {"candidate", "pacemaker"}
+
+
+def test_each_launch_has_fresh_workers(workshop: Workshop) -> None:
+    sides = side(workshop, "candidate"), side(workshop, "pacemaker")
+    workshop.asked.clear()
+    for _ in range(2):
+        play(workshop.session, *sides, random.Random(1))
+    assert workshop.count("load") == 4
+
+
+@pytest.mark.parametrize(
+    "latency_ms", [[3.0, 3.0, 3.0, 3.0, 500.0], [*[3.0] * 35, 500.0, 500.0]], ids=["single calls", "whole blocks"]
+)
+def test_slow_calls_here_and_there_do_not_move_the_pace(workshop: Workshop, latency_ms: list[float]) -> None:
+    sides = side(workshop, "candidate", latency_ms=latency_ms), side(workshop, "pacemaker", latency_ms=2)
+    assert play(workshop.session, *sides, random.Random(1)).log_pace == pytest.approx(math.log(1.5))

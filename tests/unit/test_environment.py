@@ -1,0 +1,308 @@
+"""Every machine here is a folder of files that a kernel could have written."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import pytest
+
+from pytest_accel import __version__, environment
+from pytest_accel.environment import (
+    ForeignLoad,
+    conditions,
+    cpu_quota_cores,
+    describe_hardware,
+    device_name,
+    governor,
+    tracing,
+)
+from pytest_accel.records import Hardware, Scalar
+
+XEON = """\
+processor\t: 0
+model name\t: Intel(R) Xeon(R) Platinum 8375C CPU @ 2.90GHz
+siblings\t: 4
+cpu cores\t: 2
+flags\t\t: fpu sse2 fma avx2 avx512f avx512_vnni
+"""
+GRAVITON = """\
+processor\t: 0
+Features\t: fp asimd asimddp i8mm bf16 sve
+CPU implementer\t: 0x41
+CPU part\t: 0xd40
+"""
+
+
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1})
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+
+
+def machine(root: Path, files: Mapping[str, str]) -> Path:
+    for name, text in files.items():
+        file = root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return root
+
+
+@pytest.fixture
+def xeon(tmp_path: Path) -> Path:
+    return machine(tmp_path, {"proc/cpuinfo": XEON, "proc/meminfo": "MemTotal:       15823488 kB\n"})
+
+
+def test_hardware_is_named_so_that_a_person_can_read_it(xeon: Path) -> None:
+    hardware = describe_hardware("Intel(R) Xeon(R) Platinum 8375C CPU @ 2.90GHz", {}, root=xeon)
+    assert hardware.identity == {
+        "device": "Intel(R) Xeon(R) Platinum 8375C CPU @ 2.90GHz",
+        "cpu": "Intel(R) Xeon(R) Platinum 8375C CPU @ 2.90GHz",
+        "cpu_flags": "avx2 fma avx512f avx512_vnni",
+        "threads_per_core": 2,
+        "cores": 2,
+        "memory_gb": 16,
+    }
+    assert hardware.fingerprint.rpartition("-")[0] == "intel-xeon-platinum-8375c-2c-16g"
+    assert len(hardware.fingerprint.rpartition("-")[2]) == 6
+
+
+def test_a_fingerprint_is_a_folder_name_whatever_the_device_is_called(xeon: Path) -> None:
+    fingerprint = describe_hardware("../Tesla T4/\n§", {}, instance_type="g4dn.xlarge", root=xeon).fingerprint
+    assert fingerprint.rpartition("-")[0] == "g4dn.xlarge-tesla-t4-2c-16g"
+
+
+@pytest.mark.parametrize("name", ["driver_version", "uuid", "serial", "pci_bus_id", "index", "cuda_runtime"])
+def test_software_and_the_single_card_are_recorded_but_not_part_of_the_fingerprint(xeon: Path, name: str) -> None:
+    one = describe_hardware("Tesla T4", {name: "1"}, root=xeon)
+    other = describe_hardware("Tesla T4", {name: "2"}, root=xeon)
+    assert one.fingerprint == other.fingerprint
+    assert other.identity[name] == "2"
+
+
+@pytest.mark.parametrize("identity", [{"memory_gb": 32}, {"cores": 4}, {"sm_count": 40}, {"cpu_flags": "avx2"}])
+def test_other_hardware_has_another_fingerprint(xeon: Path, identity: dict[str, str | int]) -> None:
+    known = describe_hardware("Tesla T4", {"sm_count": 30}, root=xeon)
+    assert describe_hardware("Tesla T4", {"sm_count": 30, **identity}, root=xeon).fingerprint != known.fingerprint
+
+
+def test_memory_that_the_kernel_keeps_for_itself_does_not_change_the_fingerprint(xeon: Path) -> None:
+    before = describe_hardware("Xeon", {}, root=xeon)
+    machine(xeon, {"proc/meminfo": "MemTotal:       16100000 kB\n"})
+    assert describe_hardware("Xeon", {}, root=xeon) == before
+
+
+@pytest.mark.parametrize(("kib", "expected"), [(3_900_000, 4), (24_683_656, 24), (32_505_856, 32), (1_000_000, 1.0)])
+def test_memory_is_rounded_up_to_the_size_that_is_sold(tmp_path: Path, kib: int, expected: float) -> None:
+    root = machine(tmp_path, {"proc/meminfo": f"MemTotal: {kib} kB\n"})
+    assert describe_hardware("x", {}, root=root).identity["memory_gb"] == expected
+
+
+def test_an_arm_processor_is_known_by_its_part_number(tmp_path: Path) -> None:
+    identity = describe_hardware("cpu", {}, root=machine(tmp_path, {"proc/cpuinfo": GRAVITON})).identity
+    assert identity["cpu"] == "aarch64 0x41 0xd40"
+    assert identity["cpu_flags"] == "asimd asimddp i8mm bf16 sve"
+    assert identity["threads_per_core"] == 1
+
+
+def test_a_machine_that_shows_nothing_still_has_a_fingerprint(tmp_path: Path) -> None:
+    assert describe_hardware("cpu", {}, root=tmp_path).fingerprint.startswith("2c-0g-")
+
+
+def test_the_instance_type_comes_from_the_firmware(xeon: Path) -> None:
+    dmi = "sys/devices/virtual/dmi/id"
+    machine(xeon, {f"{dmi}/sys_vendor": "Amazon EC2\n", f"{dmi}/product_name": "inf1.xlarge\n"})
+    assert describe_hardware("x", {}, root=xeon).identity["instance_type"] == "inf1.xlarge"
+    assert describe_hardware("x", {}, instance_type="mine", root=xeon).identity["instance_type"] == "mine"
+
+
+@pytest.mark.parametrize(("vendor", "product"), [("Xen", "c4.large"), ("Amazon EC2", "HVM domU"), ("Dell", "R740.x")])
+def test_firmware_that_names_no_instance_type_is_not_believed(xeon: Path, vendor: str, product: str) -> None:
+    machine(xeon, {"sys/class/dmi/id/sys_vendor": vendor, "sys/class/dmi/id/product_name": product})
+    assert "instance_type" not in describe_hardware("x", {}, root=xeon).identity
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, None),
+        ({"proc/self/cgroup": "0::/\n"}, None),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "max 100000"}, None),
+        ({"proc/self/cgroup": "0::/pod/box\n", "sys/fs/cgroup/pod/box/cpu.max": "150000 100000"}, 1.5),
+        (
+            {
+                "proc/self/cgroup": "0::/pod/box\n",
+                "sys/fs/cgroup/pod/cpu.max": "50000 100000",
+                "sys/fs/cgroup/pod/box/cpu.max": "150000 100000",
+            },
+            0.5,
+        ),
+        (
+            {
+                "proc/self/cgroup": "5:cpuset:/\n4:cpu,cpuacct:/docker/7f\n0::/\n",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "250000",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000",
+            },
+            2.5,
+        ),
+        (
+            {
+                "proc/self/cgroup": "1:cpu:/\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+            },
+            None,
+        ),
+    ],
+    ids=["no-cgroups", "no-file", "v2-max", "v2", "v2-ancestor", "v1-in-container", "v1-unlimited"],
+)
+def test_the_cpu_quota_is_the_tightest_of_all_groups(
+    tmp_path: Path, files: dict[str, str], expected: float | None
+) -> None:
+    assert cpu_quota_cores(machine(tmp_path, files)) == expected
+
+
+def test_a_quota_below_the_cores_is_what_the_hardware_gives(xeon: Path) -> None:
+    machine(xeon, {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "150000 100000"})
+    assert describe_hardware("x", {}, root=xeon).identity["cores"] == 1.5
+
+
+def test_governors_are_named_once_each(tmp_path: Path) -> None:
+    names = ("powersave", "performance", "powersave", "")
+    files = {f"sys/devices/system/cpu/cpu{n}/cpufreq/scaling_governor": f"{name}\n" for n, name in enumerate(names)}
+    assert governor(tmp_path) == ""
+    assert governor(machine(tmp_path, files)) == "performance,powersave"
+
+
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """Let the tests below see only the trace functions they set, also when coverage watches this suite."""
+    trace, profile = sys.gettrace(), sys.getprofile()
+    sys.settrace(None)
+    sys.setprofile(None)
+    yield
+    sys.settrace(trace)
+    sys.setprofile(profile)
+
+
+@pytest.mark.usefixtures("untraced")
+def test_nothing_watches_a_plain_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if sys.version_info >= (3, 12):
+        monkeypatch.setattr(sys.monitoring, "get_tool", lambda _tool: None)
+    machine(tmp_path, {"proc/self/status": "Name:\tpython\nTracerPid:\t0\n"})
+    assert tracing(in_process=True, environ={"PATH": "/bin"}, root=tmp_path) == ""
+
+
+@pytest.mark.usefixtures("untraced")
+def test_trace_functions_count_only_where_the_model_runs(tmp_path: Path) -> None:
+    sys.settrace(lambda *_event: None)
+    in_process, in_worker = (tracing(in_process=where, environ={}, root=tmp_path) for where in (True, False))
+    sys.settrace(None)
+    assert "sys.settrace (builtins)" in in_process
+    assert in_worker == ""
+
+
+@pytest.mark.usefixtures("untraced")
+def test_a_profiler_is_noticed(tmp_path: Path) -> None:
+    sys.setprofile(lambda *_event: None)
+    found = tracing(in_process=True, environ={}, root=tmp_path)
+    sys.setprofile(None)
+    assert "sys.setprofile" in found
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring came with Python 3.12")
+def test_monitoring_tools_are_named(tmp_path: Path) -> None:
+    if sys.version_info >= (3, 12):  # mypy reads this form
+        sys.monitoring.use_tool_id(4, "stopwatch")
+        found = tracing(in_process=True, environ={}, root=tmp_path)
+        sys.monitoring.free_tool_id(4)
+        assert "sys.monitoring (stopwatch)" in found
+
+
+def test_a_native_debugger_is_noticed(tmp_path: Path) -> None:
+    machine(tmp_path, {"proc/self/status": "Name:\tpython\nTracerPid:\t4711\n"})
+    assert "ptrace by process 4711" in tracing(in_process=True, environ={}, root=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["COVERAGE_PROCESS_START", "COV_CORE_SOURCE"])
+def test_coverage_that_starts_itself_in_workers_is_noticed(tmp_path: Path, name: str) -> None:
+    assert tracing(in_process=False, environ={name: "x"}, root=tmp_path) == name
+
+
+def test_foreign_load_is_what_others_used_in_cores() -> None:
+    machine_s, own_s, clock = iter([100.0, 130.0]), iter([10.0, 25.0]), iter([0.0, 10.0])
+    load = ForeignLoad(machine_s=lambda: next(machine_s), own_s=lambda: next(own_s), clock=lambda: next(clock))
+    assert load.cores() == pytest.approx(1.5)
+
+
+def test_counters_that_tick_apart_never_give_a_load_below_nothing() -> None:
+    own_s, clock = iter([10.0, 10.01]), iter([0.0, 1.0])
+    assert ForeignLoad(machine_s=lambda: 5.0, own_s=lambda: next(own_s), clock=lambda: next(clock)).cores() == 0.0
+    assert ForeignLoad(machine_s=lambda: 5.0, own_s=lambda: 1.0, clock=lambda: 3.0).cores() == 0.0
+
+
+def _spend_cpu(seconds: float) -> None:
+    while sum(os.times()[:2]) < seconds:
+        pass
+
+
+def _spend_cpu_and_wait(seconds: float, barrier: Barrier) -> None:
+    _spend_cpu(seconds)
+    barrier.wait()
+    barrier.wait()
+
+
+def test_what_our_own_children_spend_is_ours_while_they_live_and_after_they_ended() -> None:
+    context = multiprocessing.get_context("spawn")
+    before, barrier = environment._own_tree_busy_s(), context.Barrier(2)
+    child = context.Process(target=_spend_cpu_and_wait, args=(0.3, barrier))
+    child.start()
+    barrier.wait(timeout=60)
+    living = environment._own_tree_busy_s() - before
+    barrier.wait(timeout=60)
+    child.join()
+    assert living > 0.29  # a difference of sums of hundredths, which floats round
+    assert environment._own_tree_busy_s() - before > 0.29
+
+
+def test_the_machine_spends_at_least_what_we_do() -> None:
+    machine_before, own_before = environment._machine_busy_s(), environment._own_tree_busy_s()
+    _spend_cpu(sum(os.times()[:2]) + 0.3)
+    own = environment._own_tree_busy_s() - own_before
+    assert own > 0.28
+    assert environment._machine_busy_s() - machine_before >= own - 0.1
+
+
+def test_conditions_gather_it_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "tracing", lambda **where: f"in_process={where['in_process']}")
+    machine(tmp_path, {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "100000 100000"})
+    machine(tmp_path, {"sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "powersave"})
+    found = conditions(in_process=True, foreign_load_cores=0.25, root=tmp_path)
+    assert (found.tracing, found.in_process) == ("in_process=True", True)
+    assert (found.cpu_quota_cores, found.governor, found.foreign_load_cores) == (1.0, "powersave", 0.25)
+
+
+def test_the_controller_tells_our_version() -> None:
+    assert environment.controller_versions()["pytest-accel"] == __version__
+
+
+def hardware(cpu: str = "Xeon", **identity: str | int) -> Hardware:
+    facts: dict[str, Scalar] = {"device": "Xeon", "cpu": cpu, "cores": 2, **identity}
+    return Hardware(fingerprint="x", identity=facts)
+
+
+def test_accelerators_on_one_processor_have_one_device_whatever_cores_they_may_use() -> None:
+    assert device_name(hardware(cores=2)) == device_name(hardware(cores=1, precision="bf16"))
+    assert device_name(hardware()).startswith("processor-")
+
+
+@pytest.mark.parametrize("name", ["uuid", "serial", "pci_bus_id"])
+def test_two_cards_of_a_kind_are_two_devices(name: str) -> None:
+    one, other = (device_name(hardware(device="Tesla T4", **{name: value})) for value in ("1", "2"))
+    assert one != other
+    assert one.startswith("tesla-t4-")
+    assert one == device_name(hardware(device="Tesla T4", cpu="Epyc", **{name: "1"}))

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from pytest_accel.calibration import choose
+from pytest_accel.candidate import compile_candidate, running
+from pytest_accel.datasets import open_dataset
+from pytest_accel.evaluate import evaluate
+from pytest_accel.reference import signature_of
+from pytest_accel.registry import Registry
+from pytest_accel.testing import FAKE, FakeAccelerator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from pytest_accel.candidate import Candidate
+    from pytest_accel.records import Accuracy
+    from pytest_accel.worker.accelerator import Arrays, Progress, Source, Tensor
+    from tests.unit.conftest import Workshop
+
+INPUTS = np.random.default_rng(1).normal(size=(5, 4)).astype("float32")
+LABELS = INPUTS[:, :3].argmax(axis=1)
+ROUGH_INT8: dict[str, Any] = {"identity": True, "by_precision": {"int8": {"output_noise": 2.0}}}
+
+
+def evaluated(workshop: Workshop, candidate: Candidate, data: Any = (INPUTS, LABELS)) -> Accuracy:
+    options = candidate.variant.options
+    with running(workshop.session, candidate.variant.accelerator, candidate.folder, options) as now:
+        dataset = open_dataset(data, now.signature, batch_size=int(options["batch_size"] or 1))
+        return evaluate(workshop.session, candidate, now, dataset, None)
+
+
+def test_every_sample_is_compared_once_and_padding_never(workshop: Workshop) -> None:
+    accuracy = evaluated(workshop, workshop.compile(workshop.model(identity=True), batch_size=2))
+    assert (accuracy.samples, accuracy.top1, accuracy.agreement) == (5, 1.0, 1.0)
+
+
+def test_the_reference_keeps_its_own_precision(workshop: Workshop) -> None:
+    accuracy = evaluated(workshop, workshop.compile(workshop.model(**ROUGH_INT8), precision="int8"))
+    assert accuracy.reference_top1 == 1.0
+    assert accuracy.top1 is not None
+    assert accuracy.top1 < 1.0
+    assert accuracy.flips_lost == round(5 * (1 - accuracy.top1))
+
+
+def test_progress_is_told_in_samples(workshop: Workshop) -> None:
+    evaluated(workshop, workshop.compile(batch_size=2))
+    assert workshop.told[-1] == "checking the accuracy of model on fake-b2: 5 samples"
+
+
+class Calibrated(FakeAccelerator):
+    """Learns its range from calibration data in INT8 and cuts off what lies outside."""
+
+    calibrated = ("int8",)
+
+    def compile(
+        self,
+        source: Source,
+        artefact: str,
+        options: Mapping[str, Any],
+        progress: Progress,
+        calibration: Sequence[Arrays] = (),
+    ) -> None:
+        super().compile(source, artefact, options, progress)
+        largest = max((float(np.abs(batch["x"]).max()) for batch in calibration), default=np.inf)
+        (Path(artefact) / "range").write_text(str(largest))
+
+    def load(self, artefact: str, options: Mapping[str, Any]) -> tuple[list[Tensor], list[Tensor]]:
+        self._largest = float((Path(artefact) / "range").read_text())
+        return super().load(artefact, options)
+
+    def infer(self, staged: Any) -> Arrays:
+        return super().infer({name: np.clip(array, -self._largest, self._largest) for name, array in staged.items()})
+
+
+SLIGHTLY_OFF_INT8: dict[str, Any] = {"identity": True, "by_precision": {"int8": {"output_noise": 0.01}}}
+
+
+def calibrated_with(workshop: Workshop, inputs: NDArray[np.float32]) -> Candidate:
+    workshop.registry = Registry({"fake": f"{__name__}:{Calibrated.__name__}"})
+    workshop.start_again()
+    model, variant = workshop.model(**SLIGHTLY_OFF_INT8), workshop.variant(precision="int8")
+    calibration = choose(inputs, signature_of(workshop.session, model, variant), batch_size=1)
+    return compile_candidate(workshop.session, model, variant, calibration)
+
+
+def test_good_calibration_data_err_like_the_evaluation_data_themselves(workshop: Workshop) -> None:
+    accuracy = evaluated(workshop, calibrated_with(workshop, -INPUTS))
+    assert accuracy.calibration_samples == 5
+    assert accuracy.error_ratio == pytest.approx(1.0)
+
+
+def test_a_range_that_is_too_small_errs_many_times_more_although_no_answer_changes(workshop: Workshop) -> None:
+    clear = np.eye(3, 4, dtype=np.float32)
+    accuracy = evaluated(workshop, calibrated_with(workshop, clear * np.float32(0.5)), (clear, np.arange(3)))
+    assert accuracy.flips_lost == 0
+    assert accuracy.error_ratio is not None
+    assert accuracy.error_ratio > 5
+
+
+def test_the_control_is_made_once_for_a_variant_and_a_dataset(workshop: Workshop) -> None:
+    candidate = calibrated_with(workshop, -INPUTS)
+    evaluated(workshop, candidate)
+    workshop.asked.clear()
+    again = evaluated(workshop, candidate)
+    assert again.control
+    assert workshop.count("compile") == 0
+    assert workshop.count("predict") == 5, "the candidate alone"
+    evaluated(workshop, candidate, (INPUTS + 1, LABELS))
+    assert workshop.count("compile") == 1
+
+
+def test_made_up_inputs_are_no_control(workshop: Workshop) -> None:
+    accuracy = evaluated(workshop, calibrated_with(workshop, INPUTS), None)
+    assert (accuracy.control, accuracy.error_ratio, accuracy.calibration_samples) == ((), None, 5)
+
+
+class Elsewhere(FakeAccelerator):
+    """Has its references run by the fake accelerator, which is the framework here."""
+
+    name = "elsewhere"
+
+
+ROUGH_EVERYWHERE: dict[str, Any] = {"identity": True, "by_precision": {"fp16": {"output_noise": 0.1}}}
+
+
+@pytest.mark.parametrize(("precision", "controls"), [("fp16", 1), ("fp32", 0)])
+def test_another_precision_is_held_against_the_same_one_in_the_framework(
+    workshop: Workshop, precision: str, controls: int
+) -> None:
+    workshop.registry = Registry({"fake": FAKE, "elsewhere": f"{__name__}:{Elsewhere.__name__}"})
+    workshop.start_again()
+    variant = msgspec.structs.replace(workshop.variant(precision=precision), accelerator="elsewhere")
+    candidate = compile_candidate(workshop.session, workshop.model(**ROUGH_EVERYWHERE), variant)
+    for compiled in (2 + controls, 0):
+        workshop.asked.clear()
+        accuracy = evaluated(workshop, candidate)
+        assert workshop.count("compile") <= compiled
+        assert len(accuracy.control) == controls
+    assert accuracy.error_ratio == (pytest.approx(1.0, abs=0.5) if controls else None)
+
+
+def test_what_was_not_calibrated_needs_no_control(workshop: Workshop) -> None:
+    accuracy = evaluated(workshop, workshop.compile(precision="int8"))
+    assert (accuracy.control, accuracy.calibration_samples) == ((), None)
+    assert workshop.count("compile") == 2, "candidate and reference"

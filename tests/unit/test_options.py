@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_accel.options import read_settings
+from pytest_accel.settings import Settings
+
+
+def settings(pytester: pytest.Pytester, *args: str, ini: str = "") -> Settings:
+    pytester.makeini(f"[pytest]\n{ini}")
+    return read_settings(pytester.parseconfig(*args))
+
+
+def test_without_a_word_the_defaults_are_those_of_the_settings(pytester: pytest.Pytester) -> None:
+    assert settings(pytester) == Settings(rootdir=pytester.path, baseline_dir=pytester.path / "baselines")
+
+
+@pytest.mark.parametrize(
+    ("args", "field", "value"),
+    [
+        (["--accelerator=cpu, gpu", "--accelerator=cpu"], "accelerators", ("cpu", "gpu")),
+        (["--accel-save-baseline"], "save", "all"),
+        (["--accel-save-baseline=new"], "save", "new"),
+        (["--accel-strict"], "strict", True),
+        (["--accel-in-process"], "in_process", True),
+        (["--accel-resume"], "resume", True),
+        (["--accel-compile-timeout=5"], "compile_timeout_s", 5.0),
+        (["--accel-run-timeout=0.5"], "run_timeout_s", 0.5),
+        (["--accel-baseline-dir=/b"], "baseline_dir", Path("/b")),
+        (["--accel-cache-dir=/c"], "cache_dir", Path("/c")),
+    ],
+)
+def test_the_command_line_speaks_of_this_run(
+    pytester: pytest.Pytester, args: list[str], field: str, value: Any
+) -> None:
+    ini = "accel_compile_timeout = 9\naccel_run_timeout = 9\naccel_baseline_dir = x\naccel_cache_dir = x"
+    assert getattr(settings(pytester, *args, ini=ini), field) == value
+
+
+@pytest.mark.parametrize(
+    ("ini", "field", "value"),
+    [
+        ("accel_strict = true", "strict", True),
+        ("accel_compile_timeout = 5", "compile_timeout_s", 5.0),
+        ("accel_run_timeout = 5", "run_timeout_s", 5.0),
+        ("accel_compare_budget = 60", "compare_budget_s", 60.0),
+        ("accel_cache_limit_mb = 100", "cache_limit_mb", 100.0),
+        ("accel_confidence = 0.99", "confidence", 0.99),
+        ("accel_github = false", "github", False),
+        ("accel_instance_type = inf1.xlarge", "instance_type", "inf1.xlarge"),
+        ("accel_max_regression = 0.1\naccel_max_load_s = 3", "budgets", {"max_regression": 0.1, "max_load_s": 3.0}),
+    ],
+)
+def test_the_ini_file_speaks_of_the_project(pytester: pytest.Pytester, ini: str, field: str, value: Any) -> None:
+    assert getattr(settings(pytester, ini=ini), field) == value
+
+
+def test_folders_of_the_ini_file_are_the_rootdirs(pytester: pytest.Pytester) -> None:
+    found = settings(pytester, ini="accel_baseline_dir = b\naccel_cache_dir = c")
+    assert (found.baseline_dir, found.cache_dir) == (pytester.path / "b", pytester.path / "c")
+
+
+def test_reports_are_written_where_pytest_was_called(pytester: pytest.Pytester) -> None:
+    found = settings(pytester, "--accel-report=a.json", "--accel-report=/b.md", "--accel-report=c.html")
+    assert found.reports == (pytester.path / "a.json", Path("/b.md"), pytester.path / "c.html")
+
+
+def test_an_interpreter_is_looked_for_from_the_rootdir(pytester: pytest.Pytester) -> None:
+    (pytester.path / "python").touch()
+    ini = f"accel_python =\n    inf1 = python\n    gpu={pytester.path / 'python'}"
+    assert settings(pytester, ini=ini).interpreters == dict.fromkeys(("inf1", "gpu"), str(pytester.path / "python"))
+
+
+@pytest.mark.parametrize(
+    ("args", "ini", "message"),
+    [
+        (["--accelerator=cpu,"], "", "--accelerator=cpu, has an empty name"),
+        (["--accel-report=run.xyz"], "", r"--accel-report=run\.xyz: the suffix says the format"),
+        (["--accel-run-timeout=0"], "", "accel_run_timeout=0 must be more than 0"),
+        (["--accel-compile-timeout=nan"], "", "accel_compile_timeout=nan must be more than 0"),
+        ([], "accel_confidence = 1", "accel_confidence=1.* must be at least 0.5 and below 1"),
+        ([], "accel_confidence = 0.4", "accel_confidence=0.4 must be at least 0.5 and below 1"),
+        ([], "accel_python = inf1", "accel_python: 'inf1' is not NAME=PATH, for example inf1=/opt/"),
+        ([], "accel_python = inf1=", "accel_python: 'inf1=' is not NAME=PATH"),
+        ([], "accel_python = inf1=none", "accel_python: 'inf1=none': there is no interpreter .*/none"),
+    ],
+)
+def test_what_cannot_be_right_names_the_option_and_what_it_takes(
+    pytester: pytest.Pytester, args: list[str], ini: str, message: str
+) -> None:
+    with pytest.raises(pytest.UsageError, match=message):
+        settings(pytester, *args, ini=ini)

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pytest
+
+from pytest_accel.datasets import open_dataset
+from pytest_accel.errors import UsageError
+from pytest_accel.records import Signature, TensorSpec
+from pytest_accel.reference import reference_outputs, reference_variant, signature_of
+from pytest_accel.registry import Registry
+from pytest_accel.testing import FakeAccelerator
+from pytest_accel.worker.accelerator import Missing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_accel.elements import Arrays
+    from pytest_accel.sources import Model
+    from tests.unit.conftest import Workshop
+
+INPUTS = np.random.default_rng(1).normal(size=(5, 4)).astype("float32")
+
+
+class Absent(FakeAccelerator):
+    """Is not on this machine."""
+
+    @classmethod
+    def probe_hardware(cls) -> Missing | None:
+        return Missing("no-sdk", "it is not installed", "pip install it")
+
+
+class Dependent(FakeAccelerator):
+    """Has its references run by `Absent`."""
+
+    references: ClassVar[Mapping[str, str]] = {"fake": "absent"}
+
+
+class Forgetful(FakeAccelerator):
+    """Does not say who runs its references."""
+
+    references: ClassVar[Mapping[str, str]] = {"saved_model": "cpu"}
+
+
+def referred(workshop: Workshop, model: Model, inputs: np.ndarray = INPUTS, **options: Any) -> Arrays:
+    variant = workshop.variant(**options)
+    signature = signature_of(workshop.session, model, variant)
+    dataset = open_dataset(inputs, signature, batch_size=int(variant.options["batch_size"] or 1))
+    return reference_outputs(workshop.session, model, variant, dataset)
+
+
+def test_it_shares_what_a_sample_is_and_nothing_else(workshop: Workshop) -> None:
+    variant = workshop.variant(precision="int8", batch_size=4, signature="tokens", cores=3)
+    reference = reference_variant(workshop.session, workshop.model(), variant)
+    assert {name: reference.options[name] for name in ("precision", "batch_size", "signature", "cores")} == {
+        "precision": "fp32",
+        "batch_size": 4,
+        "signature": "tokens",
+        "cores": 1,
+    }
+
+
+def test_its_signature_is_known_before_the_variant_is_compiled_and_then_remembered(workshop: Workshop) -> None:
+    model = workshop.model(by_precision={"int8": {"failures": {"compile": {"how": "refused"}}}})
+    expected = Signature(
+        inputs=(TensorSpec(name="x", dtype="float32", shape=(None, 4)),),
+        outputs=(TensorSpec(name="y", dtype="float32", shape=(None, 3)),),
+    )
+    for _ in range(2):
+        assert signature_of(workshop.session, model, workshop.variant(precision="int8")) == expected
+    assert workshop.count("load") == 1
+
+
+def test_its_outputs_have_a_row_for_each_sample_and_the_order_of_the_model(workshop: Workshop) -> None:
+    outputs = [{"name": f"y{at}", "dtype": "float32", "shape": [None, 1 + at]} for at in range(12)]
+    rows = referred(workshop, workshop.model(outputs=outputs), batch_size=2)
+    assert [(name, array.shape) for name, array in rows.items()] == [(f"y{at}", (5, 1 + at)) for at in range(12)]
+    assert "computing the reference of model: 5 samples" in workshop.told
+
+
+@pytest.mark.parametrize(
+    ("script", "options", "inputs", "runs"),
+    [
+        ({}, {}, INPUTS, 0),
+        ({}, {"precision": "int8"}, INPUTS, 0),
+        ({}, {"batch_size": 2}, INPUTS, 0),
+        ({}, {"signature": "other"}, INPUTS, 1),
+        ({}, {}, INPUTS + 1, 1),
+        ({"latency_ms": 2}, {}, INPUTS, 1),
+    ],
+    ids=["the same", "another precision", "another batch", "another signature", "other data", "another model"],
+)
+def test_its_outputs_are_computed_once_for_a_model_and_a_dataset(
+    workshop: Workshop, script: dict[str, Any], options: dict[str, Any], inputs: np.ndarray, runs: int
+) -> None:
+    referred(workshop, workshop.model())
+    workshop.start_again()
+    workshop.asked.clear()
+    referred(workshop, workshop.model(**script), inputs, **options)
+    assert workshop.count("predict") == 5 * runs
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "message"),
+    [
+        (Dependent, r"reference of fake models runs on absent, which is not here: it is not installed; pip install it"),
+        (Forgetful, r"fake names no accelerator that runs the reference of fake models: add it to .* `references`"),
+    ],
+)
+def test_without_an_accelerator_to_run_it_it_is_said_what_is_missing(
+    workshop: Workshop, accelerator: type[FakeAccelerator], message: str
+) -> None:
+    absent = {"absent": f"{__name__}:{Absent.__name__}"}
+    workshop.registry = Registry({"fake": f"{__name__}:{accelerator.__name__}", **absent})
+    workshop.start_again()
+    with pytest.raises(UsageError, match=message):
+        referred(workshop, workshop.model())

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import filelock
+import pytest
+
+from pytest_accel.locks import if_free, lock_at
+from pytest_accel.registry import Registry
+from pytest_accel.testing import FAKE, FakeAccelerator
+from pytest_accel.worker.accelerator import Missing, Present
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.unit.conftest import Workshop
+
+
+class NoDevice(FakeAccelerator):
+    """Its device file is not there, and importing its SDK would crash."""
+
+    @classmethod
+    def probe_hardware(cls) -> Missing | None:
+        return Missing("no-hardware", "no device", "get one")
+
+    def probe(self) -> Present | Missing:
+        raise AssertionError("looked for without a device")
+
+
+@pytest.fixture
+def two(workshop: Workshop) -> Workshop:
+    """The fake accelerator, and one that is not here."""
+    workshop.registry = Registry({"fake": FAKE, "none": f"{__name__}:{NoDevice.__name__}"})
+    workshop.start_again()
+    return workshop
+
+
+def test_an_sdk_is_left_alone_where_there_is_no_device(two: Workshop) -> None:
+    assert two.session.find("none") == Missing("no-hardware", "no device", "get one")
+    assert two.session.absence("none") == "no device; get one"
+    assert two.asked == []
+
+
+def test_a_device_is_looked_for_once(two: Workshop) -> None:
+    for _ in range(2):
+        assert two.session.absence("fake") is None
+        two.session.versions("fake")
+        two.session.hardware("fake")
+    assert two.asked == ["probe", "versions"]
+    assert two.told == ["looking for fake"]
+
+
+def test_all_known_accelerators_are_surveyed(two: Workshop) -> None:
+    survey = two.session.survey()
+    assert {name: type(found) for name, found in survey.items()} == {"fake": Present, "none": Missing}
+
+
+def test_hardware_that_is_not_here_has_no_identity(two: Workshop) -> None:
+    with pytest.raises(LookupError, match="none is not here"):
+        two.session.hardware("none")
+
+
+def test_the_instance_type_may_be_told(workshop: Workshop) -> None:
+    workshop.start_again(instance_type="g4dn.xlarge")
+    hardware = workshop.session.hardware("fake")
+    assert hardware.identity["instance_type"] == "g4dn.xlarge"
+    assert hardware.fingerprint.startswith("g4dn.xlarge-fake-device-")
+
+
+def test_the_shared_worker_is_shared_and_a_fresh_one_is_not(workshop: Workshop) -> None:
+    shared = workshop.session.shared_launch("fake").worker
+    assert workshop.session.shared_launch("fake").worker is shared
+    with workshop.session.fresh_launch("fake") as fresh:
+        assert fresh.worker is not shared
+    assert (fresh.worker.alive, shared.alive) == (False, True)
+
+
+def device_lock(workshop: Workshop) -> Path:
+    (path,) = (workshop.folder / "locks").glob("device-fake-device-*.lock")
+    return path
+
+
+def test_nobody_else_has_the_device_meanwhile_and_everybody_afterwards(workshop: Workshop) -> None:
+    with workshop.session.exclusive("fake"):
+        path = device_lock(workshop)
+        with pytest.raises(filelock.Timeout):
+            filelock.FileLock(path, timeout=0, is_singleton=False).acquire()
+    with filelock.FileLock(path, timeout=0, is_singleton=False):
+        pass
+
+
+def test_the_device_is_given_back_by_a_failing_test_too(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[filelock.BaseFileLock] = []  # so that it is not given back for want of a holder
+
+    def holding(path: Path) -> filelock.BaseFileLock:
+        held.append(lock_at(path))
+        return held[-1]
+
+    monkeypatch.setattr("pytest_accel.session.lock_at", holding)
+    with pytest.raises(ZeroDivisionError), workshop.session.exclusive("fake"):
+        raise ZeroDivisionError
+    assert [lock.is_locked for lock in held] == [False]
+
+
+def test_waiting_for_the_device_is_told(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    timeouts = iter([True, True, False])
+
+    class Busy(filelock.FileLock):
+        """Is held by somebody else twice."""
+
+        def acquire(self, *args: object, **given: object) -> object:  # type: ignore[override]
+            if next(timeouts):
+                raise filelock.Timeout(self.lock_file)
+            return super().acquire(timeout=0)
+
+    monkeypatch.setattr("pytest_accel.session.lock_at", lambda path: Busy(path))
+    workshop.session.find("fake")
+    (workshop.folder / "locks").mkdir()
+    with workshop.session.exclusive("fake"):
+        assert workshop.told[1:] == ["waiting for fake, which another pytest-accel process is using"] * 2
+
+
+def test_closing_ends_every_worker_and_may_be_repeated(workshop: Workshop) -> None:
+    shared = workshop.session.shared_launch("fake").worker
+    workshop.session.cache.entries()
+    for _ in range(2):
+        workshop.session.close()
+        assert not shared.alive
+
+
+def test_a_session_that_was_not_used_starts_nothing(workshop: Workshop) -> None:
+    workshop.session.close()
+    assert workshop.asked == []
+    assert not (workshop.folder / "cache").exists()
+
+
+def test_accelerators_on_one_device_and_other_caches_share_its_lock(workshop: Workshop) -> None:
+    workshop.registry = Registry({"fake": FAKE, "fake-too": FAKE})
+    workshop.start_again(cache_dir=workshop.folder / "another")
+    with workshop.session.exclusive("fake"):
+        path = device_lock(workshop)
+    with workshop.session.exclusive("fake-too"), if_free(filelock.FileLock(path, is_singleton=False)) as free:
+        assert not free
+
+
+HOLDER = """
+import os, signal, sys
+from pytest_accel.locks import lock_at
+from pathlib import Path
+
+lock = lock_at(Path(sys.argv[1]))
+lock.acquire()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_lock_of_a_killed_process_is_nobodys(workshop: Workshop) -> None:
+    with workshop.session.exclusive("fake"):
+        path = device_lock(workshop)
+    killed = subprocess.run([sys.executable, "-c", HOLDER, str(path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert path.exists()
+    with workshop.session.exclusive("fake"):
+        assert not any(text.startswith("waiting") for text in workshop.told)

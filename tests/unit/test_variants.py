@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from pytest_accel.errors import UsageError
+from pytest_accel.records import Budgets
+from pytest_accel.registry import Registry
+from pytest_accel.results import Bounded
+from pytest_accel.testing import FAKE, FakeAccelerator
+from pytest_accel.variants import Plan, check_budgets, check_option, expand_marker, with_defaults
+from pytest_accel.worker.accelerator import Option
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Picky(FakeAccelerator):
+    """Cannot do everything at once."""
+
+    @classmethod
+    def impossible(cls, options: Mapping[str, Any]) -> str | None:
+        return "int8 needs batch_size=1" if options["precision"] == "int8" and options["batch_size"] > 1 else None
+
+
+REGISTRY = Registry({"fake": FAKE, "picky": f"{__name__}:{Picky.__name__}"})
+
+
+def plan(*names: str, **keywords: Any) -> Plan:
+    (single,) = expand_marker(names or ("fake",), keywords, REGISTRY)
+    return single
+
+
+def test_options_are_complete_and_only_spelled_ones_are_named() -> None:
+    variant = plan(batch_size=8, p99_ms=7).variant
+    defaults = {name: option.default for name, option in FakeAccelerator.options().items()}
+    assert variant.options == {**defaults, "batch_size": 8}
+    assert variant.named == ("batch_size",)
+
+
+def test_a_combination_that_can_never_work_is_refused_with_the_reason() -> None:
+    assert plan("picky", precision="int8").variant.id == "picky-int8"
+    with pytest.raises(UsageError, match=r"'picky' with .*'batch_size': 8.*: int8 needs batch_size=1"):
+        list(expand_marker(("picky",), {"precision": ["fp32", "int8"], "batch_size": 8}, REGISTRY))
+
+
+def test_an_override_replaces_what_it_names_and_keeps_the_rest() -> None:
+    marker = plan(batch_size=8, p99_ms=7, p50_ms=3, input_shapes={"x": (4,)}, on_compile_error="xfail", prune=True)
+    changed = marker.override({"precision": "int8", "p99_ms": 9}, REGISTRY)
+    assert changed.variant.id == "fake-int8-b8"
+    assert changed.budgets == Budgets(p99_ms=9, p50_ms=3)
+    assert (changed.input_shapes, changed.on_compile_error, changed.prune) == ({"x": (4,)}, "xfail", True)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"batch_size": [1, 8]}, r"batch_size=\[1, 8\]: one value here; lists make variants in the marker"),
+        ({"p9_ms": 1}, "has no option or budget 'p9_ms', did you mean 'p99_ms'"),
+        ({"batch_size": 0}, "must be at least 1"),
+    ],
+)
+def test_an_override_is_checked_like_a_marker(keywords: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        plan().override(keywords, REGISTRY)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "checked"),
+    [
+        (Option(float, 0.5), 2, 2.0),
+        (Option(int, None), None, None),
+        (Option(bool, False), True, True),
+        (Option(int, 0, minimum=0), 0, 0),
+    ],
+)
+def test_an_option_takes_what_fits(option: Option, value: Any, checked: Any) -> None:
+    found = check_option("fake", "name", option, value)
+    assert (found, type(found)) == (checked, type(checked))
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        (Option(float, 0.5), True, "name=True must be of type float"),
+        (Option(int, 1), 1.0, "name=1.0 must be of type int"),
+        (Option(int, 1), None, "name=None must be of type int"),
+        (Option(bool, False), 1, "name=1 must be of type bool"),
+        (Option(str, None), 5, "name=5 must be of type str"),
+        (Option(float, 1.0, minimum=0.5), 0.25, "name=0.25 must be at least 0.5"),
+        (Option(str, "a", choices=("a", "b")), "c", "name='c' is none of 'a', 'b'"),
+    ],
+)
+def test_an_option_refuses_what_does_not(option: Option, value: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        check_option("fake", "name", option, value)
+
+
+def test_budgets_of_a_call_replace_those_of_the_marker() -> None:
+    assert check_budgets(Budgets(p99_ms=7, p50_ms=3), {"p99_ms": 9}) == Budgets(p99_ms=9, p50_ms=3)
+    assert check_budgets(Budgets(p99_ms=7), {"p99_ms": None}) == Budgets()
+
+
+@pytest.mark.parametrize("value", [np.float64(5), np.float32(5), np.int64(5), Bounded(5, name="p99", bound="")])
+def test_a_budget_of_another_class_of_number_becomes_one_that_a_record_can_hold(value: Any) -> None:
+    budgets = check_budgets(Budgets(), {"p99_ms": value})
+    assert msgspec.json.decode(msgspec.json.encode(budgets), type=Budgets) == Budgets(p99_ms=5)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"p99": 5}, r"unknown budget 'p99', did you mean 'p99_ms'\? Budgets: p50_ms, "),
+        ({"max_accuracy_drop": 1.1}, "is a share, so at most 1: 0.011 means 1.1 %"),
+        ({"max_regression": 5}, "is a share, so at most 1: 0.05 means 5 %"),
+        ({"min_throughput": 0}, "can never be met"),
+        ({"max_load_s": float("inf")}, "must be a number"),
+    ],
+)
+def test_budgets_of_a_call_are_checked(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        check_budgets(Budgets(), given)
+
+
+def test_no_drop_at_all_is_a_budget() -> None:
+    assert check_budgets(Budgets(), {"max_accuracy_drop": 0, "max_flips": 0}) == Budgets(
+        max_accuracy_drop=0, max_flips=0
+    )
+
+
+def test_defaults_fill_only_what_is_not_said() -> None:
+    defaults = {"max_regression": 0.1, "min_on_device": 0.9}
+    assert with_defaults(Budgets(max_regression=0), defaults) == Budgets(max_regression=0, min_on_device=0.9)

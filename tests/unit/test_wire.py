@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pytest_accel.worker import wire
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "float16", "float32", "float64", "complex64", ">f4"])
+@pytest.mark.parametrize("shape", [(), (0, 3), (2, 3, 4)])
+def test_what_is_packed_comes_back_as_it_was(dtype: str, shape: tuple[int, ...]) -> None:
+    array = np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(dtype)
+    came = wire.unpack(wire.pack(array))
+    assert came.dtype == array.dtype
+    assert came.shape == shape
+    np.testing.assert_array_equal(came, array)
+
+
+def test_a_view_that_skips_and_turns_is_packed_in_order() -> None:
+    array = np.arange(24).reshape(4, 6)[::-2, ::3].T
+    np.testing.assert_array_equal(wire.unpack(wire.pack(array)), array)
+
+
+def test_only_plain_data_crosses() -> None:
+    packed = wire.pack(np.ones((2, 1), np.float32))
+    assert packed == {"dtype": "<f4", "shape": [2, 1], "data": np.ones(2, np.float32).tobytes()}
+    assert {type(size) for size in packed["shape"]} == {int}
+
+
+@pytest.mark.parametrize("array", [np.array(["cat"]), np.array([b"cat"]), np.array([None]), np.zeros(1, "V2,i4")])
+def test_an_array_without_numbers_is_refused_by_name(array: np.ndarray) -> None:
+    with pytest.raises(wire.NotNumeric, match=r"'words' has dtype .*convert it to"):
+        wire.pack_all({"words": array})
+
+
+def test_a_batch_keeps_its_names() -> None:
+    batch = {"a": np.zeros(2), "b": np.ones(3)}
+    came = wire.unpack_all(wire.pack_all(batch))
+    assert list(came) == ["a", "b"]
+    np.testing.assert_array_equal(came["b"], batch["b"])

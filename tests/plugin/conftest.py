@@ -1,0 +1,86 @@
+"""A small project on the fake accelerator, for tests that run pytest inside pytest."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_accel.testing import FAKE, fake_model
+from pytest_accel.worker.accelerators.fake import ENVIRONMENT_VARIABLE
+
+ONE_TEST = """
+    import pytest
+
+    @pytest.mark.accelerator("fake"{marker})
+    def test_model(accel_model):
+        accel_model("model.fake.json").check({check})
+"""
+
+
+class Project:
+    """A project in pytester's folder. `write_model` changes its model, `run` runs its tests."""
+
+    def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.monkeypatch = monkeypatch
+        self.pytester = pytester
+        self.baselines = pytester.path / "baselines"
+        self.locks = pytester.path / "cache" / "locks"
+        # A run inside a test of xdist's is no run of xdist's; pytest-benchmark would switch itself off.
+        monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+        # And in CI it must not tell of itself in the job's own summary.
+        monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+        pytester.makeconftest(f"def pytest_accel_accelerators(): return {{'fake': {FAKE!r}}}")
+        self.write_model()
+
+    def write_model(self, **script: Any) -> Path:
+        """Give the model another script; the same one is the same model."""
+        return fake_model(self.pytester.path / "model.fake.json", **script)
+
+    def write_test(self, marker: str = "", check: str = "") -> None:
+        """One test: ``marker`` is added to the marker's keywords, ``check`` is what `check` is called with."""
+        self.pytester.makepyfile(test_model=ONE_TEST.format(marker=f", {marker}" if marker else "", check=check))
+
+    def run(self, *args: str, workers: bool = False, subprocess: bool = False) -> pytest.RunResult:
+        """Run pytest with a cache and locks of this project's own.
+
+        Only with ``workers`` are models run in processes of their own; without, a speed is never judged.
+        """
+        run = self.pytester.runpytest_subprocess if subprocess else self.pytester.runpytest_inprocess
+        where = [] if workers else ["--accel-in-process"]
+        own = [f"--accel-cache-dir={self.pytester.path / 'cache'}", "-o", f"accel_lock_dir={self.locks}"]
+        return run(*own, *where, *args)
+
+    def on_other_hardware(self) -> None:
+        """From now on the fake device is another one."""
+        script = json.dumps({"identity_facts": {"model": "Fake 2000", "cores": 8}})
+        self.monkeypatch.setenv(ENVIRONMENT_VARIABLE, script)
+
+    def empty_cache(self) -> None:
+        """Forget everything that was compiled."""
+        shutil.rmtree(self.pytester.path / "cache")
+
+    def baseline(self) -> Path:
+        """The only baseline there is."""
+        (file,) = self.baselines.rglob("*.json")
+        return file
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
+    return Project(pytester, monkeypatch)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def heard_interrupts() -> Iterator[None]:
+    """A shell's background job ignores Ctrl-C, and so would the runs that tests of it start and interrupt."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -1,0 +1,157 @@
+"""``--accel-save-baseline``: what is saved, what never is, and what later runs make of it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.plugin.conftest import Project
+
+
+@pytest.fixture
+def saved(project: Project) -> Project:
+    """A project whose model takes 1 ms and has a baseline."""
+    project.write_test("p99_ms=5, max_regression=0.05")
+    project.run("--accel-save-baseline", workers=True).assert_outcomes(passed=1)
+    return project
+
+
+def test_a_run_saves_where_the_fingerprint_the_model_and_the_variant_say(saved: Project) -> None:
+    fingerprint, model, file = saved.baseline().relative_to(saved.baselines).parts
+    assert fingerprint.startswith("fake-device-")
+    assert (model, file) == ("model", "fake.json")
+
+
+def test_the_terminal_says_what_was_saved(project: Project) -> None:
+    project.write_test()
+    result = project.run("--accel-save-baseline", workers=True)
+    result.stdout.fnmatch_lines(["*baselines/fake-device-*/model/fake.json saved"])
+
+
+def test_an_unchanged_model_passes(saved: Project) -> None:
+    result = saved.run(workers=True)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["pass * ×1.000 [[]*[]] of baseline*"])
+
+
+def test_a_slower_model_is_regressed_and_told_what_changed_and_how_to_see_it_again(saved: Project) -> None:
+    saved.write_model(latency_ms=1.3)
+    result = saved.run(workers=True)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "E*regressed: model[[]fake[]] 1.300 times the baseline's time [[]1.2*, 1.3*[]] with 95 % confidence*",
+            "E*Changed since the baseline:",
+            "E*model digest: * -> *",
+            "E*Reproduce: pytest 'test_model.py::test_model[[]fake[]]' --accelerator=fake",
+        ]
+    )
+
+
+def test_a_slower_model_is_regressed_without_the_baselines_artefact_too(saved: Project) -> None:
+    saved.write_model(latency_ms=1.3)
+    saved.empty_cache()
+    result = saved.run(workers=True)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E*regressed: model[[]fake[]] 1.300 times the baseline's time*"])
+
+
+def test_a_faster_model_is_improved_and_advised_to_save(saved: Project) -> None:
+    saved.write_model(latency_ms=0.5)
+    result = saved.run(workers=True)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["improved * ×0.500 *", "improved: 0.500 times the baseline's time* (model[[]fake[]])"])
+
+
+def test_a_run_that_breaks_a_budget_is_not_saved(project: Project) -> None:
+    project.write_test("p99_ms=0.5")
+    result = project.run("--accel-save-baseline", workers=True)
+    result.assert_outcomes(failed=1)
+    assert not project.baselines.exists()
+    result.stdout.fnmatch_lines(["*fake.json not saved: sla-breach: *"])
+
+
+def test_an_inconclusive_run_is_not_saved(project: Project) -> None:
+    project.write_test()
+    project.run("--accel-save-baseline").assert_outcomes(passed=1)  # in process: speed is not judged
+    assert not project.baselines.exists()
+
+
+def test_a_regressed_run_does_not_replace_the_baseline_and_stays_red(saved: Project) -> None:
+    before = saved.baseline().read_bytes()
+    saved.write_model(latency_ms=1.3)
+    for _ in range(2):
+        saved.run("--accel-save-baseline", workers=True).assert_outcomes(failed=1)
+        assert saved.baseline().read_bytes() == before
+
+
+def test_all_replaces_and_new_does_not(saved: Project) -> None:
+    before = saved.baseline().read_bytes()
+    saved.write_model(latency_ms=0.5)
+    saved.run("--accel-save-baseline=new", workers=True).assert_outcomes(passed=1)
+    assert saved.baseline().read_bytes() == before
+    saved.run("--accel-save-baseline=all", workers=True).assert_outcomes(passed=1)
+    assert json.loads(saved.baseline().read_bytes())["launches"][0]["p50_ms"] == 0.5
+
+
+def test_another_folder_by_option_and_by_ini(project: Project) -> None:
+    project.write_test()
+    project.run("--accel-save-baseline", "--accel-baseline-dir=elsewhere", workers=True).assert_outcomes(passed=1)
+    assert len(list((project.pytester.path / "elsewhere").rglob("fake.json"))) == 1
+    project.pytester.makeini("[pytest]\naccel_baseline_dir = by_ini")
+    project.run("--accel-save-baseline", workers=True).assert_outcomes(passed=1)
+    assert len(list((project.pytester.path / "by_ini").rglob("fake.json"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "*model/fake.json:1: *"),
+        ('{"schema": 99}', "*model/fake.json:1: schema 99 is newer than 1*upgrade pytest-accel*"),
+        ('{\n"schema": 1,\n"saved": 5\n}', "*model/fake.json:3: *saved*"),
+    ],
+)
+def test_a_baseline_that_cannot_be_read_fails_the_test_with_file_and_line(
+    saved: Project, content: str, message: str
+) -> None:
+    saved.baseline().write_text(content, encoding="utf-8")
+    result = saved.run(workers=True)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"E*{message}"])
+
+
+def test_a_folder_that_cannot_be_written_fails_the_test_with_the_next_action(project: Project) -> None:
+    project.write_test()
+    project.baselines.write_text("a file is in the way", encoding="ascii")
+    result = project.run("--accel-save-baseline", workers=True)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E*cannot be written: *; choose another folder with --accel-baseline-dir"])
+
+
+def test_answers_lost_and_gained_since_the_baseline_are_told(project: Project) -> None:
+    project.pytester.makepyfile(
+        test_model="""
+        import numpy as np
+        import pytest
+
+        @pytest.mark.accelerator("fake", max_accuracy_drop=0.01)
+        def test_model(accel_model):
+            inputs = np.random.default_rng(1).normal(size=(500, 4)).astype("float32")
+            labels = inputs[:, :3].argmax(axis=1)
+            accel_model("model.fake.json").check((inputs, labels))
+        """
+    )
+    project.write_model(identity=True)
+    project.run("--accel-save-baseline", workers=True).assert_outcomes(passed=1)
+    project.write_model(identity=True, output_noise=0.4)
+    result = project.run(workers=True)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E*inaccurate: model[[]fake[]] *baseline*"])
+
+
+def test_a_strict_run_that_saves_its_first_baseline_passes_and_asks_for_nothing_more(project: Project) -> None:
+    project.write_test("p99_ms=5")
+    result = project.run("--accel-save-baseline", "--accel-strict", workers=True)
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*No baseline*")

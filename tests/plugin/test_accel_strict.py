@@ -1,0 +1,137 @@
+"""The table of verdicts: what each situation means by default and under ``--accel-strict``.
+
+Each row has a test for both columns. A strict run is what CI uses, so whatever was not decided fails it.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.plugin.conftest import Project
+
+STRICT = pytest.mark.parametrize("strict", [False, True], ids=["default", "strict"])
+
+
+def flags(strict: bool) -> list[str]:
+    return ["--accel-strict"] if strict else []
+
+
+@STRICT
+def test_absent_hardware(project: Project, strict: bool) -> None:
+    project.pytester.makepyfile(
+        "import pytest\n@pytest.mark.accelerator('gpu-trt')\ndef test_it(accel_model): accel_model('x').check()"
+    )
+    result = project.run("--accelerator=gpu-trt", "-ra", *flags(strict))
+    result.assert_outcomes(**({"errors": 1} if strict else {"skipped": 1}))
+    result.stdout.fnmatch_lines(["*gpu-trt absent: no NVIDIA GPU: no /dev/nvidia0 and none on the PCI bus; *"])
+    assert result.ret == (pytest.ExitCode.TESTS_FAILED if strict else pytest.ExitCode.OK)
+
+
+@STRICT
+def test_no_baseline_for_this_hardware(project: Project, strict: bool) -> None:
+    project.write_test("p99_ms=5")
+    result = project.run(*flags(strict), workers=True)
+    result.assert_outcomes(**({"failed": 1} if strict else {"passed": 1}))
+    result.stdout.fnmatch_lines(["*no-baseline: *No baseline for fake-device-*; --accel-save-baseline writes one.*"])
+
+
+@STRICT
+def test_a_baseline_from_other_hardware_only(project: Project, strict: bool) -> None:
+    project.write_test("p99_ms=5")
+    project.run("--accel-save-baseline", workers=True).assert_outcomes(passed=1)
+    project.on_other_hardware()
+    result = project.run(*flags(strict), workers=True)
+    result.assert_outcomes(**({"failed": 1} if strict else {"passed": 1}))
+    result.stdout.fnmatch_lines(["*incomparable: *only from other hardware: fake-device-*"])
+
+
+@STRICT
+def test_an_inconclusive_sla(project: Project, strict: bool) -> None:
+    # Every 73rd call is slow: too often for a p99 of 5 ms to be sure, too rarely for it to be broken.
+    project.write_model(latency_ms=[1.0] * 72 + [9.0])
+    project.write_test("p99_ms=5")
+    result = project.run(*flags(strict), workers=True)
+    result.assert_outcomes(**({"failed": 1} if strict else {"passed": 1}))
+    result.stdout.fnmatch_lines(["*inconclusive: *p99 <= 9 ms with 95 % confidence *"])
+
+
+@STRICT
+def test_no_accelerator_test_ran(project: Project, strict: bool) -> None:
+    project.write_test()
+    result = project.run("--accelerator=inf2", *flags(strict))
+    result.assert_outcomes(deselected=1)
+    result.stdout.fnmatch_lines(["no accelerator test ran: nothing was measured"])
+    assert result.ret == (pytest.ExitCode.TESTS_FAILED if strict else pytest.ExitCode.NO_TESTS_COLLECTED)
+
+
+PARTS = """
+    import pytest
+
+    @pytest.mark.accelerator("fake")
+    def test_parts(accel_model):
+        model = accel_model("model.fake.json")
+        {use}
+"""
+
+
+@pytest.mark.parametrize(
+    ("use", "status"),
+    [("assert model.measure().p99_ms <= 5", pytest.ExitCode.OK), ("pass", pytest.ExitCode.TESTS_FAILED)],
+)
+def test_a_part_that_was_measured_is_an_accelerator_test_that_ran(
+    project: Project, use: str, status: pytest.ExitCode
+) -> None:
+    project.pytester.makepyfile(test_parts=PARTS.format(use=use))
+    result = project.run("--accel-strict", workers=True)
+    assert result.ret == status
+    ran = status == pytest.ExitCode.OK
+    assert ("no accelerator test ran: nothing was measured" in result.outlines) != ran
+
+
+@STRICT
+def test_nothing_of_a_sweep_was_measured(project: Project, strict: bool) -> None:
+    project.write_model(failures={"compile": {"how": "refused"}})
+    project.write_test("precision=['fp32', 'int8'], on_compile_error='record'")
+    result = project.run(*flags(strict))
+    result.assert_outcomes()
+    result.stdout.fnmatch_lines(["test_model.py::test_model: no variant was measured (2 refused)", "*2 refused*"])
+    assert result.ret == (pytest.ExitCode.TESTS_FAILED if strict else pytest.ExitCode.OK)
+
+
+@STRICT
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("sigkill", "the worker was killed by SIGKILL*"),
+        ("sigsegv", "the worker was killed by SIGSEGV*"),
+        ("memory", "*MemoryError*"),
+    ],
+)
+def test_a_worker_that_crashed_or_ran_out_of_memory(project: Project, strict: bool, how: str, reason: str) -> None:
+    project.write_model(failures={"infer": {"how": how}})
+    project.write_test()
+    result = project.run(*flags(strict), workers=True)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"E*{reason}"])
+
+
+@STRICT
+def test_a_tracer_in_the_worker(project: Project, strict: bool) -> None:
+    project.write_test("p99_ms=5")
+    result = project.run(*flags(strict))  # in this process, which is what a debugger or coverage would do
+    result.assert_outcomes(**({"failed": 1} if strict else {"passed": 1}))
+    result.stdout.fnmatch_lines(["*inconclusive: *The measurement decides nothing about speed: *"])
+
+
+def test_strict_by_ini(project: Project) -> None:
+    project.pytester.makeini("[pytest]\naccel_strict = true")
+    project.write_test("p99_ms=5")
+    project.run(workers=True).assert_outcomes(failed=1)
+
+
+def test_a_strict_run_passes_when_everything_was_measured_and_decided(project: Project) -> None:
+    project.write_test("p99_ms=5, max_regression=0.05")
+    project.run("--accel-save-baseline", workers=True).assert_outcomes(passed=1)
+    result = project.run("--accel-strict", workers=True)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["pass * model[[]fake[]] * ×1.000 [[]*[]] of baseline *"])

@@ -1,0 +1,154 @@
+"""``inf1`` from end to end on a model that reads digits, against the stand-in of its SDK and each of its bad habits."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from pytest_accel.report.record import read_record
+from tests.plugin.conftest import Project
+from tests.standins import neuron_host
+
+if TYPE_CHECKING:
+    from pytest_accel.records import TestRecord
+    from tests.models.zoo import Examples
+
+STANDINS = Path(neuron_host.__file__).parent
+TEST = """
+    import numpy as np
+    import pytest
+
+    @pytest.mark.accelerator("inf1", batch_size=32{marker})
+    @pytest.mark.parametrize("habit", {habits!r})
+    def test_digits(accel_model, habit, monkeypatch):
+        compiled = accel_model({model!r})
+        monkeypatch.setenv("STANDIN_MISBEHAVES", habit)  # of the worker that measures, which is started now
+        {do}
+"""
+CHECK = 'compiled.check("digits.npz")'
+#: Calls without a warm-up and a judgement, which take their time, and then where they ran.
+CALLS = "[compiled.predict(np.ones((32, 8, 8, 1), np.float32)) for _ in range(30)] and compiled.placement()"
+#: What the user is told of each way in which the runtime does wrong.
+TOLD = {
+    "nan": "NaN",
+    "casts": "CheckFailed: inaccurate: digits_cnn*: drop * points, default max_accuracy_drop 1.00 points",
+    "falls-back": "NotExecuted: the driver counted 0 inferences during 30 calls of 1 compiled subgraphs, so",
+    "lost-device": "DeviceFailed: the Neuron runtime failed: the device is lost: look in dmesg and neuron-ls",
+    "out-of-memory": "DeviceFailed: the Neuron runtime failed: memory of the device does not suffice: ask for",
+    "no-cores": "DeviceFailed: the Neuron runtime failed: no NeuronCore could be had: end the process that neuron-ls",
+}
+
+
+@pytest.fixture
+def neuron(project: Project, digits_cnn: Path, digits_val: Examples) -> Project:
+    """A project on a machine with one Inferentia chip, and the digits."""
+    images, labels = digits_val
+    np.savez(project.pytester.path / "digits.npz", image=images, labels=labels)
+    root = neuron_host.make(project.pytester.path / "machine")
+    project.monkeypatch.setenv("ACCEL_HOST_ROOT", str(root))
+    project.monkeypatch.setenv("PYTHONPATH", str(STANDINS), prepend=os.pathsep)
+    return project
+
+
+def run(project: Project, model: Path, *habits: str, marker: str = "", do: str = CHECK) -> pytest.RunResult:
+    """Compile the model and use it once with each habit of the runtime; a run with none has the habit ""."""
+    test = TEST.format(habits=list(habits) or [""], model=str(model), marker=marker, do=do)
+    project.pytester.makepyfile(test_digits=test)
+    return project.run("--accel-report=run.json", "--accelerator=inf1", workers=True)
+
+
+def records(project: Project) -> list[TestRecord]:
+    return list(read_record(project.pytester.path / "run.json").tests)
+
+
+def test_a_model_passes_and_tells_where_it_ran(neuron: Project, digits_cnn: Path) -> None:
+    run(neuron, digits_cnn).assert_outcomes(passed=1)
+    (record,) = records(neuron)
+    assert {verdict.kind for verdict in record.verdicts} == {"pass", "no-baseline"}
+    assert record.hardware.identity["device"] == "AWS Inferentia"
+    assert record.hardware.identity["instance_type"] == "inf1.xlarge"
+    assert record.placement is not None
+    assert record.placement.on_device == 1.0
+    assert record.placement.precisions.keys() == {"bfloat16"}
+    assert record.versions["tensorflow-neuron"].startswith("2.")
+
+
+def test_without_a_device_it_is_skipped_with_the_reason(neuron: Project, digits_cnn: Path) -> None:
+    neuron.monkeypatch.setenv("ACCEL_HOST_ROOT", str(neuron.pytester.path / "nowhere"))
+    result = run(neuron, digits_cnn)
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(
+        ["*inf1 absent: no inf1 device: no /dev/neuron0 and none on the PCI bus; run on an inf1*"]
+    )
+
+
+def test_a_runtime_that_fails_is_told_with_what_to_do(neuron: Project, digits_cnn: Path) -> None:
+    habits = ("falls-back", "lost-device", "out-of-memory", "no-cores")
+    result = run(neuron, digits_cnn, *habits, do=CALLS)
+    result.assert_outcomes(failed=len(habits))
+    result.stdout.fnmatch_lines_random([f"*{TOLD[habit]}*" for habit in habits])
+
+
+@pytest.mark.parametrize("habit", ["nan", pytest.param("casts", marks=pytest.mark.slow)])
+def test_a_runtime_that_computes_something_else_is_inaccurate(neuron: Project, digits_cnn: Path, habit: str) -> None:
+    result = run(neuron, digits_cnn, habit)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"*{TOLD[habit]}*"])
+    assert [record.kind for record in records(neuron)] == ["inaccurate"]
+
+
+def test_a_graph_that_comes_back_uncompiled_is_a_failure(neuron: Project, digits_cnn: Path) -> None:
+    neuron.monkeypatch.setenv("STANDIN_MISBEHAVES", "no-compiler")
+    result = run(neuron, digits_cnn)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*CompileFailed: nothing was compiled*: the compiler is not installed: install it *neuron-cc is not found*"]
+    )
+    (record,) = records(neuron)
+    assert (record.kind, record.measurement) == ("not-measured", None)
+
+
+@pytest.mark.slow
+def test_what_is_left_to_the_host_is_named_and_judged(neuron: Project, digits_cnn: Path) -> None:
+    neuron.monkeypatch.setenv("STANDIN_MISBEHAVES", "refuses-operator")
+    result = run(neuron, digits_cnn, "refuses-operator", marker=", min_on_device=0.95")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*Placement: * % of the operators run on the device, 95 % needed: what was timed*"])
+    (record,) = records(neuron)
+    assert record.kind == "not-measured"
+    assert record.placement is not None
+    (on_host,) = [name for name, place in record.placement.operators.items() if place.startswith("cpu:")]
+    assert on_host.endswith("Softmax")
+
+
+def test_a_compiler_that_takes_minutes_is_stopped(neuron: Project, digits_cnn: Path) -> None:
+    neuron.monkeypatch.setenv("STANDIN_MISBEHAVES", "slow-compile")
+    neuron.pytester.makeini("[pytest]\naccel_compile_timeout = 3")
+    result = run(neuron, digits_cnn)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*inf1: compile was still running after 3 s and was killed; --accel-compile-timeout*"])
+
+
+def test_a_sweep_of_batch_and_cores_has_a_row_for_what_is_refused(neuron: Project, digits_cnn: Path) -> None:
+    neuron.monkeypatch.setenv("STANDIN_MISBEHAVES", "refuses-combinations")
+    neuron.pytester.makepyfile(
+        f"""
+        import numpy as np
+        import pytest
+
+        @pytest.mark.accelerator("inf1", batch_size=[2, 3], neuroncores=[1, 4], on_compile_error="record")
+        def test_sweep(accel_model):
+            batch = np.ones((accel_model.variant.options["batch_size"], 8, 8, 1), np.float32)
+            assert accel_model({str(digits_cnn)!r}).predict(batch).shape == (len(batch), 10)
+        """
+    )
+    result = neuron.run("--accel-report=run.json", workers=True)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*1 passed, 3 refused*"])
+    refused = {record.variant.id: record.verdicts[0].summary for record in records(neuron)}
+    assert refused.keys() == {"inf1-b2-neuroncores1", "inf1-b3-neuroncores1", "inf1-b3-neuroncores4"}
+    assert "no schedule for batch 2 on 1 NeuronCores" in refused["inf1-b2-neuroncores1"]

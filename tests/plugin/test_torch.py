@@ -1,0 +1,52 @@
+"""A PyTorch module from the marker to the verdict, with PyTorch itself where it is installed."""
+
+from __future__ import annotations
+
+from importlib.metadata import distributions
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_accel.worker import processor
+
+if TYPE_CHECKING:
+    from tests.plugin.conftest import Project
+
+pytestmark = pytest.mark.skipif(
+    not any(distributions(name="torch")), reason="needs pip install 'pytest-accel[cpu-torch]'"
+)
+TESTS = """
+    import pytest
+    import torch
+
+    def network():
+        torch.manual_seed(1)
+        layers = torch.nn.Conv2d(1, 8, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(288, 10)
+        made = torch.nn.Sequential(*layers)
+        made.example_input_array = torch.ones(1, 1, 8, 8)
+        return made
+
+    @pytest.mark.accelerator("cpu-torch", precision={precisions}, batch_size=4)
+    def test_network(accel_model):
+        accel_model(network).check()
+
+    @pytest.mark.accelerator("cpu-ort")
+    def test_elsewhere(accel_model):
+        accel_model(network).check()
+"""
+
+
+def test_a_module_made_by_a_function_is_checked_in_each_precision(project: Project) -> None:
+    precisions = ["fp32", *(["bf16"] if processor.has_bf16() else [])]
+    project.pytester.makepyfile(test_network=TESTS.format(precisions=precisions))
+    result = project.run("--accelerator=cpu-torch", "--accel-report=record.json", workers=True)
+    result.assert_outcomes(passed=len(precisions), deselected=1)
+    assert '"torch":' in (project.pytester.path / "record.json").read_text(), "its version is under test"
+
+
+@pytest.mark.skipif(not any(distributions(name="onnxruntime")), reason="needs pip install 'pytest-accel[cpu-ort]'")
+def test_an_accelerator_that_cannot_take_it_says_what_it_takes(project: Project) -> None:
+    project.pytester.makepyfile(test_network=TESTS.format(precisions=["fp32"]))
+    result = project.run("--accelerator=cpu-ort", workers=True)
+    result.assert_outcomes(failed=1, deselected=1)
+    result.stdout.fnmatch_lines(["E *UsageError: cpu-ort cannot compile *model.pt2 (torch); it takes: saved_model, *"])

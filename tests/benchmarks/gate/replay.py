@@ -1,0 +1,194 @@
+"""Replays recorded launches as verdicts: ``python -m tests.benchmarks.gate.replay [--verdicts 500]``.
+
+Launches are drawn anew for each verdict, with replacement, until the gate itself wants no more or a minute is spent;
+real extra work was done when they were recorded. Prints how often each gate was wrong, in Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import exp
+from statistics import fmean, median
+
+import msgspec
+
+from pytest_accel.compare import fits_another
+from pytest_accel.gate import Decision, Gate
+from pytest_accel.records import Duet, DuetLaunch
+from tests.benchmarks.gate.record import CONDITIONS, Recorded, recorded
+from tests.benchmarks.gate.rivals import RULES, red
+from tests.benchmarks.gate.workloads import WORKLOADS
+
+GATE = Gate(max_regression=0.025)
+#: Seconds that a verdict may take.
+BUDGET_S = 60.0
+#: Launches beside the yardstick that a baseline has stored.
+STORED = 5
+#: Fewer launches than this of a kind are too few to draw verdicts from.
+ENOUGH = 20
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """One verdict that these launches gave."""
+
+    decision: Decision
+    launches: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Many verdicts of one kind."""
+
+    verdicts: Sequence[Replayed]
+
+    def share(self, *decisions: Decision) -> float:
+        """How many of them were one of these."""
+        return self.count(*decisions) / len(self.verdicts)
+
+    def count(self, *decisions: Decision) -> int:
+        """The same as a number."""
+        return sum(each.decision in decisions for each in self.verdicts)
+
+    @property
+    def launches(self) -> float:
+        """Launches of a typical verdict."""
+        return median(each.launches for each in self.verdicts)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of a typical verdict."""
+        return median(each.seconds for each in self.verdicts)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """All launches of a workload under a condition."""
+
+    workload: str
+    condition: str
+    duets: dict[str, list[Recorded]]
+
+    @classmethod
+    def read(cls, workload: str, condition: str) -> Recording:
+        """What is there, without the kinds of which there is not enough."""
+        duets: dict[str, list[Recorded]] = {}
+        for each in recorded(workload, condition):
+            duets.setdefault(each.duet, []).append(each)
+        return cls(workload, condition, {name: all_ for name, all_ in duets.items() if len(all_) >= ENOUGH})
+
+    def replay(self, duet: str, verdicts: int, gate: Gate = GATE, seed: int = 1) -> Replay:
+        """Verdicts on launches of this kind, drawn by this seed."""
+        rng, played = random.Random(seed), self.duets[duet]
+        launches = [(each.launch(), each.seconds) for each in played]
+        judge = _beside_yardstick if duet == "yardstick" else _beside_own_artefact
+        return Replay([judge(rng, launches, gate, swap=duet == "same") for _ in range(verdicts)])
+
+    def slowdown(self, duet: str) -> float:
+        """How much slower the candidate really was, on average of all launches."""
+        return exp(fmean(each.launch().log_pace for each in self.duets[duet])) - 1.0
+
+
+def recordings() -> Iterator[Recording]:
+    """Every workload under every condition of which launches were recorded."""
+    for workload in WORKLOADS:
+        for condition in CONDITIONS:
+            recording = Recording.read(workload, condition)
+            if recording.duets:
+                yield recording
+
+
+Launches = Sequence[tuple[DuetLaunch, float]]
+
+
+def _beside_own_artefact(rng: random.Random, launches: Launches, gate: Gate, *, swap: bool) -> Replayed:
+    """``swap``: both sides were the same, so that either may be called the candidate."""
+
+    def draw() -> tuple[DuetLaunch, float]:
+        launch, seconds = rng.choice(launches)
+        return (swapped(launch) if swap and rng.random() < 0.5 else launch), seconds
+
+    return _judged(draw, gate, None)
+
+
+def _beside_yardstick(rng: random.Random, launches: Launches, gate: Gate, *, swap: bool) -> Replayed:
+    """Some launches are the baseline's, the others are of now."""
+    shuffled = rng.sample(launches, len(launches))
+    stored = tuple(launch for launch, _ in shuffled[:STORED])
+    return _judged(
+        lambda: rng.choice(shuffled[STORED:]), gate, Duet(pacemaker="yardstick", pacemaker_digest="1", launches=stored)
+    )
+
+
+def _judged(draw: Callable[[], tuple[DuetLaunch, float]], gate: Gate, baseline: Duet | None) -> Replayed:
+    taken: list[DuetLaunch] = []
+    spent_s = 0.0
+    while gate.wants_more(taken, baseline):
+        if taken and not fits_another(len(taken), spent_s, BUDGET_S):
+            break
+        launch, seconds = draw()
+        taken.append(launch)
+        spent_s += seconds
+    found = Duet(pacemaker="yardstick", pacemaker_digest="1", launches=tuple(taken))
+    return Replayed(gate.decide(gate.ratio(found, baseline)), len(taken), spent_s)
+
+
+def swapped(launch: DuetLaunch) -> DuetLaunch:
+    """The launch with its sides the other way round."""
+    return msgspec.structs.replace(launch, log_pace=-launch.log_pace)
+
+
+def main() -> None:
+    """The command: every kind of launch by itself, then all gates side by side."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--verdicts", type=int, default=500, help="verdicts of each kind")
+    verdicts = parser.parse_args().verdicts
+    everything = list(recordings())
+    print("| launches | | really slower | regressed | passed | inconclusive | launches | seconds |")
+    print("|---|---|---|---|---|---|---|---|")
+    for recording in everything:
+        for duet, launches in recording.duets.items():
+            replay = recording.replay(duet, verdicts)
+            slower = "–" if duet == "yardstick" else f"{recording.slowdown(duet):.1%}"
+            print(
+                f"| {recording.workload}, {recording.condition} | {duet}, {len(launches)} | {slower} "
+                f"| {replay.share('regressed'):.1%} | {replay.share('pass', 'improved'):.1%} "
+                f"| {replay.share('inconclusive'):.1%} | {replay.launches:g} | {replay.seconds:.1f} |"
+            )
+    print("\n| gate | condition | false alarms | 5 % slower found | 10 % slower found | seconds |")
+    print("|---|---|---|---|---|---|")
+    for condition in CONDITIONS:
+        some = [recording for recording in everything if recording.condition == condition and "same" in recording.duets]
+        if some:
+            _print_side_by_side(some, verdicts)
+
+
+def _print_side_by_side(some: Sequence[Recording], verdicts: int) -> None:
+    """Means over the workloads."""
+    condition = some[0].condition
+    ours = {duet: [each.replay(duet, verdicts) for each in some if duet in each.duets] for duet in KINDS}
+    seconds = median(replay.seconds for replay in ours["same"])
+    found = [fmean(replay.share("regressed") for replay in ours[duet]) if ours[duet] else None for duet in KINDS]
+    print(f"| pytest-accel | {condition} | {_cells(found)} | {seconds:.1f} |")
+    for name, rule in RULES.items():
+        found = []
+        for duet in KINDS:
+            shares = [red(rule, each.duets[duet], each.duets["same"]) for each in some if duet in each.duets]
+            found.append(fmean(shares) if shares else None)
+        print(f"| {name} | {condition} | {_cells(found)} | |")
+
+
+#: The columns: unchanged, and slower by real extra work.
+KINDS = ("same", "slower-5", "slower-10")
+
+
+def _cells(shares: Sequence[float | None]) -> str:
+    return " | ".join("–" if share is None else f"{share:.1%}" for share in shares)
+
+
+if __name__ == "__main__":
+    main()

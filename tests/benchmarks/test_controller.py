@@ -1,0 +1,165 @@
+"""What the controller itself costs for each test, without measuring: beside as many tests that do nothing.
+
+The fake accelerator runs in the process of the tests, in virtual time. Measuring, duets and what else workers do are
+counted apart and taken off; looking up artefacts and baselines, evaluating, judging and reporting remain.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pytest_accel.baseline import Baselines, read
+from pytest_accel.report.record import read_record
+from pytest_accel.testing import fake_model
+from tests.benchmarks import child
+from tests.benchmarks.rounds import Costs, in_turn, until_decided
+
+pytestmark = pytest.mark.benchmark_suite
+
+TESTS = 1000
+LIMIT_MS = 5.0
+#: How much faster than the number of tests the cost may grow: 1 is linear, 2 is quadratic.
+MOST_GROWTH = 1.3
+LOOKS = (6,)
+
+CONFTEST = """
+import functools, gc, time
+from pathlib import Path
+
+from pytest_accel.testing import FAKE
+
+measuring_s = 0.0
+depth = 0
+
+
+def pytest_accel_accelerators():
+    return {"fake": FAKE}
+
+
+def set_apart(owner, name):
+    inner = getattr(owner, name)
+
+    @functools.wraps(inner)
+    def timed(*args, **params):
+        global measuring_s, depth
+        depth += 1
+        began_s = time.process_time()
+        try:
+            return inner(*args, **params)
+        finally:
+            depth -= 1
+            if depth == 0:
+                measuring_s += time.process_time() - began_s
+
+    setattr(owner, name, timed)
+
+
+def pytest_configure():
+    from pytest_accel import compare, measure, workers
+
+    set_apart(workers.InProcessWorker, "request")
+    set_apart(measure.Steady, "measure")
+    set_apart(compare, "play")
+
+
+def pytest_collection_finish():
+    gc.freeze()  # a worker's heap is small: its garbage collection before a measurement does not look at our tests
+
+
+def pytest_unconfigure():
+    Path("measuring_s").write_text(f"{measuring_s:.6f}")
+"""
+
+TESTS_OF_MODELS = """
+import os, pytest
+
+@pytest.mark.parametrize("model", [f"m{i}" for i in range(int(os.environ["TESTS"]))])
+@pytest.mark.accelerator("fake", p50_ms=2000)
+def test_model(accel_model, model):
+    accel_model(f"models/{model}.fake.json").check()
+"""
+
+PLAIN_TESTS = """
+import os, pytest
+
+@pytest.mark.parametrize("model", [f"m{i}" for i in range(int(os.environ["TESTS"]))])
+def test_nothing(model):
+    pass
+"""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A thousand fake models, each with a baseline and in the compile cache."""
+
+    folder: Path
+
+    def run(self, file: str, tests: int, *args: str) -> float:
+        """CPU seconds of one pytest run outside its measuring."""
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--accel-cache-dir=cache"]
+        environ = {"TESTS": str(tests), **child.byte_code_in(self.folder)}
+        ended = child.run([*command, file, *args], cwd=self.folder, environ=environ)
+        assert f"{tests} passed" in ended.output, ended.output[-2000:]
+        return ended.cpu_s - float((self.folder / "measuring_s").read_text())
+
+    def with_models(self, tests: int) -> Callable[[], float]:
+        return lambda: self.run("test_models.py", tests, "--accel-in-process", "-p", "no:benchmark")
+
+    def plain(self) -> float:
+        return self.run("test_plain.py", TESTS, "-p", "no:benchmark")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    folder = tmp_path_factory.mktemp("controller")
+    for name, text in [("conftest", CONFTEST), ("test_models", TESTS_OF_MODELS), ("test_plain", PLAIN_TESTS)]:
+        (folder / f"{name}.py").write_text(text, encoding="utf-8")
+    (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    (folder / "models").mkdir()
+    for number in range(TESTS):
+        # A second a call is the slowest that is sensible: the fewest calls fit a duet's blocks.
+        fake_model(folder / "models" / f"m{number}.fake.json", latency_ms=1000, weights_seed=number)
+    made = Project(folder)
+    made.run("test_models.py", 1, "--accel-save-baseline")
+    (saved,) = (folder / "baselines").rglob("*.json")
+    made.run("test_models.py", TESTS, "--accel-in-process", "--accel-report=run.json")
+    for record in read_record(folder / "run.json").tests:
+        baseline = msgspec.structs.replace(read(saved), model=record.model, artefact=record.artefact)
+        Baselines(folder / "baselines").save(baseline)
+    return made
+
+
+def test_the_controller_spends_little_on_a_test(project: Project, tell: Callable[[str], None]) -> None:
+    def per_test_ms(costs: Costs) -> float:
+        return 1e3 * (costs["ours"] - costs["plain"]) / TESTS
+
+    runs = {"ours": project.with_models(TESTS), "plain": project.plain}
+    found = until_decided(in_turn(runs), per_test_ms, highest=LIMIT_MS, looks=LOOKS)
+    tell(
+        f"controller: {found.estimate:.2f} ms [{found.lower:.2f}, {found.upper:.2f}] for each of {TESTS} tests with "
+        f"baselines, beside {1e3 * found.typical('plain') / TESTS:.2f} ms for an empty test; "
+        f"{len(found.rounds)} rounds, {found.judged}"
+    )
+    assert not found.beyond
+
+
+def test_its_cost_grows_with_the_number_of_tests_and_no_faster(project: Project, tell: Callable[[str], None]) -> None:
+    quarter, half = TESTS // 4, TESTS // 2
+
+    def growth(costs: Costs) -> float:
+        """The cost of a test in the second half of a run beside that of one in its second quarter."""
+        return (costs["all"] - costs["half"]) / (TESTS - half) / ((costs["half"] - costs["quarter"]) / (half - quarter))
+
+    runs = {name: project.with_models(tests) for name, tests in [("quarter", quarter), ("half", half), ("all", TESTS)]}
+    found = until_decided(in_turn(runs), growth, highest=MOST_GROWTH, looks=LOOKS)
+    tell(
+        f"controller: a test among {half}-{TESTS} costs {found.estimate:.2f} [{found.lower:.2f}, {found.upper:.2f}] "
+        f"times one among {quarter}-{half}; {len(found.rounds)} rounds, {found.judged}"
+    )
+    assert not found.beyond

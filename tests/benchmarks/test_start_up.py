@@ -1,0 +1,56 @@
+"""What the installed plugin costs an unrelated pytest run, beside what pytest-benchmark costs it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks import child
+from tests.benchmarks.rounds import Costs, in_turn, until_decided
+
+pytestmark = pytest.mark.benchmark_suite
+
+MOST_OF_THEIRS = 1 / 3
+LOOKS = (10, 20, 40)
+
+
+def unrelated_run(folder: Path, plugin: str | None) -> float:
+    """CPU seconds of a run of one empty test with no plugin, or this one, installed."""
+    unwanted = sorted({entry.name for entry in entry_points(group="pytest11")} - {plugin})
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    unwanted_options = [f"-pno:{name}" for name in unwanted]
+    ended = child.run([*command, *unwanted_options], cwd=folder, environ=child.byte_code_in(folder))
+    assert "1 passed" in ended.output, ended.output
+    return ended.cpu_s
+
+
+def test_the_plugin_starts_in_a_third_of_the_time_of_pytest_benchmark(
+    tmp_path: Path, tell: Callable[[str], None]
+) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    (tmp_path / "test_nothing.py").write_text("def test_nothing(): pass\n", encoding="utf-8")
+    for plugin in ("accel", "benchmark"):
+        unrelated_run(tmp_path, plugin)  # writes the byte code
+
+    def beyond_a_third_ms(costs: Costs) -> float:
+        """How much more we add than we may; a difference, because a ratio of small differences has no mean."""
+        return 1e3 * (costs["accel"] - costs["none"] - MOST_OF_THEIRS * (costs["benchmark"] - costs["none"]))
+
+    installed = {"none": None, "accel": "accel", "benchmark": "benchmark"}
+    found = until_decided(
+        in_turn({name: partial(unrelated_run, tmp_path, plugin) for name, plugin in installed.items()}),
+        beyond_a_third_ms,
+        highest=0.0,
+        looks=LOOKS,
+    )
+    ours, theirs = (1e3 * (found.typical(name) - found.typical("none")) for name in ("accel", "benchmark"))
+    tell(
+        f"start-up: {ours:.1f} ms beside pytest-benchmark's {theirs:.1f} ms; {found.estimate:+.1f} ms "
+        f"[{found.lower:+.1f}, {found.upper:+.1f}] from a third of theirs; {len(found.rounds)} rounds, {found.judged}"
+    )
+    assert not found.beyond

@@ -5,10 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_accel.registry import BUILTIN, Registry
 from pytest_accel.worker import devices
 from pytest_accel.worker.accelerator import Missing
-from pytest_accel.worker.accelerators import announced
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,14 +91,3 @@ def test_the_drivers_library_is_also_found_where_only_the_loader_is_told_of_it(
     (tmp_path / "libcuda.so.1").touch()
     monkeypatch.setenv("LD_LIBRARY_PATH", f"/nowhere:{tmp_path}")
     assert nvidia(tmp_path) is None
-
-
-@pytest.mark.parametrize("name", [name for name in BUILTIN if issubclass(Registry().find(name), announced.Announced)])
-def test_an_announced_accelerator_says_that_it_cannot_measure_yet(name: str) -> None:
-    accelerator = Registry().find(name)
-    assert issubclass(accelerator, announced.Announced)
-    assert accelerator.name == name
-    missing = accelerator().probe()
-    assert isinstance(missing, Missing)
-    assert missing.kind == "not-supported-yet"
-    assert all(option.doc for option in accelerator.options().values())

@@ -7,22 +7,18 @@ built or run. The wheels are downloaded, so this is slow: ``pytest tests/contrac
 from __future__ import annotations
 
 import json
-import os
-import re
 import shutil
 import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 
 from pytest_accel.worker import devices
 from tests.contract.surface import Surface, lacking
+from tests.contract.wheels import ROOT, download, run
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 STANDINS = ROOT / "tests/standins"
 #: The wheels of real modules, and the release of the stand-in that each is compared with.
 WHEELS = {
@@ -98,42 +94,6 @@ def stubs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ]
             subprocess.run(command, check=True)
     return folder
-
-
-def download(folder: Path, *requirements: str) -> Path:
-    """Unpack wheels into a folder of their own. One that is not for this Python is a reason to skip."""
-    command: list[str | Path] = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--no-deps",
-        "--only-binary=:all:",
-        "-d",
-        folder / "wheels",
-    ]
-    done = subprocess.run([*command, *requirements], capture_output=True, text=True, check=False)
-    if done.returncode and re.search(r"from versions: \S+", done.stderr):
-        pytest.skip(f"{' '.join(requirements)} has no wheel for Python {sys.version_info[0]}.{sys.version_info[1]}")
-    assert done.returncode == 0, done.stderr
-    for wheel in (folder / "wheels").iterdir():
-        zipfile.ZipFile(wheel).extractall(folder / "site")
-    return folder / "site"
-
-
-def run(*command: str | Path, path: list[Path], **environ: str) -> str:
-    """What a Python process prints that has these folders on its path."""
-    places = os.pathsep.join(str(place) for place in (*path, ROOT))
-    done = subprocess.run(
-        [sys.executable, *command],
-        env={**os.environ, **environ, "PYTHONPATH": places},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def surface_of(module: str, names: list[str], path: list[Path], **environ: str) -> Surface:

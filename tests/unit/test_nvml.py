@@ -1,15 +1,11 @@
-"""The worker room `nvml` before the stand-in for ``pynvml``, and the stand-in before the real one where it is there."""
+"""The worker room `nvml` before the stand-in for ``pynvml``, which tests/contract holds against the real one."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
-import inspect
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -166,31 +162,3 @@ def sessions(known: dict[int, int]) -> Callable[[int], int]:
         return known[pid]
 
     return getsid
-
-
-def loaded(monkeypatch: pytest.MonkeyPatch, name: str, path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, name, module)  # where it looks for the classes of its errors
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_stand_in_has_the_names_values_and_words_of_the_real_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    try:
-        real = importlib.metadata.distribution("nvidia-ml-py")
-    except importlib.metadata.PackageNotFoundError:
-        pytest.skip("needs pip install nvidia-ml-py")
-    vendor = loaded(monkeypatch, "vendor", Path(str(real.locate_file("pynvml.py"))))
-    standin = loaded(monkeypatch, "standin", STANDIN / "pynvml.py")
-    for name, value in vars(standin).items():
-        if name.startswith(("NVML_", "nvmlClocks")):
-            assert getattr(vendor, name) == value, name
-        elif name.startswith("nvml"):
-            assert list(inspect.signature(getattr(vendor, name)).parameters) == list(
-                inspect.signature(value).parameters
-            ), name
-    for code, words in standin._WORDS.items():
-        assert str(vendor.NVMLError(code)) == words

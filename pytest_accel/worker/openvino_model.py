@@ -73,6 +73,11 @@ def name_of(port: Any) -> str:
     return str(port.get_any_name() if port.get_names() else port.get_node().get_friendly_name())
 
 
+def is_quantised(model: Any) -> bool:
+    """Whether any tensor of it goes through a range, as those of an INT8 model do."""
+    return any(node.get_type_name() == "FakeQuantize" for node in model.get_ordered_ops())
+
+
 def count_flops(model: Any) -> Optional[float]:
     """Floating-point operations of convolutions and matrix products, a multiply-add counted as two."""
     total = 0

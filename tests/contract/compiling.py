@@ -131,6 +131,23 @@ class CompilingContract(AcceleratorContract):
         assert placement.precisions.keys() == {"float32"}
         assert placement.on_device == 1.0
 
+    def test_bytes_that_nobody_quantised_are_no_int8(self, launch: Launch, models: Path, tmp_path: Path) -> None:
+        self.compiled(launch, onnx(models, "bytes_first"), tmp_path)
+        assert launch.placement()[0].precisions == {"float32": 1}, "the convolution alone"
+
+    def test_a_model_that_was_quantised_before_is_seen_to_be_int8(
+        self, launch: Launch, models: Path, tmp_path: Path
+    ) -> None:
+        self.compiled(launch, onnx(models, "already_quantised"), tmp_path)
+        assert launch.placement()[0].precisions["int8"] >= 1, "whatever was asked for"
+
+    def test_a_model_for_images_of_any_size_is_placed_as_it_was_called(
+        self, launch: Launch, models: Path, tmp_path: Path
+    ) -> None:
+        self.compiled(launch, onnx(models, "any_size"), tmp_path)
+        launch.predict({"image": np.ones((1, 3, 9, 7), np.float32)})
+        assert set(launch.placement()[0].operators.values()) == {"cpu:float32"}
+
     def test_layers_have_the_same_names_in_every_compilation(
         self, launch: Launch, models: Path, tmp_path: Path
     ) -> None:

@@ -88,6 +88,45 @@ def indices() -> onnx.ModelProto:
     return made
 
 
+def any_size() -> onnx.ModelProto:
+    """A pool over five by five, of images that are at least as large."""
+    nodes = [helper.make_node("MaxPool", ["image"], ["pooled"], "pool", kernel_shape=[5, 5])]
+    return model(nodes, {"image": ["n", 3, "high", "wide"]}, {"pooled": ["n", 3, "lower", "narrower"]})
+
+
+def bytes_first() -> onnx.ModelProto:
+    """A convolution of an image that comes in bytes, and of which bytes are mirrored beyond its edges."""
+    pads = numpy_helper.from_array(np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64), "pads")
+    kernel = numpy_helper.from_array(np.ones((4, 3, 3, 3), np.float32), "kernel")
+    nodes = [
+        helper.make_node("Pad", ["image", "pads"], ["padded"], "mirror", mode="reflect"),
+        helper.make_node("Cast", ["padded"], ["floating"], "cast", to=TensorProto.FLOAT),
+        helper.make_node("Conv", ["floating", "kernel"], ["mixed"], "mix"),
+    ]
+    made = model(nodes, {"image": ["n", 3, 16, 16]}, {"mixed": ["n", 4, 16, 16]}, [pads, kernel])
+    made.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
+    return made
+
+
+def already_quantised() -> onnx.ModelProto:
+    """A convolution between the Q/DQ pairs of an INT8 model."""
+    random = np.random.default_rng(4)
+    weights = [
+        numpy_helper.from_array(np.array(0.02, np.float32), "scale"),
+        numpy_helper.from_array(np.array(0, np.int8), "zero"),
+        numpy_helper.from_array(random.integers(-127, 127, (4, 3, 3, 3)).astype(np.int8), "kernel_q"),
+    ]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["image", "scale", "zero"], ["image_q"], "quantise_image"),
+        helper.make_node("DequantizeLinear", ["image_q", "scale", "zero"], ["image_dq"], "restore_image"),
+        helper.make_node("DequantizeLinear", ["kernel_q", "scale", "zero"], ["kernel"], "restore_kernel"),
+        helper.make_node("Conv", ["image_dq", "kernel"], ["mixed"], "mix"),
+        helper.make_node("QuantizeLinear", ["mixed", "scale", "zero"], ["mixed_q"], "quantise_mixed"),
+        helper.make_node("DequantizeLinear", ["mixed_q", "scale", "zero"], ["y"], "restore_mixed"),
+    ]
+    return model(nodes, {"image": ["n", 3, 16, 16]}, {"y": ["n", 4, 14, 14]}, weights)
+
+
 def model(
     nodes: Sequence[onnx.NodeProto],
     inputs: Mapping[str, Sequence[str | int]],
@@ -120,6 +159,9 @@ RECIPES = {
     "seven_by_three": seven_by_three,
     "overflow": overflow,
     "indices": indices,
+    "any_size": any_size,
+    "bytes_first": bytes_first,
+    "already_quantised": already_quantised,
 }
 
 if __name__ == "__main__":

@@ -169,12 +169,15 @@ class CpuOpenVino(Accelerator):
         operators: Dict[str, str] = {}
         precisions: Dict[str, int] = {}
         unnamed: Dict[str, int] = {}
+        quantised = openvino_model.is_quantised(import_openvino().Core().read_model(self._path))
         for layer in self._model.get_runtime_model().get_ordered_ops():
             facts = layer.get_rt_info()
             kind, name = str(facts["layerType"].value), layer.get_friendly_name()
             precision = _PRECISIONS.get(str(facts["runtimePrecision"].value))
             if precision is None or kind in _BOOKKEEPING:
                 continue
+            if precision == "int8" and not quantised:
+                continue  # bytes of an image, say, which have no precision to lose
             if _MADE_UP_NAME.fullmatch(name):
                 unnamed[kind] = unnamed.get(kind, 0) + 1
                 name = f"{kind}_{unnamed[kind]}"

@@ -49,6 +49,8 @@ _BOOKKEEPING = frozenset(
         *("MemcpyFromHost", "MemcpyToHost"),
     )
 )
+#: Operators of a quantised graph. Without any, bytes are an image or the like and have no precision to lose either.
+_QUANTISED = re.compile(r"Quantize|^Q(Linear|Gemm|Attention)|Integer")
 #: What graph rewriting and profiling add to an operator's name; the token's number differs from session to session.
 _ADDED_TO_A_NAME = re.compile(r"(_nchwc|_token_\d+)*_kernel_time$")
 
@@ -81,6 +83,8 @@ class OnnxRuntime(Accelerator):
         self._path = ""
         self._options: Mapping[str, Any] = {}
         self._outputs: List[str] = []
+        #: What was staged last: inputs that the model can compute with, whatever sizes it leaves open.
+        self._staged: Arrays = {}
 
     @abstractmethod
     def session(self, model: Union[str, bytes], options: Mapping[str, Any], profile: str = "") -> Any:
@@ -134,7 +138,8 @@ class OnnxRuntime(Accelerator):
         return inputs, outputs
 
     def stage(self, inputs: Arrays) -> Any:
-        return {name: np.ascontiguousarray(array) for name, array in inputs.items()}
+        self._staged = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
+        return self._staged
 
     def infer(self, staged: Any) -> Arrays:
         return dict(zip(self._outputs, _run(self._loaded, self._outputs, staged)))
@@ -161,6 +166,7 @@ class OnnxRuntime(Accelerator):
 
     def close(self) -> None:
         self._loaded = None
+        self._staged = {}
 
     def kernels(self) -> Iterator[Kernel]:
         """The computing kernels of one call, as ONNX Runtime's profiler saw them."""
@@ -168,14 +174,17 @@ class OnnxRuntime(Accelerator):
             session = self.session(self._path, self._options, profile=os.path.join(folder, "profile"))
             tensors, _ = _tensors(session)
             zeros = {t.name: np.zeros([size or 1 for size in t.shape], t.dtype) for t in tensors}
-            _run(session, None, zeros)
+            _run(session, None, self._staged or zeros)
             with open(session.end_profiling(), encoding="utf-8") as file:
                 events = json.load(file)
         ran = [event for event in events if event.get("cat") == "Node" and "input_type_shape" in event["args"]]
+        quantised = any(_QUANTISED.search(event["args"]["op_name"]) for event in ran)
         for position, kernel in enumerate(ran):
             facts = kernel["args"]
             types = [element_type for tensor in facts["input_type_shape"] for element_type in tensor]
             precision = _PRECISIONS.get(types[0]) if types else None
+            if precision == "int8" and not quantised:
+                continue
             if precision is not None and facts["op_name"] not in _BOOKKEEPING:
                 name = _ADDED_TO_A_NAME.sub("", kernel["name"]) or f"{facts['op_name']} {position}"
                 yield Kernel(name, facts["op_name"], facts["provider"], precision)

@@ -1,7 +1,7 @@
-"""The ``pytest-accel`` command: look at and tidy what the plugin keeps, make one report of several runs.
+"""The ``pytest-accel`` command: look at and tidy what the plugin keeps, plan CI jobs, make one report of several runs.
 
-Exit status: 0 done, 1 for a `diff` that found differences or a `show` that found nothing, 2 for a wrong call or a file
-that cannot be used. Each command imports what it needs when it runs.
+Exit status: 0 done, 1 for a `diff` that found differences, a `show` that found nothing or a `matrix` without a job, 2
+for a wrong call or a file that cannot be used. Each command imports what it needs when it runs.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_cache(areas.add_parser("cache", help="the compile cache: list, prune, clear"))
     _add_advise(areas.add_parser("advise", help="the cheapest accelerator that passes, by the records of your runs"))
     _add_report(areas.add_parser("report", help="one report of the runs of several machines"))
+    _add_matrix(areas.add_parser("matrix", help="the CI jobs that the tests' markers ask for, as JSON"))
     devices = areas.add_parser("devices", help="the known accelerators and what speaks against each on this machine")
     _add_json(devices)
     devices.set_defaults(command=_devices)
@@ -110,6 +111,28 @@ def _add_report(command: argparse.ArgumentParser) -> None:
     output = "a page with plots (.html) or Markdown (.md)"
     command.add_argument("-o", "--output", type=Path, required=True, metavar="PATH", help=output)
     command.set_defaults(command=_report)
+
+
+def _add_matrix(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--runner",
+        action="append",
+        default=[],
+        type=_runner,
+        metavar="NAME=LABEL[,LABEL]",
+        help="labels of the machine that has an accelerator; default: self-hosted,NAME; repeatable",
+    )
+    which = "of which tests, as pytest takes it: paths and, after --, options"
+    command.add_argument("pytest_args", nargs="*", metavar="PYTEST_ARG", help=which)
+    command.set_defaults(command=_matrix)
+
+
+def _runner(text: str) -> tuple[str, tuple[str, ...]]:
+    name, _, labels = text.partition("=")
+    runner = tuple(label.strip() for label in labels.split(","))
+    if not name or not all(runner):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=LABEL[,LABEL], for example gpu-trt=self-hosted,gpu")
+    return name, runner
 
 
 def _add_json(command: argparse.ArgumentParser) -> None:
@@ -284,6 +307,18 @@ def _devices(arguments: argparse.Namespace) -> int:
     _print_table(heads, rows)
     print("Devices only; `pytest --accel-list` starts a worker for each and asks its SDK, too.")
     return DONE
+
+
+def _matrix(arguments: argparse.Namespace) -> int:
+    import msgspec
+
+    from pytest_accel.matrix import jobs, marked
+
+    found = jobs(marked(arguments.pytest_args), dict(arguments.runner))
+    print(msgspec.json.encode({"include": found}).decode())  # on one line, which is what $GITHUB_OUTPUT takes
+    if not found:
+        print("pytest-accel: no test is marked accelerator, so there is no job to start", file=sys.stderr)
+    return DONE if found else FOUND
 
 
 def _advise(arguments: argparse.Namespace) -> int:

@@ -333,6 +333,8 @@ def test_devices_tells_what_speaks_against_each(run: Callable[..., Ran], monkeyp
         ["cache", "prune", "--limit", "-1"],
         ["cache", "prune", "--limit", "nan"],
         ["baseline", "prune", "--older-than", "soon"],
+        ["matrix", "--runner", "gpu-trt"],
+        ["matrix", "--runner", "gpu-trt=T4,"],
     ],
 )
 def test_a_wrong_call_is_trouble_and_says_how_to_call(run: Callable[..., Ran], words: list[str]) -> None:

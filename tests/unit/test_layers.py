@@ -15,9 +15,9 @@ import pytest_accel
 #: From the story that a user starts down to the plain facts; an import points down or stays in its row. The rank of a
 #: package is that of everything inside. What is imported for types alone is not looked at: it binds nobody at run time.
 RANKS: Mapping[int, str] = {
-    7: "plugin options hookspecs gather",
+    7: "plugin options hookspecs gather marked",
     # `testing` is for authors outside: it may use everything below, and nothing here may use it.
-    6: "report cli testing",
+    6: "report cli matrix testing",
     5: "session model check standing selftest",
     4: """
         advise verdict gate baseline changes cache sources datasets elements made_up workers shipping remains

@@ -215,6 +215,7 @@ class _Answers:
 
     def __init__(self) -> None:
         self._name: str | None = None
+        self._others: tuple[str, ...] = ()
         self._kind = ""
         self._classes = 0
         self._sides: tuple[list[Array], list[Array]] = ([], [])
@@ -260,6 +261,7 @@ class _Answers:
         top5 = [float(np.mean(np.concatenate(side))) if side else None for side in self._top5]
         return {
             "agreement": agreement,
+            "unscored": self._others,
             **_paired(ours == classes, theirs == classes),
             "top5": top5[0],
             "reference_top5": top5[1],
@@ -272,6 +274,10 @@ class _Answers:
             if kind:
                 self._name, self._kind = name, kind
                 self._classes = {"scores": values.shape[-1], "single": 2, "numbers": 0}[kind]
+                # The numbers of classes are answers too, of which a distance says nothing.
+                self._others = tuple(
+                    other for other, its in reference.items() if other != name and _kind(its) == "float"
+                )
                 return
 
 

@@ -218,6 +218,7 @@ class Accuracy(Fact, frozen=True, kw_only=True):
     ``top1`` and its like are shares of correct answers, None without labels. ``flips_lost`` counts samples that the
     reference answered right and the candidate wrong; ``flips_gained`` the opposite. Without labels a flip is a changed
     arg-max and ``agreement`` is all there is. ``right`` is one bit a sample, base64 of ``numpy.packbits``.
+    ``unscored`` names the floating outputs beside the one that was scored, of which right answers say nothing.
     ``mismatches`` are sentences about outputs that cannot be compared at all: a name, a shape or a kind of dtype that
     is not the reference's.
 
@@ -242,6 +243,7 @@ class Accuracy(Fact, frozen=True, kw_only=True):
     drop_interval: tuple[float, float] | None = None
     right: str = ""
     outputs: tuple[OutputErrors, ...] = ()
+    unscored: tuple[str, ...] = ()
     non_finite: dict[str, int] = {}
     mismatches: tuple[str, ...] = ()
     calibration_samples: int | None = None

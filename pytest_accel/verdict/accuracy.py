@@ -1,13 +1,16 @@
 """Is the compiled model still right, against the reference and against the baseline?
 
 With labels the share of right answers counts (or the user's metric, where there is one). Without them the distance of
-the outputs from the reference's does, and a drop can only be bounded by the share of changed answers.
+the outputs from the reference's does, and a drop can only be bounded by the share of changed answers. Of several
+outputs the labels score one, and the distance counts for the others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import NamedTuple
+
+import msgspec
 
 from pytest_accel import stats
 from pytest_accel.accuracy import CONFIDENCE, flips_since
@@ -44,6 +47,7 @@ def judge_accuracy(
         verdicts = [_judge_drop(score, accuracy, budgets)]
         if baseline is not None:
             verdicts.append(_judge_drop_since(baseline, score, accuracy, budgets))
+        verdicts += _judge_unscored(accuracy, precisions or {})
     else:
         verdicts = [_judge_distance(accuracy, precisions or {})]
         if budgets.max_accuracy_drop is not None:
@@ -148,6 +152,14 @@ def _judge_distance(accuracy: Accuracy, precisions: Mapping[str, int]) -> Verdic
             f"{100 * changed.lower:.2f} to {100 * changed.upper:.2f} % do ({CONFIDENCE:.0%} confidence)."
         )
     return _verdict("pass" if worst.normalised_l2 <= limit else "inaccurate", summary, *details)
+
+
+def _judge_unscored(accuracy: Accuracy, precisions: Mapping[str, int]) -> list[Verdict]:
+    """The distance of the outputs beside the one that labels score; the user's metric has seen them all."""
+    others = tuple(errors for errors in accuracy.outputs if errors.name in accuracy.unscored)
+    if not others or accuracy.metric is not None:
+        return []
+    return [_judge_distance(msgspec.structs.replace(accuracy, outputs=others, agreement=None), precisions)]
 
 
 def _judge_changed_answers(accuracy: Accuracy, limit: float) -> Verdict:

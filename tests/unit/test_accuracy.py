@@ -147,6 +147,13 @@ def test_several_outputs_are_compared_by_name() -> None:
     result = compare(candidate, reference, labels=[0, 1])
     assert [(errors.name, errors.max_abs) for errors in result.outputs] == [("boxes", 0.5), ("classes", 1.0)]
     assert result.top1 == 0.5
+    assert result.unscored == ("boxes",)
+
+
+def test_numbers_of_classes_beside_the_scores_are_answers_too() -> None:
+    outputs = {"scores": scores([0, 1]), "classes": np.array([0, 1]), "features": np.ones((2, 8), np.float32)}
+    assert compare(outputs, outputs, labels=[0, 1]).unscored == ("features",)
+    assert compare(outputs, outputs).unscored == (), "without labels every output is judged alike"
 
 
 def test_a_single_output_may_be_renamed() -> None:

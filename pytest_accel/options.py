@@ -6,11 +6,16 @@ The command line speaks of this run, the ini file of the project's policy; the c
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_accel.settings import Opponent, Settings, default_lock_dir
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_accel.registry import Registry
 
 #: Budgets that a project may set for all its tests, as ini keys ``accel_<name>``.
 BUDGET_DEFAULTS = (
@@ -52,7 +57,12 @@ def add_options(parser: pytest.Parser) -> None:
         "(popen//python=PATH, or a virtual environment), an older model, the compile cache of another checkout, or the "
         "checkout itself",
     )
-    group.addoption("--accel-baseline-dir", dest="accel_baseline_dir", metavar="DIR", help="where baselines are kept")
+    group.addoption(
+        "--accel-baseline-dir",
+        dest="accel_baseline_dir",
+        metavar="DIR",
+        help="where baselines are kept; default: baselines",
+    )
     group.addoption(
         "--accel-strict",
         action="store_true",
@@ -94,10 +104,20 @@ def add_options(parser: pytest.Parser) -> None:
     )
     seconds: dict[str, Any] = {"type": float, "metavar": "S"}
     group.addoption(
-        "--accel-compile-timeout", dest="accel_compile_timeout", help="deadline of one compilation", **seconds
+        "--accel-compile-timeout",
+        dest="accel_compile_timeout",
+        help="deadline of one compilation; default: 3600",
+        **seconds,
     )
-    group.addoption("--accel-run-timeout", dest="accel_run_timeout", help="deadline of one measurement", **seconds)
-    group.addoption("--accel-cache-dir", dest="accel_cache_dir", metavar="DIR", help="where compiled models are kept")
+    group.addoption(
+        "--accel-run-timeout", dest="accel_run_timeout", help="deadline of one measurement; default: 600", **seconds
+    )
+    group.addoption(
+        "--accel-cache-dir",
+        dest="accel_cache_dir",
+        metavar="DIR",
+        help="where compiled models are kept; default: the user's cache folder",
+    )
 
     parser.addini("accel_baseline_dir", "folder of the baselines, relative to the rootdir", default="baselines")
     parser.addini(
@@ -142,7 +162,7 @@ def runs_no_tests(config: pytest.Config) -> bool:
 
 def read_settings(config: pytest.Config) -> Settings:
     """Settings of this session. Raises `pytest.UsageError` that names the option or ini key and what it takes."""
-    confidence = config.getini("accel_confidence")
+    confidence = _ini(config, "confidence")
     if not 0.5 <= confidence < 1:
         raise pytest.UsageError(f"accel_confidence={confidence} must be at least 0.5 and below 1")
     cache_dir = config.getoption("accel_cache_dir") or config.getini("accel_cache_dir")
@@ -154,7 +174,7 @@ def read_settings(config: pytest.Config) -> Settings:
     return Settings(
         rootdir=config.rootpath,
         accelerators=_accelerators(config.getoption("accel_accelerators")),
-        strict=config.getini("accel_strict") if strict is None else strict,
+        strict=_ini(config, "strict") if strict is None else strict,
         baseline_dir=config.rootpath / baseline_dir,
         save=config.getoption("accel_save_baseline"),
         resume=_resume(config),
@@ -162,14 +182,14 @@ def read_settings(config: pytest.Config) -> Settings:
         reports=_reports(config),
         compile_timeout_s=_seconds(config, "compile_timeout"),
         run_timeout_s=_seconds(config, "run_timeout"),
-        compare_budget_s=config.getini("accel_compare_budget"),
-        selftest_budget_s=config.getini("accel_selftest_budget"),
+        compare_budget_s=_more_than_zero("compare_budget", _ini(config, "compare_budget"), "seconds"),
+        selftest_budget_s=_more_than_zero("selftest_budget", _ini(config, "selftest_budget"), "seconds"),
         cache_dir=config.rootpath / cache_dir if cache_dir else None,
-        cache_limit_mb=config.getini("accel_cache_limit_mb"),
+        cache_limit_mb=_more_than_zero("cache_limit_mb", _ini(config, "cache_limit_mb"), "MB"),
         lock_dir=config.rootpath / lock_dir if lock_dir else default_lock_dir(),
         confidence=confidence,
-        first_divergence=config.getini("accel_first_divergence"),
-        github=config.getini("accel_github"),
+        first_divergence=_ini(config, "first_divergence"),
+        github=_ini(config, "github"),
         instance_type=config.getini("accel_instance_type") or None,
         interpreters=_interpreters(config),
         budgets=_budgets(config),
@@ -200,11 +220,23 @@ def _reports(config: pytest.Config) -> tuple[Path, ...]:
     return paths
 
 
+def _ini(config: pytest.Config, name: str) -> Any:
+    """The value of an ini key. Of a wrong one pytest's own message names the key in a TOML file only."""
+    try:
+        return config.getini(f"accel_{name}")
+    except (ValueError, pytest.UsageError) as error:  # which of them depends on pytest's version
+        said = str(error)
+        raise pytest.UsageError(said if f"accel_{name}" in said else f"ini file, accel_{name}: {said}") from None
+
+
 def _seconds(config: pytest.Config, name: str) -> float:
     from_line = config.getoption(f"accel_{name}")
-    value: float = config.getini(f"accel_{name}") if from_line is None else from_line
+    return _more_than_zero(name, _ini(config, name) if from_line is None else from_line, "seconds")
+
+
+def _more_than_zero(name: str, value: float, unit: str) -> float:
     if not value > 0:
-        raise pytest.UsageError(f"accel_{name}={value:g} must be more than 0 seconds")
+        raise pytest.UsageError(f"accel_{name}={value:g} must be more than 0 {unit}")
     return value
 
 
@@ -219,6 +251,17 @@ def _interpreters(config: pytest.Config) -> dict[str, str]:
             raise pytest.UsageError(f"accel_python: {line!r}: there is no interpreter {interpreter}")
         interpreters[name.strip()] = str(interpreter)
     return interpreters
+
+
+def require_known(interpreters: Mapping[str, str], registry: Registry) -> None:
+    """Raise `pytest.UsageError` for an interpreter of no accelerator: its tests would run in another one unnoticed."""
+    from pytest_accel.errors import UsageError
+
+    try:
+        for name in interpreters:
+            registry.reference(name)
+    except UsageError as error:
+        raise pytest.UsageError(f"accel_python: {error}") from None
 
 
 def _resume(config: pytest.Config) -> bool:
@@ -247,7 +290,7 @@ def _against(config: pytest.Config) -> Opponent | None:
 
 
 def _budgets(config: pytest.Config) -> dict[str, float]:
-    given = {name: config.getini(f"accel_{name}") for name in BUDGET_DEFAULTS}
+    given = {name: _ini(config, name) for name in BUDGET_DEFAULTS}
     given = {name: value for name, value in given.items() if value is not None}
     if given:
         from pytest_accel.errors import UsageError

@@ -16,6 +16,7 @@ from pytest_accel.gather import Gathering
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
+    from pytest_accel.errors import WorkerError
     from pytest_accel.model import AccelModel
     from pytest_accel.session import Session
     from pytest_accel.settings import Settings
@@ -24,6 +25,7 @@ _SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
 _SESSION: pytest.StashKey[Session] = pytest.StashKey()
 _MODEL: pytest.StashKey[AccelModel] = pytest.StashKey()
 _ABSENT: pytest.StashKey[dict[str, str]] = pytest.StashKey()
+_BROKEN: pytest.StashKey[WorkerError] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -117,6 +119,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         unwanted = collect.unwanted(marked, wanted, _session(config).registry)
     except UsageError as error:
         raise pytest.UsageError(f"--accelerator: {error}") from None
+    options.require_known(config.stash[_SETTINGS].interpreters, _session(config).registry)
     session = _session(config)
     session.comparisons = max(1, len(marked) - len(unwanted))
     if unwanted:
@@ -179,12 +182,20 @@ def accel_model(request: pytest.FixtureRequest) -> Generator[AccelModel]:
 
     ``source`` is a SavedModel folder, a ``.keras`` file, a Keras model in memory, or a function that makes one.
     """
+    from pytest_accel.errors import WorkerError
     from pytest_accel.model import AccelModel
     from pytest_accel.report import benchmark
 
     session = _session(request.config)
     accelerator = request.param.variant.accelerator
-    if (missing := session.absence(accelerator)) is not None:
+    missing = None
+    try:
+        missing = session.absence(accelerator)
+    except WorkerError as error:
+        request.node.stash[_BROKEN] = error
+    if (broken := request.node.stash.get(_BROKEN, None)) is not None:
+        pytest.fail(str(broken), pytrace=False)
+    if missing is not None:
         request.node.stash[_ABSENT] = {accelerator: missing}
         if session.settings.strict:
             pytest.fail(f"{accelerator} absent: {missing} (--accel-strict)", pytrace=False)
@@ -211,14 +222,15 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     if (model := item.stash.get(_MODEL, None)) is None:
         return (yield)
-    from pytest_accel.errors import AccelError, CompileFailed, UsageError
+    from pytest_accel.errors import AccelError, BaselineError, CacheError, CompileFailed, UsageError
     from pytest_accel.report.failure import trim
 
     try:
         result = yield
     except (AccelError, AssertionError) as error:
         _settle(model, error)
-        raise trim(error) from None if isinstance(error, CompileFailed) else error.__cause__
+        all_said = isinstance(error, BaselineError | CacheError | CompileFailed)  # and the rest is lines of ours
+        raise trim(error) from None if all_said else error.__cause__
     try:
         model.require_judged()
     except UsageError as error:  # no line of the test is at fault, so none is shown
@@ -245,11 +257,14 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    absent, model = item.stash.get(_ABSENT, None), item.stash.get(_MODEL, None)
+    absent, broken = item.stash.get(_ABSENT, None), item.stash.get(_BROKEN, None)
+    model = item.stash.get(_MODEL, None)
     if absent is not None:
         report.accel_absent = absent  # type: ignore[attr-defined] # pytest sends what it finds on a report to xdist
-    if report.failed and report.when != "teardown" and (absent or model):
+    if report.failed and report.when != "teardown" and (absent or broken or model):
         report.accel_failure = _failure(item, call, report)  # type: ignore[attr-defined]
+    if report.when != "teardown" and (broken or model) and (details := _details(item, call)):
+        report.sections.append(("accelerator's worker", details))
     if model is None or report.when == "teardown" or (report.when == "setup" and report.passed):
         return report
     import msgspec
@@ -261,8 +276,6 @@ def pytest_runtest_makereport(
         kinds = [record.kind for record in model.records if record.kind in LEFT_OUT]
         report.accel_left_out = kinds[-1] if kinds else ""  # type: ignore[attr-defined]
 
-    if details := _details(call):
-        report.sections.append(("accelerator's worker", details))
     for record in model.records:
         item.user_properties.extend(junit.properties(record))  # pytest writes those of the teardown's report
     report.accel_measured = model.measured_something  # type: ignore[attr-defined]
@@ -272,8 +285,9 @@ def pytest_runtest_makereport(
     return report
 
 
-def _details(call: pytest.CallInfo[None]) -> str:
-    details: str = getattr(call.excinfo.value, "details", "") if call.excinfo is not None else ""
+def _details(item: pytest.Item, call: pytest.CallInfo[None]) -> str:
+    error = item.stash.get(_BROKEN, None) or (call.excinfo.value if call.excinfo is not None else None)
+    details: str = getattr(error, "details", "")
     return details
 
 
@@ -293,7 +307,7 @@ def _failure(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.Test
         file=file,
         line=line or (first_line or 0) + 1,
         message=message,
-        details=_details(call),
+        details=_details(item, call),
     )
     return msgspec.json.encode(told).decode()
 

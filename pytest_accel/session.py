@@ -18,6 +18,7 @@ import filelock
 from pytest_accel.baseline import Baselines
 from pytest_accel.cache import Cache, root_of
 from pytest_accel.environment import describe_hardware, device_name
+from pytest_accel.errors import UsageError, WorkerError
 from pytest_accel.journal import Finished, folder_of
 from pytest_accel.launch import Deadlines, Launch
 from pytest_accel.locks import lock_at
@@ -43,6 +44,7 @@ class Session:
         self.comparisons = 1
         self.breaches = Breaches()
         self._found: dict[str, Present | Missing] = {}
+        self._unsaid: dict[str, WorkerError] = {}
         self._versions: dict[str, dict[str, str]] = {}
         self._hardware: dict[str, Hardware] = {}
         self._device_locks: dict[str, filelock.BaseFileLock] = {}
@@ -114,6 +116,12 @@ class Session:
                 break
             except filelock.Timeout:
                 self.tell(f"waiting for {accelerator}, which another pytest-accel process is using")
+            except OSError as error:
+                folder = self.settings.lock_dir
+                raise UsageError(
+                    f"accel_lock_dir: {folder} cannot hold the lock of a device: {error.strerror or error}; "
+                    "choose another folder with that ini key"
+                ) from None
         try:
             yield
         finally:
@@ -126,11 +134,20 @@ class Session:
         return self._device_locks[accelerator]
 
     def find(self, accelerator: str) -> Present | Missing:
-        """Whether an accelerator is here; device files are looked at first, then its SDK in a worker."""
+        """Whether an accelerator is here; device files are looked at first, then its SDK in a worker.
+
+        An SDK that crashes or hangs when it is asked is asked once; each later call raises what that one did.
+        """
+        if (failed := self._unsaid.get(accelerator)) is not None:
+            raise failed.with_traceback(None)
         if accelerator not in self._found:
             self.tell(f"looking for {accelerator}")
-            missing = self.registry.find(accelerator).probe_hardware()
-            self._found[accelerator] = missing or self.shared_launch(accelerator).probe()
+            try:
+                missing = self.registry.find(accelerator).probe_hardware()
+                self._found[accelerator] = missing or self.shared_launch(accelerator).probe()
+            except WorkerError as error:
+                self._unsaid[accelerator] = error
+                raise
         return self._found[accelerator]
 
     def absence(self, accelerator: str) -> str | None:
@@ -139,8 +156,14 @@ class Session:
         return f"{found.reason}; {found.action}" if isinstance(found, Missing) else None
 
     def survey(self) -> Mapping[str, Present | Missing]:
-        """Every known accelerator, present or not."""
-        return {name: self.find(name) for name in self.registry.names}
+        """Every known accelerator, present or not; one whose SDK crashes is not, and does not hide the others."""
+        return {name: self._surveyed(name) for name in self.registry.names}
+
+    def _surveyed(self, accelerator: str) -> Present | Missing:
+        try:
+            return self.find(accelerator)
+        except WorkerError as error:
+            return Missing("broken-sdk", str(error), f"pytest --accelerator={accelerator} shows more of it")
 
     def versions(self, accelerator: str) -> dict[str, str]:
         """Versions of what is under test: SDK, compiler, driver."""

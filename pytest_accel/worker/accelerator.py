@@ -77,7 +77,7 @@ class Missing:
     """The accelerator cannot be used here: why, and what to do about it.
 
     ``kind`` is one of no-hardware, no-driver, driver-mismatch, busy, placeholder-package, no-sdk, support-ended,
-    not-opted-in, no-access.
+    not-opted-in, no-access, broken-sdk (which pytest-accel says itself when asking has failed).
     """
 
     kind: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -239,6 +241,46 @@ def test_one_array_for_several_inputs(project: Project) -> None:
     project.write_model(inputs=TOKENS)
     result = run(project, "accel_model('model.fake.json').predict(np.ones((1, 3), 'int32'))")
     assert_told(result, "UsageError: model has several inputs: pass a dict with tokens, mask")
+
+
+# Places
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("os.fsync", "BaselineError: */fake.json cannot be written: No space left on device; free some space, or *"),
+        ("pathlib.Path.rename", "CacheError: the compile cache * No space left on device; free some space, run *"),
+    ],
+)
+def test_a_full_disk(project: Project, call: str, message: str) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    project.monkeypatch.setattr(call, full)
+    project.write_test()
+    assert_told(project.run("--accel-save-baseline", "-p", "no:cacheprovider", workers=True), message)
+    assert not list(project.baselines.rglob("*.*")), "half of a baseline is left"
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (
+            "--accel-cache-dir",
+            "CacheError: the compile cache */file cannot be used: *; choose another folder with --accel-cache-dir",
+        ),
+        (
+            "--accel-baseline-dir",
+            "BaselineError: */fake.json cannot be written: *; choose another folder with --accel-baseline-dir",
+        ),
+    ],
+)
+def test_a_folder_that_is_a_file(project: Project, option: str, message: str) -> None:
+    file = project.pytester.path / "file"
+    file.touch()
+    project.write_test()
+    assert_told(project.run("--accel-save-baseline", f"{option}={file}", workers=True), message)
 
 
 # Tests that would be green although nothing was judged

@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -163,6 +164,66 @@ def test_nothing_outlives_a_run_that_is_ended_while_it_measures(project: Project
     assert_nothing_locked(folder / "cache")
     if ending == signal.SIGINT:  # which leaves time to tidy up
         assert_tidy(folder / "cache")
+
+
+CANNOT_BE_ASKED = """
+    import os
+
+    from pytest_accel.worker.accelerators.fake import FakeAccelerator
+
+    class CannotBeAsked(FakeAccelerator):
+        def probe(self):
+            {does}
+"""
+CRASHES = "os.abort()"
+HANGS_WHEN_ASKED = "os.read(os.pipe()[0], 1)"
+
+
+def cannot_be_asked(project: Project, does: str) -> None:
+    """Give the project an accelerator whose SDK does this when it is asked whether it is here."""
+    project.pytester.makepyfile(sdk=CANNOT_BE_ASKED.format(does=does))
+    project.pytester.makeconftest("def pytest_accel_accelerators(): return {'fake': 'sdk:CannotBeAsked'}")
+
+
+@pytest.mark.parametrize(
+    ("does", "said", "stack"),
+    [
+        (CRASHES, "fake: the worker was killed by SIGABRT during probe", "Fatal Python error: Aborted"),
+        (
+            HANGS_WHEN_ASKED,
+            "fake: probe was still running after 2 s and was killed; --accel-run-timeout gives *",
+            "",
+        ),
+    ],
+    ids=["crash", "hang"],
+)
+def test_an_sdk_that_fails_when_it_is_asked_fails_each_test_and_is_asked_once(
+    project: Project, does: str, said: str, stack: str
+) -> None:
+    project.pytester.makepyfile(test_models=TWO_TESTS)
+    cannot_be_asked(project, does)
+    began_s = time.monotonic()
+    result = project.run("--accel-run-timeout=2", "--accel-report=run.md", workers=True)
+    assert time.monotonic() - began_s < 2 * 2, "it was asked for each test"
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines([said, "*accelerator's worker*", f"{stack}*", "*in probe"])
+    shown = result.stdout.str()
+    assert "pytest_accel/session.py" not in shown
+    assert "During handling of the above exception" not in shown
+    assert "in probe" in (project.pytester.path / "run.md").read_text(encoding="utf-8")
+
+
+def test_an_sdk_that_crashes_hides_no_other_from_the_list(project: Project) -> None:
+    cannot_be_asked(project, CRASHES)
+    result = project.run("--accel-list", workers=True)
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(
+        [
+            "fake * absent   broken-sdk: fake: the worker was killed by SIGABRT during probe",
+            " * pytest --accelerator=fake shows more of it",
+            "gpu-trt * absent   *",
+        ]
+    )
 
 
 def test_in_process_the_real_exception_is_the_cause(project: Project) -> None:

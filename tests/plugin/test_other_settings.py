@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from tests.plugin.conftest import Project
@@ -83,3 +85,23 @@ def test_a_wrong_interpreter_is_a_usage_error(project: Project, line: str) -> No
     result = project.run()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: accel_python: '{line}'*"])
+
+
+def test_an_interpreter_of_no_accelerator_is_a_usage_error(project: Project) -> None:
+    project.pytester.makeini(f"[pytest]\naccel_python = fak={sys.executable}")
+    project.write_test()
+    result = project.run()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: accel_python: unknown accelerator 'fak', did you mean 'fake'? Known: *"])
+
+
+def test_locks_that_cannot_be_made_name_the_ini_key_and_the_next_action(project: Project) -> None:
+    project.locks.parent.mkdir()
+    project.locks.write_text("a file is in the way", encoding="ascii")
+    project.write_test()
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["E *UsageError: accel_lock_dir: */locks cannot hold the lock of a device: *; choose another folder with *"]
+    )
+    assert "pytest_accel/" not in result.stdout.str()

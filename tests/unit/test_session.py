@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import filelock
 import pytest
 
+from pytest_accel.errors import WorkerCrashed
 from pytest_accel.locks import if_free, lock_at
 from pytest_accel.registry import Registry
 from pytest_accel.testing import FAKE, FakeAccelerator
@@ -56,6 +57,22 @@ def test_a_device_is_looked_for_once(two: Workshop) -> None:
 def test_all_known_accelerators_are_surveyed(two: Workshop) -> None:
     survey = two.session.survey()
     assert {name: type(found) for name, found in survey.items()} == {"fake": Present, "none": Missing}
+
+
+def test_an_sdk_that_fails_when_it_is_asked_is_asked_once(two: Workshop) -> None:
+    error = WorkerCrashed("killed", phase="probe")
+
+    def crash(_: object) -> None:
+        two.asked.append("crash")
+        raise error
+
+    two.session.shared_launch = crash  # type: ignore[method-assign, assignment]
+    for _ in range(2):
+        with pytest.raises(WorkerCrashed) as caught:
+            two.session.absence("fake")
+        assert caught.value is error
+    assert two.session.survey()["fake"] == Missing("broken-sdk", "killed", "pytest --accelerator=fake shows more of it")
+    assert two.asked == ["crash"]
 
 
 def test_hardware_that_is_not_here_has_no_identity(two: Workshop) -> None:
@@ -148,6 +165,7 @@ def test_accelerators_on_one_device_and_other_caches_share_its_lock(workshop: Wo
 
 HOLDER = """
 import os, signal, sys
+from pytest_accel.errors import WorkerCrashed
 from pytest_accel.locks import lock_at
 from pathlib import Path
 

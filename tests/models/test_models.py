@@ -1,6 +1,8 @@
 """The main job on real models, written as a user would write it.
 
-The limits leave room for a shared machine with two cores; what guards against regressions is ``baselines/``.
+The limits leave room for a shared machine with two cores; what guards against regressions is ``baselines/``. The
+accelerators below the CPU take the same models, and are skipped with the reason where they are not; Inferentia casts to
+BF16, and its answers are given that much room.
 """
 
 from __future__ import annotations
@@ -14,12 +16,20 @@ if TYPE_CHECKING:
     from pytest_accel.model import AccelModel
     from tests.models.zoo import Examples
 
+ELSEWHERE = ("gpu", "gpu-ort", "gpu-trt", "inf1", "inf2", "trn1", "eia")
+
 
 @pytest.mark.accelerator("cpu", p50_ms=250, max_accuracy_drop=0.01, min_accuracy=0.9)
+@pytest.mark.accelerator(*ELSEWHERE, max_accuracy_drop=0.02, min_accuracy=0.9)
+@pytest.mark.accelerator("sagemaker", instance_type="ml.c5.xlarge", max_accuracy_drop=0.01, min_accuracy=0.9)
 def test_resnet50(accel_model: AccelModel, resnet50: Path, resnet50_val: Examples) -> None:
     accel_model(resnet50).check(resnet50_val)
 
 
 @pytest.mark.accelerator("cpu", batch_size=[1, 32], p99_ms=25, max_accuracy_drop=0.01, min_accuracy=0.95)
+@pytest.mark.accelerator(*ELSEWHERE, batch_size=32, max_accuracy_drop=0.01, min_accuracy=0.95)
+@pytest.mark.accelerator(
+    "sagemaker", instance_type="ml.c5.xlarge", batch_size=32, max_accuracy_drop=0.01, min_accuracy=0.95
+)
 def test_digits_cnn(accel_model: AccelModel, digits_cnn: Path, digits_val: Examples) -> None:
     accel_model(digits_cnn).check(digits_val)

@@ -1,0 +1,137 @@
+"""``tests/models`` on every accelerator of which there is no device here: with the stand-ins, and skipped without."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_accel.report.record import read_record
+from tests.standins import elastic_inference_host, neuron_host
+from tests.standins.nvidia_host import make_nvidia_host
+from tests.standins.sagemaker_runtime.running import running
+
+if TYPE_CHECKING:
+    from pytest_accel.records import RunRecord
+    from tests.models.zoo import Zoo
+
+ROOT = Path(__file__).parents[2]
+STANDINS = Path(neuron_host.__file__).parent
+#: What the device is called, and the precision of its operators where it tells them.
+DEVICES = {
+    "gpu": ("Tesla T4", "float32"),
+    "gpu-ort": ("Tesla T4", "float32"),
+    "gpu-trt": ("Tesla T4", "float32"),
+    "inf1": ("AWS Inferentia", "bfloat16"),
+    "inf2": ("AWS Inferentia2", "float32"),
+    "trn1": ("AWS Trainium", "float32"),
+    "eia": ("Amazon Elastic Inference", ""),
+}
+#: Why each is skipped where nothing of it is here.
+REASONS = {
+    **dict.fromkeys(("gpu", "gpu-ort", "gpu-trt"), "no NVIDIA GPU: no /dev/nvidia0 and none on the PCI bus"),
+    **{name: f"no {name} device: no /dev/neuron0 and none on the PCI bus" for name in ("inf1", "inf2", "trn1")},
+    "eia": "Amazon Elastic Inference is no longer available",
+    "sagemaker": "a SageMaker endpoint is remote and billed, and is never contacted by itself",
+}
+GPU_SDKS = {"gpu": ("tensorflow_gpu",), "gpu-ort": ("onnxruntime_gpu",), "gpu-trt": ("cuda", "tensorrt")}
+EACH_QUICKLY = [name if name in ("inf1", "gpu-trt") else pytest.param(name, marks=pytest.mark.slow) for name in DEVICES]
+
+
+def switch_on(patch: pytest.MonkeyPatch, accelerator: str, machine: Path) -> None:
+    """Have the workers yet to start see a machine with the device and the stand-ins of its SDK."""
+    if accelerator in GPU_SDKS:
+        make_nvidia_host(patch, machine, *GPU_SDKS[accelerator])
+        return
+    if accelerator == "eia":
+        elastic_inference_host.make(machine, "eia2.large")
+    else:
+        neuron_host.make(machine, accelerator)
+    patch.setenv("ACCEL_HOST_ROOT", str(machine))
+    patch.setenv("PYTHONPATH", str(STANDINS), prepend=os.pathsep)
+    patch.setenv("STANDIN_MISBEHAVES", "")
+
+
+Run = Callable[..., tuple[str, "RunRecord"]]
+
+
+@pytest.fixture
+def run(zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run ``tests/models`` as a user does; what it prints and its record."""
+    for recipe in ("digits_cnn", "resnet50"):
+        zoo.saved_model(recipe)
+    for name in ("PYTEST_XDIST_WORKER", "GITHUB_ACTIONS"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(test: str, accelerator: str) -> tuple[str, RunRecord]:
+        own = [f"--accel-cache-dir={tmp_path / 'cache'}", "-o", f"accel_lock_dir={tmp_path / 'locks'}"]
+        told = [f"--accel-report={tmp_path / 'run.json'}", "-p", "no:cacheprovider", "-rs"]
+        command = [sys.executable, "-m", "pytest", f"tests/models/test_models.py{test}", *own, *told]
+        done = subprocess.run(
+            [*command, f"--accelerator={accelerator}"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout, read_record(tmp_path / "run.json")
+
+    return run
+
+
+@pytest.mark.parametrize("accelerator", EACH_QUICKLY)
+def test_the_digits_are_read_by_its_stand_in(
+    accelerator: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "machine").mkdir()
+    switch_on(monkeypatch, accelerator, tmp_path / "machine")
+    assert_measured(accelerator, run("::test_digits_cnn", accelerator)[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("accelerator", DEVICES)
+def test_resnet50_runs_on_its_stand_in(
+    accelerator: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "machine").mkdir()
+    switch_on(monkeypatch, accelerator, tmp_path / "machine")
+    assert_measured(accelerator, run("::test_resnet50", accelerator)[1])
+
+
+@pytest.mark.slow
+def test_both_are_deployed_to_an_endpoint_and_called(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running({}) as loopback:
+        for name, value in loopback.environment(tmp_path / "state").items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delenv("AWS_PROFILE", raising=False)
+        _, record = run("::test_digits_cnn", "sagemaker")
+    (test,) = record.tests
+    assert test.hardware.identity["instance_type"] == "ml.c5.xlarge"
+    assert {verdict.kind for verdict in test.verdicts} <= {"pass", "no-baseline"}
+
+
+def test_without_a_device_each_is_skipped_with_the_reason(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCEL_HOST_ROOT", str(tmp_path))
+    monkeypatch.delenv("ACCEL_SAGEMAKER", raising=False)
+    printed, _ = run("", ",".join(REASONS))
+    skipped = [line for line in printed.splitlines() if line.startswith("SKIPPED")]
+    for accelerator, reason in REASONS.items():
+        assert any(f"{accelerator} absent: {reason}; " in line for line in skipped), printed
+    assert f"{2 * len(REASONS)} skipped" in printed
+
+
+def assert_measured(accelerator: str, record: RunRecord) -> None:
+    """Assert that one test was measured on the device, all of it where the device tells."""
+    device, precision = DEVICES[accelerator]
+    (test,) = record.tests
+    assert {verdict.kind for verdict in test.verdicts} <= {"pass", "no-baseline"}, test.verdicts
+    assert test.hardware.identity["device"] == device
+    assert test.accuracy is not None
+    assert test.placement is not None
+    assert test.placement.precisions.keys() == ({precision} if precision else set())
+    if precision:
+        assert test.placement.on_device == 1.0

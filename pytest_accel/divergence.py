@@ -1,5 +1,8 @@
 """Where a compiled model starts to differ: its inner tensors beside those of the same compiler's FP32 model.
 
+What is compiled in FP32 itself is held against the model's reference, where that shows its inner tensors: ONNX Runtime
+does, of an ONNX model.
+
 Errors grow from layer to layer, and a compiler may shift one on purpose to correct what comes later. So the tensors of
 a model with calibrated ranges are also held against those of a control, which learns its ranges from the very inputs
 that are looked at: what the control has to pay too is the price of the precision, and no divergence.
@@ -13,10 +16,11 @@ import msgspec
 import numpy as np
 
 from pytest_accel.calibration import choose_from
-from pytest_accel.candidate import compile_candidate, running
+from pytest_accel.candidate import compile_candidate, renamed, running
 from pytest_accel.datasets import open_dataset
 from pytest_accel.errors import UsageError
 from pytest_accel.records import Fact
+from pytest_accel.reference import reference_variant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,11 +30,13 @@ if TYPE_CHECKING:
     from pytest_accel.candidate import Candidate
     from pytest_accel.datasets import Dataset
     from pytest_accel.elements import Arrays
-    from pytest_accel.records import Signature
+    from pytest_accel.records import Signature, Variant
     from pytest_accel.session import Session
+    from pytest_accel.sources import Model
     from pytest_accel.worker.accelerator import Intermediate
 
-#: Normalised L2 distance up to which a tensor counts as the same.
+#: Normalised L2 distance up to which a tensor counts as the same, in FP32 and in what is coarser.
+SAME_IN_FP32 = 1e-3
 SAME = 0.02
 #: And how many times the control's error it may be.
 MAX_RATIO = 2.0
@@ -39,8 +45,8 @@ MAX_RATIO = 2.0
 class Divergence(Fact, frozen=True, kw_only=True):
     """The first tensor that differs, and the operator that gives it.
 
-    ``error`` and ``control_error`` (None without a control) are normalised L2 distances from the FP32 model. The tensor
-    is number ``position`` of ``compared``, in the order of computation.
+    ``error`` and ``control_error`` (None without a control) are normalised L2 distances from the model ``beside`` it.
+    The tensor is number ``position`` of ``compared``, in the order of computation.
     """
 
     tensor: str
@@ -50,6 +56,7 @@ class Divergence(Fact, frozen=True, kw_only=True):
     control_error: float | None
     position: int
     compared: int
+    beside: str = "FP32"
 
     @property
     def sentence(self) -> str:
@@ -57,33 +64,55 @@ class Divergence(Fact, frozen=True, kw_only=True):
         control = "" if self.control_error is None else f", with good calibration data {self.control_error:.2g}"
         return (
             f"First divergence: {self.tensor!r}, given by {self.operator!r} ({self.kind}), is {self.error:.2g} away "
-            f"from FP32 (normalised L2){control}. It is number {self.position} of {self.compared} tensors."
+            f"from {self.beside} (normalised L2){control}. It is number {self.position} of {self.compared} tensors."
         )
 
 
 def first_divergence(
     session: Session, candidate: Candidate, signature: Signature, dataset: Dataset
 ) -> Divergence | None:
-    """The first inner tensor that differs from the FP32 model's for the first batch of data; None if none does.
+    """The first inner tensor that differs from that of `_exact` for the first batch of data; None if none does.
 
     Raises `UsageError` where the accelerator cannot show its inner tensors, or where there is nothing to compare.
     """
     model, variant = candidate.model, candidate.variant
     if not session.registry.find(variant.accelerator).shows_intermediates:
         raise UsageError(f"first_divergence: {variant.accelerator} cannot show the tensors inside a model")
-    if variant.options["precision"] == "fp32":
-        raise UsageError(f"first_divergence compares with FP32, which {variant.id} is: ask for it of another precision")
+    exact = _exact(session, model, variant)
     if dataset.made_up and candidate.calibration is not None:
         raise UsageError(f"first_divergence of {variant.id} needs inputs: made-up ones lie outside of its ranges")
     inputs = next(iter(dataset)).inputs
-    exact = msgspec.structs.replace(variant, options={**variant.options, "precision": "fp32"})
     expected = {each.tensor: each.value for each in _inside(session, compile_candidate(session, model, exact), inputs)}
     control = None
     if candidate.calibration is not None:
         batch_size = int(variant.options["batch_size"] or 1)
         learnt = choose_from(open_dataset(inputs, signature, batch_size=batch_size), batch_size=batch_size)
         control = _errors(_inside(session, compile_candidate(session, model, variant, learnt), inputs), expected)
-    return _first(_inside(session, candidate, inputs), expected, control)
+    found = _first(
+        _inside(session, candidate, inputs),
+        expected,
+        control,
+        same=SAME_IN_FP32 if variant.options["precision"] == "fp32" else SAME,
+    )
+    if found is None or exact.accelerator == variant.accelerator:
+        return found
+    return msgspec.structs.replace(found, beside=f"FP32 on {exact.accelerator}")
+
+
+def _exact(session: Session, model: Model, variant: Variant) -> Variant:
+    """What a variant is held against: the same compiler's FP32 model, and that itself against the reference."""
+    if variant.options["precision"] != "fp32":
+        return msgspec.structs.replace(variant, options={**variant.options, "precision": "fp32"})
+    reference = reference_variant(session, model, variant)
+    name = reference.accelerator
+    if name == variant.accelerator:
+        raise UsageError(f"first_divergence compares with FP32 on {name}, which {variant.id} is: ask for another one")
+    if not session.registry.find(name).shows_intermediates:
+        raise UsageError(
+            f"first_divergence compares FP32 with the reference, and {name} cannot show the tensors inside a model: "
+            "ask for it of another precision, or of the model as an .onnx file"
+        )
+    return reference
 
 
 def tell_divergence(session: Session, candidate: Candidate, signature: Signature, dataset: Dataset) -> str:
@@ -92,23 +121,28 @@ def tell_divergence(session: Session, candidate: Candidate, signature: Signature
         found = first_divergence(session, candidate, signature, dataset)
     except UsageError as error:
         return str(error)
-    return found.sentence if found else "First divergence: no tensor inside the model differs from FP32's."
+    return found.sentence if found else "First divergence: no tensor inside the model differs."
 
 
 def _inside(session: Session, candidate: Candidate, inputs: Arrays) -> list[Intermediate]:
     variant = candidate.variant
     session.tell(f"looking into {candidate.model.name} on {variant.id}")
     with running(session, variant.accelerator, candidate.folder, variant.options) as its:
-        return its.launch.intermediates(inputs)
+        (named,) = renamed([inputs], its.signature)
+        return its.launch.intermediates(named)
 
 
-def _first(shown: Iterable[Intermediate], expected: Arrays, control: dict[str, float] | None) -> Divergence | None:
+def _first(
+    shown: Iterable[Intermediate], expected: Arrays, control: dict[str, float] | None, *, same: float
+) -> Divergence | None:
     tensors = [each for each in shown if each.tensor in expected]
+    if not tensors:
+        raise UsageError("first_divergence: the model has no tensor whose name FP32's has too: nothing is compared")
     errors = _errors(tensors, expected)
     for position, each in enumerate(tensors, start=1):
         error = errors[each.tensor]
         control_error = None if control is None else control.get(each.tensor)
-        if error <= SAME or (control_error is not None and error <= MAX_RATIO * control_error):
+        if error <= same or (control_error is not None and error <= MAX_RATIO * control_error):
             continue
         return Divergence(
             tensor=each.tensor,

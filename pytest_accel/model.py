@@ -232,9 +232,9 @@ class CompiledModel:
     def first_divergence(self, inputs: Any = None) -> Divergence | None:
         """The first tensor inside the compiled model that differs from the FP32 model's, with the operator behind it.
 
-        ``inputs`` is a dataset, of which the first batch is run; made-up inputs will do for a precision without
-        calibration. Returns None when no tensor differs. Raises `UsageError` for FP32 itself, and where the accelerator
-        cannot show what is inside a model.
+        FP32 itself is held against the reference. ``inputs`` is a dataset, of which the first batch is run; made-up
+        inputs will do for a precision without calibration. Returns None when no tensor differs. Raises `UsageError`
+        where the accelerator, or the reference of FP32, cannot show what is inside a model.
         """
         self._owner.looked()
         return self._check().first_divergence(inputs)

@@ -67,7 +67,8 @@ def of_openvino(model: Any, inputs: Arrays, compiled: Callable[[Any], Any]) -> L
         if kind == "FakeQuantize" or not node.output(0).get_element_type().is_real():
             continue
         ports.append(_restored(node.output(0)))
-        seen.append((_key(ports[-1]), name, name, "input" if kind == "Parameter" else kind))
+        tensor = min(node.output(0).get_names(), default=name)  # what the source calls it, where that is known
+        seen.append((_key(ports[-1]), tensor, name, "input" if kind == "Parameter" else kind))
     model.add_outputs(ports)  # but for those that are outputs already
     shown = [_key(result.input(0).get_source_output()) for result in model.get_results()]
     results = compiled(model)(inputs)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 #: By hand: a multiply-add is two; height x width x channels out x kernel x channels in.
 CONVOLUTION_FLOPS = 2 * 16 * 16 * (16 * 3 * 3 * 3 + 32 * 8)
+#: The tensors of the convolution; INT8 merges the first one with the ReLU behind it.
+NAMED_INSIDE = {"image", "convolved", "positive", "mixed", "pooled", "scores", "norm"}
 #: What the accelerators call a convolution.
 CONVOLUTIONS = {"cpu-ort": "Conv", "cpu-openvino": "Convolution"}
 NO_ONNX_OPERATOR = """
@@ -107,6 +109,8 @@ class CompilingContract(AcceleratorContract):
             inside[precision] = launch.intermediates(inputs)
         kinds = [each.kind for each in inside["fp32"]]
         assert kinds[:2] == ["input", CONVOLUTIONS[self.accelerator.name]]
+        for precision, least in (("fp32", NAMED_INSIDE), ("int8", NAMED_INSIDE - {"convolved"})):
+            assert {each.tensor for each in inside[precision]} >= least, "those of the source, in every accelerator"
         assert "Relu" in kinds[2:]
         exact = {each.tensor: each.value for each in inside["fp32"]}
         np.testing.assert_array_equal(exact["image"], inputs["image"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,7 +15,8 @@ from pytest_accel.errors import UsageError
 from pytest_accel.records import Signature, TensorSpec
 from pytest_accel.reference import signature_of
 from pytest_accel.registry import Registry
-from pytest_accel.testing import FakeAccelerator
+from pytest_accel.testing import FAKE, FakeAccelerator
+from pytest_accel.variants import expand_marker
 from pytest_accel.worker.accelerator import Intermediate
 
 if TYPE_CHECKING:
@@ -62,6 +64,17 @@ class Glass(FakeAccelerator):
             Intermediate("shifted", "bias", "Add", shifted),
             Intermediate("cut", "relu", "Relu", last),
         ]
+
+
+class Crooked(Glass):
+    """Has a wrong kernel: its second tensor is off by so little that it would not count in another precision."""
+
+    name = "crooked"
+    references: ClassVar[Mapping[str, str]] = {"fake": "fake"}
+
+    def intermediates(self, inputs: Arrays) -> list[Intermediate]:
+        x, shifted, cut = super().intermediates(inputs)
+        return [x, dataclasses.replace(shifted, value=shifted.value * np.float32(1.005)), cut]
 
 
 @pytest.fixture
@@ -112,6 +125,42 @@ def test_without_calibration_a_fixed_limit_and_made_up_inputs_will_do(glass: Wor
     assert (divergence.tensor, divergence.error, divergence.control_error) == ("cut", float("inf"), None)
 
 
+def fp32_on_crooked(workshop: Workshop, reference: str) -> Divergence | None:
+    """Where the crooked accelerator differs in FP32 from another that is called fake."""
+    workshop.registry = Registry({"fake": reference, "crooked": f"{__name__}:{Crooked.__name__}"})
+    workshop.start_again()
+    (plan,) = expand_marker(("crooked",), {"batch_size": 4}, workshop.registry)
+    candidate = compile_candidate(workshop.session, workshop.model(), plan.variant)
+    signature = Signature(inputs=(FOUR_AT_ONCE,), outputs=())
+    dataset = open_dataset(INPUTS, signature, batch_size=4)
+    return first_divergence(workshop.session, candidate, signature, dataset)
+
+
+def test_fp32_itself_is_held_against_the_reference(workshop: Workshop) -> None:
+    divergence = fp32_on_crooked(workshop, f"{__name__}:{Glass.__name__}")
+    assert divergence is not None
+    assert (divergence.tensor, divergence.operator, divergence.beside) == ("shifted", "bias", "FP32 on fake")
+    assert divergence.error == pytest.approx(0.005, rel=0.01)
+    assert "is 0.005 away from FP32 on fake (normalised L2)." in divergence.sentence
+
+
+class Renaming(Glass):
+    """Another compiler, which calls everything differently."""
+
+    def intermediates(self, inputs: Arrays) -> list[Intermediate]:
+        return [dataclasses.replace(each, tensor=f"{each.tensor}-anew") for each in super().intermediates(inputs)]
+
+
+def test_two_models_without_a_tensor_in_common_are_not_the_same(workshop: Workshop) -> None:
+    with pytest.raises(UsageError, match="the model has no tensor whose name FP32's has too: nothing is compared"):
+        fp32_on_crooked(workshop, f"{__name__}:{Renaming.__name__}")
+
+
+def test_a_reference_that_shows_nothing_is_named(workshop: Workshop) -> None:
+    with pytest.raises(UsageError, match=r"fake cannot show .*: ask for it of another precision, or .* an \.onnx file"):
+        fp32_on_crooked(workshop, FAKE)
+
+
 def test_only_the_first_batch_is_run(glass: Workshop) -> None:
     later = np.concatenate([INPUTS[:4], INPUTS[:4] * np.float32(100)])
     assert found(glass, "int8", later, calibration=INPUTS[:4]) is None
@@ -119,7 +168,10 @@ def test_only_the_first_batch_is_run(glass: Workshop) -> None:
 
 @pytest.mark.parametrize(
     ("precision", "data", "message"),
-    [("fp32", INPUTS, "compares with FP32, which fake-fp32-b4 is"), ("int8", None, "needs inputs: made-up ones")],
+    [
+        ("fp32", INPUTS, "compares with FP32 on fake, which fake-fp32-b4 is"),
+        ("int8", None, "needs inputs: made-up ones"),
+    ],
 )
 def test_what_cannot_be_compared_is_said(glass: Workshop, precision: str, data: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message):

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import combinations, pairwise
 from math import ceil, exp, floor, fsum, inf, lgamma, log, log1p, sqrt
-from statistics import NormalDist
+from statistics import NormalDist, median
 from typing import NamedTuple
 
 #: Misses that a planned sample can absorb and still pass. With none, a model whose miss rate is a tenth of the allowed
@@ -21,6 +21,9 @@ PLANNED_MISSES = 2
 #: How wide the alternatives are that `Spread.margin_at_any_time` mixes, as the samples that would tell as much: half a
 #: one is best for means that lie about a standard deviation and a half from the limit, as 5 % slower lies from 2.5 %.
 MIXED = 0.5
+#: Blocks of a series whose medians are looked at for a trend, and the share of their pairs that must agree on one.
+TREND_BLOCKS = 12
+STEADY_TREND = 0.7
 
 
 class Interval(NamedTuple):
@@ -147,6 +150,24 @@ def effective_samples(n: int, autocorrelation: float) -> int:
     """How many independent samples ``n`` autocorrelated ones are worth: n (1 - r) / (1 + r), never more than n."""
     r = max(0.0, autocorrelation)
     return max(1, floor(n * (1.0 - r) / (1.0 + r)))
+
+
+def drift(values: Sequence[float]) -> float:
+    """How many times slower a series ended than it began (below 1: faster); 1 where it shows no trend.
+
+    The medians of equal blocks have to rise or fall with hardly an exception (Kendall's tau), which a stationary series
+    does once in a few hundred times, however its values cluster within the blocks. Then the median of the last third of
+    the blocks is put beside that of the first.
+    """
+    if len(values) < 3 * TREND_BLOCKS:
+        return 1.0
+    size = len(values) // TREND_BLOCKS
+    blocks = [median(values[nth * size : (nth + 1) * size]) for nth in range(TREND_BLOCKS)]
+    rises = [(later > earlier) - (later < earlier) for earlier, later in combinations(blocks, 2)]
+    if abs(sum(rises)) < STEADY_TREND * len(rises):
+        return 1.0
+    third = TREND_BLOCKS // 3
+    return median(blocks[-third:]) / median(blocks[:third])
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,9 @@
 
 A quantile passes when its upper bound is under the limit, fails when its lower bound is over it, and is inconclusive in
 between. Each verdict states its own confidence: a test with several limits is a little less sure of all together.
+
+A bound speaks for calls that go on as they were. Of a latency that drifts it is believed only where another drift of
+the same size would not change the answer.
 """
 
 from __future__ import annotations
@@ -13,6 +16,9 @@ from pytest_accel import stats
 from pytest_accel.records import Budgets, Measurement, Verdict, VerdictKind
 from pytest_accel.verdict.plausibility import disturbances, unless_disturbed
 from pytest_accel.verdict.server import BLOCKS, judge_rate, overloaded
+
+#: A latency that ended by this share slower or faster than it began has drifted; a clock alone wanders by less.
+MATERIAL_DRIFT = 0.10
 
 
 def judge_sla(measurement: Measurement, budgets: Budgets, *, confidence: float = 0.95, looks: int = 1) -> list[Verdict]:
@@ -33,7 +39,7 @@ def further_calls(measurement: Measurement, budgets: Budgets, *, confidence: flo
     if overloaded(measurement, confidence=confidence, looks=looks):
         return 0
     slas = _latency_slas(measurement, budgets, confidence, looks)
-    return max((sla.more_calls for sla in slas if sla.kind == "inconclusive"), default=0)
+    return max((sla.more_calls for sla in slas if sla.at_rest == "inconclusive"), default=0)
 
 
 def _judge_times(measurement: Measurement, budgets: Budgets, confidence: float, looks: int) -> list[Verdict]:
@@ -45,10 +51,29 @@ def _judge_times(measurement: Measurement, budgets: Budgets, confidence: float, 
 
 def _latency_slas(measurement: Measurement, budgets: Budgets, confidence: float, looks: int) -> list[_LatencySla]:
     latencies_ms = [latency / 1e6 for latency in measurement.latencies_ns]
+    drift = _drift(measurement)
     return [
-        _latency_sla(latencies_ms, quantile, limit_ms, confidence, looks)
+        _latency_sla(latencies_ms, quantile, limit_ms, confidence, looks, drift)
         for quantile, limit_ms in budgets.latency_limits_ms.items()
     ]
+
+
+def _drift(measurement: Measurement) -> float:
+    """How much slower single calls became; waiting in a queue has ups and downs of its own."""
+    drift = stats.drift(measurement.services_ns)
+    return drift if abs(drift - 1.0) >= MATERIAL_DRIFT else 1.0
+
+
+def _either_way(drift: float) -> float:
+    """The drift as a factor of at least 1: what went one way may go on, or come back."""
+    return max(drift, 1.0 / drift)
+
+
+def _told(drift: float) -> str:
+    return (
+        f"Calls ended {drift:.2f} times as slow as they began, and as much again would change the answer: "
+        "let the machine settle, and measure again."
+    )
 
 
 class _LatencySla(NamedTuple):
@@ -63,16 +88,32 @@ class _LatencySla(NamedTuple):
     needed: int
     more_calls: int
     confidence: float
+    drift: float
 
     @property
     def kind(self) -> VerdictKind:
+        return "inconclusive" if self.drifted_too_far else self.at_rest
+
+    @property
+    def at_rest(self) -> VerdictKind:
+        """The answer if calls go on as they were."""
         if self.over <= self.allowed:
             return "pass"
         return "sla-breach" if self.over > self.too_many else "inconclusive"
 
+    @property
+    def drifted_too_far(self) -> bool:
+        """Whether another such drift could turn the answer."""
+        as_much_again = _either_way(self.drift)
+        if self.at_rest == "pass":
+            return self.bound.upper is not None and self.bound.upper * as_much_again > self.limit_ms
+        if self.at_rest == "sla-breach":
+            return self.bound.lower is not None and self.bound.lower / as_much_again <= self.limit_ms
+        return False
+
     def verdict(self) -> Verdict:
         sure = f"with {self.confidence:.4g} % confidence ({self.bound.n} calls)"
-        if self.kind == "sla-breach":
+        if self.at_rest == "sla-breach":
             claim = f"{self.name} >= {self.bound.lower:.4g} ms {sure}"
         elif self.bound.upper is None:
             claim = f"{self.name} has no upper bound yet: {self.bound.n} calls, at least {self.needed} needed"
@@ -82,9 +123,9 @@ class _LatencySla(NamedTuple):
         fails_from = f">= {self.too_many + 1}" if self.too_many < self.bound.n else "more calls"
         needs = f"pass needs {passes}, fail needs {fails_from}"
         summary = f"{claim}; limit {self.limit_ms:g} ms: {self.over} calls over, {needs}."
-        if self.kind == "inconclusive":
+        if self.at_rest == "inconclusive":
             summary += f" If no further call is over, {self.more_calls} more would pass."
-        details = []
+        details = [_told(self.drift)] if self.drifted_too_far else []
         if self.bound.effective_n < self.bound.n:
             details.append(f"Slow calls came in clusters: they are worth {self.bound.effective_n} independent ones.")
         budget = f"{self.name.replace('.', '')}_ms"
@@ -92,7 +133,7 @@ class _LatencySla(NamedTuple):
 
 
 def _latency_sla(
-    latencies_ms: list[float], quantile: float, limit_ms: float, confidence: float, looks: int
+    latencies_ms: list[float], quantile: float, limit_ms: float, confidence: float, looks: int, drift: float
 ) -> _LatencySla:
     each = stats.per_look_confidence(confidence, looks)
     bound = stats.quantile_bound(latencies_ms, quantile, each)
@@ -110,6 +151,7 @@ def _latency_sla(
         needed=ceil(stats.required_samples(quantile, each) / worth),
         more_calls=max(0, needed_for_over - bound.n),
         confidence=100 * confidence,
+        drift=drift,
     )
 
 
@@ -124,13 +166,20 @@ def _judge_throughput(measurement: Measurement, least: float, confidence: float,
     lower = measurement.throughput / (1.0 + margin)
     upper = measurement.throughput / (1.0 - margin) if margin < 1.0 else None
     sure = f"with {100 * confidence:.4g} % confidence ({calls} calls)"
+    drift = _drift(measurement)
+    as_much_again = _either_way(drift)
     if lower >= least:
-        return Verdict(
-            kind="pass", question="sla", summary=f"Throughput >= {lower:.4g} items/s {sure}; needed {least:g}."
-        )
+        summary = f"Throughput >= {lower:.4g} items/s {sure}; needed {least:g}."
+        return _unless_drifting("pass", summary, drift, decided=lower / as_much_again >= least)
     if upper is not None and upper < least:
         summary = f"Throughput <= {upper:.4g} items/s {sure}; needed {least:g}."
-        return Verdict(kind="sla-breach", question="sla", summary=summary)
+        return _unless_drifting("sla-breach", summary, drift, decided=upper * as_much_again < least)
     top = f"{upper:.4g}" if upper is not None else "any"
     summary = f"Throughput is between {lower:.4g} and {top} items/s {sure}; needed {least:g}. More calls would decide."
     return Verdict(kind="inconclusive", question="sla", summary=summary)
+
+
+def _unless_drifting(kind: VerdictKind, summary: str, drift: float, *, decided: bool) -> Verdict:
+    if decided:
+        return Verdict(kind=kind, question="sla", summary=summary)
+    return Verdict(kind="inconclusive", question="sla", summary=summary, details=(_told(drift),))

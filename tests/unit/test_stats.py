@@ -261,3 +261,16 @@ def test_one_extension_spends_no_more_than_the_error_allowed() -> None:
             first <= stats.over_limits(300, 0.95, confidence)[1] and both <= stats.over_limits(600, 0.95, confidence)[0]
         )
     assert passes / 5000 <= 0.05
+
+
+def test_a_series_that_rises_or_falls_throughout_has_drifted() -> None:
+    rising = [100.0 + at for at in range(120)]
+    assert stats.drift(rising) == pytest.approx(199.5 / 119.5)  # the middles of the last and the first third
+    assert stats.drift(rising[::-1]) == pytest.approx(1 / stats.drift(rising))
+
+
+def test_what_goes_up_and_down_has_not_drifted() -> None:
+    assert stats.drift([100.0] * 120) == 1.0
+    assert stats.drift([100.0, 200.0] * 60) == 1.0
+    assert stats.drift([100.0 + min(at, 120 - at) for at in range(120)]) == 1.0
+    assert stats.drift([float(at + 1) for at in range(3 * stats.TREND_BLOCKS - 1)]) == 1.0, "too few to tell"

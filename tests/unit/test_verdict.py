@@ -234,6 +234,35 @@ def test_clustered_slow_calls_count_for_less() -> None:
     assert scattered.details == ()
 
 
+def drifting(to: float, n: int = 1000) -> list[float]:
+    """Calls of 4 ms that end ``to`` times as slow."""
+    rng = random.Random(2)
+    return [4.0 * (1.0 + (to - 1.0) * at / n) * rng.uniform(0.98, 1.02) for at in range(n)]
+
+
+@pytest.mark.parametrize(
+    ("to", "limit_ms", "kind"),
+    [
+        pytest.param(1.05, 4.4, "pass", id="wanders"),
+        pytest.param(1.3, 5.5, "inconclusive", id="passed as long as it lasted"),
+        pytest.param(1.3, 8.0, "pass", id="far below the limit"),
+        pytest.param(1.3, 4.7, "inconclusive", id="failed at the end"),
+        pytest.param(1.3, 2.0, "sla-breach", id="far beyond the limit"),
+        pytest.param(0.7, 4.5, "inconclusive", id="got faster and may come back"),
+    ],
+)
+def test_a_latency_that_drifts_is_decided_only_far_from_the_limit(to: float, limit_ms: float, kind: str) -> None:
+    answer = only(verdict.judge_sla(measured(drifting(to)), Budgets(p90_ms=limit_ms)))
+    assert answer.kind == kind
+    assert any("as slow as they began" in detail for detail in answer.details) == (kind == "inconclusive")
+
+
+def test_a_drift_counts_for_throughput_too() -> None:
+    for to, least, kind in ((1.3, 215.0, "inconclusive"), (1.3, 120.0, "pass"), (1.3, 400.0, "sla-breach")):
+        answer = only(verdict.judge_sla(measured(drifting(to)), Budgets(min_throughput=least)))
+        assert answer.kind == kind, answer
+
+
 def test_each_limit_has_a_verdict() -> None:
     answers = verdict.judge_sla(measured([4.0] * 500), Budgets(p50_ms=3.0, p99_ms=5.0, min_throughput=100.0))
     assert [answer.kind for answer in answers] == ["sla-breach", "pass", "pass"]

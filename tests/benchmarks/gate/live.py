@@ -1,8 +1,9 @@
 """Verdicts of real pytest runs: ``python -m tests.benchmarks.gate.live FOLDER [--verdicts 100] [--busy]``.
 
 A network of equal convolutions, a few milliseconds on ``cpu-ort``, is checked against its baseline: as it is, and with
-one convolution in twenty more. ``FOLDER`` keeps the project and a line of JSON for each verdict, so a run can be
-interrupted and goes on where it was.
+one convolution in twenty more. ``FOLDER`` keeps the project; each verdict is a line of JSON in ``verdicts.jsonl``
+beside this file, so a run can be interrupted and goes on where it was. Ends with what each gate said of these runs, in
+Markdown; ``--verdicts 0`` only tells that.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import os
 import random
 import subprocess
 import sys
+import time
 from contextlib import nullcontext
+from math import inf
 from pathlib import Path
 from statistics import median
 
@@ -22,7 +25,10 @@ import numpy as np
 from pytest_accel.records import Fact
 from pytest_accel.report.record import read_record
 from tests.benchmarks.gate.burners import busy
+from tests.benchmarks.gate.record import CONDITIONS, Calls
+from tests.benchmarks.gate.rivals import RULES, red
 
+VERDICTS = Path(__file__).parent / "verdicts.jsonl"
 #: Convolutions of the network, unchanged and slower.
 BLOCKS = {"same": 20, "slower-5": 21}
 CHANNELS, SIDE = 32, 56
@@ -46,7 +52,7 @@ def test_network(accel_model):
 
 
 class Lived(Fact, frozen=True):
-    """One verdict: its kind, what it rests on, and the seconds of the whole run of pytest."""
+    """One verdict: its kind, what it rests on, the seconds of the whole run of pytest, and the calls it measured."""
 
     condition: str
     case: str
@@ -54,6 +60,7 @@ class Lived(Fact, frozen=True):
     estimate: float | None
     launches: int
     seconds: float
+    calls: Calls
 
 
 def write_network(path: Path, blocks: int) -> None:
@@ -102,6 +109,8 @@ def check(folder: Path, case: str, condition: str, *args: str) -> Lived:
         )
     run = read_record(record)
     (test,) = run.tests
+    if test.measurement is None:
+        raise SystemExit(f"nothing was measured; see {folder / 'output.txt'}")
     answers = [verdict.kind for verdict in test.verdicts if verdict.question == "regression"]
     return Lived(
         condition=condition,
@@ -110,18 +119,39 @@ def check(folder: Path, case: str, condition: str, *args: str) -> Lived:
         estimate=round(test.ratio.estimate, 4) if test.ratio else None,
         launches=test.ratio.launches if test.ratio else 0,
         seconds=round(run.duration_s, 1),
+        calls=Calls.of(test.measurement.latencies_ns),
     )
 
 
-def told(lived: list[Lived]) -> str:
-    """The verdicts so far, a line for each condition and case."""
-    lines = []
-    for condition, case in sorted({(each.condition, each.case) for each in lived}):
-        some = [each for each in lived if (each.condition, each.case) == (condition, case)]
-        kinds = {kind: sum(each.kind == kind for each in some) for kind in sorted({each.kind for each in some})}
-        launches, seconds = median(each.launches for each in some), median(each.seconds for each in some)
-        lines.append(f"{condition}, {case}: {kinds}, {launches:g} launches and {seconds:.0f} s in the median")
-    return "\n".join(lines)
+def lived() -> list[Lived]:
+    """The verdicts there are, oldest first."""
+    lines = VERDICTS.read_bytes().splitlines() if VERDICTS.exists() else []
+    return [msgspec.json.decode(line, type=Lived) for line in lines]
+
+
+def table(verdicts: list[Lived]) -> list[str]:
+    """What each gate said of these runs, in Markdown: ours of each, the others of each pair."""
+    lines = [
+        "| gate | condition | false alarms | slower ones found | undecided | launches | seconds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for condition in CONDITIONS:
+        cases = {
+            case: [each for each in verdicts if (each.condition, each.case) == (condition, case)] for case in BLOCKS
+        }
+        if not all(cases.values()):
+            continue
+        ours = [f"{sum(each.kind == 'regressed' for each in some)} of {len(some)}" for some in cases.values()]
+        undecided = sum(each.kind == "inconclusive" for some in cases.values() for each in some)
+        launches, seconds = (
+            " and ".join(f"{median(getattr(each, what) for each in some):.3g}" for some in cases.values())
+            for what in ("launches", "seconds")
+        )
+        lines.append(f"| pytest-accel | {condition} | {' | '.join(ours)} | {undecided} | {launches} | {seconds} |")
+        for name, rule in RULES.items():
+            shares = [f"{red(rule, some, cases['same']):.1%}" for some in cases.values()]
+            lines.append(f"| {name} | {condition} | {' | '.join(shares)} | | | |")
+    return lines
 
 
 def main() -> None:
@@ -129,22 +159,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--verdicts", type=int, default=100, help="verdicts of each case")
+    parser.add_argument("--seconds", type=float, default=inf, help="stop after the verdict that ends later than this")
     parser.add_argument("--busy", action="store_true", help="beside two processes that come and go")
     asked = parser.parse_args()
     folder, condition = asked.folder.resolve(), "busy" if asked.busy else "quiet"
-    set_up(folder)
-    log = folder / "verdicts.jsonl"
-    lines = log.read_bytes().splitlines() if log.exists() else []
-    lived = [msgspec.json.decode(line, type=Lived) for line in lines]
-    counted = [each.case for each in lived if each.condition == condition]
+    ends = time.monotonic() + asked.seconds
+    counted = [each.case for each in lived() if each.condition == condition]
     left = [case for case in BLOCKS for _ in range(asked.verdicts - counted.count(case))]
+    if left:
+        set_up(folder)
     random.shuffle(left)
     with busy() if asked.busy else nullcontext():
-        for case in left:
-            lived.append(check(folder, case, condition))
-            with log.open("ab") as file:
-                file.write(msgspec.json.encode(lived[-1]) + b"\n")
-    print(told(lived))
+        while left and time.monotonic() < ends:
+            verdict = check(folder, left.pop(), condition)
+            with VERDICTS.open("ab") as file:
+                file.write(msgspec.json.encode(verdict) + b"\n")
+    print(*table(lived()), sep="\n")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from statistics import fmean, median
@@ -37,6 +37,12 @@ class Calls(Fact, frozen=True):
     min: float
     some: list[float]
 
+    @classmethod
+    def of(cls, latencies_ns: Sequence[float]) -> Calls:
+        """What is kept of so many calls."""
+        some = random.sample(latencies_ns, min(KEPT_CALLS, len(latencies_ns)))
+        return cls(_us(fmean(latencies_ns)), _us(median(latencies_ns)), _us(min(latencies_ns)), [_us(c) for c in some])
+
 
 class Recorded(Fact, frozen=True):
     """One launch: the seconds it took with starting and ending, and each block's median call in microseconds."""
@@ -51,15 +57,13 @@ class Recorded(Fact, frozen=True):
     @classmethod
     def of(cls, duet: str, seconds: float, pairs: Pairs) -> Recorded:
         """What is kept of a launch."""
-        single = [call for block in pairs.candidate for call in block]
-        some = random.sample(single, min(KEPT_CALLS, len(single)))
         return cls(
             duet=duet,
             seconds=round(seconds, 2),
             started_first=pairs.started_first,
             candidate=[_us(median(block)) for block in pairs.candidate],
             pacemaker=[_us(median(block)) for block in pairs.pacemaker],
-            calls=Calls(_us(fmean(single)), _us(median(single)), _us(min(single)), [_us(call) for call in some]),
+            calls=Calls.of([call for block in pairs.candidate for call in block]),
         )
 
     def launch(self) -> DuetLaunch:

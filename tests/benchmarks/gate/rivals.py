@@ -1,16 +1,17 @@
 """What other gates would say of two recorded runs: each looks at one process then and one process now.
 
-Their calls are those of the candidates of two launches, the same launches that our own verdicts are made of.
+Their calls are those that our own verdicts are made of: of the candidates of two launches, or of two runs of pytest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
+from typing import Protocol
 
 import scipy.stats
 
-from tests.benchmarks.gate.record import Calls, Recorded
+from tests.benchmarks.gate.record import Calls
 
 #: pytest-benchmark's ``--benchmark-compare-fail=mean:5%`` and the like.
 THRESHOLD = 1.05
@@ -32,7 +33,15 @@ def slower_by_ranks(now: Sequence[float], then: Sequence[float]) -> bool:
     return bool(scipy.stats.mannwhitneyu(now, then, alternative="greater", method="asymptotic").pvalue < SIGNIFICANCE)
 
 
-def red(rule: Rule, now: Sequence[Recorded], then: Sequence[Recorded]) -> float:
-    """The share of all pairs of different launches that the rule calls slower."""
+class Process(Protocol):
+    """Whatever was measured in one process."""
+
+    @property
+    def calls(self) -> Calls:
+        """Its calls."""
+
+
+def red(rule: Rule, now: Sequence[Process], then: Sequence[Process]) -> float:
+    """The share of all pairs of different processes that the rule calls slower."""
     pairs = [(a.calls, b.calls) for a, b in product(now, then) if a is not b]
     return sum(rule(*pair) for pair in pairs) / len(pairs)

@@ -19,14 +19,19 @@ if TYPE_CHECKING:
 ELSEWHERE = ("gpu", "gpu-ort", "gpu-trt", "inf1", "inf2", "trn1", "eia")
 
 
-@pytest.mark.accelerator("cpu", p50_ms=250, max_accuracy_drop=0.01, min_accuracy=0.9)
+BETWEEN_MACHINES = 0.15
+
+
+@pytest.mark.accelerator("cpu", p50_ms=250, max_accuracy_drop=0.01, min_accuracy=0.9, max_regression=BETWEEN_MACHINES)
 @pytest.mark.accelerator(*ELSEWHERE, max_accuracy_drop=0.02, min_accuracy=0.9)
 @pytest.mark.accelerator("sagemaker", instance_type="ml.c5.xlarge", max_accuracy_drop=0.01, min_accuracy=0.9)
 def test_resnet50(accel_model: AccelModel, resnet50: Path, resnet50_val: Examples) -> None:
     accel_model(resnet50).check(resnet50_val)
 
 
-@pytest.mark.accelerator("cpu", batch_size=[1, 32], p99_ms=25, max_accuracy_drop=0.01, min_accuracy=0.95)
+@pytest.mark.accelerator(
+    "cpu", batch_size=[1, 32], p99_ms=25, max_accuracy_drop=0.01, min_accuracy=0.95, max_regression=BETWEEN_MACHINES
+)
 @pytest.mark.accelerator(*ELSEWHERE, batch_size=32, max_accuracy_drop=0.01, min_accuracy=0.95)
 @pytest.mark.accelerator(
     "sagemaker", instance_type="ml.c5.xlarge", batch_size=32, max_accuracy_drop=0.01, min_accuracy=0.95

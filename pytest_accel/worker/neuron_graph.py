@@ -7,21 +7,14 @@ inferences the device then made is the driver's to tell, see `neuron`.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, List, Optional
 
 from pytest_accel.worker import saved_model
 from pytest_accel.worker.accelerator import Refused
+from pytest_accel.worker.saved_graph import Operator, needed, operator_of, signature_graph
 
 NEURON_OP = "NeuronOp"
-
-
-class Operator(NamedTuple):
-    """What an operator is, and NumPy's name of what it computes in as far as the graph tells."""
-
-    kind: str
-    precision: str
 
 
 @dataclass(frozen=True)
@@ -57,21 +50,13 @@ class Compiled:
 
 def read(folder: str, signature: str) -> Compiled:
     """Look at one signature of a compiled SavedModel."""
-    saved_model.check_signature(folder, signature)
-    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-
-    model = SavedModel()
-    with open(os.path.join(folder, "saved_model.pb"), "rb") as file:
-        model.ParseFromString(file.read())
-    graph = next(each for each in model.meta_graphs if signature in each.signature_def)
-    outputs = [tensor.name for tensor in graph.signature_def[signature].outputs.values()]
-    library = {function.signature.name: function for function in graph.graph_def.library.function}
+    nodes, outputs, library = signature_graph(folder, signature)
     compiled = Compiled({}, {}, [])
-    for caller, node in _needed(graph.graph_def.node, outputs, library):
+    for caller, node in needed(nodes, outputs, library):
         if node.op == NEURON_OP:
             _unfold(node, compiled)
             continue
-        operator = _operator(node)
+        operator = operator_of(node)
         if operator is not None:
             # Two calls of one function have operators of the same names.
             name = node.name if node.name not in compiled.on_host else caller + node.name
@@ -88,41 +73,9 @@ def _unfold(node: Any, compiled: Compiled) -> None:
         compiled.subgraphs.append(subgraph)
     place = compiled.on_neuron if node.attr["executable"].s else compiled.on_host
     for inner in subgraph.node:
-        operator = _operator(inner)
+        operator = operator_of(inner)
         if operator is not None:
             place[inner.name] = operator
-
-
-def _needed(nodes: Any, outputs: List[str], library: Dict[str, Any], caller: str = "") -> Iterator[Tuple[str, Any]]:
-    """The nodes that the outputs depend on, those of called functions in place of the calls; each with its caller."""
-    by_name = {node.name: node for node in nodes}
-    waiting = [_node_of(name) for name in outputs]
-    seen: Set[str] = set()
-    while waiting:
-        name = waiting.pop()
-        if name in seen or name not in by_name:  # an argument of the function is no node
-            continue
-        seen.add(name)
-        node = by_name[name]
-        waiting += [_node_of(source) for source in node.input]
-        called = library.get(node.attr["f"].func.name) if "f" in node.attr else None
-        if called is None:
-            yield caller, node
-        else:
-            results = [*called.ret.values(), *called.control_ret.values()]
-            yield from _needed(called.node_def, results, library, f"{caller}{name}/")
-
-
-def _node_of(tensor: str) -> str:
-    return tensor.lstrip("^").split(":")[0]
-
-
-def _operator(node: Any) -> Optional[Operator]:
-    """What a node computes, None where it does not compute with numbers."""
-    if "T" not in node.attr or not node.attr["T"].type:
-        return None
-    precision = saved_model.import_tensorflow().dtypes.as_dtype(node.attr["T"].type).name
-    return Operator(node.op, precision) if saved_model.computes(node.op, precision) else None
 
 
 def require_compiled(compiled: Compiled, why: str) -> None:

@@ -5,7 +5,7 @@ Both take staged inputs and give arrays that the host can read. Compiling is tol
 
 from __future__ import annotations
 
-from typing import Any, List, Mapping, Union
+from typing import Any, List, Mapping, Tuple, Type, Union
 
 from pytest_accel.worker import saved_model
 from pytest_accel.worker.accelerator import Arrays, Tensor
@@ -19,6 +19,7 @@ class Function:
         self._model = tensorflow.saved_model.load(folder)  # a signature alone does not keep its variables alive
         self._function = self._model.signatures[signature]
         self._constant = tensorflow.constant
+        self.errors: Tuple[Type[Exception], ...] = (tensorflow.errors.OpError,)
         self.inputs, self.outputs = saved_model.tensors_of(self._function)
 
     def stage(self, inputs: Arrays) -> Any:
@@ -26,7 +27,7 @@ class Function:
         return {name: self._constant(array) for name, array in inputs.items()}
 
     def run(self, staged: Any) -> Arrays:
-        """One call. Raises TensorFlow's ``OpError``."""
+        """One call. Raises one of ``errors``."""
         return {name: tensor.numpy() for name, tensor in self._function(**staged).items()}
 
     def close(self) -> None:
@@ -45,13 +46,14 @@ class Session:
         self._feeds = {name: tensor.name for name, tensor in definition.inputs.items()}
         self._fetches = {name: tensor.name for name, tensor in definition.outputs.items()}
         self.inputs, self.outputs = _tensors(definition.inputs), _tensors(definition.outputs)
+        self.errors: Tuple[Type[Exception], ...] = (tensorflow.errors.OpError,)
 
     def stage(self, inputs: Arrays) -> Any:
         """Inputs by the names that the session feeds them under."""
         return {self._feeds[name]: array for name, array in inputs.items()}
 
     def run(self, staged: Any) -> Arrays:
-        """One call. Raises TensorFlow's ``OpError``."""
+        """One call. Raises one of ``errors``."""
         outputs: Arrays = self._session.run(self._fetches, staged)
         return outputs
 

@@ -104,6 +104,23 @@ class Program:
             for output, tensor, dtype in zip(self.outputs, made, self._dtypes)
         }
 
+    def flat(self) -> Any:
+        """The program as a module of positional tensors that returns a tuple of them, which a tracer can follow."""
+        import torch
+        from torch.utils import _pytree as pytree
+
+        called, module = self._called, self.module
+
+        class Flat(torch.nn.Module):  # type: ignore[misc] # PyTorch is not known before it is imported
+            def __init__(self) -> None:
+                super().__init__()
+                self.program = module
+
+            def forward(self, *inputs: Any) -> Any:
+                return tuple(pytree.tree_leaves(called(self.program, inputs)))
+
+        return Flat()
+
     def flops(self, inputs: Sequence[Any]) -> float:
         """Floating-point operations of one call, a multiply-add counted as two, as PyTorch counts them."""
         from torch.utils.flop_counter import FlopCounterMode

@@ -83,13 +83,31 @@ ADVICE: Tuple[Tuple[str, str], ...] = (
         r"Required inputs .* are missing|Invalid input name|Port for tensor name .* was not found",
         "an input has another name: " + _DATA,
     ),
+    # A provider that ONNX Runtime has not, or goes on without.
+    (
+        r"Specified provider '(?P<provider>\w+)' is not in available provider names",
+        "this build of ONNX Runtime has no {provider}: install the one that has it, such as onnxruntime-gpu, and "
+        "uninstall onnxruntime, which hides it under the same name",
+    ),
+    (
+        r"EP Error|Falling back to \[",
+        "a provider does not start, and the processor would do its work: install the libraries that it asks for",
+    ),
+    (
+        r"explicitly added the CPU EP",
+        "the processor was named as a provider and ruled out at once: leave one of the two out",
+    ),
+    (
+        r"'session\.record_ep_graph_assignment_info'\s+must be set",
+        "where its operators run was not recorded: set that entry before the session is made",
+    ),
     # Neuron's compiler and runtime.
     (
         r"neuron-cc is not found|neuron-cc or neuronx-cc is not installed",
         "the compiler is not installed: install it from AWS's Neuron repository into the worker's environment",
     ),
     (
-        r"nrt_init",
+        r"nrt_init|Neuron Runtime could not be initialized",
         "no NeuronCore could be had: end the process that neuron-ls shows; leave free cores for a comparison, in which "
         "three workers are up; or look in the worker's log whether driver and runtime fit each other",
     ),
@@ -98,7 +116,7 @@ ADVICE: Tuple[Tuple[str, str], ...] = (
         "the model needs more NeuronCores than it was given: ask for fewer neuroncores, or compile it anew",
     ),
     (
-        r"Not enough runtime resource|Failed to allocate a resource|Not enough host memory",
+        r"Not enough runtime resource|Failed to allocate a resource|Not enough host memory|status=4 message=Allocation",
         "memory of the device does not suffice: ask for a smaller batch_size, or for more neuroncores",
     ),
     (
@@ -111,8 +129,12 @@ ADVICE: Tuple[Tuple[str, str], ...] = (
     ),
     (r"Inconsistent client batch sizes", "a call has another batch than was compiled: " + _DATA),
     (
-        r"neuron-cc failed|subgraphs failed to compile",
-        "the compiler refused these options for this model: try another batch_size, neuroncores or fp32_cast",
+        r"unsupported operator: (?P<operator>aten::\w+)",
+        _NO_OPERATOR,
+    ),
+    (
+        r"neuronx?-cc failed|subgraphs failed to compile",
+        "the compiler refused these options for this model: try another batch_size, neuroncores or precision",
     ),
     (r"while running (?P<operator>\S+) node\. Name:'(?P<node>[^']*)'", _UNFIT_INPUTS),
     (r"\[CPU\] (?P<operator>\S+) node with name '(?P<node>[^']*)'", _UNFIT_INPUTS),
@@ -131,7 +153,22 @@ ADVICE: Tuple[Tuple[str, str], ...] = (
         r"Cannot load library .*: (?P<library>\S+): cannot open shared object file",
         "the library {library} is missing: install the driver of that device",
     ),
-    # TensorFlow on a GPU.
+    # TensorFlow, of an old release, with TensorRT inside or on a GPU.
+    (
+        r"not been built with TensorRT support",
+        "TensorFlow 2.17 was the last release with TF-TRT: set accel_python to an environment that has it with "
+        "TensorRT 8.6, or use mode='native'",
+    ),
+    (
+        r"disallowed engine native segment",
+        "TensorRT has no engine for a part of the model, which TensorFlow would compute without a word: see the "
+        "worker's log for why, raise workspace_mb, or ask for another precision",
+    ),
+    (
+        r"Op type not registered '(?P<operator>[^']+)'",
+        "this TensorFlow is too old to know {operator!r}: save the model with the release that the worker has, or "
+        "replace the operator",
+    ),
     (
         r"Cannot assign a device for operation \{?\{?(?:node )?(?P<operator>[^}: ]+)",
         "there is no kernel for {operator!r} on a GPU, where the model wants it: export it without that device, or "

@@ -1,4 +1,4 @@
-"""``inf1`` from end to end on a model that reads digits, against the stand-in of its SDK and each of its bad habits."""
+"""The Neuron family from end to end on a model that reads digits, against the stand-in and each of its bad habits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TEST = """
     import numpy as np
     import pytest
 
-    @pytest.mark.accelerator("inf1", batch_size=32{marker})
+    @pytest.mark.accelerator({chip!r}, batch_size=32{marker})
     @pytest.mark.parametrize("habit", {habits!r})
     def test_digits(accel_model, habit, monkeypatch):
         compiled = accel_model({model!r})
@@ -35,6 +35,7 @@ CALLS = "[compiled.predict(np.ones((32, 8, 8, 1), np.float32)) for _ in range(30
 #: What the user is told of each way in which the runtime does wrong.
 TOLD = {
     "nan": "NaN",
+    "returns-early": "CheckFailed: inaccurate: digits_cnn*: drop * points, default max_accuracy_drop 1.00 points",
     "casts": "CheckFailed: inaccurate: digits_cnn*: drop * points, default max_accuracy_drop 1.00 points",
     "falls-back": "NotExecuted: the driver counted 0 inferences during 30 calls of 1 compiled subgraphs, so",
     "lost-device": "DeviceFailed: the Neuron runtime failed: the device is lost: look in dmesg and neuron-ls",
@@ -44,21 +45,29 @@ TOLD = {
 
 
 @pytest.fixture
-def neuron(project: Project, digits_cnn: Path, digits_val: Examples) -> Project:
-    """A project on a machine with one Inferentia chip, and the digits."""
+def chip() -> str:
+    """The accelerator of the machine."""
+    return "inf1"
+
+
+@pytest.fixture
+def neuron(project: Project, digits_cnn: Path, digits_val: Examples, chip: str) -> Project:
+    """A project on a machine with one chip, and the digits."""
     images, labels = digits_val
     np.savez(project.pytester.path / "digits.npz", image=images, labels=labels)
-    root = neuron_host.make(project.pytester.path / "machine")
+    root = neuron_host.make(project.pytester.path / "machine", chip)
     project.monkeypatch.setenv("ACCEL_HOST_ROOT", str(root))
     project.monkeypatch.setenv("PYTHONPATH", str(STANDINS), prepend=os.pathsep)
     return project
 
 
-def run(project: Project, model: Path, *habits: str, marker: str = "", do: str = CHECK) -> pytest.RunResult:
+def run(
+    project: Project, model: Path, *habits: str, marker: str = "", do: str = CHECK, chip: str = "inf1"
+) -> pytest.RunResult:
     """Compile the model and use it once with each habit of the runtime; a run with none has the habit ""."""
-    test = TEST.format(habits=list(habits) or [""], model=str(model), marker=marker, do=do)
+    test = TEST.format(habits=list(habits) or [""], model=str(model), marker=marker, do=do, chip=chip)
     project.pytester.makepyfile(test_digits=test)
-    return project.run("--accel-report=run.json", "--accelerator=inf1", workers=True)
+    return project.run("--accel-report=run.json", f"--accelerator={chip}", workers=True)
 
 
 def records(project: Project) -> list[TestRecord]:
@@ -93,7 +102,23 @@ def test_a_runtime_that_fails_is_told_with_what_to_do(neuron: Project, digits_cn
     result.stdout.fnmatch_lines_random([f"*{TOLD[habit]}*" for habit in habits])
 
 
-@pytest.mark.parametrize("habit", ["nan", pytest.param("casts", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("chip", ["inf2", "trn1"])
+def test_the_younger_chips_are_told_on_in_the_same_ways(neuron: Project, digits_cnn: Path, chip: str) -> None:
+    habits = ("falls-back", "lost-device", "out-of-memory", "no-cores")
+    result = run(neuron, digits_cnn, *habits, do=CALLS, chip=chip)
+    result.assert_outcomes(failed=len(habits))
+    result.stdout.fnmatch_lines_random([f"*{TOLD[habit]}*" for habit in habits])
+    wrong = ("nan", "casts", "returns-early")
+    result = run(neuron, digits_cnn, *wrong, chip=chip)
+    result.assert_outcomes(failed=len(wrong))
+    result.stdout.fnmatch_lines_random([f"*{TOLD[habit]}*" for habit in wrong])
+    assert {record.kind for record in records(neuron)} == {"inaccurate"}
+
+
+@pytest.mark.parametrize(
+    "habit", ["nan", *(pytest.param(habit, marks=pytest.mark.slow) for habit in ("casts", "returns-early"))]
+)
 def test_a_runtime_that_computes_something_else_is_inaccurate(neuron: Project, digits_cnn: Path, habit: str) -> None:
     result = run(neuron, digits_cnn, habit)
     result.assert_outcomes(failed=1)

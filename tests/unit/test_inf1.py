@@ -81,3 +81,9 @@ def test_cores_that_somebody_else_has_named_are_refused(monkeypatch: pytest.Monk
     monkeypatch.setattr("os.environ", {"NEURON_RT_VISIBLE_CORES": "0-3"})
     with pytest.raises(Refused, match="NEURON_RT_VISIBLE_CORES is set, and may not be what was asked for: unset it"):
         Inf1()._reserve(options())
+
+
+def test_calls_that_would_return_before_the_device_is_done_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.environ", {"NEURON_RT_ASYNC_EXEC_MAX_INFLIGHT_REQUESTS": "4"})
+    with pytest.raises(Refused, match="MAX_INFLIGHT_REQUESTS is set, so that a call would return before its work is"):
+        Inf1()._reserve(options())

@@ -92,6 +92,26 @@ TOLD = [
     (f"{NUMBERED}Invalid input name: img", "an input has another name"),
     ("Port for tensor name img was not found.", "an input has another name"),
     (
+        "Specified provider 'TensorrtExecutionProvider' is not in available provider names. Available providers: "
+        "'AzureExecutionProvider, CPUExecutionProvider'",
+        "this build of ONNX Runtime has no TensorrtExecutionProvider: install the one that has it",
+    ),
+    (
+        "EP Error /onnxruntime_src/onnxruntime/python/onnxruntime_pybind_state.cc:505 when using "
+        "['CUDAExecutionProvider']\nFalling back to ['CPUExecutionProvider'] and retrying.",
+        "a provider does not start, and the processor would do its work: install the libraries",
+    ),
+    (
+        f"{NUMBERED}Conflicting session configuration: explicitly added the CPU EP to the session, but also disabled "
+        "fallback to the CPU EP via session configuration options.",
+        "the processor was named as a provider and ruled out at once",
+    ),
+    (
+        "[ONNXRuntimeError] : 1 : FAIL : Session configuration entry 'session.record_ep_graph_assignment_info' must be "
+        'set to "1" to retrieve graph assignment information.',
+        "where its operators run was not recorded: set that entry before the session is made",
+    ),
+    (
         "Non-zero status code returned while running Gather node. Name:'g' Status Message: indices element out of data "
         "bounds",
         "Gather 'g' cannot compute with these inputs: check their sizes and values",
@@ -120,6 +140,28 @@ TOLD = [
         "Non-zero status code returned while running Conv node. Name:'c' Status Message: CUDA failure 700: an illegal "
         "memory access was encountered ; GPU=0",
         "the GPU failed in the middle of its work",
+    ),
+    ("Tensorflow has not been built with TensorRT support.", "TensorFlow 2.17 was the last release with TF-TRT: set"),
+    (
+        "User disallowed engine native segment execution",
+        "TensorRT has no engine for a part of the model, which TensorFlow would compute without a word",
+    ),
+    (
+        "Op type not registered 'DisableCopyOnRead' in binary running on ip-10-0-0-7. Make sure the Op and Kernel are "
+        "registered in the binary running in this process.",
+        "this TensorFlow is too old to know 'DisableCopyOnRead': save the model with the release that the worker has",
+    ),
+    (
+        "neuronx-cc failed with 70: [NCC_EUOC002] unsupported operator: aten::softmax",
+        "there is no operator 'aten::softmax': replace it in the model",
+    ),
+    (
+        "The PyTorch Neuron Runtime could not be initialized. Neuron Driver issues are logged to your system logs.",
+        "no NeuronCore could be had: end the process that neuron-ls shows",
+    ),
+    (
+        "Could not load the model status=4 message=Allocation Failure",
+        "memory of the device does not suffice: ask for a smaller batch_size",
     ),
     (
         "Cannot assign a device for operation {{node unique}}: Could not satisfy explicit device specification "
@@ -177,7 +219,7 @@ TOLD = [
     ("Inconsistent client batch sizes", "a call has another batch than was compiled: give it what"),
     (
         "The following subgraphs failed to compile: ['neuron_op_0']",
-        "the compiler refused these options for this model: try another batch_size, neuroncores or fp32_cast",
+        "the compiler refused these options for this model: try another batch_size, neuroncores or precision",
     ),
     ("make_sure failure: unsupported shape of Slice", "an operator's shapes or types are not among those that tf2onnx"),
 ]

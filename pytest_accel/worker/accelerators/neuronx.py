@@ -1,26 +1,32 @@
-"""The ``inf2`` and ``trn1`` accelerators: AWS Inferentia2 and Trainium with tensorflow-neuronx.
+"""The ``inf2`` and ``trn1`` accelerators: AWS Inferentia2 and Trainium with tensorflow-neuronx or torch-neuronx.
 
-AWS maintains tensorflow-neuronx no longer (Neuron 2.29 was the first release without it); what is installed still runs.
-Unlike Inferentia these have FP32: it is the default, although the compiler's own would cast matrix multiplications to
-BF16. There are no pipelines: NeuronCores hold copies that share the items of a dynamic batch. The rest is told in
-`pytest_accel.worker.accelerators.tensorflow_neuron`.
+TensorFlow's models take the one, PyTorch's the other, and either SDK is enough to be here. AWS maintains
+tensorflow-neuronx no longer (Neuron 2.29 was the first release without it); what is installed still runs. Unlike
+Inferentia these have FP32: it is the default, although the compiler's own would cast matrix multiplications to BF16.
+There are no pipelines: NeuronCores hold copies that share the items of a dynamic batch. The rest is told in
+`pytest_accel.worker.accelerators.tensorflow_neuron` and `pytest_accel.worker.torch_neuron`.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
-from pytest_accel.worker import neuron
-from pytest_accel.worker.accelerator import Option
+from pytest_accel.worker import neuron, neuron_graph, torch_neuron, yardstick
+from pytest_accel.worker.accelerator import Accelerator, Arrays, Missing, Option, Progress, Source
 from pytest_accel.worker.accelerators.tensorflow_neuron import TensorFlowNeuron, batch_problem
+
+if TYPE_CHECKING:
+    from pytest_accel.worker.saved_program import Program
 
 _DTYPES = {"fp32": "float32", "tf32": "tf32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 class Inf2(TensorFlowNeuron):
-    """AWS Inferentia2 with tensorflow-neuronx."""
+    """AWS Inferentia2 with tensorflow-neuronx or torch-neuronx."""
 
     name = "inf2"
+    sources = ("saved_model", "keras", "torch")
+    references: ClassVar[Mapping[str, str]] = {**Accelerator.references, "torch": "cpu-torch"}
     chip = neuron.INFERENTIA2
     packages = ("tensorflow-neuronx", "neuronx-cc")
     modules = ("tensorflow_neuronx",)
@@ -60,6 +66,48 @@ class Inf2(TensorFlowNeuron):
     @staticmethod
     def casts(options: Mapping[str, Any]) -> Tuple[str, bool]:
         return _DTYPES[options["precision"]], options["auto_cast"] == "matmult"
+
+    def missing_sdk(self) -> Optional[Missing]:
+        try:
+            torch_neuron.sdk()
+        except ImportError as error:
+            missing = super().missing_sdk()
+            is_placeholder = missing is not None and neuron.PLACEHOLDER in str(error)
+            return neuron.without_sdk(torch_neuron.PACKAGE, error) if is_placeholder else missing
+        return None
+
+    def versions(self) -> Dict[str, str]:
+        of_torch = torch_neuron.sdk_versions()
+        if of_torch and super().missing_sdk() is not None:
+            return {**of_torch, "neuron-driver": neuron.driver_version() or "unknown"}
+        return {**super().versions(), **of_torch}
+
+    def compile(
+        self,
+        source: Source,
+        artefact: str,
+        options: Mapping[str, Any],
+        progress: Progress,
+        calibration: Sequence[Arrays] = (),
+    ) -> None:
+        if source.kind != "torch":
+            super().compile(source, artefact, options, progress, calibration)
+            return
+        progress(None, f"compiling {source.path} with {torch_neuron.PACKAGE}")
+        torch_neuron.compile_program(source.path, artefact, self.compiler_flags(options), options)
+
+    def loaded(
+        self, artefact: str, options: Mapping[str, Any]
+    ) -> Tuple[Union[Program, torch_neuron.Traced], neuron_graph.Compiled]:
+        if not torch_neuron.is_artefact(artefact):
+            return super().loaded(artefact, options)
+        traced = torch_neuron.Traced(artefact, options["neuroncores"], dynamic_batch=options["dynamic_batch"])
+        return traced, traced.compiled
+
+    def yardstick(self, folder: str) -> Source:
+        if super().missing_sdk() is None:
+            return super().yardstick(folder)
+        return yardstick.write_torch(folder)
 
 
 class Trn1(Inf2):

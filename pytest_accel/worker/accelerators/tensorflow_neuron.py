@@ -10,11 +10,22 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import tempfile
 from abc import abstractmethod
 from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
-from pytest_accel.worker import devices, neuron, neuron_compiler, neuron_graph, saved_model, versions, yardstick
+from pytest_accel.worker import (
+    devices,
+    neuron,
+    neuron_compiler,
+    neuron_graph,
+    saved_model,
+    torch_model,
+    torch_neuron,
+    versions,
+    yardstick,
+)
 from pytest_accel.worker.accelerator import (
     Accelerator,
     Arrays,
@@ -31,10 +42,13 @@ from pytest_accel.worker.vendor_errors import explained
 
 _MODEL = "saved_model"
 _VISIBLE_CORES, _NUM_CORES = "NEURON_RT_VISIBLE_CORES", "NEURON_RT_NUM_CORES"
+_IN_FLIGHT = "NEURON_RT_ASYNC_EXEC_MAX_INFLIGHT_REQUESTS"
 #: The operators that run on a NeuronCore's matrix engine, and with them those that ``matmult`` casts.
-_MATMULT = frozenset(
+_MATMULT = torch_model.TENSOR_CORE_OPERATORS | frozenset(
     ("MatMul", "BatchMatMul", "BatchMatMulV2", "Conv2D", "Conv3D", "DepthwiseConv2dNative", "Conv2DBackpropInput")
 )
+#: How the runtime's errors read in TensorFlow and in PyTorch; others are about the inputs.
+_OF_RUNTIME = re.compile(r"nrt_|Nrt::|Neuron Runtime could not|the model status=")
 
 
 class DeviceFailed(Exception):
@@ -56,7 +70,7 @@ class TensorFlowNeuron(Accelerator):
     modules: ClassVar[Tuple[str, ...]]
 
     def __init__(self) -> None:
-        self._program: Optional[Program] = None
+        self._program: Optional[Union[Program, torch_neuron.Traced]] = None
         self._compiled: Optional[neuron_graph.Compiled] = None
         self._options: Mapping[str, Any] = {}
         self._cores: Dict[str, str] = {}
@@ -88,11 +102,18 @@ class TensorFlowNeuron(Accelerator):
         missing = neuron.missing(self.chip, found)
         if missing is not None:
             return missing
+        missing = self.missing_sdk()
+        if missing is not None:
+            return missing
+        return Present(self.chip.device, found.identity(), found.cores * self.chip.core_flops)
+
+    def missing_sdk(self) -> Optional[Missing]:
+        """What is here in place of the SDK, None when it can be imported."""
         try:
             self._sdk()
         except ImportError as error:
             return neuron.without_sdk(self.packages[0], error)
-        return Present(self.chip.device, found.identity(), found.cores * self.chip.core_flops)
+        return None
 
     def versions(self) -> Dict[str, str]:
         sdk = self._sdk()
@@ -121,13 +142,18 @@ class TensorFlowNeuron(Accelerator):
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
         self.close()
         self._reserve(options)
-        folder = os.path.join(artefact, _MODEL)
-        self._compiled = neuron_graph.read(folder, self._signature(options))
         self._memory_before_mb = neuron.device_memory_mb()
-        program = Function if neuron_compiler.traces(self._sdk()) else Session
-        self._program = program(folder, self._signature(options))
+        self._program, self._compiled = self.loaded(artefact, options)
         self._options, self._calls, self._inferences_before = options, 0, neuron.inferences()
         return self._program.inputs, self._program.outputs
+
+    def loaded(
+        self, artefact: str, options: Mapping[str, Any]
+    ) -> Tuple[Union[Program, torch_neuron.Traced], neuron_graph.Compiled]:
+        """The artefact as a program that can be called, and what of it was compiled."""
+        folder, signature = os.path.join(artefact, _MODEL), self._signature(options)
+        compiled = neuron_graph.read(folder, signature)
+        return (Function if neuron_compiler.traces(self._sdk()) else Session)(folder, signature), compiled
 
     def stage(self, inputs: Arrays) -> Any:
         return self._loaded()[0].stage(inputs)
@@ -137,7 +163,7 @@ class TensorFlowNeuron(Accelerator):
         self._calls += 1  # lanes may lose one between them: it is the least that the driver has to count
         try:
             return program.run(staged)
-        except saved_model.import_tensorflow().errors.OpError as error:
+        except program.errors as error:
             raise _failure(error) from error
 
     def placement(self) -> Observed:
@@ -185,7 +211,7 @@ class TensorFlowNeuron(Accelerator):
         # A traced model has one signature, whatever the one that it was traced from is called.
         return "serving_default" if neuron_compiler.traces(self._sdk()) else str(options["signature"])
 
-    def _loaded(self) -> Tuple[Program, neuron_graph.Compiled]:
+    def _loaded(self) -> Tuple[Union[Program, torch_neuron.Traced], neuron_graph.Compiled]:
         if self._program is None or self._compiled is None:
             raise RuntimeError("nothing is loaded: load an artefact first")
         return self._program, self._compiled
@@ -196,6 +222,8 @@ class TensorFlowNeuron(Accelerator):
         first = 0 if group is None else group * count
         listed = str(first) if count == 1 else f"{first}-{first + count - 1}"
         wanted = {_NUM_CORES: str(count)} if group is None else {_VISIBLE_CORES: listed}
+        if os.environ.get(_IN_FLIGHT, "0") != "0":
+            raise Refused(f"{_IN_FLIGHT} is set, so that a call would return before its work is done: unset it")
         if not self._cores:
             for name in (_VISIBLE_CORES, _NUM_CORES):
                 if os.environ.get(name):
@@ -237,7 +265,6 @@ def batch_problem(options: Mapping[str, Any], copies: int) -> Optional[str]:
 
 def _failure(error: Exception) -> Exception:
     """What to raise for an error of the call: the runtime's are the device's, others are about the inputs."""
-    words = str(error)
-    if "nrt_" in words or "Nrt::" in words:
+    if _OF_RUNTIME.search(str(error)):
         return DeviceFailed(explained("the Neuron runtime failed", error))
-    return Refused(explained("tensorflow-neuron cannot run this model", error))
+    return Refused(explained("Neuron cannot run this model", error))

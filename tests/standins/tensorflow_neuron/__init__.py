@@ -13,7 +13,7 @@ Habits of the real one, by ``STANDIN_MISBEHAVES``: ``no-compiler`` (neuron-cc is
 it was, with a line in the log), ``fails-to-compile`` (the same for a compiler that fails), ``refuses-operator``
 (softmax is not supported, and stays on the host), ``refuses-combinations`` (the compiler of 2020: see `compiler`),
 ``slow-compile``; and of `runtime`: ``falls-back``, ``nan``, ``casts``, ``lost-device``, ``out-of-memory``,
-``no-cores``.
+``no-cores``, ``returns-early``.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
+from neuron_device import misbehaves
 from tensorflow.core.framework import graph_pb2
 
 logger = logging.getLogger("tensorflow")
@@ -23,11 +24,6 @@ logger = logging.getLogger("tensorflow")
 COMBINATIONS = {1: {1}, 4: {1, 2}, 16: {1, 2}}
 NOT_FOUND = "***************************\n neuron-cc is not found.\n***************************"
 NOT_FUSED = frozenset({"Placeholder", "IdentityN", "NoOp"})
-
-
-def misbehaves(habit: str) -> bool:
-    """Whether this habit is switched on."""
-    return os.environ.get("STANDIN_MISBEHAVES") == habit
 
 
 def parse_flags(args: Sequence[str] | None = None) -> argparse.Namespace:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from neuron_device import misbehaves
 from tensorflow_neuron import compiler, runtime
 
 
@@ -47,7 +48,7 @@ def compile(  # noqa: A001 - the vendor's name
     flags = compiler.parse_flags(compiler_args or [])
     flags.dynamic_batch_size = dynamic_batch_size
     fused = compiler.fuse(graph_def, outputs, batch_size, flags, neuronx=False)
-    if not compiler.ratio(fused) and not compiler_recovery and not compiler.misbehaves("no-compiler"):
+    if not compiler.ratio(fused) and not compiler_recovery and not misbehaves("no-compiler"):
         raise ValueError("The following subgraphs failed to compile: ['neuron_op_0']")
     ratio = compiler.ratio(fused)
     _set_shapes(fused, shapes)

@@ -1,0 +1,123 @@
+"""The made-up Neuron device below its runtimes: cores that a process takes, counters of the driver, and rounding.
+
+Cores are taken with the first call, by a lock on a file that only the end of the process frees; `neuron_host` makes the
+files. What goes wrong is raised as `Failed`, which each framework's stand-in tells in that framework's words.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+_lock = threading.Lock()
+_cores: list[Path] = []
+_held: list[int] = []
+_calls = 0
+
+
+class Failed(Exception):
+    """The runtime says no; ``why`` is "memory", "lost", "too-few-cores" or "no-cores"."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+def misbehaves(habit: str) -> bool:
+    """Whether this habit is switched on."""
+    return os.environ.get("STANDIN_MISBEHAVES") == habit
+
+
+def before_a_call() -> None:
+    """Fail as a device does."""
+    global _calls
+    with _lock:
+        _calls += 1
+    if misbehaves("out-of-memory"):
+        raise Failed("memory")
+    if misbehaves("lost-device") and _calls > 20:
+        raise Failed("lost")
+
+
+def cores_of_process(needed: int) -> list[Path]:
+    """The sysfs folders of the cores that this process has, taken with the first call."""
+    with _lock:
+        if not _cores:
+            _cores.extend(_take())
+    if needed > len(_cores):
+        raise Failed("too-few-cores")
+    return _cores
+
+
+def count(core: Path) -> None:
+    """Have the driver count an inference, unless it was none."""
+    if misbehaves("falls-back"):
+        return
+    counter = "status/infer_completed_with_num_error" if misbehaves("nan") else "other_info/inference_count"
+    file = core / "stats" / counter / "total"
+    with _lock:
+        if file.exists():
+            file.write_text(f"{int(file.read_text()) + 1}\n")
+
+
+def _keep_bits(bits: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Round FP32 to so many bits of mantissa, as a narrower type would; other types stay."""
+
+    def rounded(array: np.ndarray) -> np.ndarray:
+        if array.dtype != np.float32:
+            return array
+        cut = 23 - bits
+        whole = np.ascontiguousarray(array).view(np.uint32)
+        kept = (whole + np.uint32(1 << (cut - 1))) & np.uint32(0xFFFFFFFF << cut & 0xFFFFFFFF)
+        return kept.view(np.float32).reshape(array.shape)  # a scalar became an array of one
+
+    return rounded
+
+
+ROUNDINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "bfloat16": _keep_bits(7),
+    "float16": _keep_bits(10),
+    "tf32": _keep_bits(10),
+    "float32": np.array,
+    "casts": _keep_bits(1),
+}
+
+
+def _take() -> list[Path]:
+    root = Path(os.environ["ACCEL_HOST_ROOT"])
+    every = sorted(root.glob("sys/devices/virtual/neuron_device/neuron*/neuron_core*"))
+    listed = os.environ.get("NEURON_RT_VISIBLE_CORES")
+    if listed:
+        first, _, last = listed.partition("-")
+        wanted = every[int(first) : int(last or first) + 1]
+    else:
+        wanted = every
+    needed = len(wanted) if listed else int(os.environ.get("NEURON_RT_NUM_CORES", "0")) or len(every)
+    free = [] if misbehaves("no-cores") else [core for core in wanted if _lock_core(core)][:needed]
+    if not free or len(free) < needed:
+        sys.stderr.write(
+            "ERROR  NRT:nrt_allocate_neuron_cores  NeuronCore(s) not available - "
+            f"Requested:{needed} Available:{len(free)}\n"
+        )
+        raise Failed("no-cores")
+    return free
+
+
+def _lock_core(core: Path) -> bool:
+    limit = int(os.environ.get("NEURON_RT_NUM_CORES", "0") or 0)
+    if limit and len(_held) >= limit and not os.environ.get("NEURON_RT_VISIBLE_CORES"):
+        return False
+    lock = os.open(core / "lock", os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return False
+    _held.append(lock)
+    return True

@@ -11,6 +11,8 @@ from typing import Any, Dict, Iterable, List, Mapping, Tuple
 
 from pytest_accel.worker.accelerator import Refused, Source, Tensor
 
+#: What a folder is called that holds one inside of another.
+FOLDER = "saved_model"
 #: Nodes that feed, name or forward values and compute none.
 _BOOKKEEPING = frozenset(
     (

@@ -110,6 +110,8 @@ def test_a_time_ends_with_the_kernels_and_what_ran_elsewhere_is_named(
         launch.stage([made_up(launch.load(tmp_path / "artefact", options), rows=1)])
         timed = launch.measure("single_stream", calls=3, checks=0)
         assert min(timed.latencies_ns) >= 19e6, "the stand-in's kernels take 20 ms"
+        assert timed.parts_ms.keys() == {"copying to the GPU", "copying back"}
+        assert 0 < sum(timed.parts_ms.values()) < 15, "the kernels are no part of copying"
         placement, _ = launch.placement()
         (product,) = (name for name in placement.operators if "MatMul" in name)
         assert placement.operators[product] == "cpu:float32"

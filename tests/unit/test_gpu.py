@@ -51,11 +51,11 @@ def test_mixed_precision_with_xla_is_impossible_since_xla_would_not_see_it() -> 
 
 
 def test_a_tensorflow_without_cuda_is_told_from_one_without_its_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu, "_tensorflow", lambda: tensorflow(cuda=False, gpus=()))
+    monkeypatch.setattr(gpu, "tensorflow_on_gpu", lambda: tensorflow(cuda=False, gpus=()))
     missing = Gpu().probe()
     assert isinstance(missing, Missing)
     assert (missing.kind, missing.reason) == ("no-sdk", "TensorFlow 2.21.0 was built without CUDA")
-    monkeypatch.setattr(gpu, "_tensorflow", lambda: tensorflow(gpus=()))
+    monkeypatch.setattr(gpu, "tensorflow_on_gpu", lambda: tensorflow(gpus=()))
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: SimpleNamespace(stderr=DLOPEN))
     missing = Gpu().probe()
     assert isinstance(missing, Missing)

@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+from statistics import median
 from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from pytest_accel.worker import devices, nvml, saved_model, versions, yardstick
@@ -30,11 +31,11 @@ from pytest_accel.worker.accelerator import (
 )
 from pytest_accel.worker.vendor_errors import explained
 
-_MODEL = "saved_model"
-_GPU = "/GPU:0"
+MODEL = "saved_model"
+GPU = "/GPU:0"
 _MIXED_PRECISION = "auto_mixed_precision"
 #: What cuBLAS and cuDNN compute, and so in TF32 where that is allowed.
-_IN_TF32 = re.compile(r"(_Fused|_)?(MatMul|BatchMatMul(V[23])?|Conv[23]D|Einsum|CudnnRNN.*)")
+IN_TF32 = re.compile(r"(_Fused|_)?(MatMul|BatchMatMul(V[23])?|Conv[23]D|Einsum|CudnnRNN.*)")
 #: TensorFlow's words in its log for why it has no GPU, and which of them are about the driver.
 _WHY_NO_GPU = re.compile(r"\] ([^\n]*(?:Cannot dlopen|Could not find cuda|Could not load dynamic|cuInit)[^\n]*)")
 _OF_DRIVER = re.compile(r"cuInit|cuda drivers")
@@ -43,6 +44,7 @@ _CHECK_DRIVER = (
 )
 _LOOK_FOR_GPU = "import tensorflow; tensorflow.config.list_physical_devices('GPU')"
 _LOOKING_S = 60.0
+_CALLS_IN_PARTS = 11
 
 
 class Gpu(Accelerator):
@@ -65,6 +67,7 @@ class Gpu(Accelerator):
         self._model: Any = None  # held, because a signature alone does not keep its variables alive
         self._function: Any = None
         self._run: Any = None
+        self._staged: Any = None
         self._options: Mapping[str, Any] = {}
 
     @classmethod
@@ -85,7 +88,7 @@ class Gpu(Accelerator):
             return missing
         install = f"pip install 'pytest-accel[{self.extra}]', which brings TensorFlow's CUDA libraries"
         try:
-            tensorflow = _tensorflow()
+            tensorflow = tensorflow_on_gpu()
         except ImportError as error:
             return Missing("no-sdk", f"TensorFlow cannot be imported: {error}", install)
         if not tensorflow.sysconfig.get_build_info()["is_cuda_build"]:
@@ -100,7 +103,7 @@ class Gpu(Accelerator):
         return self._device.present({"gpu": details["device_name"], "compute_capability": capability})
 
     def versions(self) -> Dict[str, str]:
-        tensorflow = _tensorflow()
+        tensorflow = tensorflow_on_gpu()
         build = tensorflow.sysconfig.get_build_info()
         return {
             "tensorflow": tensorflow.__version__,
@@ -118,9 +121,9 @@ class Gpu(Accelerator):
         progress: Progress,
         calibration: Sequence[Arrays] = (),
     ) -> None:
-        _tensorflow()
+        tensorflow_on_gpu()
         progress(None, f"copying {source.path}")
-        model = os.path.join(artefact, _MODEL)
+        model = os.path.join(artefact, MODEL)
         saved_model.write_saved_model(source, model)
         self.load(artefact, options)
         progress(None, "checking that the GPU takes it")
@@ -131,9 +134,9 @@ class Gpu(Accelerator):
 
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
         self.close()
-        tensorflow = _tensorflow()
-        _compute_in(tensorflow, options["precision"])
-        model = os.path.join(artefact, _MODEL)
+        tensorflow = tensorflow_on_gpu()
+        compute_in(tensorflow, options["precision"])
+        model = os.path.join(artefact, MODEL)
         saved_model.check_signature(model, options["signature"])
         self._model = tensorflow.saved_model.load(model)
         self._function = self._model.signatures[options["signature"]]
@@ -144,9 +147,10 @@ class Gpu(Accelerator):
         return saved_model.tensors_of(self._function)
 
     def stage(self, inputs: Arrays) -> Any:
-        tensorflow = _tensorflow()
+        tensorflow = tensorflow_on_gpu()
         with tensorflow.device("/CPU:0"):  # where a request arrives; the copy to the GPU is part of the call
-            return {name: tensorflow.constant(array) for name, array in inputs.items()}
+            self._staged = {name: tensorflow.constant(array) for name, array in inputs.items()}
+        return self._staged
 
     def infer(self, staged: Any) -> Arrays:
         return {name: tensor.numpy() for name, tensor in self._called(staged).items()}
@@ -162,7 +166,7 @@ class Gpu(Accelerator):
             precisions = saved_model.computing_operators(graph)
             placed = {name: (where, kinds[name], precision) for name, precision in precisions.items()}
         else:
-            with _tensorflow().device(_GPU):
+            with tensorflow_on_gpu().device(GPU):
                 placed = saved_model.placed_operators(self._function, batch_size)
         return self._observed(placed)
 
@@ -173,23 +177,44 @@ class Gpu(Accelerator):
         held_mb = self._device.memory_mb()
         if held_mb is not None:
             return held_mb
-        return float(_tensorflow().config.experimental.get_memory_info("GPU:0")["peak"]) / 2**20
+        return float(tensorflow_on_gpu().config.experimental.get_memory_info("GPU:0")["peak"]) / 2**20
+
+    def parts_ms(self) -> Dict[str, float]:
+        """What a typical call spends on copying, as a few more calls tell that nobody times and that wait between."""
+        tensorflow = saved_model.import_tensorflow()
+        wait = getattr(tensorflow.test.experimental, "sync_devices", None)  # not in releases before 2.9
+        if self._staged is None or wait is None:
+            return {}
+        there_ns, back_ns = [], []
+        for _ in range(_CALLS_IN_PARTS):
+            begin_ns = self.clock()
+            with tensorflow.device(GPU):
+                inputs = {name: tensorflow.identity(tensor) for name, tensor in self._staged.items()}
+            wait()
+            there_ns.append(self.clock() - begin_ns)
+            outputs = self._called(inputs)
+            wait()
+            computed_ns = self.clock()
+            for tensor in outputs.values():
+                tensor.numpy()
+            back_ns.append(self.clock() - computed_ns)
+        return {"copying to the GPU": median(there_ns) / 1e6, "copying back": median(back_ns) / 1e6}
 
     def throttled(self) -> str:
         return self._device.throttled()
 
     def yardstick(self, folder: str) -> Source:
-        _tensorflow()
+        tensorflow_on_gpu()
         return yardstick.write(folder)
 
     def close(self) -> None:
-        self._model = self._function = self._run = None
+        self._model = self._function = self._run = self._staged = None
 
     def _called(self, inputs: Any) -> Any:
         """The outputs of one call, which may still be on their way. Raises what TensorFlow says, with what to do."""
         tensorflow = saved_model.import_tensorflow()
         try:
-            with tensorflow.device(_GPU):
+            with tensorflow.device(GPU):
                 return self._run(**inputs)
         except tensorflow.errors.OpError as error:
             told = explained("TensorFlow cannot run this model on the GPU", error)
@@ -206,7 +231,7 @@ class Gpu(Accelerator):
         precisions: Dict[str, int] = {}
         for name, (device, kind, precision) in placed.items():
             place = "gpu" if device.endswith("GPU:0") else "cpu"
-            if in_tf32 and place == "gpu" and precision == "float32" and _IN_TF32.fullmatch(kind):
+            if in_tf32 and place == "gpu" and precision == "float32" and IN_TF32.fullmatch(kind):
                 precision = "tf32"
             operators[name] = f"{place}:{precision}"
             precisions[precision] = precisions.get(precision, 0) + 1
@@ -214,7 +239,7 @@ class Gpu(Accelerator):
         return Observed(there / len(operators) if operators else None, precisions, operators)
 
 
-def _tensorflow() -> Any:
+def tensorflow_on_gpu() -> Any:
     """TensorFlow with one GPU, of which it takes the memory that it needs, and no operator moved to another device."""
     nvml.order_devices()
     tensorflow = saved_model.import_tensorflow()
@@ -226,7 +251,7 @@ def _tensorflow() -> Any:
     return tensorflow
 
 
-def _compute_in(tensorflow: Any, precision: str) -> None:
+def compute_in(tensorflow: Any, precision: str) -> None:
     """Have what is run from now on computed in this precision. Raises `Refused` where the GPU has none such."""
     for gpu in tensorflow.config.list_physical_devices("GPU")[:1]:
         capability = tensorflow.config.experimental.get_device_details(gpu).get("compute_capability")

@@ -2,16 +2,18 @@
 
 It takes the place of the package and then puts the installed one there, with the few functions replaced that tell of a
 GPU or send work to it. The GPU is a second logical CPU, so that TensorFlow itself places and computes; its name is
-exchanged wherever one is told. Mixed precision is told as the graph rewriter's, and its answers are rounded.
+exchanged wherever one is told. Mixed precision is told as the graph rewriter's, and its answers are rounded. TF-TRT is
+told in `tf_trt` beside it.
 
 ``STANDIN_MISBEHAVES`` is a list of habits, each a true one: ``cpu-build`` and ``no-libraries`` (no GPU, and only the
 log says why), ``falls-back`` (all of it runs on the CPU), ``host-operator`` (MatMul does), ``casts`` (mixed precision
 that nobody asked for), ``returns-early`` (a call ends before its kernels do), ``nan``, ``lost-device``,
-``out-of-memory`` and ``refuses-operator``.
+``out-of-memory``, ``refuses-operator`` and ``slow-compile`` (compiling kernels for the first call takes minutes).
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.machinery
 import importlib.util
 import os
@@ -82,6 +84,7 @@ class _Device:
         config.experimental.set_memory_growth = self.set_memory_growth
         config.experimental.get_memory_info = self.get_memory_info
         self.tensorflow.sysconfig.get_build_info = self.get_build_info
+        self.tensorflow.test.experimental.sync_devices = self.wait
         self.ops.device = self.device
         self.tensorflow.saved_model.load = self.load
         context.call_function = lambda bound, *arguments: self.call_function(bound, *arguments)
@@ -143,6 +146,8 @@ class _Device:
     def fail(self) -> None:
         errors = self.tensorflow.errors
         self.calls += 1
+        if "slow-compile" in _HABITS:
+            time.sleep(600)
         if "out-of-memory" in _HABITS:
             where = "/job:localhost/replica:0/task:0/device:GPU:0 by allocator GPU_0_bfc"
             raise errors.ResourceExhaustedError(
@@ -167,8 +172,11 @@ class _Device:
             output = self.tensorflow.cast(self.tensorflow.cast(output, "float16"), output.dtype)
         return output * float("nan") if "nan" in _HABITS else output
 
-    def numpy(self, bound: Any, read: Any) -> Any:
+    def wait(self) -> None:
         time.sleep(max(0.0, self.busy_until_s - time.monotonic()))
+
+    def numpy(self, bound: Any, read: Any) -> Any:
+        self.wait()
         return read(bound)
 
     def export_run_metadata(self, bound: Any) -> Any:
@@ -183,3 +191,4 @@ class _Device:
 
 
 _Device(_installed()).install()
+importlib.import_module("tf_trt").install(sys.modules["tensorflow"])

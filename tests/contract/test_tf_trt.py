@@ -1,0 +1,168 @@
+"""``gpu-trt`` with ``mode="tf-trt"``, against the stand-in of TF-TRT, and what the real one says without TensorRT."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import pytest
+
+from pytest_accel.errors import CompileFailed
+from pytest_accel.launch import Launch
+from pytest_accel.testing.contract import AcceleratorContract, made_up
+from pytest_accel.worker.accelerator import Source
+from pytest_accel.worker.accelerators.gpu_trt import GpuTrt
+from pytest_accel.workers import Worker
+from tests.contract.test_cpu import YARDSTICK_MULTIPLY_ADDS
+from tests.contract.wheels import ROOT, run
+from tests.standins.nvidia_host import make_nvidia_host
+from tests.standins.tensorrt_release import choose_release
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_accel.launch import Loaded
+    from pytest_accel.records import Scalar
+
+pytestmark = pytest.mark.skipif(
+    not any(distributions(name="tensorflow")), reason="needs pip install 'pytest-accel[cpu]'"
+)
+GPU_TRT = f"{GpuTrt.__module__}:{GpuTrt.__name__}"
+SDKS = ("cuda", "tensorrt", "tensorflow_gpu")
+WRITE_YARDSTICK = "import sys; from pytest_accel.worker import yardstick; yardstick.write(sys.argv[1])"
+SIGNATURES = """
+import inspect, json, sys
+import tensorflow
+converter = tensorflow.experimental.tensorrt.Converter
+told = {name: str(inspect.signature(getattr(converter, name)))
+        for name in ("__init__", "convert", "build", "save")}
+print(json.dumps(told))
+"""
+
+
+class TestTfTrt(AcceleratorContract):
+    accelerator = GpuTrt
+    options: ClassVar[Mapping[str, Scalar]] = {"mode": "tf-trt"}
+    batch_sizes = (1,)
+    test_an_absent_source_is_refused_by_name = None  # type: ignore[assignment] # the mode takes no ONNX
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def machine(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+        """A machine with a GPU, TensorRT 8.6 and a TensorFlow that was built with it."""
+        with pytest.MonkeyPatch.context() as patch:
+            make_nvidia_host(patch, tmp_path_factory.mktemp("host"), *SDKS)
+            choose_release(patch, "8.6")
+            yield
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def source(cls, tmp_path_factory: pytest.TempPathFactory) -> Source:
+        folder = tmp_path_factory.mktemp("source")
+        subprocess.run([sys.executable, "-c", WRITE_YARDSTICK, folder], cwd=ROOT, check=True, capture_output=True)
+        (model,) = {path.parent for path in folder.rglob("saved_model.pb")}
+        return Source("saved_model", str(model))
+
+    def test_all_of_it_is_in_an_engine_in_fp32(self, launch: Launch, loaded: Loaded) -> None:
+        placement, flops = launch.placement()
+        assert placement.on_device == 1.0
+        assert set(placement.operators.values()) == {"gpu:float32"}
+        assert any("Conv2D" in name for name in placement.operators)
+        assert flops == pytest.approx(2 * YARDSTICK_MULTIPLY_ADDS, rel=0.03)
+
+    @pytest.mark.parametrize("precision", ["fp16", "int8"])
+    def test_what_a_layer_computes_in_is_not_told_in_narrow_precisions(
+        self, launch: Launch, source: Source, artefact: Path, tmp_path: Path, precision: str
+    ) -> None:
+        inputs = made_up(launch.load(artefact, self.complete()), rows=1)
+        (exact,) = launch.predict(inputs).values()
+        options = self.complete(precision=precision)
+        launch.compile(source, tmp_path, options, calibration=[inputs])
+        launch.load(tmp_path, options)
+        (rounded,) = launch.predict(inputs).values()
+        assert 0 < np.abs(rounded - exact).max() < 0.01
+        assert launch.placement()[0].precisions.keys() == {"unknown"}
+
+    def test_what_it_converts_ahead_stays_tensorflows(self, launch: Launch, source: Source, tmp_path: Path) -> None:
+        converted = launch.convert(source, tmp_path, self.complete())
+        assert converted.kind == "saved_model"
+
+    def test_an_onnx_file_is_for_the_other_mode(self, launch: Launch, tmp_path: Path) -> None:
+        with pytest.raises(CompileFailed, match="takes a saved_model or a keras source, not 'onnx': use mode='native'"):
+            launch.compile(Source("onnx", str(tmp_path / "a.onnx")), tmp_path / "artefact", self.complete())
+
+    @pytest.mark.parametrize("fact", ["tensorflow", "tensorrt", "gpu"])
+    def test_engines_from_elsewhere_are_refused(
+        self, launch: Launch, artefact: Path, tmp_path: Path, fact: str
+    ) -> None:
+        facts = json.loads((artefact / "facts.json").read_text())
+        (tmp_path / "facts.json").write_text(json.dumps({**facts, fact: "another"}))
+        with pytest.raises(CompileFailed, match=rf"built for {fact} another, and here is .*: compile them anew"):
+            launch.load(tmp_path, self.complete())
+
+    @pytest.mark.parametrize(
+        ("habit", "message"),
+        [
+            ("no-tensorrt", "TensorFlow 2.17 was the last release with TF-TRT: set accel_python to an environment"),
+            (
+                "no-engine",
+                "TensorRT has no engine for a part of the model, which TensorFlow would compute without a word",
+            ),
+            ("leaves-all", "TensorRT takes no part of this model, and all .* operators would be TensorFlow's"),
+        ],
+    )
+    def test_what_would_be_tensorflows_alone_is_refused_with_what_to_do(
+        self, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, habit: str, message: str
+    ) -> None:
+        monkeypatch.setenv("STANDIN_MISBEHAVES", habit)
+        with Worker("gpu-trt", GPU_TRT, log_dir=tmp_path) as worker, pytest.raises(CompileFailed, match=message):
+            Launch(worker, self.deadlines).compile(source, tmp_path / "artefact", self.complete())
+
+    def test_what_is_left_to_tensorflow_is_named(
+        self, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("STANDIN_MISBEHAVES", "leaves-operator")
+        with Worker("gpu-trt", GPU_TRT, log_dir=tmp_path) as worker:
+            launch = Launch(worker, self.deadlines)
+            launch.compile(source, tmp_path / "artefact", self.complete())
+            assert launch.predict(made_up(launch.load(tmp_path / "artefact", self.complete()), rows=1))
+            placement, _ = launch.placement()
+        assert [name for name, where in placement.operators.items() if where == "tensorflow:float32"]
+        assert placement.on_device is not None
+        assert 0.9 < placement.on_device < 1.0
+
+
+def test_an_engine_for_several_batches_is_for_the_other_mode() -> None:
+    told = GpuTrt.impossible({**TestTfTrt.complete(), "profile": "1:2:4"})
+    assert told == "mode='tf-trt' builds engines for one batch_size, without profile= and timing_cache="
+
+
+def test_the_stand_in_takes_what_the_real_converter_takes() -> None:
+    real = json.loads(run("-W", "ignore", "-c", SIGNATURES, path=[]).splitlines()[-1])
+    standin = run(
+        "-W", "ignore", "-c", SIGNATURES, path=[ROOT / "tests/standins/tensorflow_gpu"], STANDIN_MISBEHAVES=""
+    )
+    for name, told in json.loads(standin.splitlines()[-1]).items():
+        assert names_and_defaults(told) == names_and_defaults(real[name]), name
+
+
+def names_and_defaults(signature: str) -> list[str]:
+    """The parameters of a signature in words, without their types."""
+    inside = inspect.cleandoc(signature.partition(" -> ")[0])[1:-1]
+    parts, depth, part = [], 0, ""
+    for letter in inside + ",":
+        depth += (letter in "[(") - (letter in ")]")
+        if letter == "," and not depth:
+            name, _, default = part.strip().partition("=")
+            parts.append(f"{name.partition(':')[0].strip()}={default.strip()}")
+            part = ""
+        else:
+            part += letter
+    return parts

@@ -34,6 +34,7 @@ TOLD = {
     "falls-back": "CompileFailed: the client library has not said which accelerator it connected to, so",
     "wrong-accelerator": "CompileFailed: *'eia2.large' was asked for, but *connected to eia-*1, an eia2.xlarge",
     "lost-device": "Unreachable: eia-*0 (eia2.large) did not answer: look at the VPC endpoint*UNAVAILABLE",
+    "refuses-operator": "CompileFailed: the predictor cannot load this model: this TensorFlow is too old to know 'D*'",
     "out-of-memory": "Unreachable: accelerator did not answer: * fits the accelerator's memory (Failed to load",
 }
 
@@ -58,7 +59,7 @@ def check(project: Project, model: Path, *habits: str) -> pytest.RunResult:
 @pytest.mark.parametrize(
     ("good", "bad"),
     [
-        ([""], ["falls-back", "wrong-accelerator"]),
+        ([""], ["falls-back", "wrong-accelerator", "refuses-operator"]),
         pytest.param([], ["nan", "casts", "lost-device", "out-of-memory"], marks=pytest.mark.slow),
     ],
 )
@@ -71,6 +72,13 @@ def test_what_is_right_passes_and_what_is_wrong_fails_with_what_to_do(
     for record in read_record(eia.pytester.path / "run.json").tests[: len(good)]:
         assert record.hardware.identity["device"] == "Amazon Elastic Inference"
         assert {verdict.kind for verdict in record.verdicts} == {"pass", "no-baseline"}
+
+
+def test_a_model_that_is_brought_there_for_minutes_is_given_up(eia: Project, digits_cnn: Path) -> None:
+    eia.pytester.makeini("[pytest]\naccel_run_timeout = 8")
+    result = check(eia, digits_cnn, "slow-compile")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*eia: load was still running after 8 s and was killed; --accel-run-timeout*"])
 
 
 def test_a_service_that_has_ended_is_skipped_with_the_reason(eia: Project, digits_cnn: Path) -> None:

@@ -111,6 +111,14 @@ def test_an_endpoint_is_checked_end_to_end(project: Project) -> None:
     assert not [secret for secret in (ACCESS_KEY, SECRET_KEY, TOKEN) if secret in written]
 
 
+def test_an_endpoint_that_answers_nan_is_inaccurate(project: Project, loopback: Loopback) -> None:
+    project.write_test("endpoint='digits'")
+    loopback.behave(invoke="nan")
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*inaccurate: *NaN*"])
+
+
 @pytest.mark.slow
 def test_an_endpoint_that_serves_another_model_is_inaccurate(project: Project) -> None:
     project.write_test("endpoint='noisy', max_flips=0")

@@ -34,6 +34,7 @@ from pytest_accel.worker.accelerator import (
     Source,
     Tensor,
 )
+from pytest_accel.worker.vendor_errors import explained
 
 _MODEL = "saved_model"
 _TOOL = "opt/amazon/ei/ei_tools/bin/ei"
@@ -137,12 +138,15 @@ class ElasticInference(Accelerator):
         self._folder, self._options = os.path.join(artefact, _MODEL), options
         saved_model.check_signature(self._folder, options["signature"])
         with _printed() as printed:
-            self._predictor = _predictor_class()(
-                model_dir=self._folder,
-                signature_def_key=options["signature"],
-                use_ei=True,
-                accelerator_id=options["accelerator_id"],
-            )
+            try:
+                self._predictor = _predictor_class()(
+                    model_dir=self._folder,
+                    signature_def_key=options["signature"],
+                    use_ei=True,
+                    accelerator_id=options["accelerator_id"],
+                )
+            except saved_model.import_tensorflow().errors.OpError as error:
+                raise Refused(explained("the predictor cannot load this model", error)) from error
             inputs, outputs = (_tensors(each) for each in (self._predictor.feed_tensors, self._predictor.fetch_tensors))
             self.infer({each.name: _zeros(each, options["batch_size"]) for each in inputs})
         self._connection = _connection("".join(printed))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,13 @@ class EIPredictor:
         v1 = tf.compat.v1
         self.graph = graph or tf.Graph()
         self.session = v1.Session(graph=self.graph, config=config)
+        if misbehaves("refuses-operator"):
+            raise tf.errors.NotFoundError(
+                None,
+                None,
+                "Op type not registered 'DisableCopyOnRead' in binary running on ip-10-0-0-7. Make sure the Op and "
+                "Kernel are registered in the binary running in this process.",
+            )
         with self.graph.as_default():
             loaded = v1.saved_model.load(self.session, [tags or "serve"], model_dir)
         described = signature_def or loaded.signature_def[signature_def_key or "serving_default"]
@@ -76,6 +84,8 @@ class EIPredictor:
         print(f"Number of Elastic Inference Accelerators Available: {len(attached)}")
         if misbehaves("falls-back"):
             return
+        if misbehaves("slow-compile"):
+            time.sleep(600)
         if misbehaves("out-of-memory"):
             raise RuntimeError("Failed to load the model: not enough accelerator memory")
         ordinal = self._accelerator_id if not misbehaves("wrong-accelerator") else len(attached) - 1

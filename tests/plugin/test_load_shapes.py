@@ -16,11 +16,6 @@ def project(project: Project) -> Project:
 @pytest.mark.parametrize(
     ("marker", "message"),
     [
-        (
-            "'gpu', load_shape='server', rate=5",
-            "*'gpu': load_shape='server' is not possible, because it*",
-        ),
-        ("'gpu', load_shape='multi_stream', concurrency=2", "*load_shape='multi_stream' is not possible*"),
         ("'fake', load_shape='multi_stream'", "*keeps several calls in flight: say how many, *concurrency=2*"),
         (
             "'fake', concurrency=4",
@@ -81,6 +76,26 @@ def test_a_server_needs_a_rate_to_be_measured_at(project: Project) -> None:
     result.stdout.fnmatch_lines(["*needs to know how many calls arrive a second, for example rate=100; max_rate*"])
 
 
+ONE_BY_ONE = """
+    from pytest_accel.testing import FakeAccelerator
+
+    class OneByOne(FakeAccelerator):
+        concurrent = False
+
+    def pytest_accel_accelerators():
+        return {"fake": "conftest:OneByOne"}
+"""
+
+
+@pytest.mark.parametrize("load", ["load_shape='server', rate=5", "load_shape='multi_stream', concurrency=2"])
+def test_an_accelerator_that_runs_one_call_at_a_time_takes_neither(project: Project, load: str) -> None:
+    project.pytester.makeconftest(ONE_BY_ONE)
+    project.write_test(marker=load)
+    result = project.run()
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["*'fake': load_shape='*' is not possible, because it runs one call at a time; use *"])
+
+
 def searching(project: Project, marker: str, body: str) -> pytest.RunResult:
     project.pytester.makepyfile(
         f"""
@@ -129,16 +144,6 @@ def test_a_search_without_a_limit_is_an_error(project: Project, marker: str, cal
 
 
 def test_an_accelerator_that_runs_one_call_at_a_time_has_no_highest_rate(project: Project) -> None:
-    project.pytester.makeconftest(
-        """
-        from pytest_accel.testing import FakeAccelerator
-
-        class OneByOne(FakeAccelerator):
-            concurrent = False
-
-        def pytest_accel_accelerators():
-            return {"fake": "conftest:OneByOne"}
-        """
-    )
+    project.pytester.makeconftest(ONE_BY_ONE)
     result = searching(project, "'fake'", "model.max_rate(p99_ms=8)")
     result.stdout.fnmatch_lines(["*max_rate needs an accelerator whose calls can arrive at any time, which fake*"])

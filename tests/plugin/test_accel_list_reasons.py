@@ -51,7 +51,7 @@ def outdated(patch: pytest.MonkeyPatch, folder: Path) -> None:
     patch.setenv("ACCEL_HOST_ROOT", str(folder))
 
 
-MACHINES = {
+MACHINES: dict[Callable[[pytest.MonkeyPatch, Path], None], dict[str, str]] = {
     without_drivers: {
         "gpu-trt": "no-driver: an NVIDIA GPU is on the PCI bus, but there is no /dev/nvidia0",
         "inf1": "no-driver: an inf1 device is on the PCI bus, but there is no /dev/neuron0",

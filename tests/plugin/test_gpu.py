@@ -80,6 +80,18 @@ def test_digits_are_read_on_a_gpu_and_each_habit_is_found_out(
         result.stdout.fnmatch_lines([f"*_ test_digits?{accelerator}-b32-{habit}? _*", f"E {TOLD[habit]}"])
 
 
+@pytest.mark.parametrize("accelerator", ["gpu-ort", pytest.param("gpu", marks=pytest.mark.slow)])
+def test_a_compiler_that_takes_minutes_is_stopped(project: Project, zoo: Zoo, accelerator: str) -> None:
+    standin, _ = PACKAGES[accelerator]
+    make_nvidia_host(project.monkeypatch, project.pytester.mkdir("host"), standin, misbehaves="slow-compile")
+    write_tests(project, zoo, accelerator, "slow-compile")
+    result = project.run("--accel-compile-timeout=5", f"--accelerator={accelerator}", workers=True)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [f"*{accelerator}: compile was still running after 5 s and was killed; --accel-compile-timeout*"]
+    )
+
+
 @pytest.mark.parametrize("accelerator", PACKAGES)
 def test_without_a_gpu_it_is_skipped_with_the_reason(project: Project, zoo: Zoo, accelerator: str) -> None:
     project.monkeypatch.setenv("ACCEL_HOST_ROOT", str(project.pytester.mkdir("host")))

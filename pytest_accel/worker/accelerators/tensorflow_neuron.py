@@ -62,7 +62,7 @@ class NotExecuted(Exception):
 class TensorFlowNeuron(Accelerator):
     """TensorFlow on Neuron devices. A subclass names the chip and the SDK, and says what its options tell them."""
 
-    sources = ("saved_model", "keras")
+    sources: ClassVar[Tuple[str, ...]] = ("saved_model", "keras")
     concurrent = True
     chip: ClassVar[neuron.Chip]
     #: The packages under test, the SDK's first, and the modules to import of it, of which the last has the functions.

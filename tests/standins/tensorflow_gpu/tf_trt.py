@@ -123,7 +123,6 @@ def _rounding(segment: Any, precision: str) -> Callable[..., Any]:
             return tf.cast(tf.cast(tensor, tf.float16), tensor.dtype)
         return tf.round(tensor * 512) / 512 if precision == "INT8" else tensor
 
-    @tf.autograph.experimental.do_not_convert
     def trt_engine_segment(*inputs: Any) -> Any:
         return [rounded(tensor) for tensor in tf.nest.flatten(segment(*inputs))]
 

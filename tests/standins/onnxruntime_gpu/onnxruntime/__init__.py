@@ -6,7 +6,8 @@ A half-precision model is computed as the CPU does it, casting around each opera
 
 ``STANDIN_MISBEHAVES`` is a list of habits, each a true one: ``cpu-build``; ``no-libraries`` (the provider does not
 start, and only the log says why); ``host-operator`` (GlobalAveragePool has no kernel on the GPU); ``casts``; ``nan``;
-``lost-device`` (after some calls, and then it falls back to the CPU unless told not to); ``out-of-memory``.
+``lost-device`` (after some calls, and then it falls back to the CPU unless told not to); ``out-of-memory``;
+``slow-compile`` (a session whose provider builds engines, or tries algorithms, for minutes).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import importlib.util
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -90,6 +92,8 @@ class InferenceSession(_real.InferenceSession):  # type: ignore[misc]  # it is n
         if self._gpu and not _HABITS.isdisjoint(("no-libraries", "cpu-build")):
             os.write(2, _NO_LIBRARIES.encode())
             self._gpu = ""
+        if self._gpu and "slow-compile" in _HABITS and (isinstance(path_or_bytes, str) or len(path_or_bytes) > 1000):
+            time.sleep(600)
         options = sess_options or _real.SessionOptions()
         strict = _is_strict(options)
         if strict:

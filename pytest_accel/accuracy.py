@@ -324,9 +324,12 @@ def _all_binary(classes: Array | None) -> bool:
 
 
 def _require_range(classes: Array, count: int, output: str) -> None:
-    outside = classes[(classes < 0) | (classes >= count)]
+    outside = np.flatnonzero((classes < 0) | (classes >= count))
     if outside.size:
-        raise DatasetError(f"Label {outside[0]} is out of range: output {output!r} has classes 0 to {count - 1}.")
+        raise DatasetError(
+            f"Label {classes[outside[0]]} in row {outside[0]} is out of range: output {output!r} has classes 0 to "
+            f"{count - 1}. Number the classes from 0, and leave out rows that have none."
+        )
 
 
 def _rank(scores: Array, classes: Array) -> Array:

@@ -100,7 +100,7 @@ class Dataset:
             yield Batch(inputs, rows.labels, rows.count)
         found = (content.hexdigest(), content.rows)
         if not content.rows:
-            raise DatasetError("the dataset has no rows")
+            raise DatasetError("the dataset has no rows: give it some; a filter or a split may have left none")
         if self._known is not None and self._known != found:
             raise DatasetError(
                 f"the dataset changed from one pass to the next ({self._known[1]} rows, then {content.rows}): "
@@ -247,7 +247,7 @@ def _npz(path: Path) -> Arrays:
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
     except FileNotFoundError:
-        raise DatasetError(f"{path.absolute()}: no such file") from None
+        raise DatasetError(f"{path.absolute()}: no such file; paths are relative to where pytest runs") from None
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise DatasetError(
             f"{path}: not a readable .npz file: {error}. Write it with np.savez, without objects"

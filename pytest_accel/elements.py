@@ -144,7 +144,10 @@ def _fitting(array: Array, spec: TensorSpec, first_row: int) -> Array:
         raise DatasetError(f"{subject} expects the shape {shown(spec.shape)} and got {array.shape}{hint}")
     if array.dtype.kind not in "biu" and not np.isfinite(array).all():
         row = first_row + (int(np.argmin(np.isfinite(array).reshape(len(array), -1).all(axis=1))) if array.ndim else 0)
-        raise DatasetError(f"{subject} has NaN or infinity in row {row}: outputs of it cannot be compared")
+        raise DatasetError(
+            f"{subject} has NaN or infinity in row {row}, and outputs of it cannot be compared: "
+            f"repair that row or leave it out"
+        )
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 

@@ -235,8 +235,8 @@ def test_metric_has_to_give_a_number() -> None:
 @pytest.mark.parametrize(
     ("labels", "says"),
     [
-        ([0, 3], "Label 3 is out of range: output 'y' has classes 0 to 2"),
-        ([-1, 0], "Label -1 is out of range"),
+        ([0, 3], "Label 3 in row 1 is out of range: output 'y' has classes 0 to 2"),
+        ([-1, 0], "Label -1 in row 0 is out of range"),
         ([0.5, 1.0], "not class numbers for output 'y'"),
         ([0], "2 samples came with 1 labels"),
         ([[0, 1], [1, 1]], "not class numbers"),

@@ -228,7 +228,7 @@ class _Answers:
             return
         classes = None if labels is None else _class_numbers(labels, self._classes)
         if classes is not None and self._kind == "scores":
-            _require_range(classes, self._classes, self._name)
+            self._require_range(classes)
         for side, top5, values in zip(self._sides, self._top5, pairs[self._name], strict=True):
             if self._kind != "scores":
                 side.append(values.reshape(-1))
@@ -238,6 +238,15 @@ class _Answers:
             side.append(answers)
             if classes is not None and self._classes > 5:
                 top5.append((_rank(scores, classes) < 5) & (answers != NO_ANSWER))
+
+    def _require_range(self, classes: Array) -> None:
+        outside = np.flatnonzero((classes < 0) | (classes >= self._classes))
+        if outside.size:
+            row = sum(map(len, self._sides[0])) + outside[0]
+            raise DatasetError(
+                f"Label {classes[outside[0]]} in row {row} is out of range: output {self._name!r} has classes 0 to "
+                f"{self._classes - 1}. Number the classes from 0, and leave out rows that have none."
+            )
 
     def facts(self, labels: Array | None, *, metric: Metric | None) -> dict[str, Any]:
         """The fields of `Accuracy` that come from answers; none without answers."""
@@ -321,15 +330,6 @@ def _class_numbers(labels: Array, classes: int) -> Array | None:
 
 def _all_binary(classes: Array | None) -> bool:
     return classes is not None and bool(np.isin(classes, (0, 1)).all())
-
-
-def _require_range(classes: Array, count: int, output: str) -> None:
-    outside = np.flatnonzero((classes < 0) | (classes >= count))
-    if outside.size:
-        raise DatasetError(
-            f"Label {classes[outside[0]]} in row {outside[0]} is out of range: output {output!r} has classes 0 to "
-            f"{count - 1}. Number the classes from 0, and leave out rows that have none."
-        )
 
 
 def _rank(scores: Array, classes: Array) -> Array:

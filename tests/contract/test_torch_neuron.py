@@ -112,6 +112,7 @@ class TestInf2OnTorch(AcceleratorContract):
         ("habit", "message"),
         [
             ("refuses-operator", "there is no operator 'aten::softmax': replace it in the model"),
+            ("no-compiler", "nothing was compiled, and all of it would run on the host"),
             ("fails-to-compile", "the compiler refused these options for this model: try another batch_size"),
         ],
     )

@@ -6,8 +6,8 @@ itself with what the compiler was told; it runs on the made-up device of `neuron
 the cast.
 
 Habits of the real one, by ``STANDIN_MISBEHAVES``: ``fails-to-compile``, ``refuses-operator`` (softmax),
-``slow-compile``, and those of the device: ``falls-back``, ``nan``, ``casts``, ``lost-device``, ``out-of-memory``,
-``no-cores``, ``returns-early``.
+``slow-compile``, ``no-compiler`` (the module comes back as it was), and those of the device: ``falls-back``, ``nan``,
+``casts``, ``lost-device``, ``out-of-memory``, ``no-cores``, ``returns-early``.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ def trace(
         raise RuntimeError("neuronx-cc failed with 70: [NCC_EOOM001] out of state buffer")
     if misbehaves("refuses-operator") and "softmax" in str(traced.inlined_graph):
         raise RuntimeError("neuronx-cc failed with 70: [NCC_EUOC002] unsupported operator: aten::softmax")
+    if misbehaves("no-compiler"):
+        return traced
     file = io.BytesIO()
     torch.jit.save(traced, file)
     made = _Compiled(file.getvalue(), {"batch": len(example[0]), "cast": _cast(compiler_args or []), "dynamic": False})

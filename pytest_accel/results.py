@@ -67,9 +67,9 @@ class Latency:
         bound = stats.quantile_bound(self._latencies_ms, percentile / 100, self.confidence)
         if bound.upper is None:
             enough = ceil(stats.required_samples(percentile / 100, self.confidence) * bound.n / bound.effective_n)
-            text = f"{bound.n} calls are too few for a {self.confidence:.0%} upper bound, which needs {enough}"
+            text = f"{bound.n} calls are too few for a {100 * self.confidence:.4g}% upper bound, which needs {enough}"
         else:
-            text = f"{self.confidence:.0%} upper bound {bound.upper:.5g} ms from {bound.n} calls"
+            text = f"{100 * self.confidence:.4g}% upper bound {bound.upper:.5g} ms from {bound.n} calls"
         return Bounded(bound.estimate, name=f"p{percentile:g} ms", bound=text)
 
     @property

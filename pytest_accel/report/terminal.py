@@ -29,7 +29,7 @@ def header(settings: Settings) -> str:
     """One line for pytest's header."""
     wanted = ", ".join(settings.accelerators) if settings.accelerators else "all"
     parts = [f"accelerators: {wanted}", f"baselines: {_relative(settings)}"]
-    parts.append(f"confidence: {settings.confidence:.0%}")
+    parts.append(f"confidence: {100 * settings.confidence:.4g}%")
     parts += [word for word, said in (("strict", settings.strict), ("in process", settings.in_process)) if said]
     if settings.against is not None:
         parts.append(f"against {settings.against.said}")

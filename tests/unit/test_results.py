@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     import pytest
 
 
-def latency(calls: int, *, scattered: bool = True) -> Latency:
+def latency(calls: int, *, scattered: bool = True, confidence: float = 0.95) -> Latency:
     """Calls of 1 ms, 2 ms and so on, scattered or getting slower and slower."""
     latencies_ns = [1_000_000 * n for n in range(1, calls + 1)]
     if scattered:
         random.Random(1).shuffle(latencies_ns)
-    return Latency(facts.measurement(latencies_ns=latencies_ns, items_per_call=4, wall_s=2), confidence=0.95)
+    return Latency(facts.measurement(latencies_ns=latencies_ns, items_per_call=4, wall_s=2), confidence=confidence)
 
 
 def test_percentiles_are_plain_numbers_by_nearest_rank() -> None:
@@ -31,6 +31,11 @@ def test_throughput_is_items_over_all_the_time() -> None:
 
 def test_a_percentile_knows_its_bound() -> None:
     assert latency(1000).p99_ms.bound == "95% upper bound 996 ms from 1000 calls"
+
+
+def test_a_confidence_is_not_told_as_more_than_it_is() -> None:
+    assert latency(5000, confidence=0.995).p50_ms.bound.startswith("99.5% upper bound ")
+    assert latency(100, confidence=0.995).p99_ms.bound.startswith("100 calls are too few for a 99.5% upper bound, ")
 
 
 def test_too_few_calls_say_how_many_are_enough() -> None:

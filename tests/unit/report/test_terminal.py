@@ -159,8 +159,8 @@ def test_absent_accelerators_are_told_by_name() -> None:
             "resuming; saving baselines (new)",
         ),
         (
-            {"baseline_dir": Path("/elsewhere")},
-            "accel: accelerators: all; baselines: /elsewhere; confidence: 95%",
+            {"baseline_dir": Path("/elsewhere"), "confidence": 0.995},
+            "accel: accelerators: all; baselines: /elsewhere; confidence: 99.5%",
         ),
     ],
 )

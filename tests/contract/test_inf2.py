@@ -1,4 +1,4 @@
-"""``inf2`` against the stand-in of tensorflow-neuronx; ``trn1`` differs by its chip alone."""
+"""``inf2`` and ``trn1`` against the stand-in of tensorflow-neuronx; they differ by their chip alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_accel.worker.accelerators.neuronx import Inf2
+from pytest_accel.worker.accelerators.neuronx import Inf2, Trn1
 from tests.contract.neuron_family import NeuronContract
 
 if TYPE_CHECKING:
@@ -29,3 +29,10 @@ class TestInf2(NeuronContract):
         launch.compile(source, tmp_path, options)
         launch.load(tmp_path, options)
         assert launch.placement()[0].precisions.keys() == {dtype}
+
+
+@pytest.mark.slow
+class TestTrn1(NeuronContract):
+    accelerator = Trn1
+    chip = "trn1"
+    cast = "float32"

@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 
 from pytest_accel.cli import main as pytest_accel
+from pytest_accel.report.record import to_json
 from pytest_accel.testing import FAKE, fake_model
+from tests.unit import facts
 
 if TYPE_CHECKING:
     from tests.models.zoo import Examples
@@ -144,7 +146,7 @@ def test_the_ini_example_is_accepted_as_it_stands(pytester: pytest.Pytester) -> 
         *re.findall(
             r"^(?:\s+- run: )?(pytest(?:-accel)? .*?)(?:\s+#.*)?$", "".join(blocks("sh") + blocks("yaml")), re.M
         ),
-        *re.findall(r"`(pytest --accel-list|pytest-accel cache list)`", README),
+        *re.findall(r"`(pytest --accel-list|pytest-accel cache list|pytest-accel matrix)`", README),
     ],
 )
 def test_every_command_is_one_that_exists(
@@ -153,6 +155,8 @@ def test_every_command_is_one_that_exists(
     program, *args = shlex.split(command.replace("${{ matrix.accelerator }}", "inf1"))
     pytester.mkdir("main").joinpath(".accel").mkdir()
     monkeypatch.chdir(pytester.mkdir("branch"))
+    for machine in ("cpu", "inf1"):
+        Path(f"{machine}.json").write_text(to_json(facts.run(facts.record())), encoding="utf-8")
     if program == "pytest-accel":
         assert pytest_accel([*args, *(["--cache-dir=cache"] if "cache" in args else [])]) in (0, 1)
     else:

@@ -81,12 +81,14 @@ class Recording:
             duets.setdefault(each.duet, []).append(each)
         return cls(workload, condition, {name: all_ for name, all_ in duets.items() if len(all_) >= ENOUGH})
 
-    def replay(self, duet: str, verdicts: int, gate: Gate = GATE, seed: int = 1) -> Replay:
+    def replay(
+        self, duet: str, verdicts: int, gate: Gate = GATE, *, budget_s: float = BUDGET_S, seed: int = 1
+    ) -> Replay:
         """Verdicts on launches of this kind, drawn by this seed."""
         rng, played = random.Random(seed), self.duets[duet]
         launches = [(each.launch(), each.seconds) for each in played]
         judge = _beside_yardstick if duet == "yardstick" else _beside_own_artefact
-        return Replay([judge(rng, launches, gate, swap=duet == "same") for _ in range(verdicts)])
+        return Replay([judge(rng, launches, gate, budget_s, swap=duet == "same") for _ in range(verdicts)])
 
     def slowdown(self, duet: str) -> float:
         """How much slower the candidate really was, on average of all launches."""
@@ -105,30 +107,33 @@ def recordings() -> Iterator[Recording]:
 Launches = Sequence[tuple[DuetLaunch, float]]
 
 
-def _beside_own_artefact(rng: random.Random, launches: Launches, gate: Gate, *, swap: bool) -> Replayed:
+def _beside_own_artefact(
+    rng: random.Random, launches: Launches, gate: Gate, budget_s: float, *, swap: bool
+) -> Replayed:
     """``swap``: both sides were the same, so that either may be called the candidate."""
 
     def draw() -> tuple[DuetLaunch, float]:
         launch, seconds = rng.choice(launches)
         return (swapped(launch) if swap and rng.random() < 0.5 else launch), seconds
 
-    return _judged(draw, gate, None)
+    return _judged(draw, gate, budget_s, None)
 
 
-def _beside_yardstick(rng: random.Random, launches: Launches, gate: Gate, *, swap: bool) -> Replayed:
+def _beside_yardstick(rng: random.Random, launches: Launches, gate: Gate, budget_s: float, *, swap: bool) -> Replayed:
     """Some launches are the baseline's, the others are of now."""
     shuffled = rng.sample(launches, len(launches))
     stored = tuple(launch for launch, _ in shuffled[:STORED])
-    return _judged(
-        lambda: rng.choice(shuffled[STORED:]), gate, Duet(pacemaker="yardstick", pacemaker_digest="1", launches=stored)
-    )
+    baseline = Duet(pacemaker="yardstick", pacemaker_digest="1", launches=stored)
+    return _judged(lambda: rng.choice(shuffled[STORED:]), gate, budget_s, baseline)
 
 
-def _judged(draw: Callable[[], tuple[DuetLaunch, float]], gate: Gate, baseline: Duet | None) -> Replayed:
+def _judged(
+    draw: Callable[[], tuple[DuetLaunch, float]], gate: Gate, budget_s: float, baseline: Duet | None
+) -> Replayed:
     taken: list[DuetLaunch] = []
     spent_s = 0.0
     while gate.wants_more(taken, baseline):
-        if taken and not fits_another(len(taken), spent_s, BUDGET_S):
+        if taken and not fits_another(len(taken), spent_s, budget_s):
             break
         launch, seconds = draw()
         taken.append(launch)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 import scipy.stats
 
@@ -41,7 +43,8 @@ def test_slowdowns_are_found_on_a_quiet_machine(recording: Recording) -> None:
     if recording.condition != "quiet":
         pytest.skip("under load nothing is promised but to say so")
     for duet in {"slower-5", "slower-10"} & recording.duets.keys():
-        missed = VERDICTS - recording.replay(duet, VERDICTS).count("regressed")
+        # How many launches fit a minute is the framework's: TensorFlow needs most of ten seconds to be loaded.
+        missed = VERDICTS - recording.replay(duet, VERDICTS, budget_s=inf).count("regressed")
         assert at_most(missed, 0.01), duet
 
 

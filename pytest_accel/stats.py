@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations, pairwise
 from math import ceil, exp, floor, fsum, inf, lgamma, log, log1p, sqrt
+from operator import mul
 from statistics import NormalDist, median
 from typing import NamedTuple
 
@@ -24,6 +25,10 @@ MIXED = 0.5
 #: Blocks of a series whose medians are looked at for a trend, and the share of their pairs that must agree on one.
 TREND_BLOCKS = 12
 STEADY_TREND = 0.7
+#: As many calls around the median count as one where bounds that allow for it are wrong more often than they promise.
+HANGS_TOGETHER = 8.0
+#: Lags beyond which autocorrelations are not summed: by then a series hangs together in any case.
+MOST_LAGS = 400
 
 
 class Interval(NamedTuple):
@@ -106,7 +111,7 @@ def nearest_rank(ordered: Sequence[float], p: float) -> float:
 def quantile_bound(values: Sequence[float], p: float, c: float) -> QuantileBound:
     """Bounds on the p-quantile, each at confidence ``c`` on its own, for whatever distribution the samples have."""
     ordered, n = sorted(values), len(values)
-    effective = effective_samples(n, clustering(values, p))
+    effective = max(1, floor(n / clustering(values, p)))
     a, u = scaled_limits(n, effective, p, c)
     return QuantileBound(
         lower=ordered[n - 1 - u] if u < n else None,
@@ -136,20 +141,50 @@ def lag1_autocorrelation(values: Sequence[float]) -> float:
     return fsum(a * b for a, b in pairwise(deviations)) / power if power else 0.0
 
 
-def clustering(values: Sequence[float], p: float) -> float:
-    """Lag-1 autocorrelation of "is over the p-quantile": 0 when the slow samples are scattered, towards 1 when bunched.
+def autocorrelation_time(values: Sequence[float]) -> float:
+    """How many consecutive samples tell as much as one independent one; 1 where they are independent or constant.
 
-    This, not the autocorrelation of the samples themselves, is what invalidates a bound on a quantile: latencies that
-    wander mildly all the time still have scattered outliers.
+    Twice the sum of the autocorrelations at all lags, taken as far as neighbouring lags add up to more than nothing and
+    to no more than those before (Geyer's initial monotone sequence, Statistical Science 7, 1992).
+    """
+    mean = fsum(values) / len(values)
+    deviations = [value - mean for value in values]
+    power = fsum(map(mul, deviations, deviations))
+    time, least = 1.0, inf
+    for lag in range(1, min(len(values) - 1, MOST_LAGS), 2) if power else ():
+        pair = sum(fsum(map(mul, deviations, deviations[each:])) for each in (lag, lag + 1)) / power
+        if pair <= 0.0:
+            break
+        least = min(pair, least)
+        time += 2.0 * least
+    return time
+
+
+def clustering(values: Sequence[float], p: float) -> float:
+    """How many slow samples count as one: 1 when those over the p-quantile are scattered, more when they are bunched.
+
+    This, not how much the samples themselves resemble each other, is what invalidates a bound on a quantile: latencies
+    that wander mildly all the time still have scattered outliers.
     """
     threshold = nearest_rank(sorted(values), p)
-    return lag1_autocorrelation([1.0 if value > threshold else 0.0 for value in values])
+    return autocorrelation_time([1.0 if value > threshold else 0.0 for value in values])
 
 
-def effective_samples(n: int, autocorrelation: float) -> int:
-    """How many independent samples ``n`` autocorrelated ones are worth: n (1 - r) / (1 + r), never more than n."""
-    r = max(0.0, autocorrelation)
-    return max(1, floor(n * (1.0 - r) / (1.0 + r)))
+def block_medians(values: Sequence[float], blocks: int) -> list[float]:
+    """Medians of so many equal blocks of consecutive values; what is left over at the end is left out."""
+    size = len(values) // blocks
+    return [median(values[nth * size : (nth + 1) * size]) for nth in range(blocks)]
+
+
+def wandering(values: Sequence[float]) -> float:
+    """How many times slower the slowest part of a series is than the fastest, where parts hang together; else 1.
+
+    Of samples that resemble so many before them, even the number of independent ones is hardly known.
+    """
+    if len(values) < 3 * TREND_BLOCKS or clustering(values, 0.5) < HANGS_TOGETHER:
+        return 1.0
+    blocks = block_medians(values, TREND_BLOCKS)
+    return max(blocks) / min(blocks)
 
 
 def drift(values: Sequence[float]) -> float:
@@ -161,8 +196,7 @@ def drift(values: Sequence[float]) -> float:
     """
     if len(values) < 3 * TREND_BLOCKS:
         return 1.0
-    size = len(values) // TREND_BLOCKS
-    blocks = [median(values[nth * size : (nth + 1) * size]) for nth in range(TREND_BLOCKS)]
+    blocks = block_medians(values, TREND_BLOCKS)
     rises = [(later > earlier) - (later < earlier) for earlier, later in combinations(blocks, 2)]
     if abs(sum(rises)) < STEADY_TREND * len(rises):
         return 1.0

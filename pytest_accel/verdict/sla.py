@@ -3,8 +3,8 @@
 A quantile passes when its upper bound is under the limit, fails when its lower bound is over it, and is inconclusive in
 between. Each verdict states its own confidence: a test with several limits is a little less sure of all together.
 
-A bound speaks for calls that go on as they were. Of a latency that drifts it is believed only where another drift of
-the same size would not change the answer.
+A bound speaks for calls that go on as they were, and of which each tells something of its own. Of a latency that drifts
+or wanders it is believed only where as much of that again would not change the answer.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def further_calls(measurement: Measurement, budgets: Budgets, *, confidence: flo
     if overloaded(measurement, confidence=confidence, looks=looks):
         return 0
     slas = _latency_slas(measurement, budgets, confidence, looks)
-    return max((sla.more_calls for sla in slas if sla.at_rest == "inconclusive"), default=0)
+    undecided = (sla for sla in slas if sla.kind == "inconclusive" and not sla.too_restless)
+    return max((sla.more_calls for sla in undecided), default=0)
 
 
 def _judge_times(measurement: Measurement, budgets: Budgets, confidence: float, looks: int) -> list[Verdict]:
@@ -51,28 +52,32 @@ def _judge_times(measurement: Measurement, budgets: Budgets, confidence: float, 
 
 def _latency_slas(measurement: Measurement, budgets: Budgets, confidence: float, looks: int) -> list[_LatencySla]:
     latencies_ms = [latency / 1e6 for latency in measurement.latencies_ns]
-    drift = _drift(measurement)
+    unrest = _unrest(measurement)
     return [
-        _latency_sla(latencies_ms, quantile, limit_ms, confidence, looks, drift)
+        _latency_sla(latencies_ms, quantile, limit_ms, confidence, looks, unrest)
         for quantile, limit_ms in budgets.latency_limits_ms.items()
     ]
 
 
-def _drift(measurement: Measurement) -> float:
-    """How much slower single calls became; waiting in a queue has ups and downs of its own."""
+class _Unrest(NamedTuple):
+    """By how much calls changed while they were timed, as a factor of at least 1, and what is said of it."""
+
+    factor: float = 1.0
+    said: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.said}; as much again would change the answer. Let the machine settle, and measure again."
+
+
+def _unrest(measurement: Measurement) -> _Unrest:
+    """Of single calls, for waiting in a queue has ups and downs of its own."""
     drift = stats.drift(measurement.services_ns)
-    return drift if abs(drift - 1.0) >= MATERIAL_DRIFT else 1.0
-
-
-def _either_way(drift: float) -> float:
-    """The drift as a factor of at least 1: what went one way may go on, or come back."""
-    return max(drift, 1.0 / drift)
-
-
-def _told(drift: float) -> str:
-    return (
-        f"Calls ended {drift:.2f} times as slow as they began, and as much again would change the answer: "
-        "let the machine settle, and measure again."
+    if abs(drift - 1.0) >= MATERIAL_DRIFT:
+        # What went one way may go on, or come back.
+        return _Unrest(max(drift, 1.0 / drift), f"Calls ended {drift:.2f} times as slow as they began")
+    wandering = stats.wandering(measurement.services_ns)
+    return _Unrest(
+        wandering, f"Calls came in long runs alike, the slowest {wandering:.2f} times as slow as the fastest"
     )
 
 
@@ -88,11 +93,27 @@ class _LatencySla(NamedTuple):
     needed: int
     more_calls: int
     confidence: float
-    drift: float
+    fastest_ms: float
+    slowest_ms: float
+    unrest: _Unrest
 
     @property
     def kind(self) -> VerdictKind:
-        return "inconclusive" if self.drifted_too_far else self.at_rest
+        if self.clear is not None:
+            return self.clear
+        return "inconclusive" if self.too_restless else self.at_rest
+
+    @property
+    def clear(self) -> VerdictKind | None:
+        """The answer of all calls together where they changed while they were timed and none of them is near the limit.
+
+        Such calls say little about how many are over it, whatever their number.
+        """
+        if self.unrest.factor > 1.0 and self.slowest_ms * self.unrest.factor <= self.limit_ms:
+            return "pass"
+        if self.unrest.factor > 1.0 and self.fastest_ms / self.unrest.factor > self.limit_ms:
+            return "sla-breach"
+        return None
 
     @property
     def at_rest(self) -> VerdictKind:
@@ -102,38 +123,54 @@ class _LatencySla(NamedTuple):
         return "sla-breach" if self.over > self.too_many else "inconclusive"
 
     @property
-    def drifted_too_far(self) -> bool:
-        """Whether another such drift could turn the answer."""
-        as_much_again = _either_way(self.drift)
+    def too_restless(self) -> bool:
+        """Whether as much unrest again could turn the answer."""
         if self.at_rest == "pass":
-            return self.bound.upper is not None and self.bound.upper * as_much_again > self.limit_ms
+            return self.bound.upper is not None and self.bound.upper * self.unrest.factor > self.limit_ms
         if self.at_rest == "sla-breach":
-            return self.bound.lower is not None and self.bound.lower / as_much_again <= self.limit_ms
-        return False
+            return self.bound.lower is not None and self.bound.lower / self.unrest.factor <= self.limit_ms
+        return self.unrest.factor > 1.0
 
     def verdict(self) -> Verdict:
-        sure = f"with {self.confidence:.4g} % confidence ({self.bound.n} calls)"
-        if self.at_rest == "sla-breach":
-            claim = f"{self.name} >= {self.bound.lower:.4g} ms {sure}"
-        elif self.bound.upper is None:
-            claim = f"{self.name} has no upper bound yet: {self.bound.n} calls, at least {self.needed} needed"
-        else:
-            claim = f"{self.name} <= {self.bound.upper:.4g} ms {sure}"
-        passes = f"<= {self.allowed}" if self.allowed >= 0 else "more calls"
-        fails_from = f">= {self.too_many + 1}" if self.too_many < self.bound.n else "more calls"
-        needs = f"pass needs {passes}, fail needs {fails_from}"
-        summary = f"{claim}; limit {self.limit_ms:g} ms: {self.over} calls over, {needs}."
-        if self.at_rest == "inconclusive":
+        if self.clear is not None:
+            summary = (
+                f"{self.name}: {self.bound.n} calls took {self.fastest_ms:.4g} to {self.slowest_ms:.4g} ms, all "
+                f"{'over' if self.clear == 'sla-breach' else 'under'} the limit of {self.limit_ms:g} ms, and still if "
+                f"they change by {self.unrest.factor:.2f} times again."
+            )
+            return Verdict(kind=self.clear, question="sla", summary=summary, budget=self.budget)
+        summary = f"{self._claim}; limit {self.limit_ms:g} ms: {self.over} calls over, {self._needs}."
+        restless = self.kind == "inconclusive" and self.too_restless
+        if self.kind == "inconclusive" and not restless:
             summary += f" If no further call is over, {self.more_calls} more would pass."
-        details = [_told(self.drift)] if self.drifted_too_far else []
+        details = [str(self.unrest)] if restless else []
         if self.bound.effective_n < self.bound.n:
             details.append(f"Slow calls came in clusters: they are worth {self.bound.effective_n} independent ones.")
-        budget = f"{self.name.replace('.', '')}_ms"
-        return Verdict(kind=self.kind, question="sla", summary=summary, details=tuple(details), budget=budget)
+        return Verdict(kind=self.kind, question="sla", summary=summary, details=tuple(details), budget=self.budget)
+
+    @property
+    def budget(self) -> str:
+        """The limit's name in a marker."""
+        return f"{self.name.replace('.', '')}_ms"
+
+    @property
+    def _claim(self) -> str:
+        sure = f"with {self.confidence:.4g} % confidence ({self.bound.n} calls)"
+        if self.at_rest == "sla-breach":
+            return f"{self.name} >= {self.bound.lower:.4g} ms {sure}"
+        if self.bound.upper is None:
+            return f"{self.name} has no upper bound yet: {self.bound.n} calls, at least {self.needed} needed"
+        return f"{self.name} <= {self.bound.upper:.4g} ms {sure}"
+
+    @property
+    def _needs(self) -> str:
+        passes = f"<= {self.allowed}" if self.allowed >= 0 else "more calls"
+        fails_from = f">= {self.too_many + 1}" if self.too_many < self.bound.n else "more calls"
+        return f"pass needs {passes}, fail needs {fails_from}"
 
 
 def _latency_sla(
-    latencies_ms: list[float], quantile: float, limit_ms: float, confidence: float, looks: int, drift: float
+    latencies_ms: list[float], quantile: float, limit_ms: float, confidence: float, looks: int, unrest: _Unrest
 ) -> _LatencySla:
     each = stats.per_look_confidence(confidence, looks)
     bound = stats.quantile_bound(latencies_ms, quantile, each)
@@ -151,7 +188,9 @@ def _latency_sla(
         needed=ceil(stats.required_samples(quantile, each) / worth),
         more_calls=max(0, needed_for_over - bound.n),
         confidence=100 * confidence,
-        drift=drift,
+        fastest_ms=min(latencies_ms),
+        slowest_ms=max(latencies_ms),
+        unrest=unrest,
     )
 
 
@@ -166,20 +205,19 @@ def _judge_throughput(measurement: Measurement, least: float, confidence: float,
     lower = measurement.throughput / (1.0 + margin)
     upper = measurement.throughput / (1.0 - margin) if margin < 1.0 else None
     sure = f"with {100 * confidence:.4g} % confidence ({calls} calls)"
-    drift = _drift(measurement)
-    as_much_again = _either_way(drift)
+    unrest = _unrest(measurement)
     if lower >= least:
         summary = f"Throughput >= {lower:.4g} items/s {sure}; needed {least:g}."
-        return _unless_drifting("pass", summary, drift, decided=lower / as_much_again >= least)
+        return _unless_restless("pass", summary, unrest, decided=lower / unrest.factor >= least)
     if upper is not None and upper < least:
         summary = f"Throughput <= {upper:.4g} items/s {sure}; needed {least:g}."
-        return _unless_drifting("sla-breach", summary, drift, decided=upper * as_much_again < least)
+        return _unless_restless("sla-breach", summary, unrest, decided=upper * unrest.factor < least)
     top = f"{upper:.4g}" if upper is not None else "any"
     summary = f"Throughput is between {lower:.4g} and {top} items/s {sure}; needed {least:g}. More calls would decide."
     return Verdict(kind="inconclusive", question="sla", summary=summary)
 
 
-def _unless_drifting(kind: VerdictKind, summary: str, drift: float, *, decided: bool) -> Verdict:
+def _unless_restless(kind: VerdictKind, summary: str, unrest: _Unrest, *, decided: bool) -> Verdict:
     if decided:
         return Verdict(kind=kind, question="sla", summary=summary)
-    return Verdict(kind="inconclusive", question="sla", summary=summary, details=(_told(drift),))
+    return Verdict(kind="inconclusive", question="sla", summary=summary, details=(str(unrest),))

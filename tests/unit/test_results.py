@@ -30,7 +30,7 @@ def test_throughput_is_items_over_all_the_time() -> None:
 
 
 def test_a_percentile_knows_its_bound() -> None:
-    assert latency(1000).p99_ms.bound == "95% upper bound 996 ms from 1000 calls"
+    assert latency(1000).p99_ms.bound == "95% upper bound 997 ms from 1000 calls"
 
 
 def test_a_confidence_is_not_told_as_more_than_it_is() -> None:

@@ -121,15 +121,26 @@ def test_lag1_autocorrelation() -> None:
 def test_scattered_and_bunched_slow_samples_are_told_apart() -> None:
     scattered = [2.0 if i % 50 == 0 else 1.0 for i in range(1000)]
     bunched = [2.0 if i < 20 else 1.0 for i in range(1000)]
-    assert stats.clustering(scattered, 0.99) == 0.0  # nothing lies over the quantile itself
-    assert stats.clustering(scattered, 0.9) == pytest.approx(-0.02, abs=0.005)
-    assert stats.clustering(bunched, 0.9) == pytest.approx(0.95, abs=0.03)
+    assert stats.clustering(scattered, 0.99) == 1.0  # nothing lies over the quantile itself
+    assert stats.clustering(scattered, 0.9) == 1.0
+    assert stats.clustering(bunched, 0.9) > 10
 
 
-def test_effective_samples_never_exceed_the_real_ones() -> None:
-    assert stats.effective_samples(600, 0.5) == 200
-    assert stats.effective_samples(600, -0.9) == 600
-    assert stats.effective_samples(600, 1.0) == 1
+def test_the_autocorrelation_time_of_a_known_process_is_found() -> None:
+    """Where each value remembers rho of the one before, (1 + rho) / (1 - rho) of them count as one."""
+    rng = random.Random(1)
+    for rho in (0.0, 0.5, 0.8):
+        values = [0.0]
+        for _ in range(20_000):
+            values.append(rho * values[-1] + rng.gauss(0.0, 1.0))
+        assert stats.autocorrelation_time(values) == pytest.approx((1 + rho) / (1 - rho), rel=0.15)
+    assert stats.autocorrelation_time([1.0, -1.0] * 100) == 1.0, "values that alternate are worth no less"
+    assert stats.autocorrelation_time([5.0] * 100) == 1.0
+
+
+def test_a_series_of_long_runs_alike_wanders() -> None:
+    assert stats.wandering([4.0] * 60 + [6.0] * 60 + [4.0] * 60) == pytest.approx(1.5)
+    assert stats.wandering([4.0, 6.0] * 90) == 1.0
 
 
 @given(p=st.floats(0.001, 0.9999), freedom=st.floats(1.0, 500.0))

@@ -14,6 +14,7 @@ from pytest_accel import verdict
 from pytest_accel.against import against_opponent
 from pytest_accel.changes import version_changes
 from pytest_accel.compare import Compared, against_baseline
+from pytest_accel.environment import ForeignLoad
 from pytest_accel.gate import DEFAULT_MAX_REGRESSION, Gate
 
 if TYPE_CHECKING:
@@ -74,14 +75,16 @@ class Contest:
             fingerprint = candidate.hardware.fingerprint
             elsewhere = session.baselines.elsewhere(candidate.model.name, candidate.variant.id)
             return Standing(verdict.no_baseline(fingerprint, elsewhere))
+        foreign_load = ForeignLoad()
         compared = against_baseline(session, candidate, self.batches, baseline, self._gate)
         if compared is None:
             return Standing(verdict.no_pacemaker(baseline.saved))
+        uneven = verdict.uneven_load(foreign_load.cores()) if compared.then is not None else ()
         verdicts = verdict.judge_regression(
             compared.ratio,
             self._gate,
             attribution=self._attribution(compared, baseline),
-            disturbed=verdict.disturbances(self.measurement),
+            disturbed=(*verdict.disturbances(self.measurement), *uneven),
         )
         return Standing(verdicts, compared)
 

@@ -14,7 +14,7 @@ from pytest_accel.verdict.accuracy import judge_accuracy
 from pytest_accel.verdict.calibration import judge_calibration
 from pytest_accel.verdict.measurement import judge_measurement
 from pytest_accel.verdict.placement import judge_placement
-from pytest_accel.verdict.plausibility import disturbances
+from pytest_accel.verdict.plausibility import disturbances, uneven_load
 from pytest_accel.verdict.regression import (
     attribution,
     interval,
@@ -42,6 +42,7 @@ __all__ = [
     "no_baseline",
     "no_pacemaker",
     "overall",
+    "uneven_load",
     "with_baseline",
 ]
 

@@ -85,13 +85,13 @@ def missing_neuron(name: str, pci_ids: FrozenSet[str], root: Optional[str] = Non
         return Missing(
             "no-hardware",
             f"no {name} device: the Neuron device on the PCI bus is of another kind ({', '.join(sorted(found))})",
-            f"run on an {name} instance, or use the accelerator that this one has",
+            f"run on an instance with {name}, or use the accelerator that this one has",
         )
     if not nodes and not on_bus:
         return Missing(
             "no-hardware",
             f"no {name} device: no /dev/neuron0 and none on the PCI bus",
-            f"run on an {name} instance; in a container pass /dev/neuron0 through",
+            f"run on an instance with {name}; in a container pass /dev/neuron0 through",
         )
     if not nodes:
         return Missing(

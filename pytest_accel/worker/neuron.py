@@ -101,7 +101,7 @@ def missing(chip: Chip, found: Found) -> Optional[Missing]:
         return Missing(
             "no-hardware",
             f"no {chip.family} device: the Neuron driver says that this is {others}",
-            f"use the accelerator of that name, or run on an {chip.family} instance",
+            f"use the accelerator of that name, or run on an instance with {chip.family}",
         )
     release = tuple(int(part) for part in found.driver.split(".")[:2] if part.isdigit())
     if release and release < (2, 0):

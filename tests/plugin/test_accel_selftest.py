@@ -6,7 +6,7 @@ import pytest
 
 from tests.plugin.conftest import Project
 
-BRIEFLY = ("-o", "accel_selftest_budget=0")
+BRIEFLY = ("-o", "accel_selftest_budget=0.001")
 
 
 @pytest.mark.parametrize("xdist", [[], ["-n", "2"]], ids=["alone", "xdist"])

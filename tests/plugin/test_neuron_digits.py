@@ -91,7 +91,7 @@ def test_without_a_device_it_is_skipped_with_the_reason(neuron: Project, digits_
     result = run(neuron, digits_cnn)
     result.assert_outcomes(skipped=1)
     result.stdout.fnmatch_lines(
-        ["*inf1 absent: no inf1 device: no /dev/neuron0 and none on the PCI bus; run on an inf1*"]
+        ["*inf1 absent: no inf1 device: no /dev/neuron0 and none on the PCI bus; run on an instance with inf1*"]
     )
 
 

@@ -83,3 +83,9 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worksh
     monkeypatch.setattr(InProcessWorker, "request", noted)
     yield workshop
     workshop.session.close()
+
+
+@pytest.fixture
+def few_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short launches: what happens within one is told in test_duet."""
+    monkeypatch.setattr("pytest_accel.duet.planned_pairs", lambda _: 3)

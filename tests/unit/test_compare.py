@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from pytest_accel.records import Duet, DuetLaunch
     from tests.unit.conftest import Workshop
 
+pytestmark = pytest.mark.usefixtures("few_pairs")
+
 GATE = Gate()
 
 
@@ -42,12 +44,6 @@ class Undecided(Gate):
 
     def wants_more(self, launches: Sequence[DuetLaunch], baseline: Duet | None = None) -> bool:
         return len(launches) < self.most
-
-
-@pytest.fixture(autouse=True)
-def few_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short launches: what happens within one is told in test_duet."""
-    monkeypatch.setattr("pytest_accel.duet.planned_pairs", lambda _: 3)
 
 
 def inputs(*names: str) -> list[Arrays]:

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from pytest_accel.compare import yardstick_pace
+from pytest_accel.records import Conditions
+from pytest_accel.standing import Contest
+from tests.unit import facts
+from tests.unit.test_compare import baseline_of, forget, inputs
+
+if TYPE_CHECKING:
+    from pytest_accel.records import Verdict
+    from tests.unit.conftest import Workshop
+
+pytestmark = pytest.mark.usefixtures("few_pairs")
+
+
+def beside(workshop: Workshop, monkeypatch: pytest.MonkeyPatch, *, cores: float, cached: bool) -> Verdict:
+    """The answer about a model that takes 1.3 times as long, while others use so many cores."""
+    then = workshop.compile(workshop.model(latency_ms=1.0))
+    baseline = baseline_of(then, yardstick_pace(workshop.session, then, inputs("x")))
+    if not cached:
+        forget(workshop, then)
+    monkeypatch.setattr("pytest_accel.standing.ForeignLoad.cores", lambda _: cores)
+    now = workshop.compile(workshop.model(latency_ms=1.3))
+    measurement = msgspec.structs.replace(facts.measurement(), conditions=Conditions())
+    (answer,) = Contest(workshop.session, now, inputs("x"), measurement, 0.05).stand(baseline).verdicts
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("cores", "cached", "kind"),
+    [
+        pytest.param(0.1, False, "regressed", id="yardstick on a quiet machine"),
+        pytest.param(1.2, False, "inconclusive", id="yardstick on a busy machine"),
+        pytest.param(1.2, True, "regressed", id="the baseline's own artefact on a busy machine"),
+    ],
+)
+def test_a_busy_machine_leaves_a_pace_beside_the_yardstick_undecided(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, cores: float, cached: bool, kind: str
+) -> None:
+    answer = beside(workshop, monkeypatch, cores=cores, cached=cached)
+    assert answer.kind == kind
+    told = "other processes used 1.2 cores, which slow the model and the yardstick by different amounts"
+    assert any(told in detail for detail in answer.details) == (kind == "inconclusive")

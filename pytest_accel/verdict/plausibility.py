@@ -76,8 +76,8 @@ def disturbances(measurement: Measurement) -> tuple[str, ...]:
 def uneven_load(foreign_load_cores: float) -> tuple[str, ...]:
     """What keeps launches beside the yardstick from deciding anything, a clause each.
 
-    Both sides feel a neighbour, but not alike: with one of two cores busy, ResNet-50 was slowed 1.4 times as much as the
-    yardstick was. The baseline's own artefact is slowed as the candidate is.
+    Both sides feel a neighbour, but not alike: with one of two cores busy, ResNet-50 was slowed 1.4 times as much as
+    the yardstick was. The baseline's own artefact is slowed as the candidate is.
     """
     if foreign_load_cores < MATERIAL_LOAD_CORES:
         return ()

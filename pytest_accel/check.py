@@ -49,7 +49,7 @@ ROTATION = 4
 #: A measurement is looked at, extended at most once, and looked at again; each look spends half of the error.
 LOOKS = 2
 #: A server is given this many times the calls, since its slow ones come in clusters: who waits, has others behind him.
-QUEUED = 2
+QUEUED = 3
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(
     not any(distributions(name="torch")), reason="needs pip install 'pytest-accel[cpu-torch]'"
 )
+#: PyTorch crashes the process that imports it a second time, as tests within a test would.
+ITSELF = {"workers": True, "subprocess": True}
 TESTS = """
     import pytest
     import torch
@@ -39,7 +41,7 @@ TESTS = """
 def test_a_module_made_by_a_function_is_checked_in_each_precision(project: Project) -> None:
     precisions = ["fp32", *(["bf16"] if processor.has_bf16() else [])]
     project.pytester.makepyfile(test_network=TESTS.format(precisions=precisions))
-    result = project.run("--accelerator=cpu-torch", "--accel-report=record.json", workers=True)
+    result = project.run("--accelerator=cpu-torch", "--accel-report=record.json", **ITSELF)
     result.assert_outcomes(passed=len(precisions), deselected=1)
     assert '"torch":' in (project.pytester.path / "record.json").read_text(), "its version is under test"
 
@@ -47,6 +49,6 @@ def test_a_module_made_by_a_function_is_checked_in_each_precision(project: Proje
 @pytest.mark.skipif(not any(distributions(name="onnxruntime")), reason="needs pip install 'pytest-accel[cpu-ort]'")
 def test_an_accelerator_that_cannot_take_it_says_what_it_takes(project: Project) -> None:
     project.pytester.makepyfile(test_network=TESTS.format(precisions=["fp32"]))
-    result = project.run("--accelerator=cpu-ort", workers=True)
+    result = project.run("--accelerator=cpu-ort", **ITSELF)
     result.assert_outcomes(failed=1, deselected=1)
     result.stdout.fnmatch_lines(["E *UsageError: cpu-ort cannot compile *model.pt2 (torch); it takes: saved_model, *"])

@@ -39,7 +39,7 @@ def further_calls(measurement: Measurement, budgets: Budgets, *, confidence: flo
     if overloaded(measurement, confidence=confidence, looks=looks):
         return 0
     slas = _latency_slas(measurement, budgets, confidence, looks)
-    undecided = (sla for sla in slas if sla.kind == "inconclusive" and not sla.too_restless)
+    undecided = (sla for sla in slas if sla.kind == sla.at_rest == "inconclusive")
     return max((sla.more_calls for sla in undecided), default=0)
 
 
@@ -66,7 +66,7 @@ class _Unrest(NamedTuple):
     said: str = ""
 
     def __str__(self) -> str:
-        return f"{self.said}; as much again would change the answer. Let the machine settle, and measure again."
+        return f"{self.said}; as much again could change the answer. Let the machine settle, and measure again."
 
 
 def _unrest(measurement: Measurement) -> _Unrest:
@@ -129,7 +129,7 @@ class _LatencySla(NamedTuple):
             return self.bound.upper is not None and self.bound.upper * self.unrest.factor > self.limit_ms
         if self.at_rest == "sla-breach":
             return self.bound.lower is not None and self.bound.lower / self.unrest.factor <= self.limit_ms
-        return self.unrest.factor > 1.0
+        return False
 
     def verdict(self) -> Verdict:
         if self.clear is not None:
@@ -140,10 +140,9 @@ class _LatencySla(NamedTuple):
             )
             return Verdict(kind=self.clear, question="sla", summary=summary, budget=self.budget)
         summary = f"{self._claim}; limit {self.limit_ms:g} ms: {self.over} calls over, {self._needs}."
-        restless = self.kind == "inconclusive" and self.too_restless
-        if self.kind == "inconclusive" and not restless:
+        if self.at_rest == "inconclusive":
             summary += f" If no further call is over, {self.more_calls} more would pass."
-        details = [str(self.unrest)] if restless else []
+        details = [str(self.unrest)] if self.kind == "inconclusive" and self.unrest.factor > 1.0 else []
         if self.bound.effective_n < self.bound.n:
             details.append(f"Slow calls came in clusters: they are worth {self.bound.effective_n} independent ones.")
         return Verdict(kind=self.kind, question="sla", summary=summary, details=tuple(details), budget=self.budget)

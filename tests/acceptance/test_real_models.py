@@ -114,11 +114,11 @@ BETWEEN = """
     @pytest.mark.accelerator("cpu")
     def test_model(accel_model):
         model = accel_model({model!r}, name="digits_cnn")
-        for _ in range(8):  # noise may move the latency past the bounds between measuring and checking
+        for _ in range(12):  # noise may move the latency past the bounds between measuring and checking
             limit_ms = model.measure(calls=2000).p99_ms
             with contextlib.suppress(CheckFailed):
                 record = model.check(p99_ms=limit_ms)
-                if any(each.question == "sla" and each.kind == "inconclusive" for each in record.verdicts):
+                if any("more would pass" in each.summary for each in record.verdicts):
                     break
 """
 
@@ -129,9 +129,8 @@ def test_a_limit_between_the_bounds_is_inconclusive_and_says_what_would_decide(
     workplace.write_test(BETWEEN.format(model=str(digits_cnn)))
     run = workplace.run()
     verdicts = [verdict_on("sla", test) for test in run.record.tests]
-    undecided = [verdict.summary for verdict in verdicts if verdict.kind == "inconclusive"]
-    assert undecided, verdicts
-    assert re.search(r"If no further call is over, \d+ more would pass\.", undecided[0]), undecided
+    assert verdicts[-1].kind == "inconclusive", verdicts
+    assert re.search(r"If no further call is over, \d+ more would pass\.", verdicts[-1].summary), verdicts
 
 
 def test_a_second_run_compiles_nothing(digits_cnn: Path, digits_val: Examples, workplace: Workplace) -> None:

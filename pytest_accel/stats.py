@@ -167,7 +167,8 @@ def clustering(values: Sequence[float], p: float) -> float:
     that wander mildly all the time still have scattered outliers.
     """
     threshold = nearest_rank(sorted(values), p)
-    return autocorrelation_time([1.0 if value > threshold else 0.0 for value in values])
+    over = [1.0 if value > threshold else 0.0 for value in values]
+    return autocorrelation_time(over) if any(over) else 1.0
 
 
 def block_medians(values: Sequence[float], blocks: int) -> list[float]:

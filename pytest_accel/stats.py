@@ -127,8 +127,7 @@ def block_means(values: Sequence[float], blocks: int) -> list[float]:
 
     What is left over at the end is left out. There must be at least as many values as blocks.
     """
-    size = len(values) // blocks
-    return [fsum(values[nth * size : (nth + 1) * size]) / size for nth in range(blocks)]
+    return [fsum(block) / len(block) for block in _blocks(values, blocks)]
 
 
 def lag1_autocorrelation(values: Sequence[float]) -> float:
@@ -172,9 +171,8 @@ def clustering(values: Sequence[float], p: float) -> float:
 
 
 def block_medians(values: Sequence[float], blocks: int) -> list[float]:
-    """Medians of so many equal blocks of consecutive values; what is left over at the end is left out."""
-    size = len(values) // blocks
-    return [median(values[nth * size : (nth + 1) * size]) for nth in range(blocks)]
+    """Medians of the same blocks, of which a few slow values change nothing."""
+    return [median(block) for block in _blocks(values, blocks)]
 
 
 def wandering(values: Sequence[float]) -> float:
@@ -318,6 +316,11 @@ def paired_drop_interval(both: int, lost: int, gained: int, neither: int, c: flo
         drop - margin(wilson_before.lower, wilson_now.upper),
         drop + margin(wilson_before.upper, wilson_now.lower),
     )
+
+
+def _blocks(values: Sequence[float], blocks: int) -> list[Sequence[float]]:
+    size = len(values) // blocks
+    return [values[nth * size : (nth + 1) * size] for nth in range(blocks)]
 
 
 def _first(holds: Callable[[int], bool], start: int) -> int:

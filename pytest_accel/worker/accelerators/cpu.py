@@ -6,12 +6,11 @@ TensorFlow rewrites the graph when it first runs it: that is what the precision 
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
-from pytest_accel.worker import processor, saved_model, yardstick
+from pytest_accel.worker import processor, saved_model, versions, yardstick
 from pytest_accel.worker.accelerator import (
     COMMON_OPTIONS,
     Accelerator,
@@ -27,7 +26,6 @@ from pytest_accel.worker.accelerator import (
 )
 
 _MODEL = "saved_model"
-_FACTS = "artefact.json"
 #: TensorFlow's name of the rewriting to BF16.
 _MIXED_PRECISION = "auto_mixed_precision_onednn_bfloat16"
 
@@ -69,14 +67,8 @@ class Cpu(Accelerator):
         return Present(str(identity["cpu"]), identity, peak_flops)
 
     def versions(self) -> Dict[str, str]:
-        tensorflow = _tensorflow()
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            keras = version("keras")
-        except PackageNotFoundError:
-            keras = "none"
-        return {"tensorflow": tensorflow.__version__, "keras": keras, "onednn": _onednn(tensorflow.__version__)}
+        release = _tensorflow().__version__
+        return {"tensorflow": release, **versions.installed("keras"), "onednn": _onednn(release)}
 
     def compile(
         self,
@@ -91,8 +83,6 @@ class Cpu(Accelerator):
         model = os.path.join(artefact, _MODEL)
         saved_model.write_saved_model(source, model)
         saved_model.check_signature(model, options["signature"])
-        with open(os.path.join(artefact, _FACTS), "w", encoding="utf-8") as file:
-            json.dump({"accelerator": self.name, "kind": "saved_model", "path": _MODEL}, file, indent=2, sort_keys=True)
 
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
         self.close()

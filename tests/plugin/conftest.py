@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from pytest_accel.records import TestRecord
 from pytest_accel.testing import FAKE, fake_model
+from pytest_accel.verdict.plausibility import MATERIAL_LOAD_CORES
 from pytest_accel.worker.accelerators.fake import ENVIRONMENT_VARIABLE
 
 ONE_TEST = """
@@ -21,6 +23,17 @@ ONE_TEST = """
     def test_model(accel_model):
         accel_model("model.fake.json").check({check})
 """
+
+
+def kinds_of_verdict(record: TestRecord) -> set[str]:
+    """The kinds of the record's verdicts, but for a speed that the suite's own other processes left undecided.
+
+    With ``-n 2`` a neighbour may compile or train on the cores that a stand-in computes on.
+    """
+    load = record.measurement.conditions.foreign_load_cores if record.measurement else None
+    busy = (load or 0.0) >= MATERIAL_LOAD_CORES
+    undecided = ("measurement", "inconclusive")
+    return {each.kind for each in record.verdicts if not (busy and (each.question, each.kind) == undecided)}
 
 
 class Project:

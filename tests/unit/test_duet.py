@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,8 +12,11 @@ import pytest
 from pytest_accel.duet import FEWEST_PAIRS, LONGEST_BLOCK, PAIRS, Side, block_calls, planned_pairs, play
 from pytest_accel.launch import Launch
 from pytest_accel.made_up import synthetic
+from pytest_accel.workers import InProcessWorker
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pytest_accel.session import Session
     from tests.unit.conftest import Workshop
 
@@ -50,6 +53,31 @@ def order(workshop: Workshop, blocks: list[Block], seed: int) -> list[bool]:
         random.Random(seed),
     )
     return [latency_ns == 3_000_000 for latency_ns, _ in blocks[::2]]
+
+
+def test_only_one_side_may_run_at_a_time(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    paused: set[InProcessWorker] = set()
+    turns: list[tuple[bool, int]] = []
+
+    @contextmanager
+    def pausing(worker: InProcessWorker) -> Iterator[None]:
+        paused.add(worker)
+        yield
+        paused.remove(worker)
+
+    request = InProcessWorker.request
+
+    def listening(worker: InProcessWorker, op: str, **asked: Any) -> dict[str, Any]:
+        if op in ("warm_up", "add_work", "time_block"):
+            turns.append((worker in paused, len(paused)))
+        return request(worker, op, **asked)
+
+    monkeypatch.setattr(InProcessWorker, "paused", pausing)
+    monkeypatch.setattr(InProcessWorker, "request", listening)
+    same = side(workshop, "same", latency_ms=2)
+    play(workshop.session, dataclasses.replace(same, extra_work=0.1), same, random.Random(1))
+    assert len(turns) > 2 * PAIRS
+    assert set(turns) == {(False, 1)}, "in no turn is the side itself paused, and in each the other one is"
 
 
 @pytest.mark.parametrize(("typical_ms", "calls"), [(0, LONGEST_BLOCK), (0.1, LONGEST_BLOCK), (1, 10), (4, 2), (99, 1)])

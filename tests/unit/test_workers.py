@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -177,6 +178,23 @@ def test_a_fresh_worker_is_nobodys_but_ours_and_ends_with_its_block(pool: Worker
     assert shared.alive
 
 
+def test_a_paused_worker_does_nothing_and_answers_afterwards(pool: WorkerPool, tmp_path: Path) -> None:
+    worker = pool.fresh("fake", FAKE)
+    with worker.paused():
+        until = time.monotonic() + 4  # a signal is not obeyed in the same instant
+        while psutil.Process(worker.pid).status() != psutil.STATUS_STOPPED:
+            assert time.monotonic() < until
+    assert compile_with(worker, tmp_path) == {"seconds": 2.0}
+
+
+def test_a_paused_worker_can_be_ended(pool: WorkerPool) -> None:
+    worker = pool.fresh("fake", FAKE)
+    process = psutil.Process(worker.pid)
+    with worker.paused():
+        worker.kill()
+    assert_gone([process])
+
+
 def test_closing_ends_everything_and_may_be_done_twice(pool: WorkerPool) -> None:
     workers = [pool.shared("fake", FAKE), pool.fresh("fake", FAKE)]
     pool.close()
@@ -237,20 +255,29 @@ def test_an_interrupted_request_takes_the_worker_and_its_programs_along(unruly: 
 
 
 CONTROLLER = """
+import contextlib
 import sys
+import time
 from pathlib import Path
 from pytest_accel.workers import Worker
 
 sys.path.insert(0, {here!r})
 worker = Worker("fake", "unruly:StartsAProgram", log_dir=Path({logs!r}))
+
+def tell(share, pid):
+    with {how}:
+        print(worker.pid, pid, flush=True)
+        time.sleep(60)
+
 worker.request("compile", phase="compile", deadline_s=60, source={{"kind": "fake", "path": ""}},
-    artefact={logs!r}, options={{}}, on_progress=lambda share, pid: print(worker.pid, pid, flush=True))
+    artefact={logs!r}, options={{}}, on_progress=tell)
 """
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
-def test_nothing_outlives_the_controller(logs: Path, ending: signal.Signals) -> None:
-    text = CONTROLLER.format(here=str(Path(__file__).parent), logs=str(logs))
+@pytest.mark.parametrize("how", ["contextlib.nullcontext()", "worker.paused()"])
+def test_nothing_outlives_the_controller(logs: Path, ending: signal.Signals, how: str) -> None:
+    text = CONTROLLER.format(here=str(Path(__file__).parent), logs=str(logs), how=how)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     with subprocess.Popen(
         [sys.executable, "-c", text], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

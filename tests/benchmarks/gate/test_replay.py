@@ -54,6 +54,6 @@ def test_a_limit_that_is_exactly_met_is_decided_wrongly_no_more_often_than_promi
     """The launches of a slower model against a limit of what it is slower by: a coin that the gate must not toss."""
     for duet in {"slower-5", "slower-10"} & recording.duets.keys():
         gate = Gate(max_regression=recording.slowdown(duet), confidence=GATE.confidence)
-        replay = recording.replay(duet, VERDICTS, gate)
+        replay = recording.replay(duet, VERDICTS, gate, mirrored=True)
         assert at_most(replay.count("regressed"), 0.05), duet
         assert at_most(replay.count("pass", "improved"), 0.05), duet

@@ -113,9 +113,8 @@ def play_pairs(session: Session, candidate: Side, pacemaker: Side, rng: random.R
 @contextmanager
 def _turn(launches: Mapping[str, Launch], name: str) -> Iterator[Launch]:
     """One side's turn; the other is stopped meanwhile."""
-    with ExitStack() as stack:
-        for other in launches.keys() - {name}:
-            stack.enter_context(launches[other].worker.paused())
+    (other,) = launches.keys() - {name}
+    with launches[other].worker.paused():
         yield launches[name]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from pytest_accel.records import Measurement, Scalar, Verdict
-from pytest_accel.verdict.plausibility import disturbances, implausibilities, mislabelled
+from pytest_accel.verdict.plausibility import disturbances, implausibilities, mislabelled, others_were_busy
 
 _NOTHING: Mapping[str, Scalar] = MappingProxyType({})
 
@@ -47,7 +47,7 @@ def _circumstances(measurement: Measurement) -> tuple[str, ...]:
         notes.append("No output of a timed call was compared with the validated ones.")
     if conditions.cpu_quota_cores is not None:
         notes.append(f"The CPU quota was {conditions.cpu_quota_cores:g} cores.")
-    if conditions.foreign_load_cores is not None and conditions.foreign_load_cores >= 0.5:
+    if others_were_busy(measurement):
         notes.append(f"Other processes used {conditions.foreign_load_cores:.1f} cores meanwhile.")
     if measurement.parts_ms:
         parts = ", ".join(f"{part} {ms:.3g} ms" for part, ms in measurement.parts_ms.items())

@@ -42,7 +42,7 @@ def implausibilities(measurement: Measurement, peak_flops: float | None) -> tupl
         return ("the clock did not advance during a call",)
     return (
         *_beyond_peak(measurement, peak_flops),
-        *(() if _others_were_busy(measurement) else _scattered_rates(measurement)),
+        *(() if others_were_busy(measurement) else _scattered_rates(measurement)),
         *(_unaccounted_time(fsum(services_s), measurement) if measurement.load_shape != "offline" else ()),
     )
 
@@ -67,7 +67,7 @@ def disturbances(measurement: Measurement) -> tuple[str, ...]:
         found.append("the worker shared the test's process (--accel-in-process)")
     if conditions.throttled:
         found.append(f"the device was throttled: {conditions.throttled}")
-    if _others_were_busy(measurement) and measurement.latencies_ns:
+    if others_were_busy(measurement) and measurement.latencies_ns:
         busy = f"while other processes used {conditions.foreign_load_cores:.1f} cores"
         found += [f"{busy}, {scattered}" for scattered in _scattered_rates(measurement)]
     return tuple(found)
@@ -85,7 +85,8 @@ def uneven_load(foreign_load_cores: float) -> tuple[str, ...]:
     return (f"{busy}, which slow the model and the yardstick by different amounts",)
 
 
-def _others_were_busy(measurement: Measurement) -> bool:
+def others_were_busy(measurement: Measurement) -> bool:
+    """Whether other processes used enough of the processor meanwhile to be what calls scatter by."""
     return (measurement.conditions.foreign_load_cores or 0.0) >= MATERIAL_LOAD_CORES
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from pytest_accel.records import TestRecord
 from pytest_accel.testing import FAKE, fake_model
-from pytest_accel.verdict.plausibility import MATERIAL_LOAD_CORES
+from pytest_accel.verdict.plausibility import others_were_busy
 from pytest_accel.worker.accelerators.fake import ENVIRONMENT_VARIABLE
 
 ONE_TEST = """
@@ -30,8 +30,7 @@ def kinds_of_verdict(record: TestRecord) -> set[str]:
 
     With ``-n 2`` a neighbour may compile or train on the cores that a stand-in computes on.
     """
-    load = record.measurement.conditions.foreign_load_cores if record.measurement else None
-    busy = (load or 0.0) >= MATERIAL_LOAD_CORES
+    busy = record.measurement is not None and others_were_busy(record.measurement)
     undecided = ("measurement", "inconclusive")
     return {each.kind for each in record.verdicts if not (busy and (each.question, each.kind) == undecided)}
 

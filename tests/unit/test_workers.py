@@ -257,17 +257,16 @@ def test_an_interrupted_request_takes_the_worker_and_its_programs_along(unruly: 
 CONTROLLER = """
 import contextlib
 import sys
-import time
 from pathlib import Path
 from pytest_accel.workers import Worker
 
 sys.path.insert(0, {here!r})
 worker = Worker("fake", "unruly:StartsAProgram", log_dir=Path({logs!r}))
+stack = contextlib.ExitStack()
 
 def tell(share, pid):
-    with {how}:
-        print(worker.pid, pid, flush=True)
-        time.sleep(60)
+    {first}
+    print(worker.pid, pid, flush=True)
 
 worker.request("compile", phase="compile", deadline_s=60, source={{"kind": "fake", "path": ""}},
     artefact={logs!r}, options={{}}, on_progress=tell)
@@ -275,9 +274,9 @@ worker.request("compile", phase="compile", deadline_s=60, source={{"kind": "fake
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
-@pytest.mark.parametrize("how", ["contextlib.nullcontext()", "worker.paused()"])
-def test_nothing_outlives_the_controller(logs: Path, ending: signal.Signals, how: str) -> None:
-    text = CONTROLLER.format(here=str(Path(__file__).parent), logs=str(logs), how=how)
+@pytest.mark.parametrize("first", ["pass", "stack.enter_context(worker.paused())"], ids=["running", "paused"])
+def test_nothing_outlives_the_controller(logs: Path, ending: signal.Signals, first: str) -> None:
+    text = CONTROLLER.format(here=str(Path(__file__).parent), logs=str(logs), first=first)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     with subprocess.Popen(
         [sys.executable, "-c", text], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

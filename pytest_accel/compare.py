@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from pytest_accel.candidate import cached_artefact, compile_candidate, renamed
 from pytest_accel.duet import Side, play
 from pytest_accel.errors import WorkerError
+from pytest_accel.gate import Gate, undisturbed
 from pytest_accel.made_up import synthetic
 from pytest_accel.records import Duet, DuetLaunch, Ratio, Variant
 from pytest_accel.sources import Model
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from pytest_accel.baseline import Baseline
     from pytest_accel.candidate import Candidate
     from pytest_accel.elements import Arrays
-    from pytest_accel.gate import Gate
     from pytest_accel.session import Session
 
 #: Names of pacemakers in baselines.
@@ -39,8 +39,9 @@ OWN_ARTEFACT = "baseline artefact"
 YARDSTICK = "yardstick"
 #: The yardstick network's edition. A changed network makes paces incomparable, so it gets another number.
 YARDSTICK_EDITION = "1"
-#: Launches beside the yardstick that a baseline stores.
+#: Undisturbed launches beside the yardstick that a baseline stores, and how many are played for them at most.
 SAVED_LAUNCHES = 5
+MOST_FOR_SAVED = 10
 
 
 @dataclass(frozen=True)
@@ -113,11 +114,11 @@ def yardstick_pace(session: Session, candidate: Candidate, batches: Sequence[Arr
     ours = side_of(candidate, batches)
     theirs = yardstick(session, candidate.variant)
     rng = random.Random()
-    launches = []
-    for number in range(1, SAVED_LAUNCHES + 1):
+    launches: list[DuetLaunch] = []
+    while (kept := len(undisturbed(launches))) < SAVED_LAUNCHES and len(launches) < MOST_FOR_SAVED:
         session.tell(
             f"pacing {candidate.model.name} on {candidate.variant.id} for the baseline: "
-            f"launch {number} of {SAVED_LAUNCHES}"
+            f"launch {kept + 1} of {SAVED_LAUNCHES}"
         )
         launches.append(play(session, ours, theirs, rng))
     return Duet(pacemaker=YARDSTICK, pacemaker_digest=YARDSTICK_EDITION, launches=tuple(launches))

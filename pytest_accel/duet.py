@@ -4,6 +4,9 @@ A launch is a fresh pair of processes; within it, pairs of timed blocks are draw
 settling call that brings the caches back. The side whose turn it is not is stopped: its threads would look for work a
 while longer and take half the machine, which made calls of 3.3 ms take 7.3 and 5 % more work look like 2.5. Which side
 starts first is drawn for each launch. What the numbers mean is decided in `gate`.
+
+Noise that hits both sides alike still hides a difference between them: it adds the same time to each. So a launch goes
+on for a while until enough pairs were played with no other process on their cores, and only those count.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import compress
 from math import log
 from pathlib import Path
 from statistics import median
@@ -30,10 +34,17 @@ if TYPE_CHECKING:
 #: A block is long enough for the clock and the settling call to be small beside it.
 BLOCK_NS = 10_000_000
 LONGEST_BLOCK = 50
+#: Sides whose latencies differ by no more than this factor get blocks of the same number of calls.
+ALIKE = 10
 PAIRS = 40
 #: Slow models get fewer pairs: more pairs do not shrink the bias that a launch has of its own, more launches do.
 FEWEST_PAIRS = 15
 PAIRS_NS = 2_000_000_000
+#: A block is disturbed when others had so many of its cores, on average over its time.
+DISTURBED_CORES = 0.2
+#: How many times longer a launch may get while it waits for undisturbed pairs, and how few are better than all.
+PATIENCE = 3
+FEWEST_UNDISTURBED = 5
 #: On a busy machine nothing ever gets steady; what both sides share does not need to.
 WARM_UP_S = 1.0
 
@@ -60,15 +71,21 @@ class Side:
 
 @dataclass(frozen=True)
 class Pairs:
-    """The timed blocks of one launch: nanoseconds of each call, a block of one side beside the other's same one."""
+    """The timed blocks of one launch: nanoseconds of each call, a block of one side beside the other's same one.
+
+    ``disturbed`` tells of each pair whether other processes had cores of either block.
+    """
 
     candidate: Sequence[Sequence[float]]
     pacemaker: Sequence[Sequence[float]]
     started_first: Literal["candidate", "pacemaker"]
+    disturbed: Sequence[bool]
 
     def launch(self) -> DuetLaunch:
         """What a record keeps of them."""
-        ours, theirs = ([median(block) for block in side] for side in (self.candidate, self.pacemaker))
+        undisturbed = self.disturbed.count(False)
+        counts = [undisturbed < FEWEST_UNDISTURBED or not each for each in self.disturbed]
+        ours, theirs = ([median(each) for each in compress(side, counts)] for side in (self.candidate, self.pacemaker))
         ratios = [log(our / their) for our, their in zip(ours, theirs, strict=True)]
         return DuetLaunch(
             candidate_p50_ms=median(ours) / 1e6,
@@ -77,6 +94,8 @@ class Pairs:
             log_pace_error=stats.median_error(ratios),
             pairs=len(ours),
             started_first=self.started_first,
+            disturbed_pairs=counts.count(False),
+            disturbed=undisturbed < FEWEST_UNDISTURBED,
         )
 
 
@@ -99,15 +118,20 @@ def play_pairs(session: Session, candidate: Side, pacemaker: Side, rng: random.R
                 warm_up(launch, max_s=WARM_UP_S)
                 if sides[name].extra_work:
                     launch.add_work(sides[name].extra_work)
-                typical_ns[name] = median(launch.time_block(calls=5, settle=1))
-        blocks = {name: block_calls(typical_ns[name]) for name in starts}
+                typical_ns[name] = median(launch.time_block(calls=5, settle=1).latencies_ns)
+        blocks = dict(zip(starts, block_calls([typical_ns[name] for name in starts]), strict=True))
         pairs = planned_pairs(sum(typical_ns[name] * (blocks[name] + 1) for name in starts))
         times_ns: dict[str, list[list[int]]] = {name: [] for name in starts}
-        for _ in range(pairs):
+        disturbed: list[bool] = []
+        while len(disturbed) < pairs or (disturbed.count(False) < FEWEST_PAIRS and len(disturbed) < PATIENCE * pairs):
+            cores_taken = 0.0
             for name in rng.sample(names, 2):
                 with _turn(launches, name) as launch:
-                    times_ns[name].append(launch.time_block(calls=blocks[name], settle=1))
-    return Pairs(times_ns["candidate"], times_ns["pacemaker"], starts[0])
+                    block = launch.time_block(calls=blocks[name], settle=1)
+                times_ns[name].append(block.latencies_ns)
+                cores_taken = max(cores_taken, block.cores_taken)
+            disturbed.append(cores_taken > DISTURBED_CORES)
+    return Pairs(times_ns["candidate"], times_ns["pacemaker"], starts[0], disturbed)
 
 
 @contextmanager
@@ -135,9 +159,14 @@ def _load(launches: Mapping[str, Launch], sides: Mapping[str, Side]) -> None:
             raise
 
 
-def block_calls(typical_ns: float) -> int:
-    """Timed calls of one block: as many as make it `BLOCK_NS` long, within limits."""
-    return int(min(max(BLOCK_NS // max(typical_ns, 1), 1), LONGEST_BLOCK))
+def block_calls(typical_ns: Sequence[float]) -> list[int]:
+    """Timed calls in a block of each side: as many as make it `BLOCK_NS` long, within limits.
+
+    Sides that are alike get as many as the faster one needs. Beside a busy process the first call of a block is often
+    the fastest; a side with two calls then looked half as slow again as the same artefact with one.
+    """
+    calls = [int(min(max(BLOCK_NS // max(each, 1), 1), LONGEST_BLOCK)) for each in typical_ns]
+    return [max(calls)] * len(calls) if max(typical_ns) <= ALIKE * min(typical_ns) else calls
 
 
 def planned_pairs(pair_ns: float) -> int:

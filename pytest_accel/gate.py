@@ -6,6 +6,9 @@ Each launch gives one number, the log of its pace (candidate time over pacemaker
 * When the pacemaker is the baseline's own artefact, the mean log pace is the answer: candidate over baseline.
 * When it is the yardstick, the answer is the mean log pace now minus the baseline's (two samples of launches).
 
+Launches that other processes disturbed from end to end count for nothing (`DuetLaunch.disturbed`): what they add to
+both sides hides a regression, and may do so differently on either.
+
 The rule is sequential: bounds are looked at after every launch, and whoever looks often errs often. They are therefore
 those of a confidence sequence (`stats.Spread.margin_at_any_time`), which hold at all looks together, however many there
 are and whatever ends them. A schedule of looks that shares the error out (alpha spending) needs as many launches, but
@@ -66,7 +69,7 @@ class Gate:
         return len(launches) < MOST_LAUNCHES and self.decide(self._ratio(launches, baseline)) == "inconclusive"
 
     def ratio(self, duet: Duet, baseline: Duet | None = None) -> Ratio | None:
-        """Candidate time over baseline time; None without a launch on either side.
+        """Candidate time over baseline time; None without a launch on either side that was not disturbed.
 
         Without ``baseline`` the pacemaker has to be the baseline's own artefact. With it both must have had the same
         pacemaker: raises ValueError when they had not, ask `comparable` first. The ends of the ratio are one-sided
@@ -99,12 +102,13 @@ class Gate:
         return max(1, ceil(needed) - ratio.launches) if needed <= 2 * MOST_LAUNCHES else None
 
     def _ratio(self, launches: Sequence[DuetLaunch], baseline: Duet | None) -> Ratio | None:
-        if not launches or (baseline is not None and not baseline.launches):
+        now, then = undisturbed(launches), undisturbed(baseline.launches) if baseline is not None else None
+        if not now or then == []:
             return None
-        spread, worth = _spread(launches), float(len(launches))
-        if baseline is not None:
-            spread = spread.minus(_spread(baseline.launches))
-            worth = 1.0 / (1.0 / worth + 1.0 / len(baseline.launches))
+        spread, worth = _spread(now), float(len(now))
+        if then is not None:
+            spread = spread.minus(_spread(then))
+            worth = 1.0 / (1.0 / worth + 1.0 / len(then))
         error = 1.0 - self.confidence
         below = spread.margin_at_any_time(1.0 - error / self.tests, worth)
         above = spread.margin_at_any_time(1.0 - error, worth)
@@ -116,9 +120,14 @@ class Gate:
             lower=_factor(spread.mean - below),
             upper=_factor(spread.mean + above),
             confidence=self.confidence,
-            launches=len(launches),
+            launches=len(now),
             smallest_caught=caught,
         )
+
+
+def undisturbed(launches: Sequence[DuetLaunch]) -> list[DuetLaunch]:
+    """Those that count."""
+    return [launch for launch in launches if not launch.disturbed]
 
 
 def _spread(launches: Sequence[DuetLaunch]) -> stats.Spread:

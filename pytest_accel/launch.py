@@ -89,6 +89,13 @@ class Timed(Fact, frozen=True):
     conditions: WorkerConditions
 
 
+class TimedBlock(Fact, frozen=True):
+    """One turn of a duet. ``cores_taken`` is how many of its cores other processes had, on average over its time."""
+
+    latencies_ns: list[int]
+    cores_taken: float
+
+
 class Launch:
     """One worker, asked for one operation at a time.
 
@@ -193,10 +200,10 @@ class Launch:
         times = {"latencies_ns": latencies_ns, "waits_ns": waits_ns}
         return _valid({**reply, **times, "checked": checked}, Timed, "measure")
 
-    def time_block(self, *, calls: int, settle: int = 1) -> list[int]:
-        """One turn of a duet: ``settle`` untimed calls, then the latencies of ``calls`` calls in nanoseconds."""
+    def time_block(self, *, calls: int, settle: int = 1) -> TimedBlock:
+        """One turn of a duet: ``settle`` untimed calls, then ``calls`` timed ones."""
         reply = self._ask("time_block", phase="measure", calls=calls, settle=settle)
-        return _latencies(reply, calls, "measure")
+        return _valid({**reply, "latencies_ns": _latencies(reply, calls, "measure")}, TimedBlock, "measure")
 
     def add_work(self, share: float) -> int:
         """Slow every later call of this worker down by ``share`` of its time, with real work; the rounds of it."""

@@ -264,6 +264,8 @@ class DuetLaunch(Fact, frozen=True, kw_only=True):
     """One fresh pair of processes: the medians of each side and of the paired log ratios candidate / pacemaker.
 
     ``log_pace_error`` is the standard error that the scatter of the pairs gives ``log_pace``; 0 where it is not known.
+    ``pairs`` are those that count; ``disturbed_pairs`` more do not, because other processes had cores meanwhile. Where
+    hardly any pair is left, all count and the launch is ``disturbed``.
     """
 
     candidate_p50_ms: float
@@ -272,6 +274,8 @@ class DuetLaunch(Fact, frozen=True, kw_only=True):
     pairs: int
     started_first: Literal["candidate", "pacemaker"]
     log_pace_error: float = 0.0
+    disturbed_pairs: int = 0
+    disturbed: bool = False
 
 
 class Duet(Fact, frozen=True, kw_only=True):

@@ -66,6 +66,7 @@ class Contest:
             self._gate,
             opponent=opponent.said,
             disturbed=verdict.disturbances(self.measurement),
+            left_out=verdict.left_out(compared.duet, None),
         )
         return Standing(verdicts, compared, opponent.said, differences)
 
@@ -85,6 +86,7 @@ class Contest:
             self._gate,
             attribution=self._attribution(compared, baseline),
             disturbed=(*verdict.disturbances(self.measurement), *uneven),
+            left_out=verdict.left_out(compared.duet, compared.then),
         )
         return Standing(verdicts, compared)
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from statistics import median
 from typing import TYPE_CHECKING
 
-from pytest_accel.gate import WIDEST
+from pytest_accel.gate import WIDEST, undisturbed
 from pytest_accel.records import Duet, Ratio, Verdict
 from pytest_accel.verdict.plausibility import unless_disturbed
 
@@ -28,14 +28,18 @@ def judge_regression(
     opponent: str = "",
     attribution: str = "",
     disturbed: Sequence[str] = (),
+    left_out: Sequence[str] = (),
 ) -> list[Verdict]:
     """The gate's final decision about ``opponent``, the baseline by default, with the sentence `attribution` gave.
 
-    ``disturbed`` holds the reasons why the launches cannot show a regression (`disturbances` of the measurement).
+    ``disturbed`` holds the reasons why the launches cannot show a regression (`disturbances` of the measurement),
+    ``left_out`` the sentences about those that did not count (`left_out`).
     """
     if ratio is None:
-        summary = f"The ratio to {opponent or 'the baseline'} is not known: a launch on either side is needed."
-        return [Verdict(kind="inconclusive", question="regression", summary=summary)]
+        summary = (
+            f"The ratio to {opponent or 'the baseline'} is not known: an undisturbed launch on either side is needed."
+        )
+        return [Verdict(kind="inconclusive", question="regression", summary=summary, details=tuple(left_out))]
     decision, limit = gate.decide(ratio), 1.0 + gate.max_regression
     against = {"regressed": ">", "pass": "<", "improved": "<", "inconclusive": "around"}[decision]
     time = f"the time of {opponent}" if opponent else "the baseline's time"
@@ -48,6 +52,7 @@ def judge_regression(
         if ratio.smallest_caught < WIDEST
         else "So few launches would have caught no regression."
     ]
+    details += left_out
     if decision == "inconclusive":
         more = gate.more_launches(ratio)
         hint = f"About {more} more launches would decide." if more else "It lies too close to the limit to be decided."
@@ -60,6 +65,18 @@ def judge_regression(
         details.append(attribution)
     verdict = Verdict(kind=decision, question="regression", summary=summary, details=tuple(details))
     return [unless_disturbed(verdict, disturbed)]
+
+
+def left_out(duet: Duet, then: Duet | None) -> tuple[str, ...]:
+    """Sentences about the launches of both that do not count, because other processes had their cores."""
+    sentences = []
+    if disturbed := len(duet.launches) - len(undisturbed(duet.launches)):
+        some = f"{disturbed} of {len(duet.launches)}"
+        sentences.append(f"Other processes had this model's cores during {some} launches, which do not count.")
+    if then is not None and not undisturbed(then.launches):
+        renew = "--accel-save-baseline on a quieter machine renews it"
+        sentences.append(f"When the baseline was saved, they had them during all of its launches; {renew}.")
+    return tuple(sentences)
 
 
 def interval(ratio: Ratio) -> str:

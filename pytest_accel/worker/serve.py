@@ -11,12 +11,14 @@ import platform
 import resource
 import sys
 import traceback
+from contextlib import nullcontext
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 import numpy as np
 
 from pytest_accel.worker import extra_work, load_shapes, timing, wire
 from pytest_accel.worker.accelerator import Accelerator, Arrays, Missing, Progress, Refused, Source, Tensor
+from pytest_accel.worker.threads import Threads, Turn
 
 Plain = Dict[str, Any]
 
@@ -30,7 +32,7 @@ _LOAD_SHAPES: Mapping[str, Callable[..., timing.Timed]] = {
 
 def serve(channel: Any, accelerator: Accelerator) -> None:
     """Answer the requests that come over an execnet channel until it is closed."""
-    operations = Operations(accelerator)
+    operations = Operations(accelerator, Threads())
     for request in channel:
         channel.send(answer(operations, request, lambda share, doing: channel.send({"progress": [share, doing]})))
 
@@ -55,12 +57,16 @@ def described(error: BaseException) -> Plain:
 
 
 class Operations:
-    """One accelerator's state between requests: what is loaded and what is staged. A public method is an operation."""
+    """One accelerator's state between requests: what is loaded and what is staged. A public method is an operation.
 
-    def __init__(self, accelerator: Accelerator) -> None:
+    ``threads`` are those of a process that has nothing else to do; None leaves them where they are.
+    """
+
+    def __init__(self, accelerator: Accelerator, threads: Optional[Threads] = None) -> None:
         self._accelerator = accelerator
         self._inputs: Optional[List[Tensor]] = None
         self._staged: List[Any] = []
+        self._threads = threads
 
     def perform(self, op: str, params: Plain, progress: Progress) -> Plain:
         """Do one operation. Only converting and compiling take long enough to report progress."""
@@ -158,8 +164,10 @@ class Operations:
 
     def time_block(self, calls: int, settle: int) -> Plain:
         """One turn of a duet."""
-        latencies_ns = timing.time_block(self._accelerator, self._ready(), calls, settle)
-        return {"latencies_ns": wire.pack(np.array(latencies_ns, np.int64))}
+        staged = self._ready()
+        with self._threads.apart() if self._threads else nullcontext(Turn()) as turn:
+            latencies_ns = timing.time_block(self._accelerator, staged, calls, settle)
+        return {"latencies_ns": wire.pack(np.array(latencies_ns, np.int64)), "cores_taken": turn.cores_taken}
 
     def add_work(self, share: float) -> Plain:
         """Slow every call down by real work, until the process ends."""

@@ -93,15 +93,16 @@ def test_noise_on_the_weights_of_resnet50_is_inaccurate(saved_resnet50: Workplac
     assert all(int(count) > 0 for count in flips.groups()), run.output
 
 
-def test_a_limit_below_the_possible_is_breached_with_its_bound(saved_resnet50: Workplace, tmp_path: Path) -> None:
+def test_a_limit_below_the_possible_is_breached_with_what_shows_it(saved_resnet50: Workplace, tmp_path: Path) -> None:
     workplace = saved_resnet50.copy(tmp_path)
     text = (workplace.folder / "test_model.py").read_text().replace("max_accuracy_drop", "p99_ms=1, max_accuracy_drop")
     workplace.write_test(text)
     run = workplace.run(*BRIEFLY)
     assert run.status == 1
     assert run.test.kind == "sla-breach"
-    assert re.search(r"sla-breach: resnet50\[cpu\] p99 >= [\d.]+ ms with 95 % confidence", run.output), run.output
-    run.explains("limit 1 ms: ")
+    bound = r"p99 >= [\d.]+ ms with 95 % confidence \(\d+ calls\); limit 1 ms: \d+ calls over"
+    restless = r"p99: \d+ calls took [\d.]+ to [\d.]+ ms, all over the limit of 1 ms"  # they changed while timed
+    assert re.search(rf"sla-breach: resnet50\[cpu\] ({bound}|{restless})", run.output), run.output
 
 
 BETWEEN = """

@@ -66,7 +66,7 @@ def _launch(sides: Mapping[str, Callable[[], AbstractContextManager[Block]]]) ->
         order = random.Random().sample(list(sides), len(sides))
         blocks = {name: stack.enter_context(sides[name]()) for name in order}
         typical_ns = min(time_block(5) for time_block in blocks.values())
-        calls = block_calls(typical_ns)
+        (calls,) = block_calls([typical_ns])
         pairs = planned_pairs(2 * typical_ns * (calls + 1))
         play_pair = in_turn({name: partial(time_block, calls) for name, time_block in blocks.items()})
         played = [play_pair() for _ in range(pairs)]
@@ -84,7 +84,7 @@ def _ours(artefact: Path, inputs: NDArray[np.float32], logs: Path) -> Iterator[B
         warm_up(launch)
 
         def time_block(calls: int) -> float:
-            return median(launch.time_block(calls=calls, settle=1))
+            return median(launch.time_block(calls=calls, settle=1).latencies_ns)
 
         yield time_block
 

@@ -123,7 +123,7 @@ def _play(contest: Contest, folder: Path, inputs: NDArray[np.float32]) -> Costs:
         ours.stage([{spec.name: inputs}])
         warm_up(ours)
         turn_s, turns = TURN_S[contest.figure], TURNS[contest.figure]
-        calls = round(turn_s * 1e9 / median(ours.time_block(calls=10)))
+        calls = round(turn_s * 1e9 / median(ours.time_block(calls=10).latencies_ns))
         with contest.tool(folder / "artefact", folder / "inputs.npy", turns * calls) as theirs:
             while theirs.take(turn_s):
                 timed = ours.measure(contest.load_shape, calls=calls, checks=0, **contest.traffic)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from pytest_accel.duet import FEWEST_PAIRS, LONGEST_BLOCK, PAIRS, Side, block_calls, planned_pairs, play
-from pytest_accel.launch import Launch
+from pytest_accel.launch import Launch, TimedBlock
 from pytest_accel.made_up import synthetic
 from pytest_accel.workers import InProcessWorker
 
@@ -34,10 +34,10 @@ def blocks(monkeypatch: pytest.MonkeyPatch) -> list[Block]:
     noted: list[Block] = []
     time_block = Launch.time_block
 
-    def listening(launch: Launch, **asked: int) -> list[int]:
-        latencies_ns = time_block(launch, **asked)
-        noted.append((latencies_ns[0], asked))
-        return latencies_ns
+    def listening(launch: Launch, **asked: int) -> TimedBlock:
+        block = time_block(launch, **asked)
+        noted.append((block.latencies_ns[0], asked))
+        return block
 
     monkeypatch.setattr(Launch, "time_block", listening)
     return noted
@@ -82,7 +82,15 @@ def test_only_one_side_may_run_at_a_time(workshop: Workshop, monkeypatch: pytest
 
 @pytest.mark.parametrize(("typical_ms", "calls"), [(0, LONGEST_BLOCK), (0.1, LONGEST_BLOCK), (1, 10), (4, 2), (99, 1)])
 def test_a_block_is_ten_milliseconds_long_within_limits(typical_ms: float, calls: int) -> None:
-    assert block_calls(typical_ms * 1e6) == calls
+    assert block_calls([typical_ms * 1e6]) == [calls]
+
+
+@pytest.mark.parametrize(
+    ("typical_ms", "calls"),
+    [((4, 4), [2, 2]), ((4, 9), [2, 2]), ((9, 4), [2, 2]), ((1, 11), [10, 1]), ((0, 1), [50, 10])],
+)
+def test_blocks_of_sides_that_are_alike_have_as_many_calls(typical_ms: tuple[float, float], calls: list[int]) -> None:
+    assert block_calls([each * 1e6 for each in typical_ms]) == calls
 
 
 @pytest.mark.parametrize(("pair_s", "pairs"), [(0, PAIRS), (0.05, PAIRS), (0.08, 25), (5, FEWEST_PAIRS)])
@@ -122,9 +130,11 @@ def test_a_side_may_run_in_another_sessions_workers(workshop: Workshop) -> None:
 
 
 def test_each_block_follows_an_untimed_call_and_has_its_sides_length(workshop: Workshop, blocks: list[Block]) -> None:
-    order(workshop, blocks, seed=1)
+    play(
+        workshop.session, side(workshop, "slow", latency_ms=33), side(workshop, "fast", latency_ms=2), random.Random(1)
+    )
     assert [asked for _, asked in blocks[:2]] == [{"calls": 5, "settle": 1}] * 2
-    lengths = {3_000_000: 3, 2_000_000: 5}
+    lengths = {33_000_000: 1, 2_000_000: 5}
     assert all(asked == {"calls": lengths[latency_ns], "settle": 1} for latency_ns, asked in blocks[2:])
 
 

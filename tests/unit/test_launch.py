@@ -84,7 +84,7 @@ def test_one_launch_from_compiling_to_the_placement(launch: Launch, tmp_path: Pa
     timed = launch.measure("single_stream", calls=3, checks=1)
     assert (timed.latencies_ns, timed.wall_ns) == ([2_000_000] * 3, 6_000_000)
     np.testing.assert_array_equal(timed.checked[0].outputs["y"], scores)
-    assert launch.time_block(calls=2) == [2_000_000] * 2
+    assert launch.time_block(calls=2).latencies_ns == [2_000_000] * 2
     operators = {"dense": "fake:float32", "softmax": "fake:float32"}
     assert launch.placement() == (Placement(on_device=1.0, precisions={"float32": 2}, operators=operators), 100.0)
     launch.close()

@@ -45,7 +45,10 @@ class Calls(Fact, frozen=True):
 
 
 class Recorded(Fact, frozen=True):
-    """One launch: the seconds it took with starting and ending, and each block's median call in microseconds."""
+    """One launch: the seconds it took with starting and ending, and each block's median call in microseconds.
+
+    ``disturbed`` tells which pairs others disturbed; empty where none of them was.
+    """
 
     duet: str
     seconds: float
@@ -53,6 +56,7 @@ class Recorded(Fact, frozen=True):
     candidate: list[float]
     pacemaker: list[float]
     calls: Calls
+    disturbed: tuple[bool, ...] = ()
 
     @classmethod
     def of(cls, duet: str, seconds: float, pairs: Pairs) -> Recorded:
@@ -64,12 +68,14 @@ class Recorded(Fact, frozen=True):
             candidate=[_us(median(block)) for block in pairs.candidate],
             pacemaker=[_us(median(block)) for block in pairs.pacemaker],
             calls=Calls.of([call for block in pairs.candidate for call in block]),
+            disturbed=tuple(pairs.disturbed) if any(pairs.disturbed) else (),
         )
 
     def launch(self) -> DuetLaunch:
         """As a comparison would have it."""
         candidate, pacemaker = ([[us * 1e3] for us in side] for side in (self.candidate, self.pacemaker))
-        return Pairs(candidate, pacemaker, self.started_first).launch()
+        disturbed = self.disturbed or (False,) * len(candidate)
+        return Pairs(candidate, pacemaker, self.started_first, disturbed).launch()
 
 
 def file_of(workload: str, condition: str) -> Path:

@@ -5,9 +5,11 @@ from itertools import count
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from pytest_accel.compare import (
+    MOST_FOR_SAVED,
     OWN_ARTEFACT,
     SAVED_LAUNCHES,
     YARDSTICK,
@@ -17,6 +19,7 @@ from pytest_accel.compare import (
     yardstick,
     yardstick_pace,
 )
+from pytest_accel.duet import play
 from pytest_accel.gate import Gate
 from pytest_accel.made_up import synthetic
 from pytest_accel.records import Signature, TensorSpec
@@ -158,6 +161,21 @@ def test_a_pace_for_the_baseline_is_several_launches_beside_the_yardstick(worksh
     assert (pace.pacemaker, pace.pacemaker_digest) == (YARDSTICK, YARDSTICK_EDITION)
     assert [(each.candidate_p50_ms, each.pacemaker_p50_ms) for each in pace.launches] == [(4, 1)] * SAVED_LAUNCHES
     assert workshop.told[-1] == f"pacing model on fake for the baseline: launch {SAVED_LAUNCHES} of {SAVED_LAUNCHES}"
+
+
+@pytest.mark.parametrize(("disturbed", "played"), [(2, SAVED_LAUNCHES + 2), (99, MOST_FOR_SAVED)])
+def test_disturbed_launches_of_a_pace_are_played_again(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, disturbed: int, played: int
+) -> None:
+    number = count()
+
+    def spoilt(*sides: Any) -> DuetLaunch:
+        return msgspec.structs.replace(play(*sides), disturbed=next(number) < disturbed)
+
+    monkeypatch.setattr("pytest_accel.compare.play", spoilt)
+    pace = yardstick_pace(workshop.session, workshop.compile(), inputs("x"))
+    assert len(pace.launches) == played
+    assert workshop.told[-1].endswith(f"launch {1 if disturbed == 99 else SAVED_LAUNCHES} of {SAVED_LAUNCHES}")
 
 
 def test_the_yardstick_is_compiled_as_is_and_run_the_way_the_candidate_is(workshop: Workshop) -> None:

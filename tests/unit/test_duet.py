@@ -5,22 +5,36 @@ import math
 import random
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from pytest_accel.duet import FEWEST_PAIRS, LONGEST_BLOCK, PAIRS, Side, block_calls, planned_pairs, play
+from pytest_accel.duet import (
+    FEWEST_PAIRS,
+    FEWEST_UNDISTURBED,
+    LONGEST_BLOCK,
+    PAIRS,
+    PATIENCE,
+    Side,
+    block_calls,
+    planned_pairs,
+    play,
+)
 from pytest_accel.launch import Launch, TimedBlock
 from pytest_accel.made_up import synthetic
 from pytest_accel.workers import InProcessWorker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+    from pytest_accel.records import DuetLaunch
     from pytest_accel.session import Session
     from tests.unit.conftest import Workshop
 
 Block = tuple[int, dict[str, int]]
+#: Calls of the blocks that only tell how long a call takes.
+SIZING = 5
 
 
 def side(workshop: Workshop, name: str, **script: Any) -> Side:
@@ -116,6 +130,68 @@ def test_extra_work_slows_one_side_down_by_its_share(workshop: Workshop) -> None
     assert math.exp(launch.log_pace) == pytest.approx(1.1)
 
 
+@pytest.fixture
+def disturb(monkeypatch: pytest.MonkeyPatch) -> Callable[[Iterable[bool]], None]:
+    """From now on another process has cores during the blocks for which this is true, and doubles the call's time."""
+
+    def disturb(blocks: Iterable[bool]) -> None:
+        time_block, told = Launch.time_block, iter(blocks)
+
+        def shared(launch: Launch, **asked: int) -> TimedBlock:
+            block = time_block(launch, **asked)
+            if asked["calls"] == SIZING or not next(told):
+                return block
+            return TimedBlock(latencies_ns=[2 * latency_ns for latency_ns in block.latencies_ns], cores_taken=0.5)
+
+        monkeypatch.setattr(Launch, "time_block", shared)
+
+    return disturb
+
+
+def beside_a_doubled(workshop: Workshop) -> DuetLaunch:
+    return play(
+        workshop.session,
+        side(workshop, "candidate", latency_ms=4),
+        side(workshop, "pacemaker", latency_ms=2.5),
+        random.Random(1),
+    )
+
+
+def test_pairs_that_other_processes_disturbed_do_not_count(
+    workshop: Workshop, disturb: Callable[[Iterable[bool]], None]
+) -> None:
+    """One block of a pair is enough, of either side."""
+    disturb(chain([True, False] * 5, [False, True] * 5, repeat(False)))
+    launch = beside_a_doubled(workshop)
+    assert (launch.pairs, launch.disturbed_pairs, launch.disturbed) == (PAIRS - 10, 10, False)
+    assert math.exp(launch.log_pace) == pytest.approx(1.6)
+    assert (launch.candidate_p50_ms, launch.pacemaker_p50_ms) == (4, 2.5)
+
+
+def test_a_launch_goes_on_until_enough_pairs_were_undisturbed(
+    workshop: Workshop, disturb: Callable[[Iterable[bool]], None]
+) -> None:
+    disturb(chain(repeat(True, 2 * (PAIRS + 5)), repeat(False)))
+    launch = beside_a_doubled(workshop)
+    assert (launch.pairs, launch.disturbed_pairs, launch.disturbed) == (FEWEST_PAIRS, PAIRS + 5, False)
+
+
+def test_it_does_not_go_on_for_ever(workshop: Workshop, disturb: Callable[[Iterable[bool]], None]) -> None:
+    undisturbed = 2 * (FEWEST_UNDISTURBED - 1)
+    disturb(chain(repeat(False, undisturbed), repeat(True)))
+    launch = beside_a_doubled(workshop)
+    assert (launch.pairs, launch.disturbed_pairs, launch.disturbed) == (PATIENCE * PAIRS, 0, True)
+
+
+def test_few_undisturbed_pairs_are_better_than_all(
+    workshop: Workshop, disturb: Callable[[Iterable[bool]], None]
+) -> None:
+    disturb(chain(repeat(False, 2 * FEWEST_UNDISTURBED), repeat(True)))
+    launch = beside_a_doubled(workshop)
+    assert (launch.pairs, launch.disturbed) == (FEWEST_UNDISTURBED, False)
+    assert launch.pairs + launch.disturbed_pairs == PATIENCE * PAIRS
+
+
 def test_a_side_may_run_in_another_sessions_workers(workshop: Workshop) -> None:
     started: list[str] = []
 
@@ -133,7 +209,7 @@ def test_each_block_follows_an_untimed_call_and_has_its_sides_length(workshop: W
     play(
         workshop.session, side(workshop, "slow", latency_ms=33), side(workshop, "fast", latency_ms=2), random.Random(1)
     )
-    assert [asked for _, asked in blocks[:2]] == [{"calls": 5, "settle": 1}] * 2
+    assert [asked for _, asked in blocks[:2]] == [{"calls": SIZING, "settle": 1}] * 2
     lengths = {33_000_000: 1, 2_000_000: 5}
     assert all(asked == {"calls": lengths[latency_ns], "settle": 1} for latency_ns, asked in blocks[2:])
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import scipy.stats
+from msgspec.structs import replace
 
 from pytest_accel.gate import MOST_LAUNCHES, SPREAD, SPREAD_FREEDOM, Decision, Gate, comparable
 from pytest_accel.records import Duet, DuetLaunch
@@ -46,6 +47,17 @@ def test_one_launch_decides_nothing() -> None:
     assert Gate().ratio(duet()) is None
     assert Gate().ratio(duet(1.0, 1.0), duet()) is None
     assert Gate().decide(None) == "inconclusive"
+
+
+def test_launches_that_others_disturbed_count_for_nothing() -> None:
+    quiet, spoilt = duet(1.001, 0.998), replace(launch(1.5), disturbed=True)
+    both = replace(quiet, launches=(spoilt, *quiet.launches, spoilt))
+    only_spoilt = replace(quiet, launches=(spoilt,) * 20)
+    assert Gate().ratio(both) == Gate().ratio(quiet)
+    assert Gate().ratio(quiet, both) == Gate().ratio(quiet, quiet)
+    assert Gate().ratio(only_spoilt) is Gate().ratio(quiet, only_spoilt) is None
+    assert Gate().wants_more(only_spoilt.launches)
+    assert not Gate().wants_more((spoilt,) * MOST_LAUNCHES)
 
 
 def test_a_slowdown_within_the_noise_is_undecided() -> None:

@@ -612,8 +612,25 @@ def test_a_disturbed_launch_cannot_regress() -> None:
     assert answer.details[0] == "Not decided, because coverage was tracing the worker."
 
 
-def test_an_unknown_ratio_is_inconclusive() -> None:
-    assert only(verdict.judge_regression(None, Gate())).kind == "inconclusive"
+def test_an_unknown_ratio_is_inconclusive_and_says_what_is_missing() -> None:
+    answer = only(verdict.judge_regression(None, Gate(), left_out=["Others had the cores."]))
+    assert answer.kind == "inconclusive"
+    assert answer.summary.startswith("The ratio to the baseline is not known")
+    assert answer.details == ("Others had the cores.",)
+
+
+def test_launches_that_do_not_count_are_told() -> None:
+    quiet = duet(20.0, 10.0)
+    spoilt = msgspec.structs.replace(quiet.launches[0], disturbed=True)
+    now = msgspec.structs.replace(quiet, launches=(*quiet.launches, spoilt))
+    then = msgspec.structs.replace(quiet, launches=(spoilt,))
+    assert verdict.left_out(quiet, None) == verdict.left_out(quiet, now) == ()
+    (about_now,) = verdict.left_out(now, quiet)
+    assert about_now == "Other processes had this model's cores during 1 of 4 launches, which do not count."
+    (about_then,) = verdict.left_out(quiet, then)
+    assert "during all of its launches; --accel-save-baseline on a quieter machine renews it." in about_then
+    answer = only(verdict.judge_regression(ratio(1.02, 0.96, 1.08), Gate(), left_out=[about_now]))
+    assert about_now in answer.details
 
 
 def duet(candidate_ms: float, pacemaker_ms: float) -> Duet:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import random
 import time
 from collections.abc import Iterator
@@ -14,9 +15,9 @@ LONGEST_S = 8.0
 
 
 def burn(seed: int) -> None:
-    """Take turns of work and rest of random lengths, until the process is ended."""
-    rng = random.Random(seed)
-    while True:
+    """Take turns of work and rest of random lengths, until the process is ended or its parent was."""
+    rng, parent = random.Random(seed), os.getppid()
+    while os.getppid() == parent:
         until = time.monotonic() + rng.uniform(0.2, LONGEST_S)
         while time.monotonic() < until:
             sum(range(10_000))

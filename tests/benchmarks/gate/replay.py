@@ -16,7 +16,7 @@ from statistics import fmean, median
 import msgspec
 
 from pytest_accel.compare import fits_another
-from pytest_accel.gate import Decision, Gate
+from pytest_accel.gate import Decision, Gate, undisturbed
 from pytest_accel.records import Duet, DuetLaunch
 from tests.benchmarks.gate.record import CONDITIONS, Recorded, recorded
 from tests.benchmarks.gate.rivals import RULES, red
@@ -104,12 +104,13 @@ class Recording:
         return Replay([_beside_own_artefact(rng, launches, gate, budget_s, about) for _ in range(verdicts)])
 
     def slowdown(self, duet: str) -> float:
-        """How much slower the candidate really was: the middle of all launches.
+        """How much slower the candidate really was: the middle of all launches that count.
 
         Not their mean: beside busy processes a launch of a tenth of a millisecond is up to 36 % off, either way, and
         forty of them do not average that out (7.6 +- 2.4 % where 5 % of work was added; the middle is 5.3 %).
         """
-        return exp(median(each.launch().log_pace for each in self.duets[duet])) - 1.0
+        launches = undisturbed([each.launch() for each in self.duets[duet]])
+        return exp(median(launch.log_pace for launch in launches)) - 1.0
 
 
 def recordings() -> Iterator[Recording]:

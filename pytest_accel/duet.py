@@ -3,7 +3,7 @@
 A launch is a fresh pair of processes; within it, pairs of timed blocks are drawn in random order, each after an untimed
 settling call that brings the caches back. The side whose turn it is not is stopped: its threads would look for work a
 while longer and take half the machine, which made calls of 3.3 ms take 7.3 and 5 % more work look like 2.5. Which side
-starts first is drawn for each launch. What the numbers mean is decided in `gate`.
+starts first is drawn for each launch, and so are the cores that both use. What the numbers mean is decided in `gate`.
 
 Noise that hits both sides alike still hides a difference between them: it adds the same time to each. So a launch goes
 on for a while until enough pairs were played with no other process on their cores, and only those count.
@@ -42,6 +42,8 @@ FEWEST_PAIRS = 15
 PAIRS_NS = 2_000_000_000
 #: A block is disturbed when others had so many of its cores, on average over its time.
 DISTURBED_CORES = 0.2
+#: More than any machine has; cores are counted round and round.
+MANY_CORES = 1 << 16
 #: How many times longer a launch may get while it waits for undisturbed pairs, and how few are better than all.
 PATIENCE = 3
 FEWEST_UNDISTURBED = 5
@@ -109,6 +111,7 @@ def play_pairs(session: Session, candidate: Side, pacemaker: Side, rng: random.R
     sides = {"candidate": candidate, "pacemaker": pacemaker}
     names: list[Literal["candidate", "pacemaker"]] = ["candidate", "pacemaker"]
     starts = rng.sample(names, 2)
+    first_core = rng.randrange(MANY_CORES)
     with ExitStack() as stack:
         launches: dict[str, Launch] = {name: stack.enter_context(sides[name].start(session)) for name in starts}
         _load(launches, sides)
@@ -118,7 +121,7 @@ def play_pairs(session: Session, candidate: Side, pacemaker: Side, rng: random.R
                 warm_up(launch, max_s=WARM_UP_S)
                 if sides[name].extra_work:
                     launch.add_work(sides[name].extra_work)
-                typical_ns[name] = median(launch.time_block(calls=5, settle=1).latencies_ns)
+                typical_ns[name] = median(launch.time_block(calls=5, settle=1, first_core=first_core).latencies_ns)
         blocks = dict(zip(starts, block_calls([typical_ns[name] for name in starts]), strict=True))
         pairs = planned_pairs(sum(typical_ns[name] * (blocks[name] + 1) for name in starts))
         times_ns: dict[str, list[list[int]]] = {name: [] for name in starts}
@@ -127,7 +130,7 @@ def play_pairs(session: Session, candidate: Side, pacemaker: Side, rng: random.R
             cores_taken = 0.0
             for name in rng.sample(names, 2):
                 with _turn(launches, name) as launch:
-                    block = launch.time_block(calls=blocks[name], settle=1)
+                    block = launch.time_block(calls=blocks[name], settle=1, first_core=first_core)
                 times_ns[name].append(block.latencies_ns)
                 cores_taken = max(cores_taken, block.cores_taken)
             disturbed.append(cores_taken > DISTURBED_CORES)

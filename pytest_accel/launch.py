@@ -200,9 +200,9 @@ class Launch:
         times = {"latencies_ns": latencies_ns, "waits_ns": waits_ns}
         return _valid({**reply, **times, "checked": checked}, Timed, "measure")
 
-    def time_block(self, *, calls: int, settle: int = 1) -> TimedBlock:
-        """One turn of a duet: ``settle`` untimed calls, then ``calls`` timed ones."""
-        reply = self._ask("time_block", phase="measure", calls=calls, settle=settle)
+    def time_block(self, *, calls: int, settle: int = 1, first_core: int = 0) -> TimedBlock:
+        """One turn of a duet: ``settle`` untimed calls, then ``calls`` timed ones, on the cores from that one on."""
+        reply = self._ask("time_block", phase="measure", calls=calls, settle=settle, first_core=first_core)
         return _valid({**reply, "latencies_ns": _latencies(reply, calls, "measure")}, TimedBlock, "measure")
 
     def add_work(self, share: float) -> int:

@@ -162,10 +162,10 @@ class Operations:
             "conditions": {"tracing": tracing(), "throttled": self._accelerator.throttled()},
         }
 
-    def time_block(self, calls: int, settle: int) -> Plain:
+    def time_block(self, calls: int, settle: int, first_core: int = 0) -> Plain:
         """One turn of a duet."""
         staged = self._ready()
-        with self._threads.apart() if self._threads else nullcontext(Turn()) as turn:
+        with self._threads.apart(first_core) if self._threads else nullcontext(Turn()) as turn:
             latencies_ns = timing.time_block(self._accelerator, staged, calls, settle)
         return {"latencies_ns": wire.pack(np.array(latencies_ns, np.int64)), "cores_taken": turn.cores_taken}
 

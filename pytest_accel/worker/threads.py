@@ -43,15 +43,16 @@ class Threads:
         self._last: Mapping[int, Spent] = {}
 
     @contextmanager
-    def apart(self) -> Iterator[Turn]:
+    def apart(self, first_core: int = 0) -> Iterator[Turn]:
         """Keep the threads that ran longest in the turn before on a core each, for the length of the block.
 
-        They get the same cores in every process, so that both sides of a duet have the same neighbours. A thread that
-        an SDK has bound to a core stays there, and threads that are more than the cores stay the scheduler's.
+        The cores are those from the ``first_core``-th on: the same in every process that is told so, which gives both
+        sides of a duet the same neighbours. A thread that an SDK has bound to a core stays there, and threads that are
+        more than the cores stay the scheduler's.
         """
         began, began_ns, turn = spent(), time.perf_counter_ns(), Turn()
         allowed = _allowed(_busiest(self._last or began))
-        placed = _place(allowed)
+        placed = _place(allowed, first_core)
         try:
             yield turn
         finally:
@@ -73,9 +74,14 @@ def spent(tasks: str = "/proc/self/task") -> Dict[int, Spent]:
     return found
 
 
-def in_order(cores: Iterable[int], processors: str = "/sys/devices/system/cpu") -> List[int]:
-    """Logical cores in the order in which threads get them: a second one of a physical core after all the first."""
-    return sorted(cores, key=lambda core: (_siblings(core, processors).index(core), core))
+def in_order(cores: Iterable[int], first: int = 0, processors: str = "/sys/devices/system/cpu") -> List[int]:
+    """Logical cores in the order in which threads get them: a second one of a physical core after all the first.
+
+    The order is a round that begins at its ``first``-th.
+    """
+    ordered = sorted(cores, key=lambda core: (_siblings(core, processors).index(core), core))
+    begin = first % max(len(ordered), 1)
+    return ordered[begin:] + ordered[:begin]
 
 
 def taken_ns(turn: Mapping[int, Spent], placed: Set[int]) -> int:
@@ -98,12 +104,12 @@ def _allowed(threads: Iterable[int]) -> Dict[int, Set[int]]:
     return found
 
 
-def _place(allowed: Mapping[int, Set[int]]) -> Set[int]:
+def _place(allowed: Mapping[int, Set[int]], first_core: int) -> Set[int]:
     """Give each thread a core of its own, as far as there are any; those that have one, by an SDK's choice or ours."""
     placed = {thread for thread, cores in allowed.items() if len(cores) == 1}
     taken = {core for thread in placed for core in allowed[thread]}
     for thread, cores in allowed.items():
-        free = in_order(cores - taken)
+        free = [core for core in in_order(cores, first_core) if core not in taken]
         if thread not in placed and free:
             with suppress(OSError):
                 os.sched_setaffinity(thread, free[:1])

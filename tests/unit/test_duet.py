@@ -209,9 +209,19 @@ def test_each_block_follows_an_untimed_call_and_has_its_sides_length(workshop: W
     play(
         workshop.session, side(workshop, "slow", latency_ms=33), side(workshop, "fast", latency_ms=2), random.Random(1)
     )
-    assert [asked for _, asked in blocks[:2]] == [{"calls": SIZING, "settle": 1}] * 2
+    assert [asked["calls"] for _, asked in blocks[:2]] == [SIZING] * 2
     lengths = {33_000_000: 1, 2_000_000: 5}
-    assert all(asked == {"calls": lengths[latency_ns], "settle": 1} for latency_ns, asked in blocks[2:])
+    assert all(asked["calls"] == lengths[latency_ns] for latency_ns, asked in blocks[2:])
+    assert {asked["settle"] for _, asked in blocks} == {1}
+
+
+def test_both_sides_use_the_same_cores_which_are_drawn_for_each_launch(workshop: Workshop, blocks: list[Block]) -> None:
+    first_cores = []
+    for seed in (1, 2):
+        order(workshop, blocks, seed)
+        (first_core,) = {asked["first_core"] for _, asked in blocks}
+        first_cores.append(first_core)
+    assert first_cores[0] != first_cores[1]
 
 
 def test_every_pair_has_both_sides(workshop: Workshop, blocks: list[Block]) -> None:

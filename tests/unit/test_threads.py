@@ -60,10 +60,11 @@ def after_a_turn_of(*workers: Worker) -> Threads:
 
 @kernel_tells
 @two_cores
-def test_threads_that_ran_have_a_core_each_and_are_free_afterwards() -> None:
+@pytest.mark.parametrize("first", [0, 1, len(CORES) + 1])
+def test_threads_that_ran_have_a_core_each_and_are_free_afterwards(first: int) -> None:
     one, two = Worker(), Worker()
-    with after_a_turn_of(one, two).apart():
-        assert sorted([one.cores, two.cores]) == sorted([core] for core in CORES[:2])
+    with after_a_turn_of(one, two).apart(first):
+        assert sorted([one.cores, two.cores]) == sorted([core] for core in in_order(CORES, first)[:2])
     assert one.cores == two.cores == CORES
 
 
@@ -157,7 +158,8 @@ def test_second_threads_of_a_core_come_last(tmp_path: Path, siblings: list[str],
         topology = tmp_path / f"cpu{core}" / "topology"
         topology.mkdir(parents=True)
         (topology / "thread_siblings_list").write_text(f"{listed}\n")
-    assert in_order({0, 1, 2, 3}, str(tmp_path)) == expected
+    assert in_order({0, 1, 2, 3}, processors=str(tmp_path)) == expected
+    assert in_order({0, 1, 2, 3}, 5, str(tmp_path)) == [*expected[1:], expected[0]]
 
 
 def test_what_the_kernel_does_not_tell_is_left_out(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import os
 import platform
 import resource
 import sys
+import time
 import traceback
 from contextlib import nullcontext
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
@@ -32,9 +33,14 @@ _LOAD_SHAPES: Mapping[str, Callable[..., timing.Timed]] = {
 
 def serve(channel: Any, accelerator: Accelerator) -> None:
     """Answer the requests that come over an execnet channel until it is closed."""
-    operations = Operations(accelerator, Threads())
+    operations = Operations(accelerator, Threads() if waits_for_cores(accelerator) else None)
     for request in channel:
         channel.send(answer(operations, request, lambda share, doing: channel.send({"progress": [share, doing]})))
+
+
+def waits_for_cores(accelerator: Accelerator) -> bool:
+    """Whether its times contain what its threads wait for: not on another machine, nor by a device's own clock."""
+    return not accelerator.remote and accelerator.clock is time.perf_counter_ns
 
 
 def answer(operations: Operations, request: Plain, progress: Progress) -> Plain:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import sys
+import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,8 +11,10 @@ import pytest
 from pytest_accel.testing import FakeAccelerator, fake_model
 from pytest_accel.worker import serve, wire
 from pytest_accel.worker.accelerator import Missing
+from pytest_accel.worker.threads import Threads, Turn
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 OPTIONS = {"precision": "fp32", "batch_size": 1}
@@ -182,3 +186,39 @@ def test_a_profile_function_is_noticed() -> None:
         assert "profile function" in serve.tracing()
     finally:
         sys.setprofile(None)
+
+
+class Timed(FakeAccelerator):
+    """One whose calls take real time on this machine's cores."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = time.perf_counter_ns  # type: ignore[assignment]
+
+
+class Remote(Timed):
+    remote = True
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "expected"), [(Timed(), (3, 0.25)), (Remote(), (None, 0.0)), (FakeAccelerator(), (None, 0.0))]
+)
+def test_threads_are_held_apart_where_calls_wait_for_cores(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    accelerator: FakeAccelerator,
+    expected: tuple[int | None, float],
+) -> None:
+    asked: list[int] = []
+
+    @contextmanager
+    def apart(threads: Threads, first_core: int) -> Iterator[Turn]:
+        asked.append(first_core)
+        yield Turn(cores_taken=0.25)
+
+    monkeypatch.setattr(Threads, "apart", apart)
+    turn = ("time_block", {"calls": 2, "settle": 1, "first_core": 3})
+    requests = (compiling(tmp_path), loading(tmp_path), ("stage", {"batches": [batch()]}), turn)
+    result = replies(*requests, accelerator=accelerator)[-1]["result"]
+    assert wire.unpack(result["latencies_ns"]).shape == (2,)
+    assert (asked[0] if asked else None, result["cores_taken"]) == expected

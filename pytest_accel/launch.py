@@ -203,7 +203,8 @@ class Launch:
     def time_block(self, *, calls: int, settle: int = 1, first_core: int = 0) -> TimedBlock:
         """One turn of a duet: ``settle`` untimed calls, then ``calls`` timed ones, on the cores from that one on."""
         reply = self._ask("time_block", phase="measure", calls=calls, settle=settle, first_core=first_core)
-        return _valid({**reply, "latencies_ns": _latencies(reply, calls, "measure")}, TimedBlock, "measure")
+        latencies_ns = _latencies(reply, calls, "measure")
+        return TimedBlock(latencies_ns, _valid(reply.get("cores_taken"), float, "measure"))
 
     def add_work(self, share: float) -> int:
         """Slow every later call of this worker down by ``share`` of its time, with real work; the rounds of it."""

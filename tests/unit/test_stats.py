@@ -130,12 +130,24 @@ def test_the_autocorrelation_time_of_a_known_process_is_found() -> None:
     """Where each value remembers rho of the one before, (1 + rho) / (1 - rho) of them count as one."""
     rng = random.Random(1)
     for rho in (0.0, 0.5, 0.8):
-        values = [0.0]
-        for _ in range(20_000):
-            values.append(rho * values[-1] + rng.gauss(0.0, 1.0))
+        values = _remembering(rng, rho, 20_000)
         assert stats.autocorrelation_time(values) == pytest.approx((1 + rho) / (1 - rho), rel=0.15)
     assert stats.autocorrelation_time([1.0, -1.0] * 100) == 1.0, "values that alternate are worth no less"
     assert stats.autocorrelation_time([5.0] * 100) == 1.0
+
+
+def test_the_autocorrelation_time_of_short_series_is_not_too_small() -> None:
+    """Nine count as one where each value remembers 0.8 of the one before."""
+    rng = random.Random(1)
+    times = [stats.autocorrelation_time(_remembering(rng, 0.8, 100)) for _ in range(400)]
+    assert math.fsum(times) / len(times) == pytest.approx(9.0, rel=0.1)
+
+
+def _remembering(rng: random.Random, rho: float, n: int) -> list[float]:
+    values = [rng.gauss(0.0, 1.0) / math.sqrt(1.0 - rho * rho)]
+    while len(values) < n:
+        values.append(rho * values[-1] + rng.gauss(0.0, 1.0))
+    return values
 
 
 def test_a_series_of_long_runs_alike_wanders() -> None:

@@ -144,22 +144,21 @@ def autocorrelation_time(values: Sequence[float]) -> float:
     """How many consecutive samples tell as much as one independent one; 1 where they are independent or constant.
 
     Twice the sum of the autocorrelations at all lags, taken as far as neighbouring lags add up to more than nothing and
-    to no more than those before (Geyer's initial monotone sequence, Statistical Science 7, 1992). Deviations from the
-    samples' own mean make it too small, by about the share of the series that the lags span twice (Wolff, Computer
-    Physics Communications 156, 2004); that is added again.
+    to no more than those before (Geyer's initial monotone sequence, Statistical Science 7, 1992). Deviations are from
+    the samples' own mean, which makes the sum too small by twice the share of the series that these lags span; that is
+    added again (Wolff, Computer Physics Communications 156, 2004).
     """
-    mean = fsum(values) / len(values)
+    mean, n = fsum(values) / len(values), len(values)
     deviations = [value - mean for value in values]
     power = fsum(map(mul, deviations, deviations))
-    time, least, lags = 1.0, inf, 0
-    for lag in range(1, min(len(values) - 1, MOST_LAGS), 2) if power else ():
+    falling: list[float] = []
+    for lag in range(1, min(n - 1, MOST_LAGS), 2) if power else ():
         pair = sum(fsum(map(mul, deviations, deviations[each:])) for each in (lag, lag + 1)) / power
         if pair <= 0.0:
             break
-        least = min(pair, least)
-        time += 2.0 * least
-        lags = lag + 1
-    return time * (1.0 + 2.0 * lags / len(values))
+        falling.append(min([pair, *falling[-1:]]))
+    time, lags = 1.0 + 2.0 * fsum(falling), 2 * len(falling)
+    return time * (1.0 + 2.0 * lags / n)
 
 
 def clustering(values: Sequence[float], p: float) -> float:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from pytest_accel.candidate import cached_artefact, compile_candidate, renamed
 from pytest_accel.duet import Side, play
+from pytest_accel.environment import ForeignLoad
 from pytest_accel.errors import WorkerError
 from pytest_accel.gate import Gate, undisturbed
 from pytest_accel.made_up import synthetic
@@ -46,11 +47,15 @@ MOST_FOR_SAVED = 10
 
 @dataclass(frozen=True)
 class Compared:
-    """What the launches gave. ``ratio`` is None where the baseline has none to compare them with."""
+    """What the launches gave. ``ratio`` is None where the baseline has none to compare them with.
+
+    ``foreign_load_cores`` is what other processes used meanwhile, of a comparison beside the yardstick.
+    """
 
     duet: Duet
     ratio: Ratio | None
     then: Duet | None
+    foreign_load_cores: float | None = None
 
 
 def against_baseline(
@@ -69,8 +74,9 @@ def against_baseline(
     then = baseline.duet(YARDSTICK, YARDSTICK_EDITION)
     if then is None:
         return None
-    theirs = yardstick(session, candidate.variant)
-    return _compare(session, candidate, (ours, theirs), (YARDSTICK, YARDSTICK_EDITION), gate, then)
+    theirs, foreign_load = yardstick(session, candidate.variant), ForeignLoad()
+    compared = _compare(session, candidate, (ours, theirs), (YARDSTICK, YARDSTICK_EDITION), gate, then)
+    return replace(compared, foreign_load_cores=foreign_load.cores())
 
 
 def fits_another(rounds: int, spent_s: float, budget_s: float) -> bool:

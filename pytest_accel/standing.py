@@ -14,7 +14,6 @@ from pytest_accel import verdict
 from pytest_accel.against import against_opponent
 from pytest_accel.changes import version_changes
 from pytest_accel.compare import Compared, against_baseline
-from pytest_accel.environment import ForeignLoad
 from pytest_accel.gate import DEFAULT_MAX_REGRESSION, Gate
 
 if TYPE_CHECKING:
@@ -76,11 +75,10 @@ class Contest:
             fingerprint = candidate.hardware.fingerprint
             elsewhere = session.baselines.elsewhere(candidate.model.name, candidate.variant.id)
             return Standing(verdict.no_baseline(fingerprint, elsewhere))
-        foreign_load = ForeignLoad()
         compared = against_baseline(session, candidate, self.batches, baseline, self._gate)
         if compared is None:
             return Standing(verdict.no_pacemaker(baseline.saved))
-        uneven = verdict.uneven_load(foreign_load.cores()) if compared.then is not None else ()
+        uneven = verdict.uneven_load(compared.foreign_load_cores or 0.0)
         verdicts = verdict.judge_regression(
             compared.ratio,
             self._gate,

@@ -24,7 +24,7 @@ def beside(workshop: Workshop, monkeypatch: pytest.MonkeyPatch, *, cores: float,
     baseline = baseline_of(then, yardstick_pace(workshop.session, then, inputs("x")))
     if not cached:
         forget(workshop, then)
-    monkeypatch.setattr("pytest_accel.standing.ForeignLoad.cores", lambda _: cores)
+    monkeypatch.setattr("pytest_accel.compare.ForeignLoad.cores", lambda _: cores)
     now = workshop.compile(workshop.model(latency_ms=1.3))
     measurement = msgspec.structs.replace(facts.measurement(), conditions=Conditions())
     (answer,) = Contest(workshop.session, now, inputs("x"), measurement, 0.05).stand(baseline).verdicts

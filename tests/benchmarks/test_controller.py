@@ -2,6 +2,10 @@
 
 The fake accelerator runs in the process of the tests, in virtual time. Measuring, duets and what else workers do are
 counted apart and taken off; looking up artefacts and baselines, evaluating, judging and reporting remain.
+
+A millisecond of CPU time is not the same work at all times: while a neighbour on the same machine uses the other half
+of the core, the same loop takes up to 1.8 times as long. So each test is followed by a short loop of which the work is
+known, and costs are given at the speed of the fastest of these loops.
 """
 
 from __future__ import annotations
@@ -9,7 +13,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
+from statistics import fmean
 
 import msgspec
 import pytest
@@ -29,13 +35,14 @@ MOST_GROWTH = 1.3
 LOOKS = (6,)
 
 CONFTEST = """
-import functools, gc, time
+import functools, gc, json, time
 from pathlib import Path
 
 from pytest_accel.testing import FAKE
 
 measuring_s = 0.0
 depth = 0
+loops_s = []
 
 
 def pytest_accel_accelerators():
@@ -72,8 +79,15 @@ def pytest_collection_finish():
     gc.freeze()  # a worker's heap is small: its garbage collection before a measurement does not look at our tests
 
 
+def pytest_runtest_logfinish():
+    began_s = time.process_time()
+    for _ in range(10_000):
+        pass
+    loops_s.append(time.process_time() - began_s)
+
+
 def pytest_unconfigure():
-    Path("measuring_s").write_text(f"{measuring_s:.6f}")
+    Path("apart.json").write_text(json.dumps({"measuring_s": measuring_s, "loops_s": loops_s}))
 """
 
 TESTS_OF_MODELS = """
@@ -94,19 +108,31 @@ def test_nothing(model):
 """
 
 
-@dataclass(frozen=True)
+class Apart(msgspec.Struct):
+    """CPU seconds of a run that are not the controller's: of all measuring, and of the loop after each test."""
+
+    measuring_s: float
+    loops_s: list[float]
+
+
+@dataclass
 class Project:
     """A thousand fake models, each with a baseline and in the compile cache."""
 
     folder: Path
+    #: The fastest loop of all runs so far, which had its core for itself.
+    full_speed_s: float = inf
 
     def run(self, file: str, tests: int, *args: str) -> float:
-        """CPU seconds of one pytest run outside its measuring."""
+        """CPU seconds of one pytest run outside its measuring, at the core's full speed."""
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--accel-cache-dir=cache"]
         environ = {"TESTS": str(tests), **child.byte_code_in(self.folder)}
         ended = child.run([*command, file, *args], cwd=self.folder, environ=environ)
         assert f"{tests} passed" in ended.output, ended.output[-2000:]
-        return ended.cpu_s - float((self.folder / "measuring_s").read_text())
+        apart = msgspec.json.decode((self.folder / "apart.json").read_bytes(), type=Apart)
+        self.full_speed_s = min(self.full_speed_s, *apart.loops_s)
+        slowdown = fmean(apart.loops_s) / self.full_speed_s
+        return (ended.cpu_s - apart.measuring_s - sum(apart.loops_s)) / slowdown
 
     def with_models(self, tests: int) -> Callable[[], float]:
         return lambda: self.run("test_models.py", tests, "--accel-in-process", "-p", "no:benchmark")

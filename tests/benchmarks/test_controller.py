@@ -29,10 +29,11 @@ from tests.benchmarks.rounds import Costs, in_turn, until_decided
 pytestmark = pytest.mark.benchmark_suite
 
 TESTS = 1000
+QUARTER, HALF = TESTS // 4, TESTS // 2
 LIMIT_MS = 5.0
 #: How much faster than the number of tests the cost may grow: 1 is linear, 2 is quadratic.
 MOST_GROWTH = 1.3
-LOOKS = (6,)
+ROUNDS = 6
 
 CONFTEST = """
 import functools, gc, json, time
@@ -161,12 +162,19 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return made
 
 
-def test_the_controller_spends_little_on_a_test(project: Project, tell: Callable[[str], None]) -> None:
-    def per_test_ms(costs: Costs) -> float:
-        return 1e3 * (costs["ours"] - costs["plain"]) / TESTS
+@pytest.fixture(scope="module")
+def rounds(project: Project) -> list[Costs]:
+    """Costs of runs with a quarter, half and all of the tests, and of as many plain ones; both tests judge these."""
+    runs = {name: project.with_models(tests) for name, tests in [("quarter", QUARTER), ("half", HALF), ("all", TESTS)]}
+    play_round = in_turn({**runs, "plain": project.plain})
+    return [play_round() for _ in range(ROUNDS)]
 
-    runs = {"ours": project.with_models(TESTS), "plain": project.plain}
-    found = until_decided(in_turn(runs), per_test_ms, highest=LIMIT_MS, looks=LOOKS)
+
+def test_the_controller_spends_little_on_a_test(rounds: list[Costs], tell: Callable[[str], None]) -> None:
+    def per_test_ms(costs: Costs) -> float:
+        return 1e3 * (costs["all"] - costs["plain"]) / TESTS
+
+    found = until_decided(iter(rounds).__next__, per_test_ms, highest=LIMIT_MS, looks=[ROUNDS])
     tell(
         f"controller: {found.estimate:.2f} ms [{found.lower:.2f}, {found.upper:.2f}] for each of {TESTS} tests with "
         f"baselines, beside {1e3 * found.typical('plain') / TESTS:.2f} ms for an empty test; "
@@ -175,17 +183,16 @@ def test_the_controller_spends_little_on_a_test(project: Project, tell: Callable
     assert not found.beyond
 
 
-def test_its_cost_grows_with_the_number_of_tests_and_no_faster(project: Project, tell: Callable[[str], None]) -> None:
-    quarter, half = TESTS // 4, TESTS // 2
-
+def test_its_cost_grows_with_the_number_of_tests_and_no_faster(
+    rounds: list[Costs], tell: Callable[[str], None]
+) -> None:
     def growth(costs: Costs) -> float:
         """The cost of a test in the second half of a run beside that of one in its second quarter."""
-        return (costs["all"] - costs["half"]) / (TESTS - half) / ((costs["half"] - costs["quarter"]) / (half - quarter))
+        return (costs["all"] - costs["half"]) / (TESTS - HALF) / ((costs["half"] - costs["quarter"]) / (HALF - QUARTER))
 
-    runs = {name: project.with_models(tests) for name, tests in [("quarter", quarter), ("half", half), ("all", TESTS)]}
-    found = until_decided(in_turn(runs), growth, highest=MOST_GROWTH, looks=LOOKS)
+    found = until_decided(iter(rounds).__next__, growth, highest=MOST_GROWTH, looks=[ROUNDS])
     tell(
-        f"controller: a test among {half}-{TESTS} costs {found.estimate:.2f} [{found.lower:.2f}, {found.upper:.2f}] "
-        f"times one among {quarter}-{half}; {len(found.rounds)} rounds, {found.judged}"
+        f"controller: a test among {HALF}-{TESTS} costs {found.estimate:.2f} [{found.lower:.2f}, {found.upper:.2f}] "
+        f"times one among {QUARTER}-{HALF}; {len(found.rounds)} rounds, {found.judged}"
     )
     assert not found.beyond

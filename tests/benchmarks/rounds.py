@@ -68,13 +68,27 @@ def until_decided(
     rounds: list[Costs] = []
     for look in looks:
         rounds += [play_round() for _ in range(look - len(rounds))]
-        ordered = sorted(figure(costs) for costs in rounds)
-        # Unlike the calls of one process, rounds are independent: what drifts hits all contenders of a round.
-        few, many = over_limits(look, 0.5, confidence)
-        lower = ordered[look - 1 - many] if many < look else -inf
-        upper = ordered[look - 1 - few] if few >= 0 else inf
-        within = lowest <= lower and upper <= highest
-        beyond = upper < lowest or lower > highest
-        if within or beyond:
+        found = judge(rounds, figure, highest=highest, lowest=lowest, confidence=confidence)
+        if found.within or found.beyond:
             break
+    return found
+
+
+def judge(
+    rounds: Sequence[Costs],
+    figure: Callable[[Costs], float],
+    *,
+    highest: float,
+    lowest: float = -inf,
+    confidence: float = CONFIDENCE,
+) -> Decided:
+    """Whether the figure's median over rounds that were played is surely within ``lowest`` and ``highest``, or not."""
+    n = len(rounds)
+    ordered = sorted(figure(costs) for costs in rounds)
+    # Unlike the calls of one process, rounds are independent: what drifts hits all contenders of a round.
+    few, many = over_limits(n, 0.5, confidence)
+    lower = ordered[n - 1 - many] if many < n else -inf
+    upper = ordered[n - 1 - few] if few >= 0 else inf
+    within = lowest <= lower and upper <= highest
+    beyond = upper < lowest or lower > highest
     return Decided(median(ordered), lower, upper, within, beyond, tuple(rounds))

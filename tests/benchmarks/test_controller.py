@@ -24,7 +24,7 @@ from pytest_accel.baseline import Baselines, read
 from pytest_accel.report.record import read_record
 from pytest_accel.testing import fake_model
 from tests.benchmarks import child
-from tests.benchmarks.rounds import Costs, in_turn, until_decided
+from tests.benchmarks.rounds import Costs, in_turn, judge
 
 pytestmark = pytest.mark.benchmark_suite
 
@@ -174,7 +174,7 @@ def test_the_controller_spends_little_on_a_test(rounds: list[Costs], tell: Calla
     def per_test_ms(costs: Costs) -> float:
         return 1e3 * (costs["all"] - costs["plain"]) / TESTS
 
-    found = until_decided(iter(rounds).__next__, per_test_ms, highest=LIMIT_MS, looks=[ROUNDS])
+    found = judge(rounds, per_test_ms, highest=LIMIT_MS)
     tell(
         f"controller: {found.estimate:.2f} ms [{found.lower:.2f}, {found.upper:.2f}] for each of {TESTS} tests with "
         f"baselines, beside {1e3 * found.typical('plain') / TESTS:.2f} ms for an empty test; "
@@ -190,7 +190,7 @@ def test_its_cost_grows_with_the_number_of_tests_and_no_faster(
         """The cost of a test in the second half of a run beside that of one in its second quarter."""
         return (costs["all"] - costs["half"]) / (TESTS - HALF) / ((costs["half"] - costs["quarter"]) / (HALF - QUARTER))
 
-    found = until_decided(iter(rounds).__next__, growth, highest=MOST_GROWTH, looks=[ROUNDS])
+    found = judge(rounds, growth, highest=MOST_GROWTH)
     tell(
         f"controller: a test among {HALF}-{TESTS} costs {found.estimate:.2f} [{found.lower:.2f}, {found.upper:.2f}] "
         f"times one among {QUARTER}-{HALF}; {len(found.rounds)} rounds, {found.judged}"

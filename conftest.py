@@ -33,6 +33,7 @@ def no_stale_byte_code(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
 
 @pytest.fixture(scope="session")
 def zoo(pytestconfig: pytest.Config) -> Iterator[Zoo]:
+    from pytest_accel.report.progress import ProgressLine
     from tests.models.zoo import Zoo, missing_packages
 
     if missing := missing_packages():
@@ -40,13 +41,12 @@ def zoo(pytestconfig: pytest.Config) -> Iterator[Zoo]:
     terminal = pytestconfig.pluginmanager.getplugin("terminalreporter")
     capture = pytestconfig.pluginmanager.getplugin("capturemanager")
 
-    def tell(line: str) -> None:
+    def write(text: str) -> None:
         if terminal is not None and capture is not None:
             with capture.global_and_fixture_disabled():
-                terminal.ensure_newline()
-                terminal.write_line(line)
+                terminal.write(text, flush=True)
 
-    made = Zoo.at_home(tell)
+    made = Zoo.at_home(ProgressLine(write, rewrites=terminal is not None and terminal.isatty))
     yield made
     made.cache.close()
 

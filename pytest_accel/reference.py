@@ -115,7 +115,7 @@ def _predict(loaded: Running, batch: Batch) -> Arrays:
 
 
 def _agree(alone: Arrays, among_others: Arrays, rows: int, size: int) -> bool:
-    """Whether each output has a row for each of ``size`` samples, the first ``rows`` of which are those of ``alone``."""
+    """Whether each output has ``size`` rows, the first ``rows`` of which are those of ``alone``."""
     return alone.keys() == among_others.keys() and all(
         output.ndim > 0
         and len(output) == size

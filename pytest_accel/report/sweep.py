@@ -22,6 +22,8 @@ SIGNIFICANT_DIGITS = 3
 MOST_DECIMALS = 4
 BEST = "*"
 BEST_IS = "highest throughput of those that keep all their limits"
+#: What that means where all of them ran on one device, whose hour has one price.
+CHEAPEST = ", so the cheapest for each item"
 #: In the order of the table; a column that no row fills takes no room.
 COLUMNS = (
     *("p50 ms", "p50 ≤", "p99 ms", "p99 ≤", "items/s"),
@@ -105,7 +107,8 @@ def _told(record: TestRecord, front: str, cells: Sequence[str], *, mark: str) ->
 
 def _footer(records: Sequence[TestRecord], best: TestRecord | None) -> Iterator[Line]:
     if best is not None:
-        yield Line(f"{BEST} {BEST_IS}", "")
+        one_device = len({record.hardware.fingerprint for record in records}) == 1
+        yield Line(f"{BEST} {BEST_IS}{CHEAPEST if one_device and len(records) > 1 else ''}", "")
     elif any(record.measurement is not None for record in records):
         yield Line("  none of them was shown to keep all its limits", "")
 

@@ -10,10 +10,11 @@ import importlib.metadata
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +22,13 @@ from numpy.typing import NDArray
 from pytest_accel.cache import Cache, default_root
 from tests.models.pixels import enlarge, normalise
 
+if TYPE_CHECKING:
+    from pytest_accel.progress import Progress
+
 ROOT = Path(__file__).parents[2]
-NEEDED = ("tensorflow", "keras", "scikit-learn")
-SIZE_LIMIT_MB = 2_000  # all models together are 500 MB
+NEEDED = ("tensorflow", "keras", "scikit-learn", "onnx", "tf2onnx")
+SIZE_LIMIT_MB = 2_000  # all models together are 800 MB
+LOOK_EVERY_S = 0.5
 #: Recipes that change a model, and the recipe of that model.
 ORIGINALS = {
     "resnet50_doubled": "resnet50",
@@ -36,13 +41,13 @@ Examples = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class Zoo:
-    """Makes models and their data; ``tell`` hears about the ones that take a while."""
+    """Makes models and their data; ``tell`` hears how far that is."""
 
-    tell: Callable[[str], Any]
+    tell: Progress
     cache: Cache
 
     @classmethod
-    def at_home(cls, tell: Callable[[str], Any]) -> Zoo:
+    def at_home(cls, tell: Progress) -> Zoo:
         """The zoo in the user's cache folder."""
         return cls(tell, Cache(default_root() / "models-of-the-suite", SIZE_LIMIT_MB))
 
@@ -54,6 +59,10 @@ class Zoo:
         """The ``.keras`` file of an original."""
         return self._made(recipe) / f"{recipe}.keras"
 
+    def onnx_file(self, name: str) -> Path:
+        """ResNet-50 as an ``.onnx`` file: ``"resnet50"``, or ``"resnet50_doubled"`` with a stage applied twice."""
+        return self._made("resnet50") / f"{name}.onnx"
+
     def validation(self, recipe: str) -> Examples:
         """Images as the model takes them, and labels, of digits it was not made from: 128 (ResNet-50) or 450 (CNN)."""
         with np.load(self._made(recipe) / "val.npz") as stored:
@@ -61,15 +70,15 @@ class Zoo:
         return (enlarge if recipe == "resnet50" else normalise)(images), labels
 
     def accuracy(self, recipe: str) -> float:
-        """What an original reached on its validation data when it was made."""
+        """What the CNN reached on its validation data when it was made."""
         return float(json.loads((self._made(recipe) / "facts.json").read_text())["accuracy"])
 
     def _made(self, recipe: str) -> Path:
         original = self._made(ORIGINALS[recipe]) if recipe in ORIGINALS else None
 
         def build(folder: Path) -> None:
-            self.tell(f"making {recipe}; once on this machine, a minute or less")
-            run_recipe(recipe, folder, original)
+            run_recipe(recipe, folder, original, self.tell)
+            self.tell.clear()
 
         return self.cache.entry(f"{recipe}-{made_of()}", build, label=f"test model {recipe}").path
 
@@ -86,8 +95,8 @@ def made_of() -> str:
     return hashlib.sha256("\0".join(texts + versions).encode()).hexdigest()[:16]
 
 
-def run_recipe(recipe: str, folder: Path, original: Path | None) -> None:
-    """Carry out one recipe in a fresh process. Raises `RuntimeError` with the end of its output."""
+def run_recipe(recipe: str, folder: Path, original: Path | None, tell: Progress) -> None:
+    """Carry out one recipe in a fresh process, and tell what it is at. Raises `RuntimeError` with the end of its output."""
     command = [
         sys.executable,
         "-m",
@@ -96,6 +105,15 @@ def run_recipe(recipe: str, folder: Path, original: Path | None) -> None:
         str(folder),
         *([str(original)] if original else []),
     ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with status {done.returncode}:\n{done.stderr[-4000:]}")
+    with tempfile.TemporaryFile() as errors, tempfile.NamedTemporaryFile() as said:
+        with subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=errors) as process:
+            while process.poll() is None:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(LOOK_EVERY_S)
+                doing = Path(said.name).read_text(encoding="utf-8").splitlines()[-1:]
+                tell(f"making {recipe}, once on this machine", *doing)
+                tell.tick()
+        if process.returncode:
+            errors.seek(0)
+            text = errors.read().decode(errors="replace")
+            raise RuntimeError(f"{' '.join(command)} ended with status {process.returncode}:\n{text[-4000:]}")

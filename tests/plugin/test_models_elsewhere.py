@@ -1,4 +1,4 @@
-"""``tests/models`` on every accelerator of which there is no device here: with the stand-ins, and skipped without."""
+"""The models of this suite on every accelerator of which there is no device here: with the stand-ins, and skipped without."""
 
 from __future__ import annotations
 
@@ -43,6 +43,9 @@ REASONS = {
 GPU_SDKS = {"gpu": ("tensorflow_gpu",), "gpu-ort": ("onnxruntime_gpu",), "gpu-trt": ("cuda", "tensorrt")}
 EACH_QUICKLY = [name if name in ("inf1", "gpu-trt") else pytest.param(name, marks=pytest.mark.slow) for name in DEVICES]
 
+RESNET50 = "tests/first_run/test_resnet50.py"
+DIGITS_CNN = "tests/models/test_digits_cnn.py"
+
 
 def switch_on(patch: pytest.MonkeyPatch, accelerator: str, machine: Path) -> None:
     """Have the workers yet to start see a machine with the device and the stand-ins of its SDK."""
@@ -63,16 +66,16 @@ Run = Callable[..., tuple[str, "RunRecord"]]
 
 @pytest.fixture
 def run(zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run ``tests/models`` as a user does; what it prints and its record."""
+    """Run their tests as a user does; what it prints and its record."""
     for recipe in ("digits_cnn", "resnet50"):
         zoo.saved_model(recipe)
     for name in ("PYTEST_XDIST_WORKER", "GITHUB_ACTIONS"):
         monkeypatch.delenv(name, raising=False)
 
-    def run(test: str, accelerator: str) -> tuple[str, RunRecord]:
+    def run(tests: str, accelerator: str) -> tuple[str, RunRecord]:
         own = [f"--accel-cache-dir={tmp_path / 'cache'}", "-o", f"accel_lock_dir={tmp_path / 'locks'}"]
         told = [f"--accel-report={tmp_path / 'run.json'}", "-p", "no:cacheprovider", "-rs"]
-        command = [sys.executable, "-m", "pytest", f"tests/models/test_models.py{test}", *own, *told]
+        command = [sys.executable, "-m", "pytest", "-m", "", *tests.split(), *own, *told]
         done = subprocess.run(
             [*command, f"--accelerator={accelerator}"], cwd=ROOT, capture_output=True, text=True, check=False
         )
@@ -88,7 +91,7 @@ def test_the_digits_are_read_by_its_stand_in(
 ) -> None:
     (tmp_path / "machine").mkdir()
     switch_on(monkeypatch, accelerator, tmp_path / "machine")
-    assert_measured(accelerator, run("::test_digits_cnn", accelerator)[1])
+    assert_measured(accelerator, run(DIGITS_CNN, accelerator)[1])
 
 
 @pytest.mark.slow
@@ -98,7 +101,7 @@ def test_resnet50_runs_on_its_stand_in(
 ) -> None:
     (tmp_path / "machine").mkdir()
     switch_on(monkeypatch, accelerator, tmp_path / "machine")
-    assert_measured(accelerator, run("::test_resnet50", accelerator)[1])
+    assert_measured(accelerator, run(RESNET50, accelerator)[1])
 
 
 @pytest.mark.slow
@@ -107,7 +110,7 @@ def test_both_are_deployed_to_an_endpoint_and_called(run: Run, tmp_path: Path, m
         for name, value in loopback.environment(tmp_path / "state").items():
             monkeypatch.setenv(name, value)
         monkeypatch.delenv("AWS_PROFILE", raising=False)
-        _, record = run("::test_digits_cnn", "sagemaker")
+        _, record = run(DIGITS_CNN, "sagemaker")
     (test,) = record.tests
     assert test.hardware.identity["instance_type"] == "ml.c5.xlarge"
     assert kinds_of_verdict(test) <= {"pass", "no-baseline"}
@@ -118,7 +121,7 @@ def test_without_a_device_each_is_skipped_with_the_reason(
 ) -> None:
     monkeypatch.setenv("ACCEL_HOST_ROOT", str(tmp_path))
     monkeypatch.delenv("ACCEL_SAGEMAKER", raising=False)
-    printed, _ = run("", ",".join(REASONS))
+    printed, _ = run(f"{RESNET50} {DIGITS_CNN}", ",".join(REASONS))
     skipped = [line for line in printed.splitlines() if line.startswith("SKIPPED")]
     for accelerator, reason in REASONS.items():
         assert any(f"{accelerator} absent: {reason}; " in line for line in skipped), printed

@@ -1,0 +1,94 @@
+"""What a user sees of a regression: one check of ResNet-50 and its baseline, unchanged and then with more work.
+
+Each test runs pytest in a small project. What that prints is shown, and so is a failure that is expected here.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from pytest_accel.report.record import read_record
+
+if TYPE_CHECKING:
+    from pytest_accel.records import TestRecord
+    from tests.models.zoo import Zoo
+
+SAMPLES = 16
+TEST = """
+import pytest
+
+
+@pytest.mark.accelerator("cpu-openvino", max_regression=0.05, p50_ms=500)
+def test_resnet50(accel_model):
+    accel_model("resnet50.onnx").check("digits.npz")
+"""
+INI = """
+[pytest]
+accel_compare_budget = 60
+"""
+
+
+class Project:
+    """A project with one model and one test; its baseline is saved when it is made."""
+
+    def __init__(self, folder: Path, zoo: Zoo, config: pytest.Config) -> None:
+        self._folder = folder
+        self._zoo = zoo
+        self._capture = config.pluginmanager.getplugin("capturemanager")
+        (folder / "test_resnet50.py").write_text(TEST, encoding="utf-8")
+        (folder / "pytest.ini").write_text(INI, encoding="utf-8")
+        images, labels = zoo.validation("resnet50")
+        np.savez(folder / "digits.npz", image=images[:SAMPLES], labels=labels[:SAMPLES])
+        self.check("resnet50", "the baseline of ResNet-50 is saved", "--accel-save-baseline")
+
+    def check(self, model: str, title: str, *args: str) -> TestRecord:
+        """Run the project's test on a model and show what a user sees of it."""
+        shutil.copy(self._zoo.onnx_file(model), self._folder / "resnet50.onnx")
+        command = ["pytest", "--accelerator=cpu-openvino", *args]
+        own = ["-p", "no:cacheprovider", f"--rootdir={self._folder}", f"--accel-report={self._folder / 'run.json'}"]
+        with self._capture.global_and_fixture_disabled():
+            print(f"\n\n--- {title}: {' '.join(command)}", flush=True)
+            subprocess.run([sys.executable, "-m", *command, *own], cwd=self._folder, check=False)
+            print(f"--- end of: {title}\n", flush=True)
+        (test,) = read_record(self._folder / "run.json").tests
+        return test
+
+
+@pytest.fixture(scope="module")
+def project(
+    zoo: Zoo, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Project]:
+    """The project, on a machine that has the accelerator."""
+    pytest.importorskip("openvino", reason="needs pip install 'pytest-accel[demo]'")
+    yield Project(tmp_path_factory.mktemp("project"), zoo, pytestconfig)
+
+
+def test_an_unchanged_model_passes(project: Project) -> None:
+    test = project.check("resnet50", "the same model again passes")
+    skip_if_undecided(test)
+    assert test.kind in ("pass", "improved")
+    assert test.ratio is not None
+
+
+def test_more_work_for_the_same_answers_is_regressed(project: Project) -> None:
+    test = project.check("resnet50_doubled", "a model with a stage applied twice fails, as it should")
+    skip_if_undecided(test)
+    assert test.kind == "regressed"
+    assert test.accuracy is not None
+    assert test.accuracy.top1 == test.accuracy.reference_top1
+    assert any(change.startswith("model digest") for change in test.changes)
+
+
+def skip_if_undecided(test: TestRecord) -> None:
+    """A machine that is too busy to decide is no fault of the product, which says so."""
+    for verdict in test.verdicts:
+        if verdict.kind == "inconclusive":
+            pytest.skip(f"not decided on a machine that is too busy: {verdict.summary}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -12,9 +14,21 @@ import pytest
 if TYPE_CHECKING:
     from tests.models.zoo import Examples, Zoo
 
+# Hundreds of tests start a pytest of their own, which takes twice as long when it compiles all sources anew.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 pytest_plugins = ["pytester"]
 if not entry_points(group="pytest11", name="accel"):  # a checkout that is not installed
     pytest_plugins.append("pytest_accel.plugin")
+
+
+@pytest.fixture(autouse=True)
+def no_stale_byte_code(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that writes a file twice in one second would otherwise run the byte code of the first one."""
+    if "pytester" in request.fixturenames:
+        monkeypatch.setattr(sys, "dont_write_bytecode", True)
+        monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
 
 
 @pytest.fixture(scope="session")

@@ -155,8 +155,8 @@ def _facts(entry: Entry, model: Model) -> Artefact:
 
 def _teller(session: Session, model: Model, variant: Variant) -> Callable[[float | None, str], None]:
     def tell(share: float | None, doing: str) -> None:
-        done = f" {share:.0%}" if share is not None else ""
-        session.tell(f"compiling {model.name} for {variant.id}:{done} {doing}")
+        done = f"{share:.0%} " if share is not None else ""
+        session.tell(f"compiling {model.name} for {variant.id}", f"{done}{doing}", share=share)
 
     return tell
 
@@ -184,6 +184,16 @@ def stored_artefacts(cache: Cache) -> Iterator[tuple[str, Origin]]:
     for stored in reversed(cache.entries()):
         with suppress(FileNotFoundError, msgspec.MsgspecError):  # a reference, a conversion, or of another release
             yield stored.key, msgspec.json.decode((cache.content(stored.key) / _ORIGIN).read_bytes(), type=Origin)
+
+
+@contextmanager
+def shared(session: Session, candidate: Candidate) -> Iterator[Running]:
+    """Load a candidate in the worker that compiles, which has its SDK already. Nothing may be timed there."""
+    accelerator, options = candidate.variant.accelerator, candidate.variant.options
+    launch = session.shared_launch(accelerator)
+    loaded = launch.load(candidate.folder, options)
+    yield Running(launch, loaded.signature, loaded.load_s)
+    launch.close()  # after an error the next load takes the place of this one
 
 
 @contextmanager

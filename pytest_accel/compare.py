@@ -96,7 +96,7 @@ def race(
         # One launch decides nothing, so two are always played.
         if len(launches) >= 2 and not fits_another(len(launches), spent_s, budget_s):
             break
-        session.tell(f"{title}: launch {len(launches) + 1}")
+        session.tell(title, f"launch {len(launches) + 1}, at most {max(budget_s - spent_s, 0):.0f} s more")
         launches.append(play(session, candidate, opponent, rng))
     return tuple(launches)
 
@@ -123,8 +123,9 @@ def yardstick_pace(session: Session, candidate: Candidate, batches: Sequence[Arr
     launches: list[DuetLaunch] = []
     while (kept := len(undisturbed(launches))) < SAVED_LAUNCHES and len(launches) < MOST_FOR_SAVED:
         session.tell(
-            f"pacing {candidate.model.name} on {candidate.variant.id} for the baseline: "
-            f"launch {kept + 1} of {SAVED_LAUNCHES}"
+            f"pacing {candidate.model.name} on {candidate.variant.id} for the baseline",
+            f"launch {kept + 1} of {SAVED_LAUNCHES}",
+            share=kept / SAVED_LAUNCHES,
         )
         launches.append(play(session, ours, theirs, rng))
     return Duet(pacemaker=YARDSTICK, pacemaker_digest=YARDSTICK_EDITION, launches=tuple(launches))

@@ -108,6 +108,12 @@ class Dataset:
             )
         self._known = found
 
+    def in_batches_of(self, size: int) -> Dataset:
+        """The same rows, so many at a time."""
+        other = Dataset(self._passes, self._reader, size, made_up=self.made_up)
+        other._known = self._known
+        return other
+
     def _checked(self, content: _Content) -> Iterator[Rows]:
         first: Rows | None = None
         for element in self._passes():

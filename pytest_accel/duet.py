@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import compress
@@ -47,6 +47,8 @@ MANY_CORES = 1 << 16
 #: How many times longer a launch may get while it waits for undisturbed pairs, and how few are better than all.
 PATIENCE = 3
 FEWEST_UNDISTURBED = 5
+#: Seconds between two looks at whether both sides are loaded.
+_LOOK_EVERY_S = 0.25
 #: On a busy machine nothing ever gets steady; what both sides share does not need to.
 WARM_UP_S = 1.0
 
@@ -114,7 +116,7 @@ def play_pairs(session: Session, candidate: Side, pacemaker: Side, rng: random.R
     first_core = rng.randrange(MANY_CORES)
     with ExitStack() as stack:
         launches: dict[str, Launch] = {name: stack.enter_context(sides[name].start(session)) for name in starts}
-        _load(launches, sides)
+        _load(launches, sides, session.tell.tick)
         typical_ns: dict[str, float] = {}
         for name in starts:
             with _turn(launches, name) as launch:
@@ -145,7 +147,7 @@ def _turn(launches: Mapping[str, Launch], name: str) -> Iterator[Launch]:
         yield launches[name]
 
 
-def _load(launches: Mapping[str, Launch], sides: Mapping[str, Side]) -> None:
+def _load(launches: Mapping[str, Launch], sides: Mapping[str, Side], waiting: Callable[[], None]) -> None:
     """Load and stage both sides at once: importing an SDK is most of a launch, and it uses one core."""
 
     def load(name: str) -> None:
@@ -154,8 +156,12 @@ def _load(launches: Mapping[str, Launch], sides: Mapping[str, Side]) -> None:
 
     with ThreadPoolExecutor(max_workers=len(launches)) as threads:
         try:
-            for loading in [threads.submit(load, name) for name in launches]:
-                loading.result()
+            loading = {threads.submit(load, name) for name in launches}
+            while loading:
+                done, loading = wait(loading, timeout=_LOOK_EVERY_S, return_when=FIRST_EXCEPTION)
+                for each in done:
+                    each.result()
+                waiting()
         except BaseException:  # the other side's thread ends with its worker, so that Ctrl-C does not wait for it
             for launch in launches.values():
                 launch.worker.kill()

@@ -64,7 +64,7 @@ def _compared(
         (inputs,) = renamed([batch.inputs], now.signature)
         comparison.add(now.launch.predict(inputs), reference, batch.labels, batch.rows)
         at += batch.rows
-        session.tell(f"{doing}: {at} samples")
+        session.tell(doing, f"{at} of {dataset.samples} samples", share=at / dataset.samples)
     return comparison.result(dataset.digest)
 
 

@@ -95,9 +95,10 @@ class Steady:
         Raises `UsageError` beforehand when that cannot fit the deadline.
         """
         session, candidate, load = self._session, self._candidate, load or self._load
-        session.tell(f"measuring {candidate.model.name} on {candidate.variant.id}: {calls} calls")
+        step = f"measuring {candidate.model.name} on {candidate.variant.id}"
+        session.tell(step, f"{calls} calls")
         warm = warm_up(self._now.launch)  # what was done since the last warm-up may have cooled it
-        self._require_time(calls, warm, load)
+        session.tell(step, f"{calls} calls", lasts_s=self._required_s(calls, warm, load))
         foreign_load, throttling = ForeignLoad(), Throttling()
         self._measurements += 1  # the arrivals of an extension are others
         traffic = load.traffic(seed=self._measurements)
@@ -141,7 +142,8 @@ class Steady:
             conditions=_of_both(measurement.conditions, more.conditions),
         )
 
-    def _require_time(self, calls: int, warm: WarmUp, load: Load) -> None:
+    def _required_s(self, calls: int, warm: WarmUp, load: Load) -> float:
+        """About how many seconds the calls take. Raises `UsageError` when that cannot fit the deadline."""
         # Lanes may share the same cores, so that more of them need not be faster.
         needed_s = max(calls * warm.seconds / warm.calls, calls / load.rate if load.rate is not None else 0.0)
         allowed_s = self._session.settings.run_timeout_s
@@ -150,6 +152,7 @@ class Steady:
                 f"{calls} calls are needed and would take about {needed_s:.0f} s, but --accel-run-timeout allows "
                 f"{allowed_s:.0f} s; raise it, or judge a lower percentile"
             )
+        return needed_s
 
     def _phases(self, warm: WarmUp) -> Phases:
         return Phases(

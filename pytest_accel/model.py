@@ -147,9 +147,7 @@ class AccelModel:
         """End the workers of this test."""
         self._stack.close()
         self.session.cache.release_all()  # what this test used may be evicted from now on
-        clear = getattr(self.session.tell, "clear", None)
-        if clear is not None:
-            clear()
+        self.session.tell.clear()
 
 
 class CompiledModel:

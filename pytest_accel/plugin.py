@@ -14,10 +14,11 @@ from pytest_accel import options
 from pytest_accel.gather import Gathering
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Generator, Iterable
 
     from pytest_accel.errors import WorkerError
     from pytest_accel.model import AccelModel
+    from pytest_accel.progress import Progress
     from pytest_accel.session import Session
     from pytest_accel.settings import Settings
 
@@ -65,11 +66,13 @@ def _session(config: pytest.Config) -> Session:
     return config.stash[_SESSION]
 
 
-def _progress(config: pytest.Config) -> Callable[[str], None]:
+def _progress(config: pytest.Config) -> Progress:
     terminal = config.pluginmanager.getplugin("terminalreporter")
     if terminal is None or _is_xdist_worker(config):
-        return lambda _: None
-    from pytest_accel.report.terminal import Progress
+        from pytest_accel.progress import Silence
+
+        return Silence()
+    from pytest_accel.report.progress import ProgressLine
 
     capture = config.pluginmanager.getplugin("capturemanager")
 
@@ -80,7 +83,7 @@ def _progress(config: pytest.Config) -> Callable[[str], None]:
         with capture.global_and_fixture_disabled():
             terminal.write(text, flush=True)
 
-    return Progress(write, rewrites=terminal.isatty)
+    return ProgressLine(write, rewrites=terminal.isatty)
 
 
 def _is_xdist_worker(config: pytest.Config) -> bool:

@@ -12,16 +12,22 @@ import msgspec
 import numpy as np
 
 from pytest_accel.cache import artefact_key
-from pytest_accel.candidate import compile_candidate, renamed, running
+from pytest_accel.candidate import compile_candidate, renamed, shared
 from pytest_accel.errors import UsageError
 from pytest_accel.records import Scalar, Signature, Variant
 
 if TYPE_CHECKING:
-    from pytest_accel.datasets import Dataset
+    from pytest_accel.candidate import Running
+    from pytest_accel.datasets import Batch, Dataset
     from pytest_accel.elements import Arrays
     from pytest_accel.session import Session
     from pytest_accel.sources import Model
 
+#: Samples that the reference computes in one call where it can, and the most bytes of inputs of such a call.
+LARGE_BATCH = 32
+LARGE_BATCH_BYTES = 64e6
+#: How far outputs of the same sample in other company may differ: by rounding, as a share of the largest output.
+SAME_RTOL = 1e-4
 _SIGNATURE = "signature.json"
 _NAMES = "names.json"
 
@@ -50,8 +56,9 @@ def signature_of(session: Session, model: Model, variant: Variant) -> Signature:
 
     def build(folder: Path) -> None:
         compiled = compile_candidate(session, model, reference)
-        with running(session, reference.accelerator, compiled.folder, reference.options) as its:
-            (folder / _SIGNATURE).write_bytes(msgspec.json.encode(its.signature))
+        session.tell(f"asking what {model.name} takes")
+        with shared(session, compiled) as loaded:
+            (folder / _SIGNATURE).write_bytes(msgspec.json.encode(loaded.signature))
 
     key = _key(session, model, reference, "signature", {})
     entry = session.cache.entry(key, build, label=f"signature of {model.name}")
@@ -65,14 +72,17 @@ def reference_outputs(session: Session, model: Model, variant: Variant, dataset:
     def build(folder: Path) -> None:
         rows: dict[str, list[Any]] = {}
         compiled = compile_candidate(session, model, reference)
-        with running(session, reference.accelerator, compiled.folder, reference.options) as its:
+        session.tell(f"loading the reference of {model.name}")
+        with shared(session, compiled) as loaded:
             done = 0
-            for batch in dataset:
-                (inputs,) = renamed([batch.inputs], its.signature)
-                for name, output in its.launch.predict(inputs).items():
+            for batch in _in_large_batches(loaded, dataset):
+                for name, output in _predict(loaded, batch).items():
                     rows.setdefault(name, []).append(output[: batch.rows])
                 done += batch.rows
-                session.tell(f"computing the reference of {model.name}: {done} samples")
+                share = done / dataset.samples
+                session.tell(
+                    f"computing the reference of {model.name}", f"{done} of {dataset.samples} samples", share=share
+                )
         for number, parts in enumerate(rows.values()):
             np.save(folder / f"{number:04}.npy", np.concatenate(parts))
         (folder / _NAMES).write_bytes(msgspec.json.encode(list(rows)))
@@ -81,6 +91,43 @@ def reference_outputs(session: Session, model: Model, variant: Variant, dataset:
     entry = session.cache.entry(key, build, label=f"reference outputs of {model.name}")
     names = msgspec.json.decode((entry.path / _NAMES).read_bytes(), type=list[str])
     return {name: np.load(entry.path / f"{number:04}.npy", mmap_mode="r") for number, name in enumerate(names)}
+
+
+def _in_large_batches(loaded: Running, dataset: Dataset) -> Dataset:
+    """The dataset in batches that the reference computes faster, where that changes no output.
+
+    A model whose first axis is no batch, or whose samples influence each other, gives other outputs for other batches.
+    So the first batch is computed both ways.
+    """
+    first = next(iter(dataset))
+    sample_bytes = sum(array.nbytes for array in first.inputs.values()) / first.rows
+    size = min(LARGE_BATCH, int(LARGE_BATCH_BYTES // max(sample_bytes, 1)), dataset.samples)
+    if size <= first.rows or not all(spec.shape and spec.shape[0] is None for spec in loaded.signature.inputs):
+        return dataset
+    large = dataset.in_batches_of(size)
+    alone, among_others = _predict(loaded, first), _predict(loaded, next(iter(large)))
+    return large if _agree(alone, among_others, first.rows, size) else dataset
+
+
+def _predict(loaded: Running, batch: Batch) -> Arrays:
+    (inputs,) = renamed([batch.inputs], loaded.signature)
+    return loaded.launch.predict(inputs)
+
+
+def _agree(alone: Arrays, among_others: Arrays, rows: int, size: int) -> bool:
+    """Whether each output has a row for each of ``size`` samples, the first ``rows`` of which are those of ``alone``."""
+    return alone.keys() == among_others.keys() and all(
+        output.ndim > 0
+        and len(output) == size
+        and output.shape[1:] == alone[name].shape[1:]
+        and np.allclose(output[:rows], alone[name][:rows], rtol=SAME_RTOL, atol=SAME_RTOL * _largest(alone[name]))
+        for name, output in among_others.items()
+    )
+
+
+def _largest(output: Any) -> float:
+    finite = np.abs(output[np.isfinite(output)])
+    return float(finite.max()) if finite.size else 0.0
 
 
 def _key(session: Session, model: Model, reference: Variant, what: str, more: dict[str, Scalar]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -27,16 +27,21 @@ from pytest_accel.worker.accelerator import Missing, Present
 from pytest_accel.workers import WorkerPool
 
 if TYPE_CHECKING:
+    from pytest_accel.progress import Progress
     from pytest_accel.records import Hardware
     from pytest_accel.registry import Registry
     from pytest_accel.settings import Settings
     from pytest_accel.workers import AnyWorker
 
 
+#: Seconds between two attempts to have a device that another process uses.
+_ASK_AGAIN_S = 1.0
+
+
 class Session:
     """One pytest session's resources. ``tell`` shows what long work is at."""
 
-    def __init__(self, settings: Settings, registry: Registry, *, tell: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, registry: Registry, *, tell: Progress) -> None:
         self.settings = settings
         self.registry = registry
         self.tell = tell
@@ -79,7 +84,10 @@ class Session:
     @cached_property
     def _pool(self) -> WorkerPool:
         return WorkerPool(
-            self.settings.interpreters, in_process=self.settings.in_process, log_dir=Path(self._logs.name)
+            self.settings.interpreters,
+            in_process=self.settings.in_process,
+            log_dir=Path(self._logs.name),
+            waiting=self.tell.tick,
         )
 
     def shared_launch(self, accelerator: str) -> Launch:
@@ -112,7 +120,7 @@ class Session:
         lock = self._device_lock(accelerator)
         while True:
             try:
-                lock.acquire(timeout=5)
+                lock.acquire(timeout=_ASK_AGAIN_S)
                 break
             except filelock.Timeout:
                 self.tell(f"waiting for {accelerator}, which another pytest-accel process is using")

@@ -43,11 +43,20 @@ _GRACE_S = 5.0
 class Worker:
     """One accelerator in one process of its own.
 
-    ``python`` is the interpreter to start, ``accelerator`` a ``"module:Class"`` whose source is sent to it. Raises
-    `WorkerError` when the interpreter cannot be started or the accelerator cannot be imported there.
+    ``python`` is the interpreter to start, ``accelerator`` a ``"module:Class"`` whose source is sent to it.
+    ``waiting`` is called now and then while a request is waited for. Raises `WorkerError` when the interpreter cannot
+    be started or the accelerator cannot be imported there.
     """
 
-    def __init__(self, name: str, accelerator: str, *, python: str = sys.executable, log_dir: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        accelerator: str,
+        *,
+        python: str = sys.executable,
+        log_dir: Path,
+        waiting: Callable[[], None] = lambda: None,
+    ) -> None:
         import execnet
 
         from pytest_accel.worker import boot
@@ -55,6 +64,7 @@ class Worker:
         check_interpreter(name, python)
         sources, stand_ins = cargo_for(accelerator)
         self.name = name
+        self._waiting = waiting
         self._ended = False
         self._output = Output(log_dir)
         self._oom_kills = oom_kills()
@@ -155,6 +165,7 @@ class Worker:
             try:
                 message: Plain = self._channel.receive(min(left_s, _LOOK_EVERY_S))
             except self._channel.TimeoutError:
+                self._waiting()
                 continue
             finally:
                 self._output.trim()
@@ -244,10 +255,17 @@ AnyWorker: TypeAlias = Worker | InProcessWorker
 class WorkerPool:
     """The workers of one session. ``interpreters`` maps an accelerator's name to the Python that has its SDK."""
 
-    def __init__(self, interpreters: Mapping[str, str], in_process: bool, log_dir: Path) -> None:
+    def __init__(
+        self,
+        interpreters: Mapping[str, str],
+        in_process: bool,
+        log_dir: Path,
+        waiting: Callable[[], None] = lambda: None,
+    ) -> None:
         self._interpreters = interpreters
         self._in_process = in_process
         self._log_dir = log_dir
+        self._waiting = waiting
         self._shared: dict[str, tuple[Mapping[str, Scalar], AnyWorker]] = {}
         self._fresh: list[AnyWorker] = []
 
@@ -284,7 +302,7 @@ class WorkerPool:
         if self._in_process:
             return InProcessWorker(accelerator_name, reference)
         python = self._interpreters.get(accelerator_name, sys.executable)
-        return Worker(accelerator_name, reference, python=python, log_dir=self._log_dir)
+        return Worker(accelerator_name, reference, python=python, log_dir=self._log_dir, waiting=self._waiting)
 
 
 @functools.cache

@@ -1,11 +1,9 @@
-"""What a person reads in the terminal: the header, a line for each variant, and progress during long work."""
+"""What a person reads in the terminal: the header, a line for each variant, and the notes below them."""
 
 from __future__ import annotations
 
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_accel import stats
@@ -172,41 +170,3 @@ def absences(absent: Mapping[str, str]) -> Iterator[str]:
     """A line for each accelerator that tests asked for and this machine has not."""
     for name, reason in sorted(absent.items()):
         yield f"{name} absent: {reason}"
-
-
-class Progress:
-    """Says what long work is at: a line that is rewritten on a terminal, now and then a new line elsewhere.
-
-    ``write`` must reach the terminal even while pytest captures output.
-    """
-
-    QUIET_S = 10.0
-
-    def __init__(
-        self,
-        write: Callable[[str], None],
-        *,
-        rewrites: bool | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._write = write
-        self._rewrites = sys.stdout.isatty() if rewrites is None else rewrites
-        self._clock = clock
-        self._spoke_at = clock()
-        self._width = 0
-
-    def __call__(self, text: str) -> None:
-        """Tell what is being done; cheap enough to be called for every step."""
-        if self._rewrites:
-            self._write("\r" + text.ljust(self._width))
-            self._width = len(text)
-        elif self._clock() - self._spoke_at >= self.QUIET_S:
-            self._write(f"\n{text}\n")
-            self._spoke_at = self._clock()
-
-    def clear(self) -> None:
-        """Take the rewritten line away; the test's own output follows."""
-        if self._width:
-            self._write("\r" + " " * self._width + "\r")
-            self._width = 0
-        self._spoke_at = self._clock()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
 import shutil
 import signal
 from collections.abc import Iterator
@@ -11,10 +13,15 @@ from typing import Any
 
 import pytest
 
+import pytest_accel
 from pytest_accel.records import TestRecord
 from pytest_accel.testing import FAKE, fake_model
 from pytest_accel.verdict.plausibility import others_were_busy
 from pytest_accel.worker.accelerators.fake import ENVIRONMENT_VARIABLE
+
+# A run in this process forgets at its end what it was the first to import: the next one would import it again.
+for module in pkgutil.walk_packages(pytest_accel.__path__, "pytest_accel."):
+    importlib.import_module(module.name)
 
 ONE_TEST = """
     import pytest

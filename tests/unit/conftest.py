@@ -10,6 +10,7 @@ import hypothesis
 import pytest
 
 from pytest_accel.candidate import Candidate, compile_candidate
+from pytest_accel.progress import Silence
 from pytest_accel.registry import Registry
 from pytest_accel.session import Session
 from pytest_accel.settings import Settings
@@ -25,6 +26,18 @@ hypothesis.settings.register_profile("shared-machine", deadline=None)  # an exam
 hypothesis.settings.load_profile("shared-machine")
 
 
+class Heard(Silence):
+    """Progress as a list of lines; how much longer a step takes is left out."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def __call__(
+        self, step: str, detail: str = "", *, share: float | None = None, lasts_s: float | None = None
+    ) -> None:
+        self.lines.append(f"{step}: {detail}" if detail else step)
+
+
 class Workshop:
     """What a test needs to make candidates. ``asked`` holds every operation that workers were asked for, in order."""
 
@@ -32,7 +45,8 @@ class Workshop:
         self.folder = folder
         self.registry = Registry({"fake": FAKE})
         self.asked: list[str] = []
-        self.told: list[str] = []
+        self.progress = Heard()
+        self.told = self.progress.lines
         self.session = self._session()
 
     def start_again(self, **settings: Any) -> None:
@@ -48,7 +62,7 @@ class Workshop:
             "lock_dir": self.folder / "locks",
         }
         chosen = Settings(**{**places, "in_process": True, **settings})
-        return Session(chosen, self.registry, tell=self.told.append)
+        return Session(chosen, self.registry, tell=self.progress)
 
     def model(self, name: str = "model", **script: Any) -> Model:
         """A model with this script; one of the same name is written over."""

@@ -52,7 +52,7 @@ def test_the_reference_keeps_its_own_precision(workshop: Workshop) -> None:
 
 def test_progress_is_told_in_samples(workshop: Workshop) -> None:
     evaluated(workshop, workshop.compile(batch_size=2))
-    assert workshop.told[-1] == "checking the accuracy of model on fake-b2: 5 samples"
+    assert workshop.told[-1] == "checking the accuracy of model on fake-b2: 5 of 5 samples"
 
 
 class Calibrated(FakeAccelerator):

@@ -25,7 +25,7 @@ RANKS: Mapping[int, str] = {
         compare results highest_rate against unmeasured journal
     """,
     3: "stats accuracy environment throttling locks strict_json prices",
-    2: "records errors settings",
+    2: "records errors settings progress",
     1: "worker",
 }
 RANK = {f"pytest_accel.{name}": rank for rank, names in RANKS.items() for name in names.split()}

@@ -8,7 +8,7 @@ import pytest
 from pytest_accel.datasets import open_dataset
 from pytest_accel.errors import UsageError
 from pytest_accel.records import Signature, TensorSpec
-from pytest_accel.reference import reference_outputs, reference_variant, signature_of
+from pytest_accel.reference import LARGE_BATCH, reference_outputs, reference_variant, signature_of
 from pytest_accel.registry import Registry
 from pytest_accel.testing import FakeAccelerator
 from pytest_accel.worker.accelerator import Missing
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pytest_accel.sources import Model
     from tests.unit.conftest import Workshop
 
+#: What five samples cost: the first alone and among the others, and then all of them in one call.
+PREDICTIONS = 3
 INPUTS = np.random.default_rng(1).normal(size=(5, 4)).astype("float32")
 
 
@@ -41,6 +43,20 @@ class Forgetful(FakeAccelerator):
     """Does not say who runs its references."""
 
     references: ClassVar[Mapping[str, str]] = {"saved_model": "cpu"}
+
+
+class Centred(FakeAccelerator):
+    """Takes the mean of a call's outputs off each of them, as a normalisation over the batch does."""
+
+    def infer(self, staged: Any) -> Arrays:
+        return {name: output - output.mean(axis=0) for name, output in super().infer(staged).items()}
+
+
+class Summed(FakeAccelerator):
+    """Gives one row for a whole call."""
+
+    def infer(self, staged: Any) -> Arrays:
+        return {name: output.sum(axis=0, keepdims=True) for name, output in super().infer(staged).items()}
 
 
 def referred(workshop: Workshop, model: Model, inputs: np.ndarray = INPUTS, **options: Any) -> Arrays:
@@ -76,7 +92,7 @@ def test_its_outputs_have_a_row_for_each_sample_and_the_order_of_the_model(works
     outputs = [{"name": f"y{at}", "dtype": "float32", "shape": [None, 1 + at]} for at in range(12)]
     rows = referred(workshop, workshop.model(outputs=outputs), batch_size=2)
     assert [(name, array.shape) for name, array in rows.items()] == [(f"y{at}", (5, 1 + at)) for at in range(12)]
-    assert "computing the reference of model: 5 samples" in workshop.told
+    assert "computing the reference of model: 5 of 5 samples" in workshop.told
 
 
 @pytest.mark.parametrize(
@@ -98,7 +114,33 @@ def test_its_outputs_are_computed_once_for_a_model_and_a_dataset(
     workshop.start_again()
     workshop.asked.clear()
     referred(workshop, workshop.model(**script), inputs, **options)
-    assert workshop.count("predict") == 5 * runs
+    assert workshop.count("predict") == PREDICTIONS * runs
+
+
+def test_its_samples_are_computed_many_at_a_time(workshop: Workshop) -> None:
+    inputs = np.arange(280, dtype=np.float32).reshape(70, 4)
+    rows = referred(
+        workshop, workshop.model(identity=True, outputs=[{"name": "y", "dtype": "float32", "shape": [None, 4]}]), inputs
+    )
+    assert np.array_equal(rows["y"], inputs)
+    assert workshop.count("predict") == 2 + len(range(0, 70, LARGE_BATCH))
+
+
+@pytest.mark.parametrize("accelerator", [Centred, Summed])
+def test_samples_that_influence_each_other_are_computed_as_the_variant_has_them(
+    workshop: Workshop, accelerator: type[FakeAccelerator]
+) -> None:
+    workshop.registry = Registry({"fake": f"{__name__}:{accelerator.__name__}"})
+    workshop.start_again()
+    rows = referred(workshop, workshop.model())
+    alone = [referred(workshop, workshop.model(), INPUTS[at : at + 1])["y"] for at in range(len(INPUTS))]
+    assert np.array_equal(rows["y"], np.concatenate(alone))
+
+
+def test_a_call_of_large_inputs_has_fewer_samples(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pytest_accel.reference.LARGE_BATCH_BYTES", 2 * INPUTS[0].nbytes)
+    referred(workshop, workshop.model())
+    assert workshop.count("predict") == 2 + 3
 
 
 @pytest.mark.parametrize(

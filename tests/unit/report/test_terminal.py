@@ -9,7 +9,7 @@ import pytest
 
 from pytest_accel.gate import WIDEST
 from pytest_accel.records import Accuracy, OutputErrors, Ratio, Verdict, VerdictKind
-from pytest_accel.report.terminal import Progress, absences, colour, header, notes, resumptions, savings, summary
+from pytest_accel.report.terminal import absences, colour, header, notes, resumptions, savings, summary
 from pytest_accel.settings import Settings
 from tests.unit import facts
 
@@ -166,38 +166,3 @@ def test_absent_accelerators_are_told_by_name() -> None:
 )
 def test_the_header_says_what_holds_for_this_run(settings: dict[str, Any], told: str) -> None:
     assert header(Settings(**{"rootdir": Path("/p"), "baseline_dir": Path("/p/baselines"), **settings})) == told
-
-
-class Terminal:
-    """What was written, and a clock that is set by hand."""
-
-    def __init__(self, *, rewrites: bool) -> None:
-        self.now_s = 0.0
-        self.written: list[str] = []
-        self.progress = Progress(self.written.append, rewrites=rewrites, clock=lambda: self.now_s)
-
-
-def test_a_terminal_has_one_line_that_is_written_over_and_taken_away() -> None:
-    terminal = Terminal(rewrites=True)
-    for text in ("compiling", "done"):
-        terminal.progress(text)
-    assert terminal.written == ["\rcompiling", "\rdone     "]
-    terminal.progress.clear()
-    terminal.progress.clear()
-    assert terminal.written[2:] == ["\r    \r"]
-
-
-def test_elsewhere_long_work_is_told_now_and_then() -> None:
-    terminal = Terminal(rewrites=False)
-    for terminal.now_s in (0, 9.9, 10, 15, 19.9, 21):
-        terminal.progress(f"at {terminal.now_s}")
-    assert terminal.written == ["\nat 10\n", "\nat 21\n"]
-
-
-def test_elsewhere_a_new_test_begins_a_new_silence() -> None:
-    terminal = Terminal(rewrites=False)
-    terminal.now_s = 9
-    terminal.progress.clear()
-    terminal.now_s = 18
-    terminal.progress("still short")
-    assert terminal.written == []

@@ -1,0 +1,106 @@
+"""The line that tells what long work is at, how far it is and how much longer it takes."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+#: Seconds between two lines where lines cannot be written over; a line every ten seconds is promised.
+SILENCE_S = 8.0
+#: Seconds after which a terminal's line is written anew while a step goes on.
+REFRESH_S = 1.0
+#: Seconds that a step lasts before its age is told.
+SHORT_S = 2.0
+#: The share of a step that has to be done before it tells how long the rest takes.
+LEAST_SHARE = 0.03
+
+
+class ProgressLine:
+    """One line that is written over on a terminal; a new line now and then elsewhere.
+
+    ``write`` must reach the terminal even while pytest captures output. Only the thread that made the line writes it.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[str], None],
+        *,
+        rewrites: bool | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._write = write
+        self._rewrites = sys.stdout.isatty() if rewrites is None else rewrites
+        self._clock = clock
+        self._thread = threading.get_ident()
+        self._written_s = clock()
+        self._width = 0
+        self._step = ""
+        self._detail = ""
+        self._began_s = 0.0
+        self._share: float | None = None
+        self._lasts_s: float | None = None
+        #: Seconds that each step took when it was done last.
+        self._durations_s: dict[str, float] = {}
+
+    def __call__(
+        self, step: str, detail: str = "", *, share: float | None = None, lasts_s: float | None = None
+    ) -> None:
+        """Begin a step, or tell how far it is."""
+        if threading.get_ident() != self._thread:
+            return
+        if step != self._step:
+            self._end_step()
+            self._step, self._began_s = step, self._clock()
+        self._detail, self._share, self._lasts_s = detail, share, lasts_s
+        if self._rewrites or self._silent_s >= SILENCE_S:
+            self._show()
+
+    def tick(self) -> None:
+        """Write the line again when it is old."""
+        old_s = REFRESH_S if self._rewrites else SILENCE_S
+        if self._step and threading.get_ident() == self._thread and self._silent_s >= old_s:
+            self._show()
+
+    def clear(self) -> None:
+        """Take the line away; the test's own output follows."""
+        self._end_step()
+        if self._width:
+            self._write("\r" + " " * self._width + "\r")
+            self._width = 0
+        self._written_s = self._clock()
+
+    @property
+    def _silent_s(self) -> float:
+        return self._clock() - self._written_s
+
+    def _end_step(self) -> None:
+        if self._step:
+            self._durations_s[self._step] = self._clock() - self._began_s
+            self._step = ""
+
+    def _show(self) -> None:
+        text = self._text()
+        if self._rewrites:
+            text = text[: shutil.get_terminal_size().columns - 1]
+            self._write("\r" + text.ljust(self._width))
+            self._width = len(text)
+        else:
+            self._write(f"\n{text}\n")
+        self._written_s = self._clock()
+
+    def _text(self) -> str:
+        what = f"{self._step}: {self._detail}" if self._detail else self._step
+        return f"{what}{self._time()}"
+
+    def _time(self) -> str:
+        """How much longer where that can be said, else how long so far."""
+        spent_s = self._clock() - self._began_s
+        lasts_s = self._lasts_s or self._durations_s.get(self._step)
+        if self._share is not None and self._share >= LEAST_SHARE:
+            lasts_s = spent_s / self._share
+        if lasts_s is not None and lasts_s > spent_s:
+            return f", about {lasts_s - spent_s:.0f} s left"
+        return f", {spent_s:.0f} s so far" if spent_s >= SHORT_S else ""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from pathlib import Path
 from statistics import fmean
@@ -24,16 +25,16 @@ from pytest_accel.baseline import Baselines, read
 from pytest_accel.report.record import read_record
 from pytest_accel.testing import fake_model
 from tests.benchmarks import child
-from tests.benchmarks.rounds import Costs, in_turn, judge
+from tests.benchmarks.rounds import Costs, Limit, Rounds, in_turn, until_decided
 
 pytestmark = pytest.mark.benchmark_suite
 
-TESTS = 1000
-QUARTER, HALF = TESTS // 4, TESTS // 2
-LIMIT_MS = 5.0
+#: A gross defect shows in fewer tests, too.
+TESTS, TESTS_IN_CI = 1000, 200
+COST_LIMIT_MS = Limit.cost(5.0)
 #: How much faster than the number of tests the cost may grow: 1 is linear, 2 is quadratic.
-MOST_GROWTH = 1.3
-ROUNDS = 6
+GROWTH_LIMIT = Limit.ratio(1.3)
+LOOKS = (6,)
 
 CONFTEST = """
 import functools, gc, json, time
@@ -118,9 +119,10 @@ class Apart(msgspec.Struct):
 
 @dataclass
 class Project:
-    """A thousand fake models, each with a baseline and in the compile cache."""
+    """A number of fake models, each with a baseline and in the compile cache."""
 
     folder: Path
+    tests: int
     #: The fastest loop of all runs so far, which had its core for itself.
     full_speed_s: float = inf
 
@@ -135,27 +137,27 @@ class Project:
         slowdown = fmean(apart.loops_s) / self.full_speed_s
         return (ended.cpu_s - apart.measuring_s - sum(apart.loops_s)) / slowdown
 
-    def with_models(self, tests: int) -> Callable[[], float]:
-        return lambda: self.run("test_models.py", tests, "--accel-in-process", "-p", "no:benchmark")
+    def with_models(self, tests: int) -> float:
+        return self.run("test_models.py", tests, "--accel-in-process", "-p", "no:benchmark")
 
     def plain(self) -> float:
-        return self.run("test_plain.py", TESTS, "-p", "no:benchmark")
+        return self.run("test_plain.py", self.tests, "-p", "no:benchmark")
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    folder = tmp_path_factory.mktemp("controller")
+def project(tmp_path_factory: pytest.TempPathFactory, in_ci: bool) -> Project:
+    made = Project(tmp_path_factory.mktemp("controller"), TESTS_IN_CI if in_ci else TESTS)
+    folder = made.folder
     for name, text in [("conftest", CONFTEST), ("test_models", TESTS_OF_MODELS), ("test_plain", PLAIN_TESTS)]:
         (folder / f"{name}.py").write_text(text, encoding="utf-8")
     (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     (folder / "models").mkdir()
-    for number in range(TESTS):
+    for number in range(made.tests):
         # A second a call is the slowest that is sensible: the fewest calls fit a duet's blocks.
         fake_model(folder / "models" / f"m{number}.fake.json", latency_ms=1000, weights_seed=number)
-    made = Project(folder)
     made.run("test_models.py", 1, "--accel-save-baseline")
     (saved,) = (folder / "baselines").rglob("*.json")
-    made.run("test_models.py", TESTS, "--accel-in-process", "--accel-report=run.json")
+    made.run("test_models.py", made.tests, "--accel-in-process", "--accel-report=run.json")
     for record in read_record(folder / "run.json").tests:
         baseline = msgspec.structs.replace(read(saved), model=record.model, artefact=record.artefact)
         Baselines(folder / "baselines").save(baseline)
@@ -163,36 +165,38 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture(scope="module")
-def rounds(project: Project) -> list[Costs]:
+def rounds(project: Project) -> Rounds:
     """Costs of runs with a quarter, half and all of the tests, and of as many plain ones; both tests judge these."""
-    runs = {name: project.with_models(tests) for name, tests in [("quarter", QUARTER), ("half", HALF), ("all", TESTS)]}
-    play_round = in_turn({**runs, "plain": project.plain})
-    return [play_round() for _ in range(ROUNDS)]
+    numbers = {"quarter": project.tests // 4, "half": project.tests // 2, "all": project.tests}
+    runs = {name: partial(project.with_models, tests) for name, tests in numbers.items()}
+    return Rounds(in_turn({**runs, "plain": project.plain}))
 
 
-def test_the_controller_spends_little_on_a_test(rounds: list[Costs], tell: Callable[[str], None]) -> None:
+def test_the_controller_spends_little_on_a_test(
+    project: Project, rounds: Rounds, tell: Callable[[str], None], in_ci: bool
+) -> None:
     def per_test_ms(costs: Costs) -> float:
-        return 1e3 * (costs["all"] - costs["plain"]) / TESTS
+        return 1e3 * (costs["all"] - costs["plain"]) / project.tests
 
-    found = judge(rounds, per_test_ms, highest=LIMIT_MS)
+    found = until_decided(rounds, per_test_ms, limit=COST_LIMIT_MS, looks=LOOKS, in_ci=in_ci)
     tell(
-        f"controller: {found.estimate:.2f} ms [{found.lower:.2f}, {found.upper:.2f}] for each of {TESTS} tests with "
-        f"baselines, beside {1e3 * found.typical('plain') / TESTS:.2f} ms for an empty test; "
-        f"{len(found.rounds)} rounds, {found.judged}"
+        f"controller: {found.estimate:.2f} ms [{found.lower:.2f}, {found.upper:.2f}] for each of {project.tests} tests "
+        f"with baselines, beside {1e3 * found.typical('plain') / project.tests:.2f} ms for an empty test; "
+        f"{found.judged}"
     )
     assert not found.beyond
 
 
 def test_its_cost_grows_with_the_number_of_tests_and_no_faster(
-    rounds: list[Costs], tell: Callable[[str], None]
+    project: Project, rounds: Rounds, tell: Callable[[str], None], in_ci: bool
 ) -> None:
     def growth(costs: Costs) -> float:
         """The cost of a test in the second half of a run beside that of one in its second quarter."""
-        return (costs["all"] - costs["half"]) / (TESTS - HALF) / ((costs["half"] - costs["quarter"]) / (HALF - QUARTER))
+        return (costs["all"] - costs["half"]) / (2 * (costs["half"] - costs["quarter"]))
 
-    found = judge(rounds, growth, highest=MOST_GROWTH)
+    found = until_decided(rounds, growth, limit=GROWTH_LIMIT, looks=LOOKS, in_ci=in_ci)
     tell(
-        f"controller: a test among {HALF}-{TESTS} costs {found.estimate:.2f} [{found.lower:.2f}, {found.upper:.2f}] "
-        f"times one among {QUARTER}-{HALF}; {len(found.rounds)} rounds, {found.judged}"
+        f"controller: a test in the second half of {project.tests} costs {found.estimate:.2f} "
+        f"[{found.lower:.2f}, {found.upper:.2f}] times one in the second quarter; {found.judged}"
     )
     assert not found.beyond

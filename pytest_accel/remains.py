@@ -1,4 +1,4 @@
-"""What a worker leaves behind: the end of its output, its stacks, and the way it ended.
+"""What a worker leaves behind: the end of its output, its stacks, its temporary files, and the way it ended.
 
 Nothing here starts, kills or talks to a worker.
 """
@@ -11,22 +11,26 @@ import tempfile
 import time
 from pathlib import Path
 
+from pytest_accel.locks import discard
+
 _LOG_CAP_BYTES = 4 * 2**20
 _TAIL_BYTES = 8 * 2**10
 
 
-class Output:
-    """What a worker prints, and the stacks it leaves: two files, the first of which is kept small."""
+class Remains:
+    """What a worker leaves on disk: the log of what it prints, which is kept small, its stacks and temporary files."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._log, self._stacks = _new_file(folder, ".log"), _new_file(folder, ".stacks")
+        # A short name: an SDK may make a socket in there, whose whole path may have 107 bytes and no more.
+        self._temporary = Path(tempfile.mkdtemp(dir=folder.absolute()))
         self._cut_off = b""
 
     @property
     def paths(self) -> dict[str, str]:
         """Where the worker writes."""
-        return {"log": str(self._log), "stacks": str(self._stacks)}
+        return {"log": str(self._log), "stacks": str(self._stacks), "temporary": str(self._temporary)}
 
     def trim(self) -> None:
         """Empty the log when it has grown too long; the worker appends, so it goes on at the start."""
@@ -51,9 +55,10 @@ class Output:
         return "\n\n".join(f"{title}:\n{text}" for title, text in texts.items() if text)
 
     def remove(self) -> None:
-        """Delete both files."""
+        """Delete all of it, once the worker has ended and writes no more."""
         self._log.unlink(missing_ok=True)
         self._stacks.unlink(missing_ok=True)
+        discard(self._temporary)
 
 
 def ending(status: int, *, more_oom_kills: bool) -> str:

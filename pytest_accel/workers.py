@@ -20,7 +20,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pytest_accel.errors import CompileFailed, DeadlineExceeded, UnfitInput, WorkerCrashed, WorkerError
-from pytest_accel.remains import Output, ending, oom_kills
+from pytest_accel.remains import Remains, ending, oom_kills
 from pytest_accel.shipping import cargo_for
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Worker:
         self.name = name
         self._waiting = waiting
         self._ended = False
-        self._output = Output(log_dir)
+        self._remains = Remains(log_dir)
         self._oom_kills = oom_kills()
         self._group = execnet.Group()
         # The path stays as it is: a virtual environment is found by the name of its link.
@@ -78,7 +78,7 @@ class Worker:
         self.pid: int = self._process.pid
         self._channel = gateway.remote_exec(boot)
         self._channel.send(
-            {"accelerator": accelerator, "sources": sources, "stand_ins": stand_ins, **self._output.paths}
+            {"accelerator": accelerator, "sources": sources, "stand_ins": stand_ins, **self._remains.paths}
         )
         self.pid = self.request("hello", phase="start", deadline_s=_START_DEADLINE_S)["pid"]
 
@@ -143,7 +143,7 @@ class Worker:
         self._ended = True
         self._process.kill()
         self._group.terminate(timeout=_GRACE_S)
-        self._output.remove()
+        self._remains.remove()
 
     def _signal(self, send: Callable[[int, int], None], signum: signal.Signals) -> None:
         if not self._ended:  # the number of an ended process may be another one's by now
@@ -168,7 +168,7 @@ class Worker:
                 self._waiting()
                 continue
             finally:
-                self._output.trim()
+                self._remains.trim()
             if "progress" not in message:
                 return message
             if on_progress is not None:
@@ -177,8 +177,8 @@ class Worker:
     def _overdue(self, phase: str, deadline_s: float) -> DeadlineExceeded:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGUSR1)
-        self._output.wait_for_stacks()
-        details = self._output.details()
+        self._remains.wait_for_stacks()
+        details = self._remains.details()
         self.kill()
         option = "--accel-compile-timeout" if phase == "compile" else "--accel-run-timeout"
         return DeadlineExceeded(
@@ -193,7 +193,7 @@ class Worker:
             cause = ending(self._process.wait(timeout=_GRACE_S), more_oom_kills=oom_kills() > self._oom_kills)
         except subprocess.TimeoutExpired:
             cause = "closed its connection"
-        details = self._output.details()
+        details = self._remains.details()
         self.kill()
         return WorkerCrashed(f"{self.name}: the worker {cause} during {phase}", phase=phase, details=details)
 

@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from types import CodeType, ModuleType
 from typing import Any, Dict, Mapping, Optional, Sequence
 
@@ -59,8 +60,9 @@ def boot(channel: Any) -> None:
     """Arrange the process, then answer requests until the channel closes."""
     die_with_controller()
     cargo: Dict[str, Any] = channel.receive()  # fails if the controller died before the line above
+    write_temporary_files_to(cargo["temporary"])
     redirect_output(cargo["log"])
-    take_children_along()
+    take_along(cargo["temporary"])
     report_stacks(cargo["stacks"])
     sys.meta_path.insert(0, Shipped(cargo["sources"]))
     sys.meta_path.append(Shipped(cargo["stand_ins"]))
@@ -79,14 +81,27 @@ def die_with_controller() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def take_children_along() -> None:
-    """Let a compiler that this process started end with it, whichever way it ends.
+def write_temporary_files_to(folder: str) -> None:
+    """Let temporary files go to ``folder``: those of Python, of native code, and of the programs started here."""
+    os.environ["TMPDIR"] = folder
+    tempfile.tempdir = folder  # in case that something has asked before
+
+
+def take_along(folder: str) -> None:
+    """Let a compiler that this process started end with it, whichever way it ends, and then remove ``folder``.
 
     A shell in the process group waits for the end of a pipe that only this process holds open, then kills the group.
+    With that it ends itself, for which another shell waits outside the group. That one removes the folder, also where
+    the controller is gone too. A killed program may still end a write, so there is a second try.
     """
     waiting_end, open_while_alive = os.pipe()
-    subprocess.Popen(["/bin/sh", "-c", "read _; kill -KILL 0"], stdin=waiting_end)
-    os.close(waiting_end)
+    last_end, open_until_killed = os.pipe()
+    kill = "read _; kill -KILL 0"
+    remove = 'read _; rm -rf -- "$1" || { sleep 1; rm -rf -- "$1"; }'
+    subprocess.Popen(["/bin/sh", "-c", kill], stdin=waiting_end, stdout=open_until_killed)
+    subprocess.Popen(["/bin/sh", "-c", remove, "sh", folder], stdin=last_end, start_new_session=True)
+    for end in (waiting_end, last_end, open_until_killed):
+        os.close(end)
     os.register_at_fork(after_in_child=lambda: os.close(open_while_alive))
 
 

@@ -173,6 +173,8 @@ def _start_deleting(path: str) -> None:
     """Start the process that waits for the last user; it survives this one and its process group."""
     module = sagemaker_deletion
     source = "".join(linecache.getlines(str(module.__spec__.origin), vars(module)))  # of a module that was sent too
+    # Nor does it use the folder for temporary files, which goes with the worker.
+    environment = {name: value for name, value in os.environ.items() if name != "TMPDIR"}
     subprocess.run(
         [sys.executable, "-c", source, path],
         stdin=subprocess.DEVNULL,
@@ -180,6 +182,7 @@ def _start_deleting(path: str) -> None:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
         cwd="/",
+        env=environment,
         check=True,
     )
 

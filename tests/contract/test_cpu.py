@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 
 from pytest_accel.errors import CompileFailed
+from pytest_accel.launch import Launch
 from pytest_accel.testing.contract import AcceleratorContract, made_up
 from pytest_accel.worker import processor
 from pytest_accel.worker.accelerator import Missing, Source
 from pytest_accel.worker.accelerators.cpu import Cpu
+from pytest_accel.workers import Worker
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_accel.launch import Launch, Loaded
+    from pytest_accel.launch import Loaded
 
 
 class TestCpu(AcceleratorContract):
@@ -74,6 +76,20 @@ class TestCpu(AcceleratorContract):
         assert not isinstance(found, Missing)
         # By hand: 2 x height x width x kernel x channels in x channels out, over all 20 convolutions, and the rest.
         assert flops == pytest.approx(2 * YARDSTICK_MULTIPLY_ADDS, rel=0.03)
+
+
+def test_what_tensorflow_generates_goes_with_the_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    everybodys, logs = tmp_path / "everybody's", tmp_path / "logs"
+    everybodys.mkdir()
+    monkeypatch.setenv("TMPDIR", str(everybodys))
+    with Worker("cpu", f"{Cpu.__module__}:{Cpu.__qualname__}", log_dir=logs) as worker:
+        options = TestCpu.complete()
+        launch = Launch(worker, TestCpu.deadlines)
+        launch.compile(launch.yardstick(tmp_path / "source"), tmp_path / "artefact", options)
+        launch.load(tmp_path / "artefact", options)
+        assert list(logs.rglob("__autograph_generated_file*")) != []
+    assert list(logs.iterdir()) == []
+    assert list(everybodys.iterdir()) == []
 
 
 def yardstick_multiply_adds() -> int:

@@ -18,6 +18,7 @@ from pytest_accel.testing.contract import AcceleratorContract, made_up
 from pytest_accel.worker.accelerator import Source
 from pytest_accel.worker.accelerators.sagemaker import SageMaker
 from pytest_accel.workers import Worker
+from tests.deadlines import pass_once
 from tests.standins.sagemaker_runtime.running import ACCESS_KEY, SECRET_KEY, TOKEN, Loopback, running
 
 if TYPE_CHECKING:
@@ -243,14 +244,14 @@ class TestDeployed:
     def test_workers_of_one_run_share_it_until_the_last_has_ended(
         self, artefact: Path, loopback: Loopback, tmp_path: Path
     ) -> None:
-        before = loopback.state()["calls"].count("CreateEndpoint")
+        before = deployments(loopback)
         with self.worker(tmp_path) as second:
             with self.worker(tmp_path) as first:
                 first.load(artefact, self.deployed())
                 loaded = second.load(artefact, self.deployed())
             assert second.predict(made_up(loaded, rows=1))
             second.load(artefact, self.deployed())
-            assert loopback.state()["calls"].count("CreateEndpoint") == before + 1
+            assert deployments(loopback) == before + 1
 
     @pytest.mark.parametrize(
         ("habits", "message"),
@@ -269,15 +270,15 @@ class TestDeployed:
         eventually(lambda: not created(loopback))
 
     def test_a_test_that_dies_while_it_deploys_leaves_nothing(
-        self, artefact: Path, loopback: Loopback, tmp_path: Path
+        self, artefact: Path, loopback: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        before = loopback.state()["calls"].count("CreateEndpoint")
+        before = deployments(loopback)
         loopback.behave(deployment="hangs")
         with self.worker(tmp_path) as launch:
-            impatient = Launch(launch.worker, Deadlines(compile_s=600.0, run_s=2.0))
+            pass_once(monkeypatch, lambda: deployments(loopback) > before)
             with pytest.raises(DeadlineExceeded, match="killed"):
-                impatient.load(artefact, self.deployed())
-            assert loopback.state()["calls"].count("CreateEndpoint") == before + 1
+                launch.load(artefact, self.deployed())
+        assert deployments(loopback) == before + 1
         eventually(lambda: not created(loopback))
 
     def test_what_was_left_when_everything_was_killed_is_deleted_by_the_next_run(
@@ -287,6 +288,7 @@ class TestDeployed:
             launch.load(artefact, self.deployed())
             (journal,) = state_home.rglob("*.json")
             for deleter in deleters(journal):
+                assert "TMPDIR" not in deleter.environ(), "it lives longer than the worker's temporary folder"
                 deleter.kill()
         assert created(loopback)["Endpoint"], "nobody was left to delete it"
         with self.worker(tmp_path) as launch:
@@ -335,6 +337,12 @@ def created(loopback: Loopback) -> dict[str, list[str]]:
     return {kind: names for kind, names in ours.items() if names}
 
 
+def deployments(loopback: Loopback) -> int:
+    """How often an endpoint was asked for."""
+    calls: list[str] = loopback.state()["calls"]
+    return calls.count("CreateEndpoint")
+
+
 def deleters(journal: Path) -> list[psutil.Process]:
     """The processes that wait to delete what a journal names."""
     return [
@@ -346,8 +354,7 @@ def deleters(journal: Path) -> list[psutil.Process]:
 
 def eventually(holds: Callable[[], bool]) -> None:
     """Wait for what another process does soon."""
-    for _ in range(300):
-        if holds():
-            return
+    until_s = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < until_s, "it never happened"
         time.sleep(0.05)
-    pytest.fail("it never happened")

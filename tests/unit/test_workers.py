@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from pytest_accel.errors import CompileFailed, DeadlineExceeded, UnfitInput, WorkerCrashed, WorkerError
+from pytest_accel.locks import folders
 from pytest_accel.testing import FAKE, FakeAccelerator, fake_model
 from pytest_accel.worker import wire
 from pytest_accel.workers import InProcessWorker, Worker, WorkerPool
@@ -217,6 +218,26 @@ def test_a_worker_that_dies_between_requests_is_found_dead_and_replaced(pool: Wo
     assert pool.shared("fake", FAKE).pid != worker.pid
 
 
+@pytest.mark.parametrize("how", ["nothing", "sigkill", "sigsegv", "hang"])
+def test_temporary_files_go_with_the_worker(
+    unruly: None, pool: WorkerPool, logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    everybodys = tmp_path / "everybody's"
+    everybodys.mkdir()
+    monkeypatch.setenv("TMPDIR", str(everybodys))
+    worker = pool.fresh("fake", "unruly:LeavesTemporaryFiles")
+    compile_with(worker, tmp_path, failures={} if how == "nothing" else {"load": {"how": how}})
+    (own,) = folders(logs)
+    assert len(list(own.rglob("*"))) == 5, "a file, a folder with a file, a program's file and one of native code"
+    if how == "nothing":
+        worker.kill()
+    else:
+        with pytest.raises(DeadlineExceeded if how == "hang" else WorkerCrashed):
+            load(worker, tmp_path, deadline_s=0.3 if how == "hang" else LONG_S)
+    assert list(logs.iterdir()) == []
+    assert list(everybodys.iterdir()) == []
+
+
 def test_progress_is_passed_on(pool: WorkerPool, tmp_path: Path) -> None:
     seen: list[tuple[float | None, str]] = []
     model = fake_model(tmp_path / "model.fake.json")
@@ -275,7 +296,10 @@ worker.request("compile", phase="compile", deadline_s=60, source={{"kind": "fake
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize("first", ["pass", "stack.enter_context(worker.paused())"], ids=["running", "paused"])
-def test_nothing_outlives_the_controller(logs: Path, ending: signal.Signals, first: str) -> None:
+def test_nothing_outlives_the_controller(tmp_path: Path, ending: signal.Signals, first: str) -> None:
+    logs = tmp_path / "it's $HOME; *"
+    others = logs / "another's"
+    others.mkdir(parents=True)
     text = CONTROLLER.format(here=str(Path(__file__).parent), logs=str(logs), first=first)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     with subprocess.Popen(
@@ -284,9 +308,11 @@ def test_nothing_outlives_the_controller(logs: Path, ending: signal.Signals, fir
         assert controller.stdout is not None
         left = [psutil.Process(int(pid)) for pid in controller.stdout.readline().split()]
         left.extend(psutil.Process(controller.pid).children(recursive=True))
-        assert len(left) >= 4, "the worker, its program and its watching shell, and again the worker"
+        assert len(left) == 6, "the worker, its program, its two watching shells, and again the worker and its program"
+        assert len(folders(logs)) == 2
         controller.send_signal(ending)
     assert_gone(left)
+    assert folders(logs) == [others]
 
 
 def assert_gone(processes: list[psutil.Process]) -> None:

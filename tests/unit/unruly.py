@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_accel.worker.accelerators.fake import FakeAccelerator
@@ -12,6 +15,29 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_accel.worker.accelerator import Arrays, Progress, Source
+
+
+class LeavesTemporaryFiles(FakeAccelerator):
+    """Leaves temporary files when it compiles."""
+
+    def compile(
+        self,
+        source: Source,
+        artefact: str,
+        options: Mapping[str, Any],
+        progress: Progress,
+        calibration: Sequence[Arrays] = (),
+    ) -> None:
+        leave_temporary_files()
+        super().compile(source, artefact, options, progress, calibration)
+
+
+def leave_temporary_files() -> None:
+    """Leave a file, a folder with a file in it, a file of a program's, and one of native code's."""
+    os.close(tempfile.mkstemp()[0])
+    Path(tempfile.mkdtemp(), "below").touch()
+    subprocess.run(["sh", "-c", 'echo > "$TMPDIR/of a program"'], check=True)
+    os.system('echo > "$TMPDIR/of native code"')
 
 
 class StartsAProgram(FakeAccelerator):
@@ -25,6 +51,7 @@ class StartsAProgram(FakeAccelerator):
         progress: Progress,
         calibration: Sequence[Arrays] = (),
     ) -> None:
+        leave_temporary_files()
         program = subprocess.Popen(["sleep", "600"])
         progress(None, str(program.pid))
         signal.pause()

@@ -1,4 +1,4 @@
-"""Two processes that take a core each for a while and then rest, as neighbours on a shared machine do."""
+"""Processes that take a core each, as neighbours on a shared machine do: for a while and then they rest, or always."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ BURNERS = 2
 LONGEST_S = 8.0
 
 
-def burn(seed: int) -> None:
-    """Take turns of work and rest of random lengths, until the process is ended or its parent was."""
+def burn(seed: int, rests: bool) -> None:
+    """Work for random lengths of time, and rest in between, until the process is ended or its parent was."""
     rng, parent = random.Random(seed), os.getppid()
     while os.getppid() == parent:
         until = time.monotonic() + rng.uniform(0.2, LONGEST_S)
         while time.monotonic() < until:
             sum(range(10_000))
-        time.sleep(rng.uniform(0.2, LONGEST_S))
+        if rests:
+            time.sleep(rng.uniform(0.2, LONGEST_S))
 
 
 @contextmanager
-def busy() -> Iterator[None]:
-    """Keep the machine busy on and off during the block."""
+def busy(processes: int = BURNERS, *, rests: bool = True) -> Iterator[None]:
+    """Keep the machine busy during the block: on and off, or all the time."""
     spawn = multiprocessing.get_context("spawn")
-    burners = [spawn.Process(target=burn, args=(random.randrange(2**32),), daemon=True) for _ in range(BURNERS)]
+    seeds = [random.randrange(2**32) for _ in range(processes)]
+    burners = [spawn.Process(target=burn, args=(seed, rests), daemon=True) for seed in seeds]
     for burner in burners:
         burner.start()
     try:

@@ -75,7 +75,7 @@ class Table:
     @property
     def best(self) -> str:
         """What the mark of a row means; empty where no row has it."""
-        return sweep.BEST_IS if any(row.best for row in self.rows) else ""
+        return sweep.what_is_best([row.record for row in self.rows]) if any(row.best for row in self.rows) else ""
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,6 @@ WIDTH = 120
 SIGNIFICANT_DIGITS = 3
 MOST_DECIMALS = 4
 BEST = "*"
-BEST_IS = "highest throughput of those that keep all their limits"
-#: What that means where all of them ran on one device, whose hour has one price.
-CHEAPEST = ", so the cheapest for each item"
 #: In the order of the table; a column that no row fills takes no room.
 COLUMNS = (
     *("p50 ms", "p50 ≤", "p99 ms", "p99 ≤", "items/s"),
@@ -107,10 +104,16 @@ def _told(record: TestRecord, front: str, cells: Sequence[str], *, mark: str) ->
 
 def _footer(records: Sequence[TestRecord], best: TestRecord | None) -> Iterator[Line]:
     if best is not None:
-        one_device = len({record.hardware.fingerprint for record in records}) == 1
-        yield Line(f"{BEST} {BEST_IS}{CHEAPEST if one_device and len(records) > 1 else ''}", "")
+        yield Line(f"{BEST} {what_is_best(records)}", "")
     elif any(record.measurement is not None for record in records):
         yield Line("  none of them was shown to keep all its limits", "")
+
+
+def what_is_best(records: Sequence[TestRecord]) -> str:
+    """What the mark of the best says. An hour of one device has one price, whichever variant uses it."""
+    one_device = len({record.hardware.fingerprint for record in records}) == 1
+    cheapest = ", so the cheapest for each item" if one_device else ""
+    return f"highest throughput of those that keep all their limits{cheapest}"
 
 
 def best_of(records: Sequence[TestRecord]) -> TestRecord | None:

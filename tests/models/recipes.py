@@ -5,7 +5,8 @@ seeded and nothing is downloaded. The images are scikit-learn's handwritten digi
 
 A folder gets the SavedModel under the recipe's name. An original also gets ``RECIPE.keras`` and ``val.npz``: ``images``
 (n, 8, 8) uint8 and ``labels`` of digits that it has not seen. ResNet-50 comes as ``resnet50.onnx`` too, and as
-``resnet50_doubled.onnx``, which does more work for the same answers; the CNN with its accuracy in ``facts.json``. The last line of the output says what is going on.
+``resnet50_doubled.onnx``, which does more work for the same answers; the CNN has its accuracy in ``facts.json``. The
+last line of the output says what is going on.
 """
 
 from __future__ import annotations

@@ -96,7 +96,10 @@ def made_of() -> str:
 
 
 def run_recipe(recipe: str, folder: Path, original: Path | None, tell: Progress) -> None:
-    """Carry out one recipe in a fresh process, and tell what it is at. Raises `RuntimeError` with the end of its output."""
+    """Carry out one recipe in a fresh process and tell what it is at.
+
+    Raises `RuntimeError` with the end of its output.
+    """
     command = [
         sys.executable,
         "-m",

@@ -1,4 +1,4 @@
-"""The models of this suite on every accelerator of which there is no device here: with the stand-ins, and skipped without."""
+"""The models of this suite on every accelerator without a device here: with the stand-ins, and skipped without."""
 
 from __future__ import annotations
 

@@ -17,7 +17,9 @@ from pytest_accel.candidate import compile_candidate
 from pytest_accel.compare import yardstick
 from pytest_accel.duet import Side
 from pytest_accel.made_up import synthetic
+from pytest_accel.progress import Silence
 from pytest_accel.registry import Registry
+from pytest_accel.report.progress import ProgressLine
 from pytest_accel.session import Session
 from pytest_accel.settings import Settings
 from pytest_accel.sources import resolve
@@ -53,7 +55,7 @@ DUETS = {
 @contextmanager
 def session() -> Iterator[Session]:
     """A session of our own, with the user's compile cache."""
-    made = Session(Settings(rootdir=ROOT, baseline_dir=ROOT / "baselines"), Registry.discover(), tell=lambda _: None)
+    made = Session(Settings(rootdir=ROOT, baseline_dir=ROOT / "baselines"), Registry.discover(), tell=Silence())
     try:
         yield made
     finally:
@@ -62,7 +64,7 @@ def session() -> Iterator[Session]:
 
 def sides(session: Session, workload: Workload, duet: str) -> tuple[Side, Side]:
     """Candidate and pacemaker; compiles what the cache does not have."""
-    zoo = Zoo.at_home(lambda line: print(line, file=sys.stderr))
+    zoo = Zoo.at_home(ProgressLine(sys.stderr.write, rewrites=False))
     (plan,) = expand_marker((workload.accelerator,), workload.options, session.registry)
     model = resolve(zoo.saved_model(workload.recipe), cache=session.cache, base=Path())
     candidate = compile_candidate(session, model, plan.variant)

@@ -41,7 +41,7 @@ def test_a_model_is_a_table_whose_rows_have_a_cell_for_every_heading() -> None:
 def test_the_best_of_a_sweep_is_marked_and_explained() -> None:
     told = lines(facts.run(record(), record(accelerator="slow", measurement=facts.measurement(wall_s=99.0))))
     assert any(line.startswith("| ✓ pass | cpu \\* |") for line in told)
-    assert "\\* highest throughput of those that keep all their limits" in told
+    assert "\\* highest throughput of those that keep all their limits, so the cheapest for each item" in told
 
 
 def test_a_failure_has_its_whole_message_in_a_block_of_its_own() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import msgspec
 import pytest
 
 from pytest_accel.records import Artefact, Ratio, TestRecord, Variant, Verdict, VerdictKind
@@ -158,7 +159,14 @@ def test_the_best_has_the_highest_throughput_of_those_that_keep_their_limits(kin
     lines = texts(B1, record({"batch_size": 8}, throughput=500, kind=kind), record({"batch_size": 4}, throughput=50))
     (marked,) = (line for line in lines[2:-1] if line.startswith("* "))
     assert marked.split()[2] == best
-    assert lines[-1] == "* highest throughput of those that keep all their limits"
+    assert lines[-1] == "* highest throughput of those that keep all their limits, so the cheapest for each item"
+
+
+def test_the_best_of_several_devices_need_not_be_the_cheapest() -> None:
+    elsewhere = msgspec.structs.replace(
+        B8, hardware=msgspec.structs.replace(B8.hardware, fingerprint="another-1c-1g-0")
+    )
+    assert texts(B1, elsewhere)[-1] == "* highest throughput of those that keep all their limits"
 
 
 def test_where_none_keeps_its_limits_that_is_said() -> None:

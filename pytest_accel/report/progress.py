@@ -26,7 +26,7 @@ class ProgressLine:
 
     def __init__(
         self,
-        write: Callable[[str], None],
+        write: Callable[[str], object],
         *,
         rewrites: bool | None = None,
         clock: Callable[[], float] = time.monotonic,

@@ -8,10 +8,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+
+Array = NDArray[np.float32]
 
 #: The factor of a branch that costs all its work and adds almost nothing; no compiler can prove it useless.
 NEGLIGIBLE = 1e-6
@@ -130,64 +134,80 @@ def already_quantised() -> onnx.ModelProto:
     return model(nodes, {"image": ["n", 3, 16, 16]}, {"y": ["n", 4, 14, 14]}, weights)
 
 
-def stage_repeated(resnet50: onnx.ModelProto) -> onnx.ModelProto:
-    """ResNet-50 with five equal blocks of its fourth stage applied twice: 28 % more work, the same answers.
+class ResNet50:
+    """ResNet-50 as Keras has it, made of Keras's weights: the arrays of each layer by its name.
 
-    What the copies add to their input is scaled to almost nothing, so that the input passes through.
+    With ``repeated`` the five equal blocks of the fourth stage are applied twice, which is 28 % more work for the same
+    answers: what the copies add to their input is scaled to almost nothing, so that the input passes through.
     """
-    made = onnx.ModelProto()
-    made.CopyFrom(resnet50)
-    graph = made.graph
-    start, end = (_output_of_relu(graph, f"conv4_block{block}_out") for block in (1, 6))
-    blocks = _between(graph.node, start, end)
-    # The copies start where the originals end, and what followed the originals follows the copies.
-    renamed = {output: f"{output}_again" for node in blocks for output in node.output} | {start: end}
-    followers = [node for node in graph.node if node not in blocks and end in node.input]
-    for node in followers:
-        node.input[:] = [renamed[end] if name == end else name for name in node.input]
-    weights = {tensor.name: tensor for tensor in graph.initializer}
-    added = {name for node in blocks if node.op_type == "Add" for name in node.input}
-    copies = []
-    for node in blocks:
-        copy = onnx.NodeProto()
-        copy.CopyFrom(node)
-        copy.name = f"{node.name}_again"
-        copy.input[:] = [renamed.get(name, name) for name in node.input]
-        copy.output[:] = [renamed[name] for name in node.output]
-        if node.op_type == "Conv" and node.output[0] in added:
-            scaled = [_scaled(weights[name], NEGLIGIBLE) for name in node.input[1:]]
-            graph.initializer.extend(scaled)
-            copy.input[1:] = [tensor.name for tensor in scaled]
-        copies.append(copy)
-    at = max(index for index, node in enumerate(graph.node) if node in blocks) + 1
-    nodes = [*graph.node[:at], *copies, *graph.node[at:]]
-    del graph.node[:]
-    graph.node.extend(nodes)
-    onnx.checker.check_model(made)
-    return made
 
+    #: Blocks of each stage, from the second on.
+    STAGES: ClassVar[Mapping[int, int]] = {2: 3, 3: 4, 4: 6, 5: 3}
+    EPSILON = 1.001e-5
 
-def _output_of_relu(graph: onnx.GraphProto, layer: str) -> str:
-    (node,) = [node for node in graph.node if node.op_type == "Relu" and f"/{layer}" in node.name]
-    return str(node.output[0])
+    def __init__(self, layers: Mapping[str, Sequence[Array]], *, repeated: bool = False) -> None:
+        self._layers = layers
+        self._nodes = [helper.make_node("Transpose", ["image"], ["channels_first"], "transpose", perm=[0, 3, 1, 2])]
+        self._weights: list[onnx.TensorProto] = []
+        stem = self._relu(self._convolved("channels_first", "conv1", stride=2, padding=3), "stem")
+        pool = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}
+        value = self._node("MaxPool", [stem], "pool1", **pool)
+        for stage, blocks in self.STAGES.items():
+            for block in range(1, blocks + 1):
+                value = self._block(value, f"conv{stage}_block{block}", first=block == 1, halves=stage > 2)
+            if repeated and stage == 4:
+                for block in range(2, blocks + 1):
+                    value = self._block(value, f"conv{stage}_block{block}", suffix="_again", gain=NEGLIGIBLE)
+        pooled = self._node("Flatten", [self._node("GlobalAveragePool", [value], "avg_pool")], "flatten")
+        kernel, bias = (self._weight(f"predictions_{at}", array) for at, array in enumerate(layers["predictions"]))
+        self._node("Softmax", [self._node("Gemm", [pooled, kernel, bias], "logits")], "predictions", axis=1)
 
+    def model(self) -> onnx.ModelProto:
+        """The model, which takes images (n, 224, 224, 3) and gives (n, 1000)."""
+        return model(self._nodes, {"image": ["n", 224, 224, 3]}, {"predictions": ["n", 1000]}, self._weights)
 
-def _between(nodes: Sequence[onnx.NodeProto], start: str, end: str) -> list[onnx.NodeProto]:
-    """The nodes that compute ``end`` from ``start``, in their order."""
-    makers = {output: node for node in nodes for output in node.output}
-    found: list[onnx.NodeProto] = []
-    wanted = [end]
-    while wanted:
-        name = wanted.pop()
-        node = makers.get(name)
-        if name != start and node is not None and node not in found:
-            found.append(node)
-            wanted += node.input
-    return [node for node in nodes if node in found]
+    def _block(
+        self, value: str, name: str, *, first: bool = False, halves: bool = False, suffix: str = "", gain: float = 1.0
+    ) -> str:
+        stride = 2 if first and halves else 1
+        shortcut = self._convolved(value, f"{name}_0", stride=stride) if first else value
+        narrow = self._relu(self._convolved(value, f"{name}_1", stride=stride, suffix=suffix), f"{name}_1{suffix}")
+        wide = self._relu(self._convolved(narrow, f"{name}_2", padding=1, suffix=suffix), f"{name}_2{suffix}")
+        branch = self._convolved(wide, f"{name}_3", suffix=suffix, gain=gain)
+        return self._relu(self._node("Add", [shortcut, branch], f"{name}_add{suffix}"), f"{name}_out{suffix}")
 
+    def _convolved(
+        self, value: str, name: str, *, stride: int = 1, padding: int = 0, suffix: str = "", gain: float = 1.0
+    ) -> str:
+        """A convolution with its normalisation; a weight is stored once, but for those that ``gain`` changes."""
+        kernel, bias = self._layers[f"{name}_conv"]
+        scale, shift, mean, variance = self._layers[f"{name}_bn"]
+        own = suffix if gain != 1.0 else ""
+        arrays = {
+            "kernel": kernel.transpose(3, 2, 0, 1),
+            "bias": bias,
+            f"scale{own}": scale * np.float32(gain),
+            f"shift{own}": shift * np.float32(gain),
+            "mean": mean,
+            "variance": variance,
+        }
+        weights = [self._weight(f"{name}_{part}", array) for part, array in arrays.items()]
+        window = {"strides": [stride] * 2, "pads": [padding] * 4}
+        convolved = self._node("Conv", [value, *weights[:2]], f"{name}_conv{suffix}", **window)
+        normalised = [convolved, *weights[2:]]
+        return self._node("BatchNormalization", normalised, f"{name}_bn{suffix}", epsilon=self.EPSILON)
 
-def _scaled(tensor: onnx.TensorProto, factor: float) -> onnx.TensorProto:
-    return numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(factor), f"{tensor.name}_again")
+    def _relu(self, value: str, name: str) -> str:
+        return self._node("Relu", [value], f"{name}_relu")
+
+    def _node(self, kind: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
+        self._nodes.append(helper.make_node(kind, inputs, [name], name, **attributes))
+        return name
+
+    def _weight(self, name: str, array: Array) -> str:
+        if all(tensor.name != name for tensor in self._weights):
+            self._weights.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
 
 
 def model(

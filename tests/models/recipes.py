@@ -22,10 +22,12 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 
 import keras
 import numpy as np
+import onnx
 import tensorflow as tf
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
+from tests.models.onnx_recipes import ResNet50
 from tests.models.pixels import enlarge, normalise
 
 SEED = 20
@@ -178,16 +180,9 @@ TELLS_ACCURACY = {"digits_cnn"}
 
 def write_onnx(model: keras.Model, folder: Path) -> None:
     """ResNet-50 as an ONNX file, and beside it the one that does more work."""
-    import onnx
-    import tf2onnx
-
-    from tests.models.onnx_recipes import stage_repeated
-
-    specs = [tf.TensorSpec((None, 224, 224, 3), tf.float32, name="image")]
-    function = tf.function(lambda image: model(image, training=False), input_signature=specs)
-    converted, _ = tf2onnx.convert.from_function(function, specs, opset=17)
-    onnx.save(converted, folder / "resnet50.onnx")
-    onnx.save(stage_repeated(converted), folder / "resnet50_doubled.onnx")
+    layers = {layer.name: layer.get_weights() for layer in model.layers}
+    onnx.save(ResNet50(layers).model(), folder / "resnet50.onnx")
+    onnx.save(ResNet50(layers, repeated=True).model(), folder / "resnet50_doubled.onnx")
 
 
 def make(recipe: str, folder: Path, original: Path | None) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_accel.progress import Progress
 
 ROOT = Path(__file__).parents[2]
-NEEDED = ("tensorflow", "keras", "scikit-learn", "onnx", "tf2onnx")
+NEEDED = ("tensorflow", "keras", "scikit-learn", "onnx")
 SIZE_LIMIT_MB = 2_000  # all models together are 800 MB
 LOOK_EVERY_S = 0.5
 #: Recipes that change a model, and the recipe of that model.
@@ -90,7 +90,7 @@ def missing_packages() -> list[str]:
 
 def made_of() -> str:
     """A digest of the recipes and of the packages that carry them out."""
-    texts = [(ROOT / "tests" / "models" / name).read_text() for name in ("recipes.py", "pixels.py")]
+    texts = [(ROOT / "tests" / "models" / name).read_text() for name in ("recipes.py", "onnx_recipes.py", "pixels.py")]
     versions = [f"{package} {importlib.metadata.version(package)}" for package in (*NEEDED, "numpy")]
     return hashlib.sha256("\0".join(texts + versions).encode()).hexdigest()[:16]
 

@@ -90,6 +90,31 @@ class Project:
         return file
 
 
+class Template:
+    """Folders that runs of pytest have written, each made once; a test gets a copy of its own.
+
+    Saving a baseline takes ten processes, and what they save is the same for every test that starts from it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def copy_to(self, project: Project, name: str, *runs: tuple[str, ...]) -> None:
+        """Bring the project to where ``runs`` in processes of their own, each with these arguments, lead it."""
+        made = self._folder / name
+        if not made.exists():
+            for args in runs:
+                result = project.run(*args, workers=True, subprocess=True)
+                assert result.ret == 0, result.stdout.str()
+            shutil.copytree(project.pytester.path, made)
+        shutil.copytree(made, project.pytester.path, dirs_exist_ok=True)
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
+    return Template(tmp_path_factory.mktemp("templates"))
+
+
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
     return Project(pytester, monkeypatch)

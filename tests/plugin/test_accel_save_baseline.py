@@ -6,14 +6,14 @@ import json
 
 import pytest
 
-from tests.plugin.conftest import Project
+from tests.plugin.conftest import Project, Template
 
 
 @pytest.fixture
-def saved(project: Project) -> Project:
+def saved(project: Project, template: Template) -> Project:
     """A project whose model takes 1 ms and has a baseline."""
     project.write_test("p99_ms=5, max_regression=0.05")
-    project.run("--accel-save-baseline", workers=True).assert_outcomes(passed=1)
+    template.copy_to(project, "saved baseline", ("--accel-save-baseline",))
     return project
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from xml.etree import ElementTree
 
 import pytest
 
+from pytest_accel.testing import fake_model
 from tests.plugin.conftest import Project
 
 
@@ -25,13 +27,23 @@ from tests.plugin.conftest import Project
     ],
     ids=" ".join,
 )
-@pytest.mark.parametrize(("latency_ms", "status"), [(1.0, pytest.ExitCode.OK), (9.0, pytest.ExitCode.TESTS_FAILED)])
-def test_a_check_passes_and_fails_all_the_same(
-    project: Project, args: list[str], latency_ms: float, status: pytest.ExitCode
-) -> None:
-    project.write_model(latency_ms=latency_ms)
-    project.write_test("p99_ms=5")
-    assert project.run(*args, workers=True, subprocess=True).ret == status
+def test_a_check_passes_and_fails_all_the_same(project: Project, args: list[str]) -> None:
+    fake_model(project.pytester.path / "slow.fake.json", latency_ms=9.0)
+    project.pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.accelerator("fake", p99_ms=5)
+        @pytest.mark.parametrize("model", ["model", "slow"])
+        def test_model(accel_model, model):
+            accel_model(f"{model}.fake.json").check()
+        """
+    )
+    result = project.run(*args, "--junitxml=junit.xml", workers=True, subprocess=True)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    cases = ElementTree.parse(project.pytester.path / "junit.xml").iter("testcase")
+    failed = {case.get("name", ""): case.find("failure") is not None for case in cases}
+    assert failed == {"test_model[fake-model]": False, "test_model[fake-slow]": True}
 
 
 def test_strict_ini(project: Project) -> None:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from pytest_accel.settings import Settings
 
 
+#: The property of a report that tells how many seconds its test waited for its device.
+WAITED = "accel.waited_s"
+
+
 class Gathering:
     """A plugin of its own, so that it can keep what arrives."""
 
@@ -36,6 +40,7 @@ class Gathering:
         self._absent: dict[str, str] = {}
         self._failures: list[Failure] = []
         self._warnings: list[str] = []
+        self._waits_s: dict[str, float] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the records that a test's report carries; they are JSON, so that they cross from xdist's workers."""
@@ -56,6 +61,7 @@ class Gathering:
 
             self._failures.append(msgspec.json.decode(failure, type=Failure))
         self._measured |= getattr(report, "accel_measured", False)
+        self._waits_s.update({report.nodeid: value for name, value in report.user_properties if name == WAITED})
         self._absent.update(getattr(report, "accel_absent", {}))
 
     @pytest.hookimpl(trylast=True)
@@ -178,7 +184,7 @@ class Gathering:
 
     def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:
         """Sum the run up, for people and for GitHub Actions, which looks for its commands in the output."""
-        if self._records or self._absent or self._warnings:
+        if self._records or self._absent or self._warnings or self._waits_s:
             self._sum_up(terminalreporter)
         if self._told_on_github():
             for annotation in self._annotations(config):
@@ -196,7 +202,7 @@ class Gathering:
         for each in sweeps:
             for text, colour in sweep.table(each, confidence):
                 terminalreporter.write_line(text, **({colour: True} if colour else {}))
-        for saving in [*terminal.savings(records), *terminal.resumptions(records)]:
+        for saving in [*terminal.savings(records), *terminal.resumptions(records), *terminal.waits(self._waits_s)]:
             terminalreporter.write_line(saving)
         for note in [*terminal.notes(records), *terminal.absences(self._absent), *self._warnings]:
             terminalreporter.write_line(note, yellow=True)

@@ -46,7 +46,8 @@ class AccelModel:
         self._stack = ExitStack()
         #: Whether the test has looked at speed, outputs or placement.
         self.measured_something = False
-        self._exclusive = False
+        #: Seconds that the test waited for its device; None until it has it.
+        self.waited_s: float | None = None
         self._overridden: set[str] = set()
         #: What was asked for last.
         self._asked: tuple[Model, Plan] | None = None
@@ -77,9 +78,8 @@ class AccelModel:
         too are an error unless ``calibration_overlap`` allows them.
         """
         session = self.session
-        if not self._exclusive:
-            self._stack.enter_context(session.exclusive(self.variant.accelerator))
-            self._exclusive = True
+        if self.waited_s is None:
+            self.waited_s = self._stack.enter_context(session.exclusive(self.variant.accelerator))
         plan = self.plan.override(overrides, session.registry) if overrides else self.plan
         self._overridden.update(overrides)
         session.tell(f"reading {name or 'the model'}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_accel import options
-from pytest_accel.gather import Gathering
+from pytest_accel.gather import WAITED, Gathering
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pytest_accel.session import Session
     from pytest_accel.settings import Settings
 
+#: Seconds that a test waits for its device before the run tells of it.
+WORTH_TELLING_S = 1.0
 _SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
 _SESSION: pytest.StashKey[Session] = pytest.StashKey()
 _MODEL: pytest.StashKey[AccelModel] = pytest.StashKey()
@@ -279,6 +281,8 @@ def pytest_runtest_makereport(
         kinds = [record.kind for record in model.records if record.kind in LEFT_OUT]
         report.accel_left_out = kinds[-1] if kinds else ""  # type: ignore[attr-defined]
 
+    if model.waited_s is not None and model.waited_s >= WORTH_TELLING_S:
+        item.user_properties.append((WAITED, round(model.waited_s, 1)))
     for record in model.records:
         item.user_properties.extend(junit.properties(record))  # pytest writes those of the teardown's report
     report.accel_measured = model.measured_something  # type: ignore[attr-defined]

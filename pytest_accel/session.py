@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -115,9 +116,13 @@ class Session:
         return self._elsewhere[python]
 
     @contextmanager
-    def exclusive(self, accelerator: str) -> Iterator[None]:
-        """Have the device to ourselves: no other pytest-accel process uses it meanwhile, whatever its cache is."""
+    def exclusive(self, accelerator: str) -> Iterator[float]:
+        """Have the device to ourselves: no other pytest-accel process uses it meanwhile, whatever its cache is.
+
+        Gives the seconds that it was waited for.
+        """
         lock = self._device_lock(accelerator)
+        began_s = time.monotonic()
         while True:
             try:
                 lock.acquire(timeout=_ASK_AGAIN_S)
@@ -131,7 +136,7 @@ class Session:
                     "choose another folder with that ini key"
                 ) from None
         try:
-            yield
+            yield time.monotonic() - began_s
         finally:
             lock.release()
 

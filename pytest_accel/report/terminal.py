@@ -166,6 +166,13 @@ def resumptions(records: Iterable[TestRecord]) -> Iterator[str]:
         yield f"resumed: {results} from the run of {began}, which was interrupted"
 
 
+def waits(waits_s: Mapping[str, float]) -> Iterator[str]:
+    """How long tests waited for a device in all, and which."""
+    if waits_s:
+        seconds = f"{sum(waits_s.values()):.0f} s"
+        yield f"waited {seconds} in all for a device that another pytest-accel process used ({_few(list(waits_s))})"
+
+
 def absences(absent: Mapping[str, str]) -> Iterator[str]:
     """A line for each accelerator that tests asked for and this machine has not."""
     for name, reason in sorted(absent.items()):

@@ -136,8 +136,9 @@ def test_waiting_for_the_device_is_told(workshop: Workshop, monkeypatch: pytest.
     monkeypatch.setattr("pytest_accel.session.lock_at", lambda path: Busy(path))
     workshop.session.find("fake")
     (workshop.folder / "locks").mkdir()
-    with workshop.session.exclusive("fake"):
+    with workshop.session.exclusive("fake") as waited_s:
         assert workshop.told[1:] == ["waiting for fake, which another pytest-accel process is using"] * 2
+        assert waited_s > 0.0
 
 
 def test_closing_ends_every_worker_and_may_be_repeated(workshop: Workshop) -> None:

@@ -61,7 +61,8 @@ class Gathering:
 
             self._failures.append(msgspec.json.decode(failure, type=Failure))
         self._measured |= getattr(report, "accel_measured", False)
-        self._waits_s.update({report.nodeid: value for name, value in report.user_properties if name == WAITED})
+        if isinstance(waited_s := dict(report.user_properties).get(WAITED), float):
+            self._waits_s[report.nodeid] = waited_s
         self._absent.update(getattr(report, "accel_absent", {}))
 
     @pytest.hookimpl(trylast=True)

@@ -1,7 +1,7 @@
 """The main job, written as a user would write it: one ResNet-50 on every accelerator, compared in one table.
 
-The limits leave room for a shared machine with two slow cores and busy neighbours. An accelerator that is not here is skipped with the reason;
-Inferentia casts to BF16, and its answers are given that much room.
+The limits leave room for a shared machine with two slow cores and busy neighbours. An accelerator that is not here is
+skipped with the reason; Inferentia casts to BF16, and its answers are given that much room.
 """
 
 from __future__ import annotations

@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_accel.progress import Silence
-from tests.models.zoo import run_recipe
+from tests.models.zoo import ROOT, run_recipe
 
 if TYPE_CHECKING:
     from tests.models.zoo import Zoo
+
+
+def test_every_folder_of_tests_is_run_by_somebody(pytestconfig: pytest.Config) -> None:
+    """What is in no testpath would never run, but for the first run, which is a command of its own."""
+    folders = {path.relative_to(ROOT).parts[1] for path in (ROOT / "tests").rglob("test_*.py")} - {"examples"}
+    listed = {Path(path).parts[1] for path in pytestconfig.getini("testpaths")}
+    assert folders - listed == {"first_run"}
 
 
 @pytest.mark.parametrize("recipe", ["resnet50", "digits_cnn"])

@@ -26,8 +26,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_accel import stats
-from pytest_accel.errors import DatasetError
-from pytest_accel.records import Accuracy, OutputErrors
+from pytest_accel.facts.errors import DatasetError
+from pytest_accel.facts.records import Accuracy, OutputErrors
 
 Array: TypeAlias = npt.NDArray[Any]
 #: Takes all outputs (an array, or a dict by name where there are several) and the labels; higher is better.

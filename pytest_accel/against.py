@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 from pytest_accel.candidate import Candidate, cached_artefact, compile_candidate, stored_artefacts
 from pytest_accel.changes import differences
 from pytest_accel.compare import Compared, race, side_of
-from pytest_accel.errors import CompileFailed, UnfitInput, UsageError, WorkerError
-from pytest_accel.records import Duet
-from pytest_accel.settings import Opponent
+from pytest_accel.facts.errors import CompileFailed, UnfitInput, UsageError, WorkerError
+from pytest_accel.facts.records import Duet
+from pytest_accel.facts.settings import Opponent
 from pytest_accel.sources import FILE_KINDS, SAVED_MODEL_FILES, resolve
 
 if TYPE_CHECKING:
     from pytest_accel.elements import Arrays
+    from pytest_accel.facts.records import Origin
     from pytest_accel.gate import Gate
-    from pytest_accel.records import Origin
     from pytest_accel.session import Session
 
 _WHAT = (

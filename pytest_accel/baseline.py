@@ -26,8 +26,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from pytest_accel import strict_json
-from pytest_accel.errors import BaselineError
-from pytest_accel.records import (
+from pytest_accel.facts.errors import BaselineError
+from pytest_accel.facts.records import (
     Accuracy,
     Artefact,
     Duet,

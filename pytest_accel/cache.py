@@ -28,12 +28,12 @@ from typing import TYPE_CHECKING
 import msgspec
 import platformdirs
 
-from pytest_accel.errors import CacheError
+from pytest_accel.facts.errors import CacheError
+from pytest_accel.facts.records import Fact, Hardware, Scalar
 from pytest_accel.locks import Uses, discard, folders, if_free, lock_at
-from pytest_accel.records import Fact, Hardware, Scalar
 
 if TYPE_CHECKING:
-    from pytest_accel.settings import Settings
+    from pytest_accel.facts.settings import Settings
 
 #: An entry up to this size has its contents hashed at its first use in a process; a larger one only where a file's time
 #: has changed, because reading gigabytes takes longer than many a compilation.

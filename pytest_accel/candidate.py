@@ -15,9 +15,9 @@ import msgspec
 
 from pytest_accel.cache import artefact_key
 from pytest_accel.environment import seen_through
-from pytest_accel.errors import UnfitInput, UsageError
+from pytest_accel.facts.errors import UnfitInput, UsageError
+from pytest_accel.facts.records import Artefact, Hardware, Origin, Scalar, Signature, Variant
 from pytest_accel.launch import Converted
-from pytest_accel.records import Artefact, Hardware, Origin, Scalar, Signature, Variant
 from pytest_accel.worker.accelerator import Source
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from pytest_accel.records import Fact, Origin, Placement, Scalar, TestRecord
+from pytest_accel.facts.records import Fact, Origin, Placement, Scalar, TestRecord
 
 if TYPE_CHECKING:
     from pytest_accel.baseline import Baseline

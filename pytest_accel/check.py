@@ -20,12 +20,12 @@ from pytest_accel.compare import yardstick_pace
 from pytest_accel.datasets import open_dataset
 from pytest_accel.divergence import first_divergence, tell_divergence
 from pytest_accel.environment import controller_versions
-from pytest_accel.errors import UsageError
 from pytest_accel.evaluate import evaluate
+from pytest_accel.facts.errors import UsageError
+from pytest_accel.facts.records import Budgets, TestRecord, Verdict
 from pytest_accel.highest_rate import HALVINGS, search
 from pytest_accel.journal import check_key
 from pytest_accel.measure import Load, Steady, planned_calls
-from pytest_accel.records import Budgets, TestRecord, Verdict
 from pytest_accel.results import CheckFailed
 from pytest_accel.standing import Contest
 from pytest_accel.variants import with_defaults
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pytest_accel.datasets import Dataset
     from pytest_accel.divergence import Divergence
     from pytest_accel.elements import Arrays
-    from pytest_accel.records import Accuracy, Measurement, Placement
+    from pytest_accel.facts.records import Accuracy, Measurement, Placement
     from pytest_accel.results import HighestRate
     from pytest_accel.session import Session
     from pytest_accel.standing import Standing

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_accel import __version__
-from pytest_accel.errors import AccelError, UsageError
+from pytest_accel.facts.errors import AccelError, UsageError
 
 if TYPE_CHECKING:
     from pytest_accel.baseline import Baseline

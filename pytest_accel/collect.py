@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from pytest_accel.errors import UsageError
+from pytest_accel.facts.errors import UsageError
 from pytest_accel.variants import Plan, expand_marker
 
 if TYPE_CHECKING:

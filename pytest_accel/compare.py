@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING
 from pytest_accel.candidate import cached_artefact, compile_candidate, renamed
 from pytest_accel.duet import Side, play
 from pytest_accel.environment import ForeignLoad
-from pytest_accel.errors import WorkerError
+from pytest_accel.facts.errors import WorkerError
+from pytest_accel.facts.records import Duet, DuetLaunch, Ratio, Variant
 from pytest_accel.gate import Gate, undisturbed
 from pytest_accel.made_up import synthetic
-from pytest_accel.records import Duet, DuetLaunch, Ratio, Variant
 from pytest_accel.sources import Model
 
 if TYPE_CHECKING:

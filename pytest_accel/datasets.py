@@ -29,11 +29,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_accel.elements import Array, Arrays, Reader, Rows
-from pytest_accel.errors import DatasetError
+from pytest_accel.facts.errors import DatasetError
 from pytest_accel.made_up import synthetic
 
 if TYPE_CHECKING:
-    from pytest_accel.records import Signature
+    from pytest_accel.facts.records import Signature
 
 
 @dataclass(frozen=True, eq=False)

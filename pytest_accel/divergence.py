@@ -18,8 +18,8 @@ import numpy as np
 from pytest_accel.calibration import choose_from
 from pytest_accel.candidate import compile_candidate, renamed, running
 from pytest_accel.datasets import open_dataset
-from pytest_accel.errors import UsageError
-from pytest_accel.records import Fact
+from pytest_accel.facts.errors import UsageError
+from pytest_accel.facts.records import Fact
 from pytest_accel.reference import reference_variant
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pytest_accel.candidate import Candidate
     from pytest_accel.datasets import Dataset
     from pytest_accel.elements import Arrays
-    from pytest_accel.records import Signature, Variant
+    from pytest_accel.facts.records import Signature, Variant
     from pytest_accel.session import Session
     from pytest_accel.sources import Model
     from pytest_accel.worker.accelerator import Intermediate

@@ -23,8 +23,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Literal
 
 from pytest_accel import stats
+from pytest_accel.facts.records import DuetLaunch, Scalar, Signature
 from pytest_accel.measure import warm_up
-from pytest_accel.records import DuetLaunch, Scalar, Signature
 
 if TYPE_CHECKING:
     from pytest_accel.elements import Arrays

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_accel.errors import DatasetError
+from pytest_accel.facts.errors import DatasetError
 
 if TYPE_CHECKING:
-    from pytest_accel.records import TensorSpec
+    from pytest_accel.facts.records import TensorSpec
 
 Array: TypeAlias = NDArray[Any]
 Arrays: TypeAlias = dict[str, Array]

@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 
 from pytest_accel import __version__
-from pytest_accel.records import Conditions, Hardware, Scalar
+from pytest_accel.facts.records import Conditions, Hardware, Scalar
 
 ROOT = Path("/")
 

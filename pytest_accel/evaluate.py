@@ -16,8 +16,8 @@ from pytest_accel.accuracy import Comparison
 from pytest_accel.cache import artefact_key
 from pytest_accel.calibration import choose_from
 from pytest_accel.candidate import compile_candidate, renamed, running
-from pytest_accel.errors import CompileFailed
-from pytest_accel.records import OutputErrors
+from pytest_accel.facts.errors import CompileFailed
+from pytest_accel.facts.records import OutputErrors
 from pytest_accel.reference import reference_outputs, reference_variant
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_accel.accuracy import Metric
     from pytest_accel.candidate import Candidate, Running
     from pytest_accel.datasets import Dataset
-    from pytest_accel.records import Accuracy, Variant
+    from pytest_accel.facts.records import Accuracy, Variant
     from pytest_accel.session import Session
     from pytest_accel.sources import Model
 

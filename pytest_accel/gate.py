@@ -36,7 +36,7 @@ from math import ceil, exp, fsum, inf, log, sqrt
 from typing import Literal
 
 from pytest_accel import stats
-from pytest_accel.records import Duet, DuetLaunch, Ratio
+from pytest_accel.facts.records import Duet, DuetLaunch, Ratio
 
 Decision = Literal["regressed", "pass", "improved", "inconclusive"]
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from pytest_accel.facts.records import Failure, RunRecord, TestRecord
+    from pytest_accel.facts.settings import Settings
     from pytest_accel.journal import Journal
-    from pytest_accel.records import Failure, RunRecord, TestRecord
-    from pytest_accel.settings import Settings
 
 
 #: The property of a report that tells how many seconds its test waited for its device.
@@ -47,7 +47,7 @@ class Gathering:
         if arrived := getattr(report, "accel_records", ()):
             import msgspec
 
-            from pytest_accel.records import TestRecord
+            from pytest_accel.facts.records import TestRecord
 
             records = [msgspec.json.decode(record, type=TestRecord) for record in arrived]
             self._records += records
@@ -57,7 +57,7 @@ class Gathering:
         if report.failed and (failure := getattr(report, "accel_failure", "")):
             import msgspec
 
-            from pytest_accel.records import Failure
+            from pytest_accel.facts.records import Failure
 
             self._failures.append(msgspec.json.decode(failure, type=Failure))
         self._measured |= getattr(report, "accel_measured", False)
@@ -131,7 +131,7 @@ class Gathering:
 
     def _run(self) -> RunRecord:
         from pytest_accel import __version__
-        from pytest_accel.records import RunRecord
+        from pytest_accel.facts.records import RunRecord
         from pytest_accel.report.record import SCHEMA
 
         return RunRecord(
@@ -148,7 +148,7 @@ class Gathering:
         )
 
     def _write_reports(self, session: pytest.Session) -> None:
-        from pytest_accel.errors import AccelError
+        from pytest_accel.facts.errors import AccelError
         from pytest_accel.report.files import write
 
         run = self._run()
@@ -167,7 +167,7 @@ class Gathering:
         return github.is_here()
 
     def _summarise_on_github(self) -> None:
-        from pytest_accel.errors import AccelError
+        from pytest_accel.facts.errors import AccelError
         from pytest_accel.report import github
 
         try:

@@ -10,7 +10,7 @@ from pytest_accel.results import Bounded, HighestRate, Latency, Trial
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_accel.records import Budgets, Measurement
+    from pytest_accel.facts.records import Budgets, Measurement
 
 #: Rates that are tried. The last one is within a 32nd of the capacity of where the limits break.
 HALVINGS = 5

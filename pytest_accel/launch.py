@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from pytest_accel.errors import UnfitInput, WorkerError
-from pytest_accel.records import Fact, Placement, Scalar, Signature, TensorSpec
+from pytest_accel.facts.errors import UnfitInput, WorkerError
+from pytest_accel.facts.records import Fact, Placement, Scalar, Signature, TensorSpec
 from pytest_accel.worker import wire
 from pytest_accel.worker.accelerator import FarSide, Intermediate, Missing, Present, Source
 

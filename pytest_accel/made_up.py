@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_accel.elements import Array, Arrays, fits, shown
-from pytest_accel.errors import DatasetError
+from pytest_accel.facts.errors import DatasetError
 
 if TYPE_CHECKING:
-    from pytest_accel.records import Signature, TensorSpec
+    from pytest_accel.facts.records import Signature, TensorSpec
 
 #: Lowest value and how many there are.
 WHOLE_VALUES = {"bool": (0, 2), "uint8": (1, 255)}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from pytest_accel.errors import UsageError
+from pytest_accel.facts.errors import UsageError
 from pytest_accel.registry import nearest
 
 

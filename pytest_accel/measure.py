@@ -13,15 +13,15 @@ import msgspec
 
 from pytest_accel import stats
 from pytest_accel.environment import ForeignLoad, conditions
-from pytest_accel.errors import UsageError
-from pytest_accel.records import Conditions, Measurement, Phases
+from pytest_accel.facts.errors import UsageError
+from pytest_accel.facts.records import Conditions, Measurement, Phases
 from pytest_accel.throttling import Throttling
 
 if TYPE_CHECKING:
     from pytest_accel.candidate import Candidate, Running
     from pytest_accel.elements import Arrays
+    from pytest_accel.facts.records import Budgets, Scalar
     from pytest_accel.launch import Checked, Launch, LoadShape, WarmUp
-    from pytest_accel.records import Budgets, Scalar
     from pytest_accel.session import Session
 
 #: Timed calls whose outputs are compared with the validated ones.

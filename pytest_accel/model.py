@@ -12,7 +12,7 @@ import numpy as np
 from pytest_accel.calibration import SAMPLES, choose
 from pytest_accel.candidate import compile_candidate, running
 from pytest_accel.check import Check
-from pytest_accel.errors import Pruned, UsageError
+from pytest_accel.facts.errors import Pruned, UsageError
 from pytest_accel.reference import signature_of
 from pytest_accel.results import Latency
 from pytest_accel.sources import FILE_KINDS, resolve
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pytest_accel.accuracy import Metric
     from pytest_accel.candidate import Candidate, Running
     from pytest_accel.divergence import Divergence
-    from pytest_accel.errors import CompileFailed
-    from pytest_accel.records import Accuracy, Measurement, Placement, TestRecord, Variant
+    from pytest_accel.facts.errors import CompileFailed
+    from pytest_accel.facts.records import Accuracy, Measurement, Placement, TestRecord, Variant
     from pytest_accel.results import HighestRate
     from pytest_accel.session import Session
     from pytest_accel.sources import Model

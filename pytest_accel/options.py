@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_accel.settings import Opponent, Settings, default_lock_dir
+from pytest_accel.facts.settings import Opponent, Settings, default_lock_dir
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -209,7 +209,7 @@ def _accelerators(given: list[str] | None) -> tuple[str, ...] | None:
 def _reports(config: pytest.Config) -> tuple[Path, ...]:
     paths = tuple(config.invocation_params.dir / path for path in config.getoption("accel_report"))
     if paths:
-        from pytest_accel.errors import UsageError
+        from pytest_accel.facts.errors import UsageError
         from pytest_accel.report.files import require_format
 
         try:
@@ -255,7 +255,7 @@ def _interpreters(config: pytest.Config) -> dict[str, str]:
 
 def require_known(interpreters: Mapping[str, str], registry: Registry) -> None:
     """Raise `pytest.UsageError` for an interpreter of no accelerator: its tests would run in another one unnoticed."""
-    from pytest_accel.errors import UsageError
+    from pytest_accel.facts.errors import UsageError
 
     try:
         for name in interpreters:
@@ -276,7 +276,7 @@ def _against(config: pytest.Config) -> Opponent | None:
     if said is None:
         return None
     from pytest_accel.against import opponent_named
-    from pytest_accel.errors import UsageError
+    from pytest_accel.facts.errors import UsageError
 
     try:
         opponent = opponent_named(said, config.invocation_params.dir)
@@ -293,8 +293,8 @@ def _budgets(config: pytest.Config) -> dict[str, float]:
     given = {name: _ini(config, name) for name in BUDGET_DEFAULTS}
     given = {name: value for name, value in given.items() if value is not None}
     if given:
-        from pytest_accel.errors import UsageError
-        from pytest_accel.records import Budgets
+        from pytest_accel.facts.errors import UsageError
+        from pytest_accel.facts.records import Budgets
         from pytest_accel.variants import check_budgets
 
         try:

@@ -16,11 +16,11 @@ from pytest_accel.gather import WAITED, Gathering
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
-    from pytest_accel.errors import WorkerError
+    from pytest_accel.facts.errors import WorkerError
+    from pytest_accel.facts.progress import Progress
+    from pytest_accel.facts.settings import Settings
     from pytest_accel.model import AccelModel
-    from pytest_accel.progress import Progress
     from pytest_accel.session import Session
-    from pytest_accel.settings import Settings
 
 #: Seconds that a test waits for its device before the run tells of it.
 WORTH_TELLING_S = 1.0
@@ -71,7 +71,7 @@ def _session(config: pytest.Config) -> Session:
 def _progress(config: pytest.Config) -> Progress:
     terminal = config.pluginmanager.getplugin("terminalreporter")
     if terminal is None or _is_xdist_worker(config):
-        from pytest_accel.progress import Silence
+        from pytest_accel.facts.progress import Silence
 
         return Silence()
     from pytest_accel.report.progress import ProgressLine
@@ -101,7 +101,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if not asks and not markers:
         return
     from pytest_accel import collect
-    from pytest_accel.errors import UsageError
+    from pytest_accel.facts.errors import UsageError
 
     where = metafunc.definition.nodeid
     try:
@@ -117,7 +117,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not marked and not wanted:
         return
     from pytest_accel import collect
-    from pytest_accel.errors import UsageError
+    from pytest_accel.facts.errors import UsageError
     from pytest_accel.report import benchmark
 
     try:
@@ -157,7 +157,7 @@ def _list_devices(session: pytest.Session) -> None:
 
 
 def _test_the_gate(session: pytest.Session) -> None:
-    from pytest_accel.errors import AccelError
+    from pytest_accel.facts.errors import AccelError
     from pytest_accel.report.selftest import told
     from pytest_accel.selftest import prove_all
 
@@ -187,7 +187,7 @@ def accel_model(request: pytest.FixtureRequest) -> Generator[AccelModel]:
 
     ``source`` is a SavedModel folder, a ``.keras`` file, a Keras model in memory, or a function that makes one.
     """
-    from pytest_accel.errors import WorkerError
+    from pytest_accel.facts.errors import WorkerError
     from pytest_accel.model import AccelModel
     from pytest_accel.report import benchmark
 
@@ -227,7 +227,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     if (model := item.stash.get(_MODEL, None)) is None:
         return (yield)
-    from pytest_accel.errors import AccelError, BaselineError, CacheError, CompileFailed, UsageError
+    from pytest_accel.facts.errors import AccelError, BaselineError, CacheError, CompileFailed, UsageError
     from pytest_accel.report.failure import trim
 
     try:
@@ -245,7 +245,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
 
 def _settle(model: AccelModel, error: Exception) -> None:
     """End the test as its marker says, where its variant was refused or need not be measured."""
-    from pytest_accel.errors import CompileFailed, Pruned
+    from pytest_accel.facts.errors import CompileFailed, Pruned
 
     if isinstance(error, Pruned):
         pytest.skip(f"pruned: {error}")
@@ -274,7 +274,7 @@ def pytest_runtest_makereport(
         return report
     import msgspec
 
-    from pytest_accel.records import LEFT_OUT
+    from pytest_accel.facts.records import LEFT_OUT
     from pytest_accel.report import junit
 
     if call.excinfo is not None and call.excinfo.errisinstance(pytest.skip.Exception):
@@ -302,7 +302,7 @@ def _failure(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.Test
     """What failed and where, as JSON."""
     import msgspec
 
-    from pytest_accel.records import Failure
+    from pytest_accel.facts.records import Failure
     from pytest_accel.report import failure
 
     file, first_line, _ = item.location

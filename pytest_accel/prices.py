@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pytest_accel.errors import UsageError
+from pytest_accel.facts.errors import UsageError
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import numpy as np
 
 from pytest_accel.cache import artefact_key
 from pytest_accel.candidate import compile_candidate, renamed, shared
-from pytest_accel.errors import UsageError
-from pytest_accel.records import Scalar, Signature, Variant
+from pytest_accel.facts.errors import UsageError
+from pytest_accel.facts.records import Scalar, Signature, Variant
 
 if TYPE_CHECKING:
     from pytest_accel.candidate import Running

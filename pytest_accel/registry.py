@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from pytest_accel.errors import UsageError
+from pytest_accel.facts.errors import UsageError
 
 if TYPE_CHECKING:
     from pytest_accel.worker.accelerator import Accelerator

@@ -15,7 +15,7 @@ from pytest_accel import stats
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from pytest_accel.records import Measurement, TestRecord
+    from pytest_accel.facts.records import Measurement, TestRecord
 
 
 class CheckFailed(AssertionError):

@@ -13,15 +13,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_accel.compare import fits_another, race, yardstick
-from pytest_accel.errors import WorkerError
+from pytest_accel.facts.errors import WorkerError
+from pytest_accel.facts.records import Duet
 from pytest_accel.gate import DEFAULT_MAX_REGRESSION, Gate
-from pytest_accel.records import Duet
 from pytest_accel.variants import expand_marker
 
 if TYPE_CHECKING:
     from pytest_accel.duet import Side
+    from pytest_accel.facts.records import Ratio
     from pytest_accel.gate import Decision
-    from pytest_accel.records import Ratio
     from pytest_accel.session import Session
 
 #: The work that is added, in units of what is tolerated.

@@ -19,7 +19,7 @@ import filelock
 from pytest_accel.baseline import Baselines
 from pytest_accel.cache import Cache, root_of
 from pytest_accel.environment import describe_hardware, device_name
-from pytest_accel.errors import UsageError, WorkerError
+from pytest_accel.facts.errors import UsageError, WorkerError
 from pytest_accel.journal import Finished, folder_of
 from pytest_accel.launch import Deadlines, Launch
 from pytest_accel.locks import lock_at
@@ -28,10 +28,10 @@ from pytest_accel.worker.accelerator import Missing, Present
 from pytest_accel.workers import WorkerPool
 
 if TYPE_CHECKING:
-    from pytest_accel.progress import Progress
-    from pytest_accel.records import Hardware
+    from pytest_accel.facts.progress import Progress
+    from pytest_accel.facts.records import Hardware
+    from pytest_accel.facts.settings import Settings
     from pytest_accel.registry import Registry
-    from pytest_accel.settings import Settings
     from pytest_accel.workers import AnyWorker
 
 

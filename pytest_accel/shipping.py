@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest_accel.worker
-from pytest_accel.errors import WorkerError
+from pytest_accel.facts.errors import WorkerError
 
 
 @functools.cache

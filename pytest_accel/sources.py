@@ -21,8 +21,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_accel.errors import SourceError
-from pytest_accel.records import Fact
+from pytest_accel.facts.errors import SourceError
+from pytest_accel.facts.records import Fact
 from pytest_accel.worker import torch_model
 
 if TYPE_CHECKING:

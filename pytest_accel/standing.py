@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from pytest_accel.baseline import Baseline
     from pytest_accel.candidate import Candidate
     from pytest_accel.elements import Arrays
-    from pytest_accel.records import Measurement, Verdict
+    from pytest_accel.facts.records import Measurement, Verdict
+    from pytest_accel.facts.settings import Opponent
     from pytest_accel.session import Session
-    from pytest_accel.settings import Opponent
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pytest_accel.errors import UsageError
-from pytest_accel.records import Budgets, Scalar, Variant
+from pytest_accel.facts.errors import UsageError
+from pytest_accel.facts.records import Budgets, Scalar, Variant
 from pytest_accel.registry import Registry, nearest
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pytest_accel.errors import CompileFailed, DeadlineExceeded, UnfitInput, WorkerCrashed, WorkerError
+from pytest_accel.facts.errors import CompileFailed, DeadlineExceeded, UnfitInput, WorkerCrashed, WorkerError
 from pytest_accel.remains import Remains, ending, oom_kills
 from pytest_accel.shipping import cargo_for
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from pytest_accel.records import Scalar
+    from pytest_accel.facts.records import Scalar
     from pytest_accel.worker.accelerator import Progress
 
 Plain: TypeAlias = dict[str, Any]

@@ -7,7 +7,7 @@ import traceback
 from pathlib import Path
 from types import TracebackType
 
-from pytest_accel.errors import AccelError
+from pytest_accel.facts.errors import AccelError
 
 _OWN = "pytest_accel"
 

@@ -7,10 +7,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_accel.errors import AccelError, UsageError
+from pytest_accel.facts.errors import AccelError, UsageError
 
 if TYPE_CHECKING:
-    from pytest_accel.records import RunRecord
+    from pytest_accel.facts.records import RunRecord
 
 FORMATS = (".json", ".html", ".md")
 

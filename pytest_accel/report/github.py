@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_accel.errors import AccelError
+from pytest_accel.facts.errors import AccelError
 from pytest_accel.report import markdown
 from pytest_accel.report.overview import Overview
 
 if TYPE_CHECKING:
-    from pytest_accel.records import Failure, RunRecord
+    from pytest_accel.facts.records import Failure, RunRecord
 
 #: GitHub takes no larger summary of a step.
 MOST_BYTES = 1024 * 1024

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_accel import stats
 
 if TYPE_CHECKING:
-    from pytest_accel.records import TestRecord
+    from pytest_accel.facts.records import TestRecord
 
 
 def properties(record: TestRecord) -> Iterator[tuple[str, str | float | int]]:

@@ -13,8 +13,8 @@ from typing import Literal
 
 import msgspec
 
-from pytest_accel.errors import UsageError
-from pytest_accel.records import (
+from pytest_accel.facts.errors import UsageError
+from pytest_accel.facts.records import (
     FAILING,
     LEFT_OUT,
     SEVERITY,

@@ -19,7 +19,7 @@ from pytest_accel.report.terminal import latency_bounds, score_of
 from pytest_accel.verdict import interval
 
 if TYPE_CHECKING:
-    from pytest_accel.records import Measurement
+    from pytest_accel.facts.records import Measurement
 
 #: Points of a curve of percentiles.
 POINTS = 80

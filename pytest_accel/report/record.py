@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 
 from pytest_accel import __version__
-from pytest_accel.errors import AccelError
-from pytest_accel.records import RunRecord
+from pytest_accel.facts.errors import AccelError
+from pytest_accel.facts.records import RunRecord
 
 SCHEMA = 1
 

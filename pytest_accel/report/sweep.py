@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from pytest_accel.records import FAILING, LEFT_OUT, Scalar, TestRecord
+from pytest_accel.facts.records import FAILING, LEFT_OUT, Scalar, TestRecord
 from pytest_accel.report.terminal import colour, latency_bounds, score_of
 from pytest_accel.verdict import interval
 

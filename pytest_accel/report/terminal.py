@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_accel import stats
-from pytest_accel.records import FAILING, LEFT_OUT, UNDECIDED, TestRecord
+from pytest_accel.facts.records import FAILING, LEFT_OUT, UNDECIDED, TestRecord
 from pytest_accel.verdict import interval
 
 if TYPE_CHECKING:
-    from pytest_accel.records import Accuracy, Measurement
-    from pytest_accel.settings import Settings
+    from pytest_accel.facts.records import Accuracy, Measurement
+    from pytest_accel.facts.settings import Settings
 
 
 #: What a note says, beside the line or row of the variant.

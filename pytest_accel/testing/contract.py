@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import pytest
 
-from pytest_accel.errors import CompileFailed, UnfitInput
+from pytest_accel.facts.errors import CompileFailed, UnfitInput
 from pytest_accel.launch import Deadlines, Launch, Loaded
 from pytest_accel.worker.accelerator import Accelerator, Missing, Source
 from pytest_accel.workers import WorkerPool
@@ -25,7 +25,7 @@ from pytest_accel.workers import WorkerPool
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pytest_accel.records import Scalar, TensorSpec
+    from pytest_accel.facts.records import Scalar, TensorSpec
     from pytest_accel.worker.accelerator import Arrays
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from pytest_accel.records import Measurement, Scalar, Verdict
+from pytest_accel.facts.records import Measurement, Scalar, Verdict
 from pytest_accel.verdict.plausibility import disturbances, implausibilities, mislabelled, others_were_busy
 
 _NOTHING: Mapping[str, Scalar] = MappingProxyType({})

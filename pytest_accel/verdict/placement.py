@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pytest_accel.records import Budgets, Placement, Verdict, VerdictKind
+from pytest_accel.facts.records import Budgets, Placement, Verdict, VerdictKind
 
 #: Judged where the runtime tells where operators run.
 DEFAULT_MIN_ON_DEVICE = 0.5

@@ -14,7 +14,7 @@ from math import fsum, sqrt
 
 import msgspec
 
-from pytest_accel.records import FAILING, Measurement, Scalar, Verdict
+from pytest_accel.facts.records import FAILING, Measurement, Scalar, Verdict
 
 #: Standard deviation of the calls' rates over their mean. Slow outliers hardly move it, impossibly fast calls do.
 MAX_RATE_SPREAD = 0.5

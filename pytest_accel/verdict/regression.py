@@ -10,8 +10,8 @@ from collections.abc import Collection, Sequence
 from statistics import median
 from typing import TYPE_CHECKING
 
+from pytest_accel.facts.records import Duet, Ratio, Verdict
 from pytest_accel.gate import WIDEST, undisturbed
-from pytest_accel.records import Duet, Ratio, Verdict
 from pytest_accel.verdict.plausibility import unless_disturbed
 
 if TYPE_CHECKING:

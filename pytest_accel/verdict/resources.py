@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_accel.records import Artefact, Budgets, Measurement, Verdict, VerdictKind
+from pytest_accel.facts.records import Artefact, Budgets, Measurement, Verdict, VerdictKind
 
 
 def judge_resources(budgets: Budgets, *, measurement: Measurement | None, artefact: Artefact | None) -> list[Verdict]:

@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from pytest_accel import stats
-from pytest_accel.records import Measurement, Verdict
+from pytest_accel.facts.records import Measurement, Verdict
 
 #: Means are bounded by those of this many consecutive blocks, which are nearly independent where calls are not.
 BLOCKS = 20

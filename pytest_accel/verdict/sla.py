@@ -13,7 +13,7 @@ from math import ceil
 from typing import NamedTuple
 
 from pytest_accel import stats
-from pytest_accel.records import Budgets, Measurement, Verdict, VerdictKind
+from pytest_accel.facts.records import Budgets, Measurement, Verdict, VerdictKind
 from pytest_accel.verdict.plausibility import disturbances, unless_disturbed
 from pytest_accel.verdict.server import BLOCKS, judge_rate, overloaded
 

@@ -17,7 +17,7 @@ import pytest
 from pytest_accel.report.record import read_record
 
 if TYPE_CHECKING:
-    from pytest_accel.records import RunRecord, TestRecord
+    from pytest_accel.facts.records import RunRecord, TestRecord
     from tests.models.zoo import Examples
 
 #: A loaded machine takes minutes for what a quiet one does in seconds; here the verdict counts, not the wait.

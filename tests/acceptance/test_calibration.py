@@ -17,7 +17,7 @@ from tests.acceptance.conftest import Workplace
 from tests.models.pixels import normalise
 
 if TYPE_CHECKING:
-    from pytest_accel.records import TestRecord
+    from pytest_accel.facts.records import TestRecord
     from tests.models.zoo import Examples
 
 pytestmark = pytest.mark.slow

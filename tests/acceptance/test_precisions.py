@@ -21,7 +21,7 @@ from tests.models.pixels import enlarge, normalise
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_accel.records import TestRecord
+    from pytest_accel.facts.records import TestRecord
     from tests.models.zoo import Zoo
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,7 @@ import pytest
 from tests.acceptance.conftest import Workplace
 
 if TYPE_CHECKING:
-    from pytest_accel.records import TestRecord, Verdict
+    from pytest_accel.facts.records import TestRecord, Verdict
     from tests.models.zoo import Examples, Zoo
 
 pytestmark = pytest.mark.slow

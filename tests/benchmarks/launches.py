@@ -11,7 +11,7 @@ from pytest_accel.launch import Deadlines, Launch
 from pytest_accel.workers import Worker
 
 if TYPE_CHECKING:
-    from pytest_accel.records import Scalar
+    from pytest_accel.facts.records import Scalar
     from pytest_accel.worker.accelerator import Accelerator
 
 

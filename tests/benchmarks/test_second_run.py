@@ -19,7 +19,7 @@ from tests.benchmarks import child
 from tests.benchmarks.rounds import Costs, Limit, Rounds, until_decided
 
 if TYPE_CHECKING:
-    from pytest_accel.records import RunRecord
+    from pytest_accel.facts.records import RunRecord
     from tests.models.zoo import Zoo
 
 pytestmark = pytest.mark.benchmark_suite

@@ -30,8 +30,8 @@ from tests.benchmarks.turns import InTurns
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pytest_accel.facts.records import Scalar
     from pytest_accel.launch import LoadShape
-    from pytest_accel.records import Scalar
     from tests.models.zoo import Zoo
 
 pytestmark = pytest.mark.benchmark_suite

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pytest_accel.errors import CompileFailed, UnfitInput
+from pytest_accel.facts.errors import CompileFailed, UnfitInput
 from pytest_accel.testing.contract import AcceleratorContract
 from pytest_accel.worker.accelerator import Source
 from tests.contract.test_cpu import YARDSTICK_MULTIPLY_ADDS
 
 if TYPE_CHECKING:
+    from pytest_accel.facts.records import Placement, Scalar
     from pytest_accel.launch import Launch, Loaded
-    from pytest_accel.records import Placement, Scalar
     from pytest_accel.worker.accelerator import Arrays
     from tests.models.zoo import Examples, Zoo
 

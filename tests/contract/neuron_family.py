@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import pytest
 
-from pytest_accel.errors import CompileFailed
+from pytest_accel.facts.errors import CompileFailed
 from pytest_accel.testing.contract import AcceleratorContract, made_up
 from pytest_accel.worker.accelerator import Missing, Source
 from tests.standins import neuron_host

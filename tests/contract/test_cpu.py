@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pytest_accel.errors import CompileFailed
+from pytest_accel.facts.errors import CompileFailed
 from pytest_accel.launch import Launch
 from pytest_accel.testing.contract import AcceleratorContract, made_up
 from pytest_accel.worker import processor

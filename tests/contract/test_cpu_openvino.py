@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_accel.errors import CompileFailed
+from pytest_accel.facts.errors import CompileFailed
 from pytest_accel.worker import processor
 from pytest_accel.worker.accelerator import Source
 from pytest_accel.worker.accelerators.cpu_openvino import CpuOpenVino

@@ -9,7 +9,7 @@ import numpy as np
 import psutil
 import pytest
 
-from pytest_accel.errors import CompileFailed
+from pytest_accel.facts.errors import CompileFailed
 from pytest_accel.worker.accelerators.cpu_ort import CpuOrt
 from tests.contract.compiling import CompilingContract, images, onnx
 

@@ -9,7 +9,7 @@ import numpy as np
 import psutil
 import pytest
 
-from pytest_accel.errors import CompileFailed, UnfitInput
+from pytest_accel.facts.errors import CompileFailed, UnfitInput
 from pytest_accel.testing.contract import AcceleratorContract, made_up
 from pytest_accel.worker import processor
 from pytest_accel.worker.accelerator import Source

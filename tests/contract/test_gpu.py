@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pytest_accel.errors import CompileFailed
+from pytest_accel.facts.errors import CompileFailed
 from pytest_accel.launch import Launch, Loaded
 from pytest_accel.testing.contract import AcceleratorContract, made_up
 from pytest_accel.worker import devices

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_accel.errors import CompileFailed
+from pytest_accel.facts.errors import CompileFailed
 from pytest_accel.launch import Launch
 from pytest_accel.worker import devices
 from pytest_accel.worker.accelerator import Missing

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import pytest
 
-from pytest_accel.errors import CompileFailed, UnfitInput
+from pytest_accel.facts.errors import CompileFailed, UnfitInput
 from pytest_accel.launch import Launch
 from pytest_accel.testing.contract import AcceleratorContract, made_up
 from pytest_accel.worker.accelerator import Present, Source
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from pytest_accel.facts.records import Placement, Scalar
     from pytest_accel.launch import Loaded
-    from pytest_accel.records import Placement, Scalar
     from pytest_accel.worker.accelerator import Arrays
     from tests.models.zoo import Examples, Zoo
 

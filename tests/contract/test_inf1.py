@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from pytest_accel.errors import CompileFailed, WorkerError
+from pytest_accel.facts.errors import CompileFailed, WorkerError
 from pytest_accel.launch import Launch
 from pytest_accel.testing.contract import made_up
 from pytest_accel.worker.accelerator import Source

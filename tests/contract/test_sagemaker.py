@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from pytest_accel.errors import CompileFailed, DeadlineExceeded, UnfitInput, WorkerError
+from pytest_accel.facts.errors import CompileFailed, DeadlineExceeded, UnfitInput, WorkerError
 from pytest_accel.launch import Deadlines, Launch
 from pytest_accel.testing.contract import AcceleratorContract, made_up
 from pytest_accel.worker.accelerator import Source
@@ -24,7 +24,7 @@ from tests.standins.sagemaker_runtime.running import ACCESS_KEY, SECRET_KEY, TOK
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from pytest_accel.records import Scalar
+    from pytest_accel.facts.records import Scalar
     from tests.models.zoo import Examples, Zoo
 
 #: What is billed, or lies about, as long as it exists.

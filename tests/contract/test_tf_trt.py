@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import pytest
 
-from pytest_accel.errors import CompileFailed
+from pytest_accel.facts.errors import CompileFailed
 from pytest_accel.launch import Launch
 from pytest_accel.testing.contract import AcceleratorContract, made_up
 from pytest_accel.worker.accelerator import Source
@@ -28,8 +28,8 @@ from tests.standins.tensorrt_release import choose_release
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pytest_accel.facts.records import Scalar
     from pytest_accel.launch import Loaded
-    from pytest_accel.records import Scalar
 
 pytestmark = pytest.mark.skipif(
     not any(distributions(name="tensorflow")), reason="needs pip install 'pytest-accel[cpu]'"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import pytest
 
-from pytest_accel.errors import CompileFailed, UnfitInput, WorkerError
+from pytest_accel.facts.errors import CompileFailed, UnfitInput, WorkerError
 from pytest_accel.launch import Launch
 from pytest_accel.testing.contract import AcceleratorContract, made_up
 from pytest_accel.worker.accelerator import Missing, Source
@@ -22,8 +22,8 @@ from pytest_accel.workers import Worker
 from tests.standins import neuron_host
 
 if TYPE_CHECKING:
+    from pytest_accel.facts.records import Scalar
     from pytest_accel.launch import Loaded
-    from pytest_accel.records import Scalar
     from pytest_accel.worker.accelerator import Arrays
 
 pytestmark = pytest.mark.skipif(

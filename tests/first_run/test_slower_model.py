@@ -17,7 +17,7 @@ import pytest
 from pytest_accel.report.record import read_record
 
 if TYPE_CHECKING:
-    from pytest_accel.records import TestRecord
+    from pytest_accel.facts.records import TestRecord
     from tests.models.zoo import Zoo
 
 SAMPLES = 16

@@ -23,7 +23,7 @@ from pytest_accel.cache import Cache, default_root
 from tests.models.pixels import enlarge, normalise
 
 if TYPE_CHECKING:
-    from pytest_accel.progress import Progress
+    from pytest_accel.facts.progress import Progress
 
 ROOT = Path(__file__).parents[2]
 NEEDED = ("tensorflow", "keras", "scikit-learn", "onnx")

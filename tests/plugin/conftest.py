@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import pytest_accel
-from pytest_accel.records import TestRecord
+from pytest_accel.facts.records import TestRecord
 from pytest_accel.testing import FAKE, fake_model
 from pytest_accel.verdict.plausibility import others_were_busy
 from pytest_accel.worker.accelerators.fake import ENVIRONMENT_VARIABLE

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_accel.records import RunRecord
+from pytest_accel.facts.records import RunRecord
 from pytest_accel.report.record import read_record
 from pytest_accel.testing import fake_model
 from tests.plugin.conftest import Project

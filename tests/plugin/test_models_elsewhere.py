@@ -18,7 +18,7 @@ from tests.standins.nvidia_host import make_nvidia_host
 from tests.standins.sagemaker_runtime.running import running
 
 if TYPE_CHECKING:
-    from pytest_accel.records import RunRecord
+    from pytest_accel.facts.records import RunRecord
     from tests.models.zoo import Zoo
 
 ROOT = Path(__file__).parents[2]

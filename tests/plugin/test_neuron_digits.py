@@ -14,7 +14,7 @@ from tests.plugin.conftest import Project, kinds_of_verdict
 from tests.standins import neuron_host
 
 if TYPE_CHECKING:
-    from pytest_accel.records import TestRecord
+    from pytest_accel.facts.records import TestRecord
     from tests.models.zoo import Examples
 
 STANDINS = Path(neuron_host.__file__).parent

@@ -10,17 +10,17 @@ import hypothesis
 import pytest
 
 from pytest_accel.candidate import Candidate, compile_candidate
-from pytest_accel.progress import Silence
+from pytest_accel.facts.progress import Silence
+from pytest_accel.facts.settings import Settings
 from pytest_accel.registry import Registry
 from pytest_accel.session import Session
-from pytest_accel.settings import Settings
 from pytest_accel.sources import Model, resolve
 from pytest_accel.testing import FAKE, FakeAccelerator, fake_model
 from pytest_accel.variants import Plan, expand_marker
 from pytest_accel.workers import InProcessWorker
 
 if TYPE_CHECKING:
-    from pytest_accel.records import Variant
+    from pytest_accel.facts.records import Variant
 
 hypothesis.settings.register_profile("shared-machine", deadline=None)  # an example may be slow for reasons not its own
 hypothesis.settings.load_profile("shared-machine")

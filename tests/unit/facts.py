@@ -7,7 +7,7 @@ import datetime
 from typing import Any
 
 from pytest_accel.baseline import Baseline, make_baseline
-from pytest_accel.records import (
+from pytest_accel.facts.records import (
     Accuracy,
     Artefact,
     Budgets,

@@ -11,10 +11,10 @@ import pytest
 
 from pytest_accel import accuracy
 from pytest_accel.accuracy import Comparison
-from pytest_accel.errors import DatasetError
+from pytest_accel.facts.errors import DatasetError
 
 if TYPE_CHECKING:
-    from pytest_accel.records import Accuracy
+    from pytest_accel.facts.records import Accuracy
 
 Array = npt.NDArray[Any]
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from pytest_accel.advise import Offer, offers
-from pytest_accel.errors import UsageError
+from pytest_accel.facts.errors import UsageError
+from pytest_accel.facts.records import Hardware, RunRecord, TestRecord, Variant, Verdict, VerdictKind
 from pytest_accel.prices import PRICES, Price, usd_per_million, with_own
-from pytest_accel.records import Hardware, RunRecord, TestRecord, Variant, Verdict, VerdictKind
 from pytest_accel.report.record import SCHEMA, to_json
 from tests.unit import facts
 from tests.unit.test_article_tables import ROWS, TABLES

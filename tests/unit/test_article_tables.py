@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from pytest_accel import verdict
-from pytest_accel.records import Measurement, Verdict
+from pytest_accel.facts.records import Measurement, Verdict
 from tests.unit import facts
 
 TABLES: dict[str, Any] = json.loads((Path(__file__).parents[1] / "data" / "article_tables.json").read_text())

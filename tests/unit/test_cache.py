@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from pytest_accel.cache import Cache, Entry, _sha256, artefact_key, default_root
-from pytest_accel.errors import CacheError
+from pytest_accel.facts.errors import CacheError
+from pytest_accel.facts.records import Hardware
 from pytest_accel.locks import lock_at
-from pytest_accel.records import Hardware
 
 SPAWN = multiprocessing.get_context("spawn")
 

@@ -5,8 +5,8 @@ import pytest
 
 from pytest_accel.calibration import Calibration, choose
 from pytest_accel.datasets import open_dataset
-from pytest_accel.errors import DatasetError
-from pytest_accel.records import Signature, TensorSpec
+from pytest_accel.facts.errors import DatasetError
+from pytest_accel.facts.records import Signature, TensorSpec
 
 SIGNATURE = Signature(
     inputs=(TensorSpec(name="x", dtype="float32", shape=(None, 2)),),

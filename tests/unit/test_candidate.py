@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from pytest_accel.candidate import cached_artefact, compile_candidate, renamed, running, stored_artefacts
-from pytest_accel.errors import CompileFailed, UnfitInput, UsageError
-from pytest_accel.records import Signature, TensorSpec
+from pytest_accel.facts.errors import CompileFailed, UnfitInput, UsageError
+from pytest_accel.facts.records import Signature, TensorSpec
 from pytest_accel.registry import Registry
 from pytest_accel.testing import FakeAccelerator
 from pytest_accel.worker.accelerator import Source

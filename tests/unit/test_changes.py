@@ -6,7 +6,7 @@ import pytest
 
 from pytest_accel.baseline import make_baseline
 from pytest_accel.changes import changes_since, diff
-from pytest_accel.records import Accuracy, Artefact, Placement
+from pytest_accel.facts.records import Accuracy, Artefact, Placement
 from tests.unit.facts import INT8, T4, TODAY, baseline, measurement, record
 
 

@@ -9,8 +9,8 @@ import pytest
 from pytest_accel import verdict
 from pytest_accel.candidate import compile_candidate, running
 from pytest_accel.check import LOOKS, Check
+from pytest_accel.facts.records import Artefact, Budgets, Ratio, Verdict
 from pytest_accel.measure import planned_calls
-from pytest_accel.records import Artefact, Budgets, Ratio, Verdict
 from pytest_accel.registry import Registry
 from pytest_accel.results import CheckFailed
 from pytest_accel.testing import FakeAccelerator
@@ -19,7 +19,7 @@ from tests.unit import facts
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_accel.records import TestRecord
+    from pytest_accel.facts.records import TestRecord
     from pytest_accel.worker.accelerator import Arrays
     from tests.unit.conftest import Workshop
 

@@ -14,7 +14,7 @@ from pytest_accel import __version__
 from pytest_accel.baseline import Baselines
 from pytest_accel.cache import Cache
 from pytest_accel.cli import main
-from pytest_accel.records import Variant
+from pytest_accel.facts.records import Variant
 from pytest_accel.report.files import write
 from pytest_accel.worker.accelerator import Missing
 from tests.unit import facts

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_accel.collect import plan_of, plans, unwanted
-from pytest_accel.errors import UsageError
+from pytest_accel.facts.errors import UsageError
 from pytest_accel.registry import Registry
 from pytest_accel.testing import FAKE
 

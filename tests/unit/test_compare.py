@@ -21,9 +21,9 @@ from pytest_accel.compare import (
     yardstick_pace,
 )
 from pytest_accel.duet import play
+from pytest_accel.facts.records import Signature, TensorSpec
 from pytest_accel.gate import Gate
 from pytest_accel.made_up import synthetic
-from pytest_accel.records import Signature, TensorSpec
 from tests.unit import facts
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pytest_accel.baseline import Baseline
     from pytest_accel.candidate import Candidate
     from pytest_accel.elements import Arrays
-    from pytest_accel.records import Duet, DuetLaunch
+    from pytest_accel.facts.records import Duet, DuetLaunch
     from tests.unit.conftest import Workshop
 
 pytestmark = pytest.mark.usefixtures("few_pairs")

@@ -11,8 +11,8 @@ from pytest_accel.calibration import choose
 from pytest_accel.candidate import compile_candidate
 from pytest_accel.datasets import open_dataset
 from pytest_accel.divergence import Divergence, first_divergence
-from pytest_accel.errors import UsageError
-from pytest_accel.records import Signature, TensorSpec
+from pytest_accel.facts.errors import UsageError
+from pytest_accel.facts.records import Signature, TensorSpec
 from pytest_accel.reference import signature_of
 from pytest_accel.registry import Registry
 from pytest_accel.testing import FAKE, FakeAccelerator

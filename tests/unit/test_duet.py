@@ -28,7 +28,7 @@ from pytest_accel.workers import InProcessWorker
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from pytest_accel.records import DuetLaunch
+    from pytest_accel.facts.records import DuetLaunch
     from pytest_accel.session import Session
     from tests.unit.conftest import Workshop
 

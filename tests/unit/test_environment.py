@@ -21,7 +21,7 @@ from pytest_accel.environment import (
     governor,
     tracing,
 )
-from pytest_accel.records import Hardware, Scalar
+from pytest_accel.facts.records import Hardware, Scalar
 
 XEON = """\
 processor\t: 0

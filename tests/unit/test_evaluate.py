@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_accel.candidate import Candidate
-    from pytest_accel.records import Accuracy
+    from pytest_accel.facts.records import Accuracy
     from pytest_accel.worker.accelerator import Arrays, Progress, Source, Tensor
     from tests.unit.conftest import Workshop
 

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from pytest_accel.errors import AccelError
+from pytest_accel.facts.errors import AccelError
 from pytest_accel.report.failure import line, message, trim
 
 OURS = """

@@ -9,8 +9,8 @@ import pytest
 import scipy.stats
 from msgspec.structs import replace
 
+from pytest_accel.facts.records import Duet, DuetLaunch
 from pytest_accel.gate import MOST_LAUNCHES, SPREAD, SPREAD_FREEDOM, Decision, Gate, comparable
-from pytest_accel.records import Duet, DuetLaunch
 from pytest_accel.stats import MIXED
 
 

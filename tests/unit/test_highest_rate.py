@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from pytest_accel.facts.records import Budgets
 from pytest_accel.highest_rate import HALVINGS, search
-from pytest_accel.records import Budgets
 from pytest_accel.results import Bounded
 from pytest_accel.worker import load_shapes
 from tests.unit import facts
 from tests.unit.test_load_shapes import SERVICE_MS, Constant
 
 if TYPE_CHECKING:
-    from pytest_accel.records import Measurement
+    from pytest_accel.facts.records import Measurement
     from pytest_accel.results import HighestRate
 
 CAPACITY = 1e3 / SERVICE_MS

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from pytest_accel.errors import CompileFailed, UnfitInput, WorkerError
+from pytest_accel.facts.errors import CompileFailed, UnfitInput, WorkerError
+from pytest_accel.facts.records import Placement, TensorSpec
 from pytest_accel.launch import Deadlines, Launch
-from pytest_accel.records import Placement, TensorSpec
 from pytest_accel.testing import FAKE, FakeAccelerator, fake_model
 from pytest_accel.worker import wire
 from pytest_accel.worker.accelerator import Missing, Present, Source
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from pytest_accel.records import Scalar
+    from pytest_accel.facts.records import Scalar
     from pytest_accel.worker.accelerator import Arrays, Progress
 
 OPTIONS: dict[str, Scalar] = {"precision": "fp32", "batch_size": 1}

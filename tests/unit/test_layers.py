@@ -25,7 +25,7 @@ RANKS: Mapping[int, str] = {
         compare results highest_rate against unmeasured journal
     """,
     3: "stats accuracy environment throttling locks strict_json prices",
-    2: "records errors settings progress",
+    2: "facts",
     1: "worker",
 }
 RANK = {f"pytest_accel.{name}": rank for rank, names in RANKS.items() for name in names.split()}
@@ -39,7 +39,7 @@ MODULES = {name: ast.parse(source) for name, source in SOURCES.items()}
 WORKER_ROOMS = [name for name in MODULES if name.split(".")[1:2] == ["worker"]]
 
 #: Loaded by every pytest run in the environment, whether it has accelerator tests or not.
-ENTRANCE = {f"pytest_accel.{name}" for name in ("plugin", "options", "hookspecs", "gather", "settings")}
+ENTRANCE = {f"pytest_accel.{name}" for name in ("plugin", "options", "hookspecs", "gather", "facts.settings")}
 KNOW_PYTEST = {
     *(f"pytest_accel.{name}" for name in ("plugin", "options", "gather")),
     "pytest_accel.report.benchmark",

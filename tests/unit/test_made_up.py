@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from pytest_accel.datasets import Batch, open_dataset
-from pytest_accel.errors import DatasetError
+from pytest_accel.facts.errors import DatasetError
+from pytest_accel.facts.records import Signature, TensorSpec
 from pytest_accel.made_up import synthetic
-from pytest_accel.records import Signature, TensorSpec
 
 
 def signature(**inputs: tuple[str, tuple[int | None, ...]]) -> Signature:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_accel.errors import UsageError
+from pytest_accel.facts.errors import UsageError
 from pytest_accel.matrix import Job, jobs
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from pytest_accel.facts.settings import Settings
 from pytest_accel.options import read_settings
-from pytest_accel.settings import Settings
 
 
 def settings(pytester: pytest.Pytester, *args: str, ini: str = "") -> Settings:

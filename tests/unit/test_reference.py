@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pytest_accel.datasets import open_dataset
-from pytest_accel.errors import UsageError
-from pytest_accel.records import Signature, TensorSpec
+from pytest_accel.facts.errors import UsageError
+from pytest_accel.facts.records import Signature, TensorSpec
 from pytest_accel.reference import LARGE_BATCH, reference_outputs, reference_variant, signature_of
 from pytest_accel.registry import Registry
 from pytest_accel.testing import FakeAccelerator

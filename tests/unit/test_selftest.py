@@ -7,9 +7,9 @@ import filelock
 import pytest
 
 from pytest_accel import selftest
+from pytest_accel.facts.records import Ratio
 from pytest_accel.gate import Decision
 from pytest_accel.locks import if_free
-from pytest_accel.records import Ratio
 from pytest_accel.report.selftest import told
 from pytest_accel.selftest import EXTRA, Proof, Trial, Unproven, prove, prove_all
 from pytest_accel.worker.accelerators.fake import ENVIRONMENT_VARIABLE

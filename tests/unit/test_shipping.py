@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_accel.errors import WorkerError
+from pytest_accel.facts.errors import WorkerError
 from pytest_accel.shipping import cargo_for, worker_rooms
 from pytest_accel.worker.boot import Shipped
 

@@ -6,13 +6,13 @@ import msgspec
 import pytest
 
 from pytest_accel.compare import yardstick_pace
-from pytest_accel.records import Conditions
+from pytest_accel.facts.records import Conditions
 from pytest_accel.standing import Contest
 from tests.unit import facts
 from tests.unit.test_compare import baseline_of, forget, inputs
 
 if TYPE_CHECKING:
-    from pytest_accel.records import Verdict
+    from pytest_accel.facts.records import Verdict
     from tests.unit.conftest import Workshop
 
 pytestmark = pytest.mark.usefixtures("few_pairs")

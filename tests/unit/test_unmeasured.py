@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_accel.errors import CompileFailed
-from pytest_accel.records import Artefact, Budgets, TestRecord, Variant, Verdict
+from pytest_accel.facts.errors import CompileFailed
+from pytest_accel.facts.records import Artefact, Budgets, TestRecord, Variant, Verdict
 from pytest_accel.unmeasured import Breaches, pruned, refused
 from tests.unit import facts
 

@@ -6,8 +6,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from pytest_accel.errors import UsageError
-from pytest_accel.records import Budgets
+from pytest_accel.facts.errors import UsageError
+from pytest_accel.facts.records import Budgets
 from pytest_accel.registry import Registry
 from pytest_accel.results import Bounded
 from pytest_accel.testing import FAKE, FakeAccelerator

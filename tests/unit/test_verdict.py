@@ -7,9 +7,9 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from pytest_accel import records, verdict
-from pytest_accel.gate import Gate
-from pytest_accel.records import (
+from pytest_accel import verdict
+from pytest_accel.facts import records
+from pytest_accel.facts.records import (
     Accuracy,
     Artefact,
     Budgets,
@@ -24,6 +24,7 @@ from pytest_accel.records import (
     Verdict,
     VerdictKind,
 )
+from pytest_accel.gate import Gate
 
 PHASES = Phases(
     compile_s=12.0,

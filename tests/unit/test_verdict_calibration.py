@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pytest_accel import verdict
-from pytest_accel.records import Accuracy, Budgets, OutputErrors
+from pytest_accel.facts.records import Accuracy, Budgets, OutputErrors
 
 
 def errors(normalised_l2: float, name: str = "y") -> OutputErrors:

@@ -6,12 +6,12 @@ import msgspec
 import pytest
 
 from pytest_accel import verdict
-from pytest_accel.records import Budgets, Conditions
+from pytest_accel.facts.records import Budgets, Conditions
 from pytest_accel.verdict.server import judge_rate
 from tests.unit import facts
 
 if TYPE_CHECKING:
-    from pytest_accel.records import Measurement, Verdict
+    from pytest_accel.facts.records import Measurement, Verdict
 
 MS = 1_000_000
 

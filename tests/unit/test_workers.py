@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from pytest_accel.errors import CompileFailed, DeadlineExceeded, UnfitInput, WorkerCrashed, WorkerError
+from pytest_accel.facts.errors import CompileFailed, DeadlineExceeded, UnfitInput, WorkerCrashed, WorkerError
 from pytest_accel.locks import folders
 from pytest_accel.testing import FAKE, FakeAccelerator, fake_model
 from pytest_accel.worker import wire

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_accel.progress import Silence
+from pytest_accel.facts.progress import Silence
 from tests.models.zoo import ROOT, run_recipe
 
 if TYPE_CHECKING:

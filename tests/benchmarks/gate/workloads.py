@@ -16,12 +16,12 @@ from typing import Any
 from pytest_accel.candidate import compile_candidate
 from pytest_accel.compare import yardstick
 from pytest_accel.duet import Side
+from pytest_accel.facts.progress import Silence
+from pytest_accel.facts.settings import Settings
 from pytest_accel.made_up import synthetic
-from pytest_accel.progress import Silence
 from pytest_accel.registry import Registry
 from pytest_accel.report.progress import ProgressLine
 from pytest_accel.session import Session
-from pytest_accel.settings import Settings
 from pytest_accel.sources import resolve
 from pytest_accel.variants import expand_marker
 from tests.models.zoo import ROOT, Zoo

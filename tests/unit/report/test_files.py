@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_accel.errors import UsageError
+from pytest_accel.facts.errors import UsageError
 from pytest_accel.report import files
 from pytest_accel.report.files import require_format, write
 from tests.unit import facts

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_accel.errors import AccelError
-from pytest_accel.records import Failure
+from pytest_accel.facts.errors import AccelError
+from pytest_accel.facts.records import Failure
 from pytest_accel.report import github
 from pytest_accel.report.github import TOO_LONG, errors, is_here, summarise, warnings
 from tests.unit import facts

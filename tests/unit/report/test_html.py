@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 
-from pytest_accel.records import Budgets, Failure, RunRecord, TestRecord, Verdict
+from pytest_accel.facts.records import Budgets, Failure, RunRecord, TestRecord, Verdict
 from pytest_accel.report.html import page
 from pytest_accel.report.overview import Overview
 from tests.unit import facts

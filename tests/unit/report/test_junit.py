@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pytest_accel.records import Ratio
+from pytest_accel.facts.records import Ratio
 from pytest_accel.report.junit import properties
 from tests.unit import facts
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from pytest_accel.errors import UsageError
-from pytest_accel.records import Budgets, Failure, Hardware, Ratio, TestRecord, Variant, Verdict, VerdictKind
+from pytest_accel.facts.errors import UsageError
+from pytest_accel.facts.records import Budgets, Failure, Hardware, Ratio, TestRecord, Variant, Verdict, VerdictKind
 from pytest_accel.report import terminal
 from pytest_accel.report.overview import NBSP, Overview, Table, answers, duration, limits, outcome_of
 from tests.unit import facts

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_accel.facts.records import Budgets, Ratio, TestRecord, Verdict
 from pytest_accel.gate import WIDEST
-from pytest_accel.records import Budgets, Ratio, TestRecord, Verdict
 from pytest_accel.report.axes import LinearAxis, LogAxis, PercentileAxis
 from pytest_accel.report.overview import Overview, Table
 from pytest_accel.report.plots import curves, forest, scatter

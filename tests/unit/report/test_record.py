@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_accel.errors import AccelError
-from pytest_accel.records import RunRecord
+from pytest_accel.facts.errors import AccelError
+from pytest_accel.facts.records import RunRecord
 from pytest_accel.report.files import write
 from pytest_accel.report.record import SCHEMA, read_record
 from tests.unit import facts

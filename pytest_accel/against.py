@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_accel.candidate import Candidate, cached_artefact, compile_candidate, stored_artefacts
-from pytest_accel.changes import differences
 from pytest_accel.compare import Compared, race, side_of
 from pytest_accel.facts.errors import CompileFailed, UnfitInput, UsageError, WorkerError
 from pytest_accel.facts.records import Duet
 from pytest_accel.facts.settings import Opponent
 from pytest_accel.sources import FILE_KINDS, SAVED_MODEL_FILES, resolve
+from pytest_accel.store.changes import differences
 
 if TYPE_CHECKING:
     from pytest_accel.elements import Arrays

@@ -17,8 +17,8 @@ from pytest_accel import __version__
 from pytest_accel.facts.errors import AccelError, UsageError
 
 if TYPE_CHECKING:
-    from pytest_accel.baseline import Baseline
-    from pytest_accel.cache import Cache
+    from pytest_accel.store.baselines import Baseline
+    from pytest_accel.store.cache import Cache
 
 DONE, FOUND, TROUBLE = 0, 1, 2
 #: Pruning by hand gives its own limit; this one only guards builds, which the command never makes.
@@ -150,7 +150,7 @@ def _at_least_zero(text: str) -> float:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from pytest_accel.baseline import Baselines, read
+    from pytest_accel.store.baselines import Baselines, read
 
     root: Path = arguments.baseline_dir
     paths = [path for path in Baselines(root).paths() if all(word in str(path) for word in arguments.words)]
@@ -176,8 +176,8 @@ def _baseline_row(baseline: Baseline) -> tuple[str, ...]:
 
 
 def _diff(arguments: argparse.Namespace) -> int:
-    from pytest_accel.baseline import read
-    from pytest_accel.changes import diff
+    from pytest_accel.store.baselines import read
+    from pytest_accel.store.changes import diff
 
     before, now = arguments.before, arguments.now
     found = {}
@@ -209,7 +209,7 @@ def _compared_names(before: Path, now: Path) -> list[str]:
 
 
 def _prune_baselines(arguments: argparse.Namespace) -> int:
-    from pytest_accel.baseline import Baselines
+    from pytest_accel.store.baselines import Baselines
 
     conditions = (arguments.fingerprint, arguments.model, arguments.variant, arguments.older_than)
     if all(condition is None for condition in conditions):
@@ -242,7 +242,7 @@ def _fits(baseline: Baseline, arguments: argparse.Namespace) -> bool:
 
 
 def _cache(arguments: argparse.Namespace) -> Cache:
-    from pytest_accel.cache import Cache, default_root
+    from pytest_accel.store.cache import Cache, default_root
 
     return Cache(arguments.cache_dir or default_root(), _NO_LIMIT_MB)
 

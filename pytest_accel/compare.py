@@ -22,18 +22,18 @@ from typing import TYPE_CHECKING
 
 from pytest_accel.candidate import cached_artefact, compile_candidate, renamed
 from pytest_accel.duet import Side, play
-from pytest_accel.environment import ForeignLoad
 from pytest_accel.facts.errors import WorkerError
 from pytest_accel.facts.records import Duet, DuetLaunch, Ratio, Variant
 from pytest_accel.gate import Gate, undisturbed
+from pytest_accel.machine.hardware import ForeignLoad
 from pytest_accel.made_up import synthetic
 from pytest_accel.sources import Model
 
 if TYPE_CHECKING:
-    from pytest_accel.baseline import Baseline
     from pytest_accel.candidate import Candidate
     from pytest_accel.elements import Arrays
     from pytest_accel.session import Session
+    from pytest_accel.store.baselines import Baseline
 
 #: Names of pacemakers in baselines.
 OWN_ARTEFACT = "baseline artefact"

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pytest_accel.accuracy import Comparison
-from pytest_accel.cache import artefact_key
 from pytest_accel.calibration import choose_from
 from pytest_accel.candidate import compile_candidate, renamed, running
 from pytest_accel.facts.errors import CompileFailed
 from pytest_accel.facts.records import OutputErrors
 from pytest_accel.reference import reference_outputs, reference_variant
+from pytest_accel.store.cache import artefact_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pytest_accel.facts.records import Failure, RunRecord, TestRecord
     from pytest_accel.facts.settings import Settings
-    from pytest_accel.journal import Journal
+    from pytest_accel.store.journal import Journal
 
 
 #: The property of a report that tells how many seconds its test waited for its device.
@@ -106,13 +106,13 @@ class Gathering:
 
     @cached_property
     def _journal(self) -> Journal:
-        from pytest_accel.journal import Journal
+        from pytest_accel.store.journal import Journal
 
         return Journal(self._journals(), self._started.isoformat(timespec="seconds"))
 
     def _journals(self) -> Path:
-        from pytest_accel.cache import root_of
-        from pytest_accel.journal import folder_of
+        from pytest_accel.store.cache import root_of
+        from pytest_accel.store.journal import folder_of
 
         return folder_of(root_of(self._settings), self._settings.rootdir)
 
@@ -125,7 +125,7 @@ class Gathering:
             if keep and self._journal.lines:
                 self._warnings.append("interrupted: --accel-resume measures only what is left")
         if self._settings.resume and not keep:
-            from pytest_accel.journal import discard_left
+            from pytest_accel.store.journal import discard_left
 
             discard_left(self._journals())
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 
 from pytest_accel import stats
-from pytest_accel.environment import ForeignLoad, conditions
 from pytest_accel.facts.errors import UsageError
 from pytest_accel.facts.records import Conditions, Measurement, Phases
-from pytest_accel.throttling import Throttling
+from pytest_accel.machine.hardware import ForeignLoad, conditions
+from pytest_accel.machine.throttling import Throttling
 
 if TYPE_CHECKING:
     from pytest_accel.candidate import Candidate, Running

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from pytest_accel.cache import artefact_key
 from pytest_accel.candidate import compile_candidate, renamed, shared
 from pytest_accel.facts.errors import UsageError
 from pytest_accel.facts.records import Scalar, Signature, Variant
+from pytest_accel.store.cache import artefact_key
 
 if TYPE_CHECKING:
     from pytest_accel.candidate import Running

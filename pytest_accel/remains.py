@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pytest_accel.locks import discard
+from pytest_accel.store.locks import discard
 
 _LOG_CAP_BYTES = 4 * 2**20
 _TAIL_BYTES = 8 * 2**10

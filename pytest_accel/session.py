@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 
 import filelock
 
-from pytest_accel.baseline import Baselines
-from pytest_accel.cache import Cache, root_of
-from pytest_accel.environment import describe_hardware, device_name
 from pytest_accel.facts.errors import UsageError, WorkerError
-from pytest_accel.journal import Finished, folder_of
 from pytest_accel.launch import Deadlines, Launch
-from pytest_accel.locks import lock_at
+from pytest_accel.machine.hardware import describe_hardware, device_name
+from pytest_accel.store.baselines import Baselines
+from pytest_accel.store.cache import Cache, root_of
+from pytest_accel.store.journal import Finished, folder_of
+from pytest_accel.store.locks import lock_at
 from pytest_accel.unmeasured import Breaches
 from pytest_accel.worker.accelerator import Missing, Present
 from pytest_accel.workers import WorkerPool

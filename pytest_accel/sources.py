@@ -26,7 +26,7 @@ from pytest_accel.facts.records import Fact
 from pytest_accel.worker import torch_model
 
 if TYPE_CHECKING:
-    from pytest_accel.cache import Cache
+    from pytest_accel.store.cache import Cache
 
 #: Kinds of source that are one file, by how its name ends. An accelerator may add its own.
 FILE_KINDS: Mapping[str, str] = {".keras": "keras", ".onnx": "onnx", ".pt2": "torch"}

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 
 from pytest_accel import verdict
 from pytest_accel.against import against_opponent
-from pytest_accel.changes import version_changes
 from pytest_accel.compare import Compared, against_baseline
 from pytest_accel.gate import DEFAULT_MAX_REGRESSION, Gate
+from pytest_accel.store.changes import version_changes
 
 if TYPE_CHECKING:
-    from pytest_accel.baseline import Baseline
     from pytest_accel.candidate import Candidate
     from pytest_accel.elements import Arrays
     from pytest_accel.facts.records import Measurement, Verdict
     from pytest_accel.facts.settings import Opponent
     from pytest_accel.session import Session
+    from pytest_accel.store.baselines import Baseline
 
 
 @dataclass(frozen=True)

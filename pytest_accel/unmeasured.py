@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from pytest_accel.environment import controller_versions
 from pytest_accel.facts.records import TestRecord, Variant, Verdict, function_of
+from pytest_accel.machine.hardware import controller_versions
 from pytest_accel.variants import with_defaults
 
 if TYPE_CHECKING:

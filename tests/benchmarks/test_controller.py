@@ -21,8 +21,8 @@ from statistics import fmean
 import msgspec
 import pytest
 
-from pytest_accel.baseline import Baselines, read
 from pytest_accel.report.record import read_record
+from pytest_accel.store.baselines import Baselines, read
 from pytest_accel.testing import fake_model
 from tests.benchmarks import child
 from tests.benchmarks.rounds import Costs, Limit, Rounds, in_turn, until_decided

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pytest_accel.cache import Cache
 from pytest_accel.report.record import read_record
+from pytest_accel.store.cache import Cache
 from tests.benchmarks import child
 from tests.benchmarks.rounds import Costs, Limit, Rounds, until_decided
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_accel.cache import Cache, default_root
+from pytest_accel.store.cache import Cache, default_root
 from tests.models.pixels import enlarge, normalise
 
 if TYPE_CHECKING:

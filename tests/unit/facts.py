@@ -6,7 +6,6 @@ import base64
 import datetime
 from typing import Any
 
-from pytest_accel.baseline import Baseline, make_baseline
 from pytest_accel.facts.records import (
     Accuracy,
     Artefact,
@@ -22,6 +21,7 @@ from pytest_accel.facts.records import (
     Variant,
     Verdict,
 )
+from pytest_accel.store.baselines import Baseline, make_baseline
 
 TODAY = datetime.date(2026, 11, 23)
 T4 = Hardware(fingerprint="g4dn.xlarge-tesla-t4-2c-16g-0f7ecb", identity={"device": "Tesla T4", "cores": 2})

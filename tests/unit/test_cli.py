@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from pytest_accel import __version__
-from pytest_accel.baseline import Baselines
-from pytest_accel.cache import Cache
 from pytest_accel.cli import main
 from pytest_accel.facts.records import Variant
 from pytest_accel.report.files import write
+from pytest_accel.store.baselines import Baselines
+from pytest_accel.store.cache import Cache
 from pytest_accel.worker.accelerator import Missing
 from tests.unit import facts
 from tests.unit.facts import T4, baseline

@@ -29,10 +29,10 @@ from tests.unit import facts
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_accel.baseline import Baseline
     from pytest_accel.candidate import Candidate
     from pytest_accel.elements import Arrays
     from pytest_accel.facts.records import Duet, DuetLaunch
+    from pytest_accel.store.baselines import Baseline
     from tests.unit.conftest import Workshop
 
 pytestmark = pytest.mark.usefixtures("few_pairs")

@@ -20,11 +20,11 @@ RANKS: Mapping[int, str] = {
     6: "report cli matrix testing",
     5: "session model check standing selftest",
     4: """
-        advise verdict gate baseline changes cache sources datasets elements made_up workers shipping remains
+        advise verdict gate store machine sources datasets elements made_up workers shipping remains
         launch registry variants collect candidate calibration reference evaluate divergence measure duet
-        compare results highest_rate against unmeasured journal
+        compare results highest_rate against unmeasured
     """,
-    3: "stats accuracy environment throttling locks strict_json prices",
+    3: "stats accuracy prices",
     2: "facts",
     1: "worker",
 }

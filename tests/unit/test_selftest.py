@@ -9,9 +9,9 @@ import pytest
 from pytest_accel import selftest
 from pytest_accel.facts.records import Ratio
 from pytest_accel.gate import Decision
-from pytest_accel.locks import if_free
 from pytest_accel.report.selftest import told
 from pytest_accel.selftest import EXTRA, Proof, Trial, Unproven, prove, prove_all
+from pytest_accel.store.locks import if_free
 from pytest_accel.worker.accelerators.fake import ENVIRONMENT_VARIABLE
 
 if TYPE_CHECKING:

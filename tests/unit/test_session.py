@@ -9,8 +9,8 @@ import filelock
 import pytest
 
 from pytest_accel.facts.errors import WorkerCrashed
-from pytest_accel.locks import if_free, lock_at
 from pytest_accel.registry import Registry
+from pytest_accel.store.locks import if_free, lock_at
 from pytest_accel.testing import FAKE, FakeAccelerator
 from pytest_accel.worker.accelerator import Missing, Present
 
@@ -167,7 +167,7 @@ def test_accelerators_on_one_device_and_other_caches_share_its_lock(workshop: Wo
 HOLDER = """
 import os, signal, sys
 from pytest_accel.facts.errors import WorkerCrashed
-from pytest_accel.locks import lock_at
+from pytest_accel.store.locks import lock_at
 from pathlib import Path
 
 lock = lock_at(Path(sys.argv[1]))

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_accel.cache import Cache
 from pytest_accel.facts.errors import SourceError
 from pytest_accel.sources import Model, content_digest, resolve
+from pytest_accel.store.cache import Cache
 
 
 @pytest.fixture

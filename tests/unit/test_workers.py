@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from pytest_accel.facts.errors import CompileFailed, DeadlineExceeded, UnfitInput, WorkerCrashed, WorkerError
-from pytest_accel.locks import folders
+from pytest_accel.store.locks import folders
 from pytest_accel.testing import FAKE, FakeAccelerator, fake_model
 from pytest_accel.worker import wire
 from pytest_accel.workers import InProcessWorker, Worker, WorkerPool

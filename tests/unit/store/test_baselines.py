@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from pytest_accel import baseline as module
-from pytest_accel.baseline import MOST_OPERATORS, Baselines, dump, make_baseline, read, why_not_saved
 from pytest_accel.facts.errors import BaselineError
 from pytest_accel.facts.records import Accuracy, Artefact, OutputErrors, Placement, Variant, Verdict
+from pytest_accel.store import baselines as module
+from pytest_accel.store.baselines import MOST_OPERATORS, Baselines, dump, make_baseline, read, why_not_saved
 from tests.unit.facts import T4, TODAY, baseline, duet, measurement, record
 
 SPAWN = multiprocessing.get_context("spawn")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_accel.environment import ROOT, cpu_groups, read
+from pytest_accel.machine.hardware import ROOT, cpu_groups, read
 
 #: Share of the quota's periods in which the process was stopped, below which the times are still the model's own.
 MATERIAL_PERIODS = 0.05

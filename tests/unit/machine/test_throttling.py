@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_accel.throttling import Throttling
+from pytest_accel.machine.throttling import Throttling
 
 CLOCKS = "sys/devices/system/cpu/cpu{}/cpufreq/scaling_cur_freq"
 HEAT = "sys/devices/system/cpu/cpu{}/thermal_throttle/core_throttle_count"

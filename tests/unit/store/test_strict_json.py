@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_accel.facts.records import Duet
-from pytest_accel.strict_json import Malformed, convert, line_of, parse
+from pytest_accel.store.strict_json import Malformed, convert, line_of, parse
 
 DUET = """\
 {

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from pytest_accel import journal as journals
 from pytest_accel.candidate import compile_candidate
 from pytest_accel.datasets import open_dataset
 from pytest_accel.facts.records import Budgets, Signature, TensorSpec, TestRecord
-from pytest_accel.journal import KEPT_S, Finished, Journal, check_key, discard_left, folder_of
+from pytest_accel.store import journal as journals
+from pytest_accel.store.journal import KEPT_S, Finished, Journal, check_key, discard_left, folder_of
 from tests.unit import facts
 from tests.unit.report.test_terminal import accuracy
 

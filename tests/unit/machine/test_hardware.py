@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from pytest_accel import __version__, environment
-from pytest_accel.environment import (
+from pytest_accel import __version__
+from pytest_accel.facts.records import Hardware, Scalar
+from pytest_accel.machine import hardware
+from pytest_accel.machine.hardware import (
     ForeignLoad,
     conditions,
     cpu_quota_cores,
@@ -21,7 +23,6 @@ from pytest_accel.environment import (
     governor,
     tracing,
 )
-from pytest_accel.facts.records import Hardware, Scalar
 
 XEON = """\
 processor\t: 0
@@ -258,27 +259,27 @@ def _spend_cpu_and_wait(seconds: float, barrier: Barrier) -> None:
 
 def test_what_our_own_children_spend_is_ours_while_they_live_and_after_they_ended() -> None:
     context = multiprocessing.get_context("spawn")
-    before, barrier = environment._own_tree_busy_s(), context.Barrier(2)
+    before, barrier = hardware._own_tree_busy_s(), context.Barrier(2)
     child = context.Process(target=_spend_cpu_and_wait, args=(0.3, barrier))
     child.start()
     barrier.wait(timeout=60)
-    living = environment._own_tree_busy_s() - before
+    living = hardware._own_tree_busy_s() - before
     barrier.wait(timeout=60)
     child.join()
     assert living > 0.29  # a difference of sums of hundredths, which floats round
-    assert environment._own_tree_busy_s() - before > 0.29
+    assert hardware._own_tree_busy_s() - before > 0.29
 
 
 def test_the_machine_spends_at_least_what_we_do() -> None:
-    machine_before, own_before = environment._machine_busy_s(), environment._own_tree_busy_s()
+    machine_before, own_before = hardware._machine_busy_s(), hardware._own_tree_busy_s()
     _spend_cpu(sum(os.times()[:2]) + 0.3)
-    own = environment._own_tree_busy_s() - own_before
+    own = hardware._own_tree_busy_s() - own_before
     assert own > 0.28
-    assert environment._machine_busy_s() - machine_before >= own - 0.1
+    assert hardware._machine_busy_s() - machine_before >= own - 0.1
 
 
 def test_conditions_gather_it_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "tracing", lambda **where: f"in_process={where['in_process']}")
+    monkeypatch.setattr(hardware, "tracing", lambda **where: f"in_process={where['in_process']}")
     machine(tmp_path, {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "100000 100000"})
     machine(tmp_path, {"sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "powersave"})
     found = conditions(in_process=True, foreign_load_cores=0.25, root=tmp_path)
@@ -287,22 +288,22 @@ def test_conditions_gather_it_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_controller_tells_our_version() -> None:
-    assert environment.controller_versions()["pytest-accel"] == __version__
+    assert hardware.controller_versions()["pytest-accel"] == __version__
 
 
-def hardware(cpu: str = "Xeon", **identity: str | int) -> Hardware:
+def a_machine(cpu: str = "Xeon", **identity: str | int) -> Hardware:
     facts: dict[str, Scalar] = {"device": "Xeon", "cpu": cpu, "cores": 2, **identity}
     return Hardware(fingerprint="x", identity=facts)
 
 
 def test_accelerators_on_one_processor_have_one_device_whatever_cores_they_may_use() -> None:
-    assert device_name(hardware(cores=2)) == device_name(hardware(cores=1, precision="bf16"))
-    assert device_name(hardware()).startswith("processor-")
+    assert device_name(a_machine(cores=2)) == device_name(a_machine(cores=1, precision="bf16"))
+    assert device_name(a_machine()).startswith("processor-")
 
 
 @pytest.mark.parametrize("name", ["uuid", "serial", "pci_bus_id"])
 def test_two_cards_of_a_kind_are_two_devices(name: str) -> None:
-    one, other = (device_name(hardware(device="Tesla T4", **{name: value})) for value in ("1", "2"))
+    one, other = (device_name(a_machine(device="Tesla T4", **{name: value})) for value in ("1", "2"))
     assert one != other
     assert one.startswith("tesla-t4-")
-    assert one == device_name(hardware(device="Tesla T4", cpu="Epyc", **{name: "1"}))
+    assert one == device_name(a_machine(device="Tesla T4", cpu="Epyc", **{name: "1"}))

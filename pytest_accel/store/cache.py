@@ -30,7 +30,7 @@ import platformdirs
 
 from pytest_accel.facts.errors import CacheError
 from pytest_accel.facts.records import Fact, Hardware, Scalar
-from pytest_accel.locks import Uses, discard, folders, if_free, lock_at
+from pytest_accel.store.locks import Uses, discard, folders, if_free, lock_at
 
 if TYPE_CHECKING:
     from pytest_accel.facts.settings import Settings

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from pytest_accel.cache import Cache, Entry, _sha256, artefact_key, default_root
 from pytest_accel.facts.errors import CacheError
 from pytest_accel.facts.records import Hardware
-from pytest_accel.locks import lock_at
+from pytest_accel.store.cache import Cache, Entry, _sha256, artefact_key, default_root
+from pytest_accel.store.locks import lock_at
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -140,7 +140,7 @@ def test_a_damaged_entry_is_not_looked_up(cache: Cache, warned: list[str]) -> No
 def test_large_contents_are_hashed_only_where_a_time_changed(
     cache: Cache, warned: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pytest_accel.cache.HASHED_AT_FIRST_USE_MB", 0)
+    monkeypatch.setattr("pytest_accel.store.cache.HASHED_AT_FIRST_USE_MB", 0)
     folder = cache.entry("k", writes("four"), label="").path.parent
     other_contents_of_the_same_time(folder)
     assert Cache(cache.root, 1).lookup("k") is not None  # the price of not reading gigabytes
@@ -157,7 +157,7 @@ def test_contents_are_hashed_once_in_a_process(cache: Cache, monkeypatch: pytest
         hashed.append(file.name)
         return _sha256(file)
 
-    monkeypatch.setattr("pytest_accel.cache._sha256", hash_and_count)
+    monkeypatch.setattr("pytest_accel.store.cache._sha256", hash_and_count)
     later = Cache(cache.root, 1)
     assert later.lookup("k") is not None
     assert later.lookup("k") is not None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from pytest_accel.facts.records import Fact, Origin, Placement, Scalar, TestRecord
 
 if TYPE_CHECKING:
-    from pytest_accel.baseline import Baseline
+    from pytest_accel.store.baselines import Baseline
 
 ChangeKind: TypeAlias = Literal[
     "model", "version", "option", "hardware", "artefact", "placement", "operator", "latency", "accuracy"

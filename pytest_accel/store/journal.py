@@ -24,16 +24,16 @@ from typing import TYPE_CHECKING
 import filelock
 import msgspec
 
-from pytest_accel.environment import controller_versions
 from pytest_accel.facts.records import Fact, TestRecord
-from pytest_accel.locks import lock_at
+from pytest_accel.machine.hardware import controller_versions
+from pytest_accel.store.locks import lock_at
 
 if TYPE_CHECKING:
-    from pytest_accel.baseline import Baseline
     from pytest_accel.candidate import Candidate
     from pytest_accel.datasets import Dataset
     from pytest_accel.facts.records import Budgets
     from pytest_accel.session import Session
+    from pytest_accel.store.baselines import Baseline
     from pytest_accel.variants import Plan
 
 #: An interruption that nobody has come back to for so long is forgotten.

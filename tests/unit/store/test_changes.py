@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from pytest_accel.baseline import make_baseline
-from pytest_accel.changes import changes_since, diff
 from pytest_accel.facts.records import Accuracy, Artefact, Placement
+from pytest_accel.store.baselines import make_baseline
+from pytest_accel.store.changes import changes_since, diff
 from tests.unit.facts import INT8, T4, TODAY, baseline, measurement, record
 
 

@@ -25,7 +25,6 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from pytest_accel import strict_json
 from pytest_accel.facts.errors import BaselineError
 from pytest_accel.facts.records import (
     Accuracy,
@@ -40,6 +39,7 @@ from pytest_accel.facts.records import (
     VerdictKind,
 )
 from pytest_accel.stats import nearest_rank
+from pytest_accel.store import strict_json
 
 SCHEMA = 1
 #: How to make data of a schema into data of the next one, by the older schema's number.

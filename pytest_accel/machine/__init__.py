@@ -1,0 +1,1 @@
+"""This machine: which one it is, and what disturbs it while it measures."""

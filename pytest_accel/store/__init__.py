@@ -1,0 +1,1 @@
+"""What outlives a run: artefacts, baselines and what a run that broke off had finished."""

@@ -15,15 +15,15 @@ import msgspec
 
 from pytest_accel.facts.errors import UnfitInput, UsageError
 from pytest_accel.facts.records import Artefact, Hardware, Origin, Scalar, Signature, Variant
-from pytest_accel.launch import Converted
 from pytest_accel.machine.hardware import seen_through
+from pytest_accel.processes.client import Converted
 from pytest_accel.store.cache import artefact_key
 from pytest_accel.worker.accelerator import Source
 
 if TYPE_CHECKING:
     from pytest_accel.calibration import Calibration
     from pytest_accel.elements import Arrays
-    from pytest_accel.launch import Launch
+    from pytest_accel.processes.client import Launch
     from pytest_accel.session import Session
     from pytest_accel.sources import Model
     from pytest_accel.store.cache import Cache, Entry

@@ -28,7 +28,7 @@ from pytest_accel.measure import warm_up
 
 if TYPE_CHECKING:
     from pytest_accel.elements import Arrays
-    from pytest_accel.launch import Launch
+    from pytest_accel.processes.client import Launch
     from pytest_accel.session import Session
 
 #: A block is long enough for the clock and the settling call to be small beside it.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_accel.candidate import Candidate, Running
     from pytest_accel.elements import Arrays
     from pytest_accel.facts.records import Budgets, Scalar
-    from pytest_accel.launch import Checked, Launch, LoadShape, WarmUp
+    from pytest_accel.processes.client import Checked, Launch, LoadShape, WarmUp
     from pytest_accel.session import Session
 
 #: Timed calls whose outputs are compared with the validated ones.

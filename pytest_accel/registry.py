@@ -19,19 +19,19 @@ ENTRY_POINT_GROUP = "pytest_accel.accelerators"
 
 _ROOM = "pytest_accel.worker.accelerators"
 BUILTIN: Mapping[str, str] = {
-    "cpu": f"{_ROOM}.cpu:Cpu",
-    "cpu-ort": f"{_ROOM}.cpu_ort:CpuOrt",
-    "cpu-openvino": f"{_ROOM}.cpu_openvino:CpuOpenVino",
-    "cpu-torch": f"{_ROOM}.cpu_torch:CpuTorch",
-    "gpu": f"{_ROOM}.gpu:Gpu",
-    "gpu-ort": f"{_ROOM}.gpu_ort:GpuOrt",
-    "gpu-torch": f"{_ROOM}.gpu_torch:GpuTorch",
-    "gpu-trt": f"{_ROOM}.gpu_trt:GpuTrt",
-    "inf1": f"{_ROOM}.inf1:Inf1",
-    "inf2": f"{_ROOM}.neuronx:Inf2",
-    "trn1": f"{_ROOM}.neuronx:Trn1",
+    "cpu": f"{_ROOM}.tensorflow.cpu:Cpu",
+    "cpu-ort": f"{_ROOM}.onnx_runtime.cpu_ort:CpuOrt",
+    "cpu-openvino": f"{_ROOM}.openvino:CpuOpenVino",
+    "cpu-torch": f"{_ROOM}.pytorch.cpu_torch:CpuTorch",
+    "gpu": f"{_ROOM}.tensorflow.gpu:Gpu",
+    "gpu-ort": f"{_ROOM}.onnx_runtime.gpu_ort:GpuOrt",
+    "gpu-torch": f"{_ROOM}.pytorch.gpu_torch:GpuTorch",
+    "gpu-trt": f"{_ROOM}.tensorrt.gpu_trt:GpuTrt",
+    "inf1": f"{_ROOM}.neuron.inf1:Inf1",
+    "inf2": f"{_ROOM}.neuron.inf2_trn1:Inf2",
+    "trn1": f"{_ROOM}.neuron.inf2_trn1:Trn1",
     "eia": f"{_ROOM}.eia:ElasticInference",
-    "sagemaker": f"{_ROOM}.sagemaker:SageMaker",
+    "sagemaker": f"{_ROOM}.sagemaker.sagemaker:SageMaker",
 }
 
 

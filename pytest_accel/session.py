@@ -17,22 +17,22 @@ from typing import TYPE_CHECKING
 import filelock
 
 from pytest_accel.facts.errors import UsageError, WorkerError
-from pytest_accel.launch import Deadlines, Launch
 from pytest_accel.machine.hardware import describe_hardware, device_name
+from pytest_accel.processes.client import Deadlines, Launch
+from pytest_accel.processes.process import WorkerPool
 from pytest_accel.store.baselines import Baselines
 from pytest_accel.store.cache import Cache, root_of
 from pytest_accel.store.journal import Finished, folder_of
 from pytest_accel.store.locks import lock_at
 from pytest_accel.unmeasured import Breaches
 from pytest_accel.worker.accelerator import Missing, Present
-from pytest_accel.workers import WorkerPool
 
 if TYPE_CHECKING:
     from pytest_accel.facts.progress import Progress
     from pytest_accel.facts.records import Hardware
     from pytest_accel.facts.settings import Settings
+    from pytest_accel.processes.process import AnyWorker
     from pytest_accel.registry import Registry
-    from pytest_accel.workers import AnyWorker
 
 
 #: Seconds between two attempts to have a device that another process uses.

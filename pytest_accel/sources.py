@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_accel.facts.errors import SourceError
 from pytest_accel.facts.records import Fact
-from pytest_accel.worker import torch_model
+from pytest_accel.worker.formats import torch_model
 
 if TYPE_CHECKING:
     from pytest_accel.store.cache import Cache

@@ -1,6 +1,6 @@
 """Finds tests that fail by noise: runs a selection of them again and again beside processes that are always busy.
 
-    python -m tests.beside_busy [--runs 10] [--processes 3] -- tests/unit/test_threads.py -n 2
+    python -m tests.beside_busy [--runs 10] [--processes 3] -- tests/unit/worker/timing/test_threads.py -n 2
 
 What comes after ``--`` goes to pytest as it is. The output of a run that failed is kept in a file.
 """

@@ -17,4 +17,4 @@ def pass_once(monkeypatch: pytest.MonkeyPatch, happened: Callable[[], bool]) -> 
     def monotonic() -> float:
         return time.monotonic() + (3600.0 if happened() else 0.0)
 
-    monkeypatch.setattr("pytest_accel.workers.time", SimpleNamespace(monotonic=monotonic))
+    monkeypatch.setattr("pytest_accel.processes.process.time", SimpleNamespace(monotonic=monotonic))

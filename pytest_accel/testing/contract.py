@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 from pytest_accel.facts.errors import CompileFailed, UnfitInput
-from pytest_accel.launch import Deadlines, Launch, Loaded
+from pytest_accel.processes.client import Deadlines, Launch, Loaded
+from pytest_accel.processes.process import WorkerPool
 from pytest_accel.worker.accelerator import Accelerator, Missing, Source
-from pytest_accel.workers import WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -17,17 +17,18 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 import numpy as np
 
-from pytest_accel.worker import extra_work, load_shapes, timing, wire
+from pytest_accel.worker import wire
 from pytest_accel.worker.accelerator import Accelerator, Arrays, Missing, Progress, Refused, Source, Tensor
-from pytest_accel.worker.threads import Threads, Turn
+from pytest_accel.worker.timing import extra_work, side_by_side, single_calls
+from pytest_accel.worker.timing.threads import Threads, Turn
 
 Plain = Dict[str, Any]
 
-_LOAD_SHAPES: Mapping[str, Callable[..., timing.Timed]] = {
-    "single_stream": timing.single_stream,
-    "offline": timing.offline,
-    "multi_stream": load_shapes.multi_stream,
-    "server": load_shapes.server,
+_LOAD_SHAPES: Mapping[str, Callable[..., single_calls.Timed]] = {
+    "single_stream": single_calls.single_stream,
+    "offline": single_calls.offline,
+    "multi_stream": side_by_side.multi_stream,
+    "server": side_by_side.server,
 }
 
 
@@ -149,10 +150,10 @@ class Operations:
 
     def warm_up(self, min_calls: int, min_s: float, max_s: float, window: int) -> Plain:
         """Call until the latency is steady."""
-        warm = timing.warm_up(
+        warm = single_calls.warm_up(
             self._accelerator, self._ready(), min_calls=min_calls, min_s=min_s, max_s=max_s, window=window
         )
-        return {**vars(warm), "rule": timing.STEADY_RULE.format(window=window)}
+        return {**vars(warm), "rule": single_calls.STEADY_RULE.format(window=window)}
 
     def measure(self, load_shape: str, calls: int, checks: int, **traffic: float) -> Plain:
         """Time the steady phase; see `timing` and `load_shapes` for the load shapes and what ``traffic`` they take."""
@@ -172,7 +173,7 @@ class Operations:
         """One turn of a duet."""
         staged = self._ready()
         with self._threads.apart(first_core) if self._threads else nullcontext(Turn()) as turn:
-            latencies_ns = timing.time_block(self._accelerator, staged, calls, settle)
+            latencies_ns = single_calls.time_block(self._accelerator, staged, calls, settle)
         return {"latencies_ns": wire.pack(np.array(latencies_ns, np.int64)), "cores_taken": turn.cores_taken}
 
     def add_work(self, share: float) -> Plain:

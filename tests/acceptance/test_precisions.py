@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pytest_accel.worker import processor
+from pytest_accel.worker.hardware import processor
 from tests.acceptance.conftest import Workplace
 from tests.models.pixels import enlarge, normalise
 

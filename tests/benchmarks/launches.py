@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_accel.launch import Deadlines, Launch
-from pytest_accel.workers import Worker
+from pytest_accel.processes.client import Deadlines, Launch
+from pytest_accel.processes.process import Worker
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Scalar

@@ -22,7 +22,7 @@ import pytest
 from pytest_accel.duet import block_calls, planned_pairs
 from pytest_accel.measure import warm_up
 from pytest_accel.worker.accelerator import Source
-from pytest_accel.worker.accelerators.cpu import Cpu
+from pytest_accel.worker.accelerators.tensorflow.cpu import Cpu
 from tests.benchmarks.launches import defaults, launched
 from tests.benchmarks.rounds import Costs, Limit, Rounds, in_turn, until_decided
 

@@ -13,7 +13,7 @@ import pytest
 
 from pytest_accel.measure import CHECKS
 from pytest_accel.testing import FakeAccelerator
-from pytest_accel.worker.timing import single_stream
+from pytest_accel.worker.timing.single_calls import single_stream
 from tests.benchmarks.rounds import Limit, Rounds, in_turn, until_decided
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ import pytest
 
 from pytest_accel.measure import warm_up
 from pytest_accel.worker.accelerator import Accelerator, Source
-from pytest_accel.worker.accelerators.cpu_openvino import CpuOpenVino
-from pytest_accel.worker.accelerators.cpu_ort import CpuOrt
+from pytest_accel.worker.accelerators.onnx_runtime.cpu_ort import CpuOrt
+from pytest_accel.worker.accelerators.openvino import CpuOpenVino
 from tests.benchmarks.launches import defaults, launched
 from tests.benchmarks.rounds import Costs, Limit, Rounds, until_decided
 from tests.benchmarks.turns import InTurns
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_accel.facts.records import Scalar
-    from pytest_accel.launch import LoadShape
+    from pytest_accel.processes.client import LoadShape
     from tests.models.zoo import Zoo
 
 pytestmark = pytest.mark.benchmark_suite

@@ -17,7 +17,7 @@ from tests.contract.test_cpu import YARDSTICK_MULTIPLY_ADDS
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Placement, Scalar
-    from pytest_accel.launch import Launch, Loaded
+    from pytest_accel.processes.client import Launch, Loaded
     from pytest_accel.worker.accelerator import Arrays
     from tests.models.zoo import Examples, Zoo
 

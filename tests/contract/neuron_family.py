@@ -16,7 +16,7 @@ from pytest_accel.worker.accelerator import Missing, Source
 from tests.standins import neuron_host
 
 if TYPE_CHECKING:
-    from pytest_accel.launch import Launch, Loaded
+    from pytest_accel.processes.client import Launch, Loaded
 
 STANDINS = Path(neuron_host.__file__).parent
 

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from pytest_accel.facts.errors import CompileFailed
-from pytest_accel.launch import Launch
+from pytest_accel.processes.client import Launch
+from pytest_accel.processes.process import Worker
 from pytest_accel.testing.contract import AcceleratorContract, made_up
-from pytest_accel.worker import processor
 from pytest_accel.worker.accelerator import Missing, Source
-from pytest_accel.worker.accelerators.cpu import Cpu
-from pytest_accel.workers import Worker
+from pytest_accel.worker.accelerators.tensorflow.cpu import Cpu
+from pytest_accel.worker.hardware import processor
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_accel.launch import Loaded
+    from pytest_accel.processes.client import Loaded
 
 
 class TestCpu(AcceleratorContract):

@@ -12,10 +12,10 @@ import pytest
 
 from pytest_accel.testing.contract import AcceleratorContract, made_up
 from pytest_accel.worker.accelerator import Source
-from pytest_accel.worker.accelerators.cpu import Cpu
+from pytest_accel.worker.accelerators.tensorflow.cpu import Cpu
 
 if TYPE_CHECKING:
-    from pytest_accel.launch import Launch
+    from pytest_accel.processes.client import Launch
 
 #: The oldest Python that is found decides; the releases are the last ones for it, or older ones than ours.
 RELEASES = {

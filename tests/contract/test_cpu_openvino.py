@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_accel.facts.errors import CompileFailed
-from pytest_accel.worker import processor
 from pytest_accel.worker.accelerator import Source
-from pytest_accel.worker.accelerators.cpu_openvino import CpuOpenVino
+from pytest_accel.worker.accelerators.openvino import CpuOpenVino
+from pytest_accel.worker.hardware import processor
 from tests.contract.compiling import CompilingContract, images, onnx
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_accel.launch import Launch
+    from pytest_accel.processes.client import Launch
 
 HAS_BF16 = processor.has_bf16()
 

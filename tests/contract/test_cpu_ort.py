@@ -10,13 +10,13 @@ import psutil
 import pytest
 
 from pytest_accel.facts.errors import CompileFailed
-from pytest_accel.worker.accelerators.cpu_ort import CpuOrt
+from pytest_accel.worker.accelerators.onnx_runtime.cpu_ort import CpuOrt
 from tests.contract.compiling import CompilingContract, images, onnx
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_accel.launch import Launch
+    from pytest_accel.processes.client import Launch
 
 #: Of every Q/DQ pair: the type, whether zero is at zero, and the number of scales.
 PAIRS = """

@@ -11,13 +11,13 @@ import pytest
 
 from pytest_accel.facts.errors import CompileFailed, UnfitInput
 from pytest_accel.testing.contract import AcceleratorContract, made_up
-from pytest_accel.worker import processor
 from pytest_accel.worker.accelerator import Source
-from pytest_accel.worker.accelerators.cpu_torch import CpuTorch
+from pytest_accel.worker.accelerators.pytorch.cpu_torch import CpuTorch
+from pytest_accel.worker.hardware import processor
 from tests.contract.test_cpu import YARDSTICK_MULTIPLY_ADDS
 
 if TYPE_CHECKING:
-    from pytest_accel.launch import Launch, Loaded
+    from pytest_accel.processes.client import Launch, Loaded
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_accel.facts.errors import CompileFailed
-from pytest_accel.launch import Launch, Loaded
+from pytest_accel.processes.client import Launch, Loaded
 from pytest_accel.testing.contract import AcceleratorContract
 from pytest_accel.worker.accelerator import Missing
 from pytest_accel.worker.accelerators.eia import ElasticInference

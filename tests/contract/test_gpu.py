@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from pytest_accel.facts.errors import CompileFailed
-from pytest_accel.launch import Launch, Loaded
+from pytest_accel.processes.client import Launch, Loaded
+from pytest_accel.processes.process import Worker
 from pytest_accel.testing.contract import AcceleratorContract, made_up
-from pytest_accel.worker import devices
 from pytest_accel.worker.accelerator import Missing, Source
-from pytest_accel.worker.accelerators.gpu import Gpu
-from pytest_accel.workers import Worker
+from pytest_accel.worker.accelerators.tensorflow.gpu import Gpu
+from pytest_accel.worker.hardware import device_files
 from tests.contract.test_cpu import YARDSTICK_MULTIPLY_ADDS
 from tests.standins.nvidia_host import make_nvidia_host
 
@@ -131,7 +131,7 @@ tensorflow.saved_model.save(model, "{folder}", signatures={{"serving_default": m
 
 @pytest.mark.slow
 def test_tensorflow_itself_says_why_it_has_no_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    if devices.missing_nvidia() is None:
+    if device_files.missing_nvidia() is None:
         pytest.skip("there is a GPU")
     (tmp_path / "host").mkdir()
     make_nvidia_host(monkeypatch, tmp_path / "host")

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from pytest_accel.facts.errors import CompileFailed
-from pytest_accel.launch import Launch, Loaded
+from pytest_accel.processes.client import Launch, Loaded
+from pytest_accel.processes.process import Worker
 from pytest_accel.testing.contract import AcceleratorContract, made_up
 from pytest_accel.worker.accelerator import Missing, Source
-from pytest_accel.worker.accelerators.gpu_ort import GpuOrt
-from pytest_accel.workers import Worker
+from pytest_accel.worker.accelerators.onnx_runtime.gpu_ort import GpuOrt
 from tests.contract.test_cpu import YARDSTICK_MULTIPLY_ADDS
 from tests.standins.nvidia_host import make_nvidia_host
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from pytest_accel.facts.errors import CompileFailed
-from pytest_accel.launch import Launch
-from pytest_accel.worker import devices
+from pytest_accel.processes.client import Launch
+from pytest_accel.processes.process import Worker
 from pytest_accel.worker.accelerator import Missing
-from pytest_accel.worker.accelerators.gpu_ort import GpuOrt
-from pytest_accel.workers import Worker
+from pytest_accel.worker.accelerators.onnx_runtime.gpu_ort import GpuOrt
+from pytest_accel.worker.hardware import device_files
 from tests.contract import test_gpu_ort
 from tests.standins.nvidia_host import make_nvidia_host
 
@@ -49,7 +49,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def launch(wheel: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Launch]:
-    if devices.missing_nvidia() is None:
+    if device_files.missing_nvidia() is None:
         pytest.skip("there is a GPU, so nothing would fail")
     (tmp_path / "host").mkdir()
     make_nvidia_host(monkeypatch, tmp_path / "host")

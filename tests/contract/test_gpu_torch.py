@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pytest_accel.launch import Launch, Loaded
+from pytest_accel.processes.client import Launch, Loaded
 from pytest_accel.testing.contract import AcceleratorContract, made_up
 from pytest_accel.worker.accelerator import Missing
-from pytest_accel.worker.accelerators.gpu_torch import GpuTorch
+from pytest_accel.worker.accelerators.pytorch.gpu_torch import GpuTorch
 from tests.contract.test_cpu import YARDSTICK_MULTIPLY_ADDS
 
 #: The coarser a precision, the larger its error; of TF32 and FP16, which have as many bits, both bounds are the same.

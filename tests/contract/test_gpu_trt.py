@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from pytest_accel.facts.errors import CompileFailed, UnfitInput
-from pytest_accel.launch import Launch
+from pytest_accel.processes.client import Launch
+from pytest_accel.processes.process import Worker
 from pytest_accel.testing.contract import AcceleratorContract, made_up
 from pytest_accel.worker.accelerator import Present, Source
-from pytest_accel.worker.accelerators.gpu_trt import GpuTrt
-from pytest_accel.workers import Worker
+from pytest_accel.worker.accelerators.tensorrt.gpu_trt import GpuTrt
 from tests.contract.compiling import CONVOLUTION_FLOPS, ROOT, images, onnx
 from tests.standins.nvidia_host import make_nvidia_host
 from tests.standins.tensorrt_release import choose_release
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_accel.facts.records import Placement, Scalar
-    from pytest_accel.launch import Loaded
+    from pytest_accel.processes.client import Loaded
     from pytest_accel.worker.accelerator import Arrays
     from tests.models.zoo import Examples, Zoo
 

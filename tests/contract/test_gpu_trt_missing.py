@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_accel.launch import Deadlines, Launch
+from pytest_accel.processes.client import Deadlines, Launch
+from pytest_accel.processes.process import Worker
 from pytest_accel.worker.accelerator import Missing
-from pytest_accel.workers import Worker
 from tests.standins.nvidia_host import make_nvidia_host
 from tests.standins.tensorrt_release import choose_release
 
@@ -54,7 +54,7 @@ def test_without_an_sdk_the_extra_is_named(
 
 def probed(folder: Path) -> Missing:
     """What a worker of its own finds to be missing."""
-    with Worker("gpu-trt", "pytest_accel.worker.accelerators.gpu_trt:GpuTrt", log_dir=folder) as worker:
+    with Worker("gpu-trt", "pytest_accel.worker.accelerators.tensorrt.gpu_trt:GpuTrt", log_dir=folder) as worker:
         missing = Launch(worker, Deadlines(compile_s=60, run_s=60)).probe()
     assert isinstance(missing, Missing)
     return missing

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, ClassVar
 import pytest
 
 from pytest_accel.facts.errors import CompileFailed, WorkerError
-from pytest_accel.launch import Launch
+from pytest_accel.processes.client import Launch
+from pytest_accel.processes.process import Worker
 from pytest_accel.testing.contract import made_up
 from pytest_accel.worker.accelerator import Source
-from pytest_accel.worker.accelerators.inf1 import Inf1
-from pytest_accel.workers import Worker
+from pytest_accel.worker.accelerators.neuron.inf1 import Inf1
 from tests.contract.neuron_family import NeuronContract
 from tests.standins import neuron_host
 

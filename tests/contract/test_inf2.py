@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_accel.worker.accelerators.neuronx import Inf2, Trn1
+from pytest_accel.worker.accelerators.neuron.inf2_trn1 import Inf2, Trn1
 from tests.contract.neuron_family import NeuronContract
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_accel.launch import Launch
+    from pytest_accel.processes.client import Launch
     from pytest_accel.worker.accelerator import Source
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_accel.worker import devices
+from pytest_accel.worker.hardware import device_files
 from tests.contract.wheels import download, run
 from tests.standins import neuron_host
 
@@ -37,9 +37,9 @@ found = {name}().probe_hardware() or {name}().probe()
 print(json.dumps(vars(found)))
 """
 PLACEHOLDERS = {
-    "inf1": ("tensorflow-neuron==1.0", "pytest_accel.worker.accelerators.inf1", "Inf1"),
-    "inf2": ("tensorflow-neuronx==1.0", "pytest_accel.worker.accelerators.neuronx", "Inf2"),
-    "trn1": ("tensorflow-neuronx==1.0", "pytest_accel.worker.accelerators.neuronx", "Trn1"),
+    "inf1": ("tensorflow-neuron==1.0", "pytest_accel.worker.accelerators.neuron.inf1", "Inf1"),
+    "inf2": ("tensorflow-neuronx==1.0", "pytest_accel.worker.accelerators.neuron.inf2_trn1", "Inf2"),
+    "trn1": ("tensorflow-neuronx==1.0", "pytest_accel.worker.accelerators.neuron.inf2_trn1", "Trn1"),
 }
 
 
@@ -55,9 +55,9 @@ def test_the_real_pynvml_has_the_names_values_and_words_of_the_stand_in(release:
     assert {code: their_words[code] for code in my_words} == my_words
 
 
-@pytest.mark.skipif(devices.missing_nvidia() is None, reason="there is a GPU here")
+@pytest.mark.skipif(device_files.missing_nvidia() is None, reason="there is a GPU here")
 def test_the_real_pynvml_says_that_there_is_no_driver(tmp_path: Path) -> None:
-    code = "import json; from pytest_accel.worker import nvml; found = nvml.missing(); print(json.dumps(vars(found)))"
+    code = "import json; from pytest_accel.worker.hardware.nvml import missing; print(json.dumps(vars(missing())))"
     missing = json.loads(run("-c", code, path=[download(tmp_path, NVML_RELEASES[-1])], CUDA_VISIBLE_DEVICES="0"))
     assert missing["kind"] == "no-driver"
     assert missing["reason"] == "the NVIDIA driver's NVML says: NVML Shared Library Not Found"

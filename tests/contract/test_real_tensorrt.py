@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_accel.worker import devices
+from pytest_accel.worker.hardware import device_files
 from tests.contract.surface import Surface, lacking
 from tests.contract.wheels import ROOT, download, run
 
@@ -54,8 +54,8 @@ import numpy as np
 import tensorrt_bindings
 sys.modules["tensorrt"] = tensorrt_bindings
 from pytest_accel.worker import tensorrt_builder, tensorrt_callbacks
-from pytest_accel.worker.accelerators.gpu_trt import GpuTrt
-from pytest_accel.worker.cuda import Cuda
+from pytest_accel.worker.accelerators.tensorrt.gpu_trt import GpuTrt
+from pytest_accel.worker.hardware.cuda import Cuda
 told, batch = [], {"x": np.ones((2, 3), np.float32)}
 if not tensorrt_builder.is_strongly_typed():
     calibrator = tensorrt_callbacks.calibrator([batch], lambda share, doing: told.append(doing), Cuda())
@@ -144,8 +144,8 @@ def test_the_real_cuda_python_has_what_the_stand_in_has(release: str, tmp_path: 
     assert lacking(mine, theirs) == []
 
 
-@pytest.mark.skipif(devices.missing_nvidia() is None, reason="there is a GPU here")
+@pytest.mark.skipif(device_files.missing_nvidia() is None, reason="there is a GPU here")
 @pytest.mark.parametrize(("release", "kind"), [("12.6", "no-driver"), ("13.5", "driver-mismatch")])
 def test_the_real_cuda_python_says_that_there_is_no_gpu(release: str, kind: str, tmp_path: Path) -> None:
-    code = "from pytest_accel.worker.cuda import Cuda; print(Cuda().missing().kind)"
+    code = "from pytest_accel.worker.hardware.cuda import Cuda; print(Cuda().missing().kind)"
     assert run("-c", code, path=[download(tmp_path, *CUDA_WHEELS[release][1])]).strip() == kind

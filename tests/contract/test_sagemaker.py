@@ -13,11 +13,11 @@ import psutil
 import pytest
 
 from pytest_accel.facts.errors import CompileFailed, DeadlineExceeded, UnfitInput, WorkerError
-from pytest_accel.launch import Deadlines, Launch
+from pytest_accel.processes.client import Deadlines, Launch
+from pytest_accel.processes.process import Worker
 from pytest_accel.testing.contract import AcceleratorContract, made_up
 from pytest_accel.worker.accelerator import Source
-from pytest_accel.worker.accelerators.sagemaker import SageMaker
-from pytest_accel.workers import Worker
+from pytest_accel.worker.accelerators.sagemaker.sagemaker import SageMaker
 from tests.deadlines import pass_once
 from tests.standins.sagemaker_runtime.running import ACCESS_KEY, SECRET_KEY, TOKEN, Loopback, running
 

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from pytest_accel.facts.errors import CompileFailed
-from pytest_accel.launch import Launch
+from pytest_accel.processes.client import Launch
+from pytest_accel.processes.process import Worker
 from pytest_accel.testing.contract import AcceleratorContract, made_up
 from pytest_accel.worker.accelerator import Source
-from pytest_accel.worker.accelerators.gpu_trt import GpuTrt
-from pytest_accel.workers import Worker
+from pytest_accel.worker.accelerators.tensorrt.gpu_trt import GpuTrt
 from tests.contract.test_cpu import YARDSTICK_MULTIPLY_ADDS
 from tests.contract.wheels import ROOT, run
 from tests.standins.nvidia_host import make_nvidia_host
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_accel.facts.records import Scalar
-    from pytest_accel.launch import Loaded
+    from pytest_accel.processes.client import Loaded
 
 pytestmark = pytest.mark.skipif(
     not any(distributions(name="tensorflow")), reason="needs pip install 'pytest-accel[cpu]'"
 )
 GPU_TRT = f"{GpuTrt.__module__}:{GpuTrt.__name__}"
 SDKS = ("cuda", "tensorrt", "tensorflow_gpu")
-WRITE_YARDSTICK = "import sys; from pytest_accel.worker import yardstick; yardstick.write(sys.argv[1])"
+WRITE_YARDSTICK = "import sys; from pytest_accel.worker.formats import yardstick; yardstick.write(sys.argv[1])"
 SIGNATURES = """
 import inspect, json, sys
 import tensorflow

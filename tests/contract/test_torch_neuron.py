@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 
 from pytest_accel.facts.errors import CompileFailed, UnfitInput, WorkerError
-from pytest_accel.launch import Launch
+from pytest_accel.processes.client import Launch
+from pytest_accel.processes.process import Worker
 from pytest_accel.testing.contract import AcceleratorContract, made_up
 from pytest_accel.worker.accelerator import Missing, Source
-from pytest_accel.worker.accelerators.neuronx import Inf2
-from pytest_accel.workers import Worker
+from pytest_accel.worker.accelerators.neuron.inf2_trn1 import Inf2
 from tests.standins import neuron_host
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Scalar
-    from pytest_accel.launch import Loaded
+    from pytest_accel.processes.client import Loaded
     from pytest_accel.worker.accelerator import Arrays
 
 pytestmark = pytest.mark.skipif(
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(
 ROOT = Path(__file__).parents[2]
 STANDINS = Path(neuron_host.__file__).parent
 INF2 = f"{Inf2.__module__}:{Inf2.__name__}"
-WRITE_YARDSTICK = "import sys; from pytest_accel.worker import yardstick; yardstick.write_torch(sys.argv[1])"
+WRITE_YARDSTICK = "import sys; from pytest_accel.worker.formats import yardstick; yardstick.write_torch(sys.argv[1])"
 
 
 class TestInf2OnTorch(AcceleratorContract):

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pytest_accel.worker import torch_model
+from pytest_accel.worker.formats import torch_model
 
 
 class TwoInputs(torch.nn.Module):  # type: ignore[misc]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_accel.worker import processor
+from pytest_accel.worker.hardware import processor
 
 if TYPE_CHECKING:
     from tests.plugin.conftest import Project

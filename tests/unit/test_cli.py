@@ -304,7 +304,7 @@ def test_report_says_which_formats_there_are(run: Callable[..., Ran], runs: list
 
 
 def test_devices_tells_what_speaks_against_each(run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
-    from pytest_accel.worker.accelerators.inf1 import Inf1
+    from pytest_accel.worker.accelerators.neuron.inf1 import Inf1
 
     missing = Missing("no-hardware", "no /dev/neuron0", "run on an Inf1 instance")
     monkeypatch.setattr(Inf1, "probe_hardware", classmethod(lambda _cls: missing))

@@ -21,9 +21,9 @@ from pytest_accel.duet import (
     planned_pairs,
     play,
 )
-from pytest_accel.launch import Launch, TimedBlock
 from pytest_accel.made_up import synthetic
-from pytest_accel.workers import InProcessWorker
+from pytest_accel.processes.client import Launch, TimedBlock
+from pytest_accel.processes.process import InProcessWorker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

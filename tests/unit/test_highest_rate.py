@@ -8,9 +8,9 @@ import pytest
 from pytest_accel.facts.records import Budgets
 from pytest_accel.highest_rate import HALVINGS, search
 from pytest_accel.results import Bounded
-from pytest_accel.worker import load_shapes
+from pytest_accel.worker.timing import side_by_side
 from tests.unit import facts
-from tests.unit.test_load_shapes import SERVICE_MS, Constant
+from tests.unit.worker.timing.test_side_by_side import SERVICE_MS, Constant
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Measurement
@@ -21,7 +21,7 @@ RESOLUTION = CAPACITY / 2**HALVINGS
 
 
 def serve(rate: float, calls: int = 4000) -> Measurement:
-    timed = load_shapes.server(Constant(), [None], calls, 0, concurrency=1, rate=rate, seed=1)
+    timed = side_by_side.server(Constant(), [None], calls, 0, concurrency=1, rate=rate, seed=1)
     return facts.measurement(
         load_shape="server",
         rate=rate,

@@ -20,9 +20,8 @@ RANKS: Mapping[int, str] = {
     6: "report cli matrix testing",
     5: "session model check standing selftest",
     4: """
-        advise verdict gate store machine sources datasets elements made_up workers shipping remains
-        launch registry variants collect candidate calibration reference evaluate divergence measure duet
-        compare results highest_rate against unmeasured
+        advise verdict gate store machine sources datasets elements made_up processes registry variants collect
+        candidate calibration reference evaluate divergence measure duet compare results highest_rate against unmeasured
     """,
     3: "stats accuracy prices",
     2: "facts",

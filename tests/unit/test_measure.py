@@ -16,7 +16,7 @@ from pytest_accel.measure import CHECKS, FEWEST_CALLS, Load, Steady, planned_cal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_accel.launch import LoadShape
+    from pytest_accel.processes.client import LoadShape
     from tests.unit.conftest import Workshop
 
 

@@ -1,1 +1,1 @@
-"""One file for each accelerator, each a subclass of `pytest_accel.worker.accelerator.Accelerator`."""
+"""Subclasses of `pytest_accel.worker.accelerator.Accelerator`, in one folder for each family of SDK."""

@@ -22,7 +22,6 @@ from typing import Any, ClassVar, Dict, Iterator, List, Mapping, NamedTuple, Opt
 
 import numpy as np
 
-from pytest_accel.worker import devices, saved_model, versions, yardstick
 from pytest_accel.worker.accelerator import (
     Accelerator,
     Arrays,
@@ -34,6 +33,8 @@ from pytest_accel.worker.accelerator import (
     Source,
     Tensor,
 )
+from pytest_accel.worker.formats import saved_model, yardstick
+from pytest_accel.worker.hardware import device_files, versions
 from pytest_accel.worker.vendor_errors import explained
 
 _MODEL = "saved_model"
@@ -92,7 +93,7 @@ class ElasticInference(Accelerator):
 
     @classmethod
     def probe_hardware(cls) -> Optional[Missing]:
-        if os.path.exists(os.path.join(devices.host_root(), _TOOL)):
+        if os.path.exists(os.path.join(device_files.host_root(), _TOOL)):
             return None
         return _ended("Amazon Elastic Inference is no longer available")
 
@@ -208,7 +209,7 @@ def _predictor_class() -> Any:
 
 def _attached() -> List[str]:
     """The types of the attached accelerators in the order of their ordinals, as AWS's own tool lists them."""
-    tool = os.path.join(devices.host_root(), _TOOL)
+    tool = os.path.join(device_files.host_root(), _TOOL)
     try:
         told = subprocess.run(
             [tool, "describe-accelerators", "-j"],

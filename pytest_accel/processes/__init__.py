@@ -1,0 +1,1 @@
+"""Workers: starting them, asking them and burying them."""

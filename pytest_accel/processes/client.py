@@ -1,0 +1,269 @@
+"""A worker's operations with types: what may be asked of it, and replies that are checked before anybody uses them.
+
+Starting and ending the process is told in `pytest_accel.processes.process`; what the numbers mean is judged elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+
+import msgspec
+
+from pytest_accel.facts.errors import UnfitInput, WorkerError
+from pytest_accel.facts.records import Fact, Placement, Scalar, Signature, TensorSpec
+from pytest_accel.worker import wire
+from pytest_accel.worker.accelerator import FarSide, Intermediate, Missing, Present, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+
+    from pytest_accel.processes.process import AnyWorker
+    from pytest_accel.worker.accelerator import Arrays, Progress
+
+LoadShape: TypeAlias = Literal["single_stream", "multi_stream", "server", "offline"]
+_Reply = TypeVar("_Reply")
+
+
+class Deadlines(Fact, frozen=True):
+    """How long one request may take, in seconds; ``run_s`` is for everything but compiling."""
+
+    compile_s: float
+    run_s: float
+
+
+class Loaded(Fact, frozen=True):
+    """A loaded artefact."""
+
+    signature: Signature
+    load_s: float
+
+
+class Converted(Fact, frozen=True):
+    """What a source was converted to, its path relative to the folder that it was put into."""
+
+    kind: str
+    path: str
+    seconds: float
+
+
+class WarmUp(Fact, frozen=True):
+    """What it took to get warm; ``rule`` says in words what steady means."""
+
+    first_inference_ns: int
+    calls: int
+    seconds: float
+    steady: bool
+    rule: str
+
+
+class Checked(Fact, frozen=True):
+    """The outputs of one timed call and which of the staged batches it had."""
+
+    batch: int
+    outputs: dict[str, Any]
+
+
+class WorkerConditions(Fact, frozen=True):
+    """What the worker itself knows of what could have disturbed it; empty when nothing did."""
+
+    tracing: str
+    throttled: str
+
+
+class Timed(Fact, frozen=True):
+    """The steady phase of one launch. ``latencies_ns`` is every call in order, ``wall_ns`` the time of them all.
+
+    ``waits_ns`` is how much of each latency a call to a server waited for a free lane; empty for other load shapes.
+    """
+
+    latencies_ns: list[int]
+    waits_ns: list[int]
+    wall_ns: int
+    checked: tuple[Checked, ...]
+    host_memory_mb: float | None
+    device_memory_mb: float | None
+    parts_ms: dict[str, float]
+    conditions: WorkerConditions
+
+
+class TimedBlock(Fact, frozen=True):
+    """One turn of a duet. ``cores_taken`` is how many of its cores other processes had, on average over its time."""
+
+    latencies_ns: list[int]
+    cores_taken: float
+
+
+class Launch:
+    """One worker, asked for one operation at a time.
+
+    Every method raises the errors of `Worker.request`; a reply of the wrong shape is a `WorkerError`.
+    """
+
+    def __init__(self, worker: AnyWorker, deadlines: Deadlines) -> None:
+        self.worker = worker
+        self._deadlines = deadlines
+
+    def probe(self) -> Present | Missing:
+        """Whether the accelerator can be used here."""
+        reply = self._ask("probe", phase="probe")
+        if "missing" in reply:
+            return _valid(reply["missing"], Missing, "probe")
+        return _valid(reply.get("present"), Present, "probe")
+
+    def versions(self) -> dict[str, str]:
+        """The versions under test, Python's and NumPy's among them."""
+        return _valid(self._ask("versions", phase="versions"), dict[str, str], "versions")
+
+    def far_side(self, options: Mapping[str, Scalar]) -> FarSide:
+        """What a remote accelerator runs on with these options. `CompileFailed` says why it cannot be used."""
+        return _valid(self._ask("far_side", phase="compile", options=dict(options)), FarSide, "far_side")
+
+    def yardstick(self, folder: Path) -> Source:
+        """Write the accelerator's standard yardstick network into ``folder``."""
+        return _valid(self._ask("yardstick", phase="yardstick", folder=str(folder)), Source, "yardstick")
+
+    def convert(
+        self, source: Source, folder: Path, options: Mapping[str, Scalar], on_progress: Progress | None = None
+    ) -> Converted:
+        """Convert ``source`` into ``folder``. `CompileFailed` has the converter's words."""
+        reply = self.worker.request(
+            "convert",
+            phase="compile",
+            deadline_s=self._deadlines.compile_s,
+            on_progress=on_progress,
+            source={"kind": source.kind, "path": source.path},
+            folder=str(folder),
+            options=dict(options),
+        )
+        return _valid(reply, Converted, "convert")
+
+    def compile(
+        self,
+        source: Source,
+        folder: Path,
+        options: Mapping[str, Scalar],
+        on_progress: Progress | None = None,
+        calibration: Sequence[Mapping[str, np.ndarray]] = (),
+    ) -> float:
+        """Compile ``source`` into ``folder`` and return the seconds it took. `CompileFailed` has the vendor's words.
+
+        ``calibration`` holds batches of inputs of the compiled batch size, which INT8 needs.
+        """
+        reply = self.worker.request(
+            "compile",
+            phase="compile",
+            deadline_s=self._deadlines.compile_s,
+            on_progress=on_progress,
+            source={"kind": source.kind, "path": source.path},
+            artefact=str(folder),
+            options=dict(options),
+            calibration=[_packed(inputs, "compile") for inputs in calibration],
+        )
+        return _valid(reply.get("seconds"), float, "compile")
+
+    def load(self, folder: Path, options: Mapping[str, Scalar]) -> Loaded:
+        """Load an artefact in place of the one before."""
+        reply = self._ask("load", phase="load", artefact=str(folder), options=dict(options))
+        inputs, outputs = (_valid(reply.get(side), tuple[TensorSpec, ...], "load") for side in ("inputs", "outputs"))
+        return Loaded(
+            signature=Signature(inputs=inputs, outputs=outputs), load_s=_valid(reply.get("load_s"), float, "load")
+        )
+
+    def predict(self, inputs: Mapping[str, np.ndarray]) -> Arrays:
+        """Run one batch, untimed. Raises `UnfitInput` where the inputs are not what the artefact takes."""
+        reply = self._ask("predict", phase="predict", inputs=_packed(inputs, "predict"))
+        return _arrays(reply.get("outputs"), "predict")
+
+    def stage(self, batches: Sequence[Mapping[str, np.ndarray]]) -> None:
+        """Bring the batches that timed calls rotate among to where a served request would find them."""
+        self._ask("stage", phase="stage", batches=[_packed(inputs, "stage") for inputs in batches])
+
+    def warm_up(self, *, min_calls: int, min_s: float, max_s: float, window: int) -> WarmUp:
+        """Call until the latency is steady, within limits."""
+        reply = self._ask("warm_up", phase="warm-up", min_calls=min_calls, min_s=min_s, max_s=max_s, window=window)
+        return _valid(reply, WarmUp, "warm-up")
+
+    def measure(self, load_shape: LoadShape, *, calls: int, checks: int, **traffic: float) -> Timed:
+        """Time ``calls`` calls and keep the outputs of ``checks`` of them.
+
+        ``traffic`` is ``concurrency`` for a multi_stream, and ``concurrency``, ``rate`` and ``seed`` for a server.
+        """
+        reply = self._ask("measure", phase="measure", load_shape=load_shape, calls=calls, checks=checks, **traffic)
+        checked = [{**each, "outputs": _arrays(each.get("outputs"), "measure")} for each in reply.get("checked", ())]
+        latencies_ns = _latencies(reply, calls, "measure")
+        waits_ns = _times(reply, "waits_ns", "measure")
+        if waits_ns and len(waits_ns) != calls:
+            raise WorkerError(f"the worker tells {len(waits_ns)} waits of {calls} calls", phase="measure")
+        times = {"latencies_ns": latencies_ns, "waits_ns": waits_ns}
+        return _valid({**reply, **times, "checked": checked}, Timed, "measure")
+
+    def time_block(self, *, calls: int, settle: int = 1, first_core: int = 0) -> TimedBlock:
+        """One turn of a duet: ``settle`` untimed calls, then ``calls`` timed ones, on the cores from that one on."""
+        reply = self._ask("time_block", phase="measure", calls=calls, settle=settle, first_core=first_core)
+        latencies_ns = _latencies(reply, calls, "measure")
+        return TimedBlock(latencies_ns, _valid(reply.get("cores_taken"), float, "measure"))
+
+    def add_work(self, share: float) -> int:
+        """Slow every later call of this worker down by ``share`` of its time, with real work; the rounds of it."""
+        return _valid(self._ask("add_work", phase="extra work", share=share).get("rounds"), int, "extra work")
+
+    def placement(self) -> tuple[Placement, float | None]:
+        """Where the operators run, and the floating-point operations of one call where they can be counted."""
+        reply = self._ask("placement", phase="placement")
+        counted = _valid({"flops": reply.pop("flops", None)}, dict[str, float | None], "placement")
+        return _valid(reply, Placement, "placement"), counted["flops"]
+
+    def intermediates(self, inputs: Mapping[str, np.ndarray]) -> list[Intermediate]:
+        """The floating-point tensors inside the loaded artefact for one batch, in the order of computation."""
+        reply = self._ask("intermediates", phase="intermediates", inputs=_packed(inputs, "intermediates"))
+        return [
+            _valid(
+                {**each, "value": _arrays({"value": each.get("value")}, "intermediates")["value"]},
+                Intermediate,
+                "intermediates",
+            )
+            for each in reply.get("intermediates", ())
+        ]
+
+    def close(self) -> None:
+        """Free the device; the worker stays and can load again."""
+        self._ask("close", phase="close")
+
+    def _ask(self, op: str, *, phase: str, **params: Any) -> dict[str, Any]:
+        return self.worker.request(op, phase=phase, deadline_s=self._deadlines.run_s, **params)
+
+
+def _valid(reply: object, shape: type[_Reply], phase: str) -> _Reply:
+    try:
+        return msgspec.convert(reply, shape)
+    except msgspec.ValidationError as error:
+        raise WorkerError(f"the worker's reply to {phase} is malformed: {error}", phase=phase) from error
+
+
+def _packed(inputs: Mapping[str, np.ndarray], phase: str) -> dict[str, wire.Packed]:
+    try:
+        return wire.pack_all(inputs)
+    except wire.NotNumeric as error:
+        raise UnfitInput(str(error), phase=phase) from error
+
+
+def _arrays(packed: Any, phase: str) -> Arrays:
+    try:
+        return wire.unpack_all(packed)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise WorkerError(f"the worker's reply to {phase} holds a malformed array: {error}", phase=phase) from error
+
+
+def _latencies(reply: dict[str, Any], calls: int, phase: str) -> list[int]:
+    latencies_ns = _times(reply, "latencies_ns", phase)
+    if len(latencies_ns) != calls:
+        raise WorkerError(f"the worker timed {len(latencies_ns)} calls instead of {calls}", phase=phase)
+    return latencies_ns
+
+
+def _times(reply: dict[str, Any], name: str, phase: str) -> list[int]:
+    times_ns: list[int] = _arrays({name: reply.get(name)}, phase)[name].tolist()
+    return times_ns

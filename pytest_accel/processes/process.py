@@ -1,0 +1,344 @@
+"""Workers: the processes in which accelerators run, from their start to whichever end they come to.
+
+A worker is an interpreter started through execnet. It answers one request at a time, and nothing that it does (crash,
+hang, print without end) reaches further than the request. What requests mean is in `pytest_accel.processes.client`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from pytest_accel.facts.errors import CompileFailed, DeadlineExceeded, UnfitInput, WorkerCrashed, WorkerError
+from pytest_accel.processes.post_mortem import Remains, ending, oom_kills
+from pytest_accel.processes.shipping import cargo_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from pytest_accel.facts.records import Scalar
+    from pytest_accel.worker.accelerator import Progress
+
+Plain: TypeAlias = dict[str, Any]
+
+_START_DEADLINE_S = 60.0
+#: How often a waiting controller looks at the size of the worker's log.
+_LOOK_EVERY_S = 0.25
+_GRACE_S = 5.0
+
+
+class Worker:
+    """One accelerator in one process of its own.
+
+    ``python`` is the interpreter to start, ``accelerator`` a ``"module:Class"`` whose source is sent to it.
+    ``waiting`` is called now and then while a request is waited for. Raises `WorkerError` when the interpreter cannot
+    be started or the accelerator cannot be imported there.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        accelerator: str,
+        *,
+        python: str = sys.executable,
+        log_dir: Path,
+        waiting: Callable[[], None] = lambda: None,
+    ) -> None:
+        import execnet
+
+        from pytest_accel.worker import boot
+
+        check_interpreter(name, python)
+        sources, stand_ins = cargo_for(accelerator)
+        self.name = name
+        self._waiting = waiting
+        self._ended = False
+        self._remains = Remains(log_dir)
+        self._oom_kills = oom_kills()
+        self._group = execnet.Group()
+        # The path stays as it is: a virtual environment is found by the name of its link.
+        gateway = self._group.makegateway(
+            f"popen//python={shlex.quote(str(Path.cwd() / python))}//execmodel=main_thread_only"
+        )
+        # execnet keeps the process to itself, but only the process knows which signal ended it.
+        self._process = gateway._io.popen
+        self.pid: int = self._process.pid
+        self._channel = gateway.remote_exec(boot)
+        self._channel.send(
+            {"accelerator": accelerator, "sources": sources, "stand_ins": stand_ins, **self._remains.paths}
+        )
+        self.pid = self.request("hello", phase="start", deadline_s=_START_DEADLINE_S)["pid"]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can take a request."""
+        return not self._ended and self._process.poll() is None
+
+    def request(
+        self, op: str, *, phase: str, deadline_s: float, on_progress: Progress | None = None, **params: Any
+    ) -> Plain:
+        """Have one operation done and return its result.
+
+        Raises `DeadlineExceeded` and `WorkerCrashed`, after which the worker is gone; `CompileFailed`, `UnfitInput` and
+        `WorkerError` when the accelerator said no, after which it can be asked again. Any other exception, such as a
+        KeyboardInterrupt, ends the worker too, since nobody would read its answer.
+        """
+        if self._ended:
+            raise WorkerCrashed(f"{self.name}: the worker was ended before {phase}; start another", phase=phase)
+        try:
+            self._send({"op": op, "params": params})
+            message = self._last_message(time.monotonic() + deadline_s, on_progress)
+        except self._channel.TimeoutError:
+            raise self._overdue(phase, deadline_s) from None
+        except EOFError:
+            raise self._crashed(phase) from None
+        except self._channel.RemoteError as error:
+            self.kill()
+            *_, last_line = str(error).strip().splitlines()
+            raise WorkerError(f"{self.name}: {last_line}", phase=phase, details=str(error)) from None
+        except BaseException:
+            self.kill()
+            raise
+        return result_of(message, phase)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop the process for the length of the block, in which it must not be asked for anything.
+
+        A worker with nothing to do is not idle: the threads of ONNX Runtime look for work for 15 ms more. What it
+        started goes on, so that the shell that ends it all with the worker is never stopped.
+        """
+        self._signal(os.kill, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._signal(os.kill, signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End the process and all that it started, at once. Does nothing to a worker that was ended."""
+        if self._ended:
+            return
+        self._signal(os.killpg, signal.SIGKILL)
+        self._ended = True
+        self._process.kill()
+        self._group.terminate(timeout=_GRACE_S)
+        self._remains.remove()
+
+    def _signal(self, send: Callable[[int, int], None], signum: signal.Signals) -> None:
+        if not self._ended:  # the number of an ended process may be another one's by now
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                send(self.pid, signum)
+
+    def _send(self, request: Plain) -> None:
+        try:
+            self._channel.send(request)
+        except OSError as error:
+            raise EOFError from error
+
+    def _last_message(self, until: float, on_progress: Progress | None) -> Plain:
+        """Wait for the answer, passing on progress and keeping the log small."""
+        while True:
+            left_s = until - time.monotonic()
+            if left_s <= 0:
+                raise self._channel.TimeoutError
+            try:
+                message: Plain = self._channel.receive(min(left_s, _LOOK_EVERY_S))
+            except self._channel.TimeoutError:
+                self._waiting()
+                continue
+            finally:
+                self._remains.trim()
+            if "progress" not in message:
+                return message
+            if on_progress is not None:
+                on_progress(*message["progress"])
+
+    def _overdue(self, phase: str, deadline_s: float) -> DeadlineExceeded:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGUSR1)
+        self._remains.wait_for_stacks()
+        details = self._remains.details()
+        self.kill()
+        option = "--accel-compile-timeout" if phase == "compile" else "--accel-run-timeout"
+        return DeadlineExceeded(
+            f"{self.name}: {phase} was still running after {deadline_s:g} s and was killed; "
+            f"{option} gives it more time",
+            phase=phase,
+            details=details,
+        )
+
+    def _crashed(self, phase: str) -> WorkerCrashed:
+        try:
+            cause = ending(self._process.wait(timeout=_GRACE_S), more_oom_kills=oom_kills() > self._oom_kills)
+        except subprocess.TimeoutExpired:
+            cause = "closed its connection"
+        details = self._remains.details()
+        self.kill()
+        return WorkerCrashed(f"{self.name}: the worker {cause} during {phase}", phase=phase, details=details)
+
+
+class InProcessWorker:
+    """The same face without a process, for a debugger: nothing is isolated and no deadline is kept."""
+
+    def __init__(self, name: str, accelerator: str) -> None:
+        from pytest_accel.worker.serve import Operations
+
+        module, _, attribute = accelerator.partition(":")
+        self.name = name
+        self.pid = os.getpid()
+        self.alive = True
+        self._operations = Operations(getattr(importlib.import_module(module), attribute)())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    def request(
+        self,
+        op: str,
+        *,
+        phase: str,
+        deadline_s: float,  # the face of Worker
+        on_progress: Progress | None = None,
+        **params: Any,
+    ) -> Plain:
+        """Have one operation done here and now; the accelerator's own exception is the cause of what is raised."""
+        from pytest_accel.worker.serve import described
+
+        try:
+            return self._operations.perform(op, params, on_progress or _ignore)
+        except Exception as error:
+            told = error_of(described(error), phase)
+            raise told from (None if isinstance(told, UnfitInput) else error)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """The face of `Worker.paused`: this process goes on, and no speed that it tells is judged."""
+        yield
+
+    def kill(self) -> None:
+        """Let go of the accelerator."""
+        self.alive = False
+
+
+def _ignore(share: float | None, doing: str) -> None: ...
+
+
+AnyWorker: TypeAlias = Worker | InProcessWorker
+
+
+class WorkerPool:
+    """The workers of one session. ``interpreters`` maps an accelerator's name to the Python that has its SDK."""
+
+    def __init__(
+        self,
+        interpreters: Mapping[str, str],
+        in_process: bool,
+        log_dir: Path,
+        waiting: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._interpreters = interpreters
+        self._in_process = in_process
+        self._log_dir = log_dir
+        self._waiting = waiting
+        self._shared: dict[str, tuple[Mapping[str, Scalar], AnyWorker]] = {}
+        self._fresh: list[AnyWorker] = []
+
+    def shared(
+        self, accelerator_name: str, reference: str, settings: Mapping[str, Scalar] = MappingProxyType({})
+    ) -> AnyWorker:
+        """The accelerator's one worker, reused from test to test and replaced when it is gone.
+
+        ``settings`` are the values of options that a process cannot change; others than before mean another process.
+        """
+        if accelerator_name in self._shared:
+            known, worker = self._shared[accelerator_name]
+            if worker.alive and known == settings:
+                return worker
+            worker.kill()
+        worker = self._start(accelerator_name, reference)
+        self._shared[accelerator_name] = (dict(settings), worker)
+        return worker
+
+    def fresh(self, accelerator_name: str, reference: str) -> AnyWorker:
+        """A worker for one launch: nothing was loaded in it before. Used in a ``with``, it ends there."""
+        worker = self._start(accelerator_name, reference)
+        self._fresh = [*(earlier for earlier in self._fresh if earlier.alive), worker]
+        return worker
+
+    def close(self) -> None:
+        """End every worker."""
+        for worker in [*self._fresh, *(worker for _, worker in self._shared.values())]:
+            worker.kill()
+        self._fresh.clear()
+        self._shared.clear()
+
+    def _start(self, accelerator_name: str, reference: str) -> AnyWorker:
+        if self._in_process:
+            return InProcessWorker(accelerator_name, reference)
+        python = self._interpreters.get(accelerator_name, sys.executable)
+        return Worker(accelerator_name, reference, python=python, log_dir=self._log_dir, waiting=self._waiting)
+
+
+@functools.cache
+def check_interpreter(name: str, python: str) -> None:
+    """Raise `WorkerError` unless ``python`` can run the worker rooms. execnet itself would only say that it ended."""
+    if python == sys.executable:
+        return
+    command = [python, "-c", "import sys, numpy; assert sys.version_info >= (3, 8), sys.version; print('fit')"]
+    try:
+        tried = subprocess.run(command, capture_output=True, text=True, timeout=_START_DEADLINE_S, check=False)
+        problem = "" if tried.stdout == "fit\n" else (tried.stderr.strip() or "it is no Python").splitlines()[-1]
+    except (OSError, subprocess.TimeoutExpired) as error:
+        problem = str(error)
+    if problem:
+        raise WorkerError(
+            f"cannot start a worker for {name!r} with {python}: {problem}. "
+            "It has to be Python 3.8 or newer with NumPy: set accel_python to the one that has the SDK",
+            phase="start",
+        )
+
+
+def result_of(message: Plain, phase: str) -> Plain:
+    """What an operation returned; raises what it raised."""
+    if "error" in message:
+        raise error_of(message["error"], phase)
+    result: Plain = message["result"]
+    return result
+
+
+def error_of(error: Plain, phase: str) -> WorkerError:
+    """An exception of the other side as one of ours, with the far traceback in its details."""
+    message, details = error["message"], error["traceback"]
+    if error["refused"] and phase in ("compile", "load"):
+        return CompileFailed(message, phase=phase, details=details)
+    if error["refused"]:  # a call with other arrays is the way out of it, and no traceback leads there
+        return UnfitInput(message, phase=phase)
+    if error["type"] == "MemoryError":
+        message = message or "out of memory"
+    return WorkerError(f"{phase} failed: {error['type']}: {message}", phase=phase, details=details)

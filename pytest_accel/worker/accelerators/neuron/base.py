@@ -1,0 +1,262 @@
+"""What the accelerators of the Neuron family have in common: TensorFlow models, compiled by AWS's SDK for TensorFlow.
+
+The SDK compiles what it can into NeuronOps and leaves the rest to the host without a word. So what was compiled is read
+from the artefact, and that it ran from the driver's counters. A call blocks until the device is done, and there is
+nothing to synchronise. NaN is no error to the runtime: it is ours to notice, among the outputs. Compiling is told in
+`neuron_compiler`, what is read of devices in `neuron`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import tempfile
+from abc import abstractmethod
+from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+
+from pytest_accel.worker.accelerator import (
+    Accelerator,
+    Arrays,
+    Missing,
+    Observed,
+    Present,
+    Progress,
+    Refused,
+    Source,
+    Tensor,
+)
+from pytest_accel.worker.accelerators.neuron import compiler, graph, torch_program
+from pytest_accel.worker.accelerators.neuron.tensorflow_program import Function, Program, Session
+from pytest_accel.worker.formats import saved_model, torch_model, yardstick
+from pytest_accel.worker.hardware import device_files, neuron_devices, versions
+from pytest_accel.worker.vendor_errors import explained
+
+_MODEL = "saved_model"
+_VISIBLE_CORES, _NUM_CORES = "NEURON_RT_VISIBLE_CORES", "NEURON_RT_NUM_CORES"
+_IN_FLIGHT = "NEURON_RT_ASYNC_EXEC_MAX_INFLIGHT_REQUESTS"
+#: The operators that run on a NeuronCore's matrix engine, and with them those that ``matmult`` casts.
+_MATMULT = torch_model.TENSOR_CORE_OPERATORS | frozenset(
+    ("MatMul", "BatchMatMul", "BatchMatMulV2", "Conv2D", "Conv3D", "DepthwiseConv2dNative", "Conv2DBackpropInput")
+)
+#: How the runtime's errors read in TensorFlow and in PyTorch; others are about the inputs.
+_OF_RUNTIME = re.compile(r"nrt_|Nrt::|Neuron Runtime could not|the model status=")
+
+
+class DeviceFailed(Exception):
+    """The device or its runtime failed, and the inputs are not at fault."""
+
+
+class NotExecuted(Exception):
+    """The driver counted fewer inferences than calls were made: something else computed the outputs."""
+
+
+class TensorFlowNeuron(Accelerator):
+    """TensorFlow on Neuron devices. A subclass names the chip and the SDK, and says what its options tell them."""
+
+    sources: ClassVar[Tuple[str, ...]] = ("saved_model", "keras")
+    concurrent = True
+    chip: ClassVar[neuron_devices.Chip]
+    #: The packages under test, the SDK's first, and the modules to import of it, of which the last has the functions.
+    packages: ClassVar[Tuple[str, ...]]
+    modules: ClassVar[Tuple[str, ...]]
+
+    def __init__(self) -> None:
+        self._program: Optional[Union[Program, torch_program.Traced]] = None
+        self._compiled: Optional[graph.Compiled] = None
+        self._options: Mapping[str, Any] = {}
+        self._cores: Dict[str, str] = {}
+        self._calls = 0
+        self._inferences_before: Optional[int] = None
+        self._memory_before_mb: Optional[float] = None
+
+    @classmethod
+    def probe_hardware(cls) -> Optional[Missing]:
+        return device_files.missing_neuron(cls.name, cls.chip.pci_ids)
+
+    @staticmethod
+    @abstractmethod
+    def compiler_flags(options: Mapping[str, Any]) -> List[str]:
+        """The compiler's flags for these options, each with its value after ``=``."""
+
+    @staticmethod
+    @abstractmethod
+    def visible_cores(options: Mapping[str, Any]) -> int:
+        """The NeuronCores that a process with these options may use."""
+
+    @staticmethod
+    @abstractmethod
+    def casts(options: Mapping[str, Any]) -> Tuple[str, bool]:
+        """NumPy's name of what FP32 is cast to, and whether that holds for the matrix engine's operators alone."""
+
+    def probe(self) -> Union[Present, Missing]:
+        found = neuron_devices.look(self.chip)
+        missing = neuron_devices.missing(self.chip, found)
+        if missing is not None:
+            return missing
+        missing = self.missing_sdk()
+        if missing is not None:
+            return missing
+        return Present(self.chip.device, found.identity(), found.cores * self.chip.core_flops)
+
+    def missing_sdk(self) -> Optional[Missing]:
+        """What is here in place of the SDK, None when it can be imported."""
+        try:
+            self._sdk()
+        except ImportError as error:
+            return neuron_devices.without_sdk(self.packages[0], error)
+        return None
+
+    def versions(self) -> Dict[str, str]:
+        sdk = self._sdk()
+        tensorflow = saved_model.import_tensorflow()
+        told = {**versions.installed(*self.packages), "neuron-driver": neuron_devices.driver_version() or "unknown"}
+        package = self.packages[0]
+        return {"tensorflow": tensorflow.__version__, **told, package: getattr(sdk, "__version__", told[package])}
+
+    def compile(
+        self,
+        source: Source,
+        artefact: str,
+        options: Mapping[str, Any],
+        progress: Progress,
+        calibration: Sequence[Arrays] = (),
+    ) -> None:
+        sdk, target = self._sdk(), os.path.join(artefact, _MODEL)
+        with tempfile.TemporaryDirectory() as folder:
+            model = os.path.join(folder, _MODEL)
+            saved_model.write_saved_model(source, model)
+            saved_model.check_signature(model, options["signature"])
+            progress(None, f"compiling {source.path} with {self.packages[0]}")
+            said = compiler.compile_saved_model(sdk, model, target, self.compiler_flags(options), options)
+        graph.require_compiled(graph.read(target, self._signature(options)), said)
+
+    def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
+        self.close()
+        self._reserve(options)
+        self._memory_before_mb = neuron_devices.device_memory_mb()
+        self._program, self._compiled = self.loaded(artefact, options)
+        self._options, self._calls, self._inferences_before = options, 0, neuron_devices.inferences()
+        return self._program.inputs, self._program.outputs
+
+    def loaded(
+        self, artefact: str, options: Mapping[str, Any]
+    ) -> Tuple[Union[Program, torch_program.Traced], graph.Compiled]:
+        """The artefact as a program that can be called, and what of it was compiled."""
+        folder, signature = os.path.join(artefact, _MODEL), self._signature(options)
+        compiled = graph.read(folder, signature)
+        return (Function if compiler.traces(self._sdk()) else Session)(folder, signature), compiled
+
+    def stage(self, inputs: Arrays) -> Any:
+        return self._loaded()[0].stage(inputs)
+
+    def infer(self, staged: Any) -> Arrays:
+        program, _ = self._loaded()
+        self._calls += 1  # lanes may lose one between them: it is the least that the driver has to count
+        try:
+            return program.run(staged)
+        except program.errors as error:
+            raise _failure(error) from error
+
+    def placement(self) -> Observed:
+        """The operators in NeuronOps, in the precision that the compiler was told to cast them to.
+
+        No runtime tells a precision by operator. Raises `NotExecuted` where the driver's counters did not move.
+        """
+        _, compiled = self._loaded()
+        self._require_executed(len(compiled.subgraphs))
+        cast, matmult_only = self.casts(self._options)
+        operators = {name: f"cpu:{operator.precision}" for name, operator in compiled.on_host.items()}
+        for name, operator in compiled.on_neuron.items():
+            is_cast = operator.precision == "float32" and (not matmult_only or operator.kind in _MATMULT)
+            operators[name] = f"neuron:{cast if is_cast else operator.precision}"
+        precisions: Dict[str, int] = {}
+        for place in operators.values():
+            precision = place.partition(":")[2]
+            precisions[precision] = precisions.get(precision, 0) + 1
+        return Observed(compiled.share, precisions, operators)
+
+    def flops(self) -> Optional[float]:
+        once = self._loaded()[1].flops()
+        if once is None:
+            return None
+        return once * int(self._options["batch_size"]) / compiler.compiled_batch(self._options)
+
+    def device_memory_mb(self) -> Optional[float]:
+        held_mb = neuron_devices.device_memory_mb()
+        return None if held_mb is None else max(0.0, held_mb - (self._memory_before_mb or 0.0))
+
+    def yardstick(self, folder: str) -> Source:
+        return (yardstick.write if compiler.traces(self._sdk()) else yardstick.write_for_session)(folder)
+
+    def close(self) -> None:
+        """Let go of the model. The NeuronCores are free once the process has ended, and no sooner."""
+        if self._program is not None:
+            self._program.close()
+        self._program = self._compiled = None
+
+    def _sdk(self) -> Any:
+        saved_model.import_tensorflow()
+        return [importlib.import_module(name) for name in self.modules][-1]
+
+    def _signature(self, options: Mapping[str, Any]) -> str:
+        # A traced model has one signature, whatever the one that it was traced from is called.
+        return "serving_default" if compiler.traces(self._sdk()) else str(options["signature"])
+
+    def _loaded(self) -> Tuple[Union[Program, torch_program.Traced], graph.Compiled]:
+        if self._program is None or self._compiled is None:
+            raise RuntimeError("nothing is loaded: load an artefact first")
+        return self._program, self._compiled
+
+    def _reserve(self, options: Mapping[str, Any]) -> None:
+        """Name the cores to the runtime, which takes them when it first runs something and keeps them to the end."""
+        count, group = self.visible_cores(options), options["core_group"]
+        first = 0 if group is None else group * count
+        listed = str(first) if count == 1 else f"{first}-{first + count - 1}"
+        wanted = {_NUM_CORES: str(count)} if group is None else {_VISIBLE_CORES: listed}
+        if os.environ.get(_IN_FLIGHT, "0") != "0":
+            raise Refused(f"{_IN_FLIGHT} is set, so that a call would return before its work is done: unset it")
+        if not self._cores:
+            for name in (_VISIBLE_CORES, _NUM_CORES):
+                if os.environ.get(name):
+                    raise Refused(f"{name} is set, and may not be what was asked for: unset it and use core_group")
+            os.environ.update(wanted)
+            self._cores = wanted
+        if wanted != self._cores:
+            now, before = (
+                ", ".join(f"{name}={value}" for name, value in each.items()) for each in (wanted, self._cores)
+            )
+            raise Refused(f"{now} cannot be had, because this worker has {before}: load it in a fresh one")
+
+    def _require_executed(self, neuron_ops: int) -> None:
+        now, before = neuron_devices.inferences(), self._inferences_before
+        if now is None or before is None:  # a driver that does not count; a NeuronOp has no other place to run
+            return
+        if now - before < self._calls * neuron_ops:
+            raise NotExecuted(
+                f"the driver counted {now - before} inferences during {self._calls} calls of {neuron_ops} compiled "
+                "subgraphs, so the outputs came from elsewhere: nothing here was measured on the device. Look whether "
+                "the artefact was compiled by the SDK that runs it, and at the worker's log"
+            )
+
+
+def batch_problem(options: Mapping[str, Any], copies: int) -> Optional[str]:
+    """Why the batch options can never work together with so many copies, or None."""
+    compiled, batch = options["compiled_batch"], options["batch_size"]
+    if compiled is not None and not options["dynamic_batch"]:
+        return f"compiled_batch={compiled} is for a call that the runtime cuts: set dynamic_batch=True, or leave it out"
+    if compiled is not None and compiled > batch:
+        return f"compiled_batch={compiled} is more than a call has: batch_size={batch}"
+    if copies > 1 and copies * compiler.compiled_batch(options) > batch:
+        return (
+            f"a call of batch_size={batch} in pieces of {compiler.compiled_batch(options)} cannot keep {copies} "
+            "copies busy: set dynamic_batch=True and a smaller compiled_batch"
+        )
+    return None
+
+
+def _failure(error: Exception) -> Exception:
+    """What to raise for an error of the call: the runtime's are the device's, others are about the inputs."""
+    if _OF_RUNTIME.search(str(error)):
+        return DeviceFailed(explained("the Neuron runtime failed", error))
+    return Refused(explained("Neuron cannot run this model", error))

@@ -1,0 +1,105 @@
+"""How AWS's SDK for TensorFlow compiles a SavedModel, for TensorFlow 2 and for 1.15.
+
+The one traces a function and has its flags from the environment, the other converts a SavedModel; which of them is here
+is told by what it has, not by its version. Whether anything was compiled is told in `neuron_graph`: a compiler that
+fails, or that is not installed, is no more than a line in a log.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import contextmanager
+from typing import Any, Iterator, List, Mapping
+
+import numpy as np
+
+from pytest_accel.worker.accelerator import Refused, Tensor
+from pytest_accel.worker.formats import saved_model
+from pytest_accel.worker.vendor_errors import explained
+
+_FLAGS = "NEURON_CC_FLAGS"
+
+
+def traces(sdk: Any) -> bool:
+    """Whether this is the SDK for TensorFlow 2."""
+    return hasattr(sdk, "trace")
+
+
+def compiled_batch(options: Mapping[str, Any]) -> int:
+    """The items that the compiler fixes; a call with more is cut by the runtime where the batch is dynamic."""
+    return int(options["compiled_batch"] or options["batch_size"])
+
+
+def compile_saved_model(sdk: Any, model: str, target: str, flags: List[str], options: Mapping[str, Any]) -> str:
+    """Compile the SavedModel ``model`` into the new folder ``target``; returns what the SDK logged meanwhile.
+
+    Raises `Refused` with the SDK's words where it raises; it often does not.
+    """
+    if os.environ.get(_FLAGS):
+        raise Refused(f"{_FLAGS} is set, and would compile something else than was asked for: unset it")
+    with _warnings() as said:
+        try:
+            (_trace if traces(sdk) else _convert)(sdk, model, target, flags, options)
+        except Refused:
+            raise
+        except Exception as error:  # the SDK's own errors have no base class
+            raise Refused(explained("Neuron cannot compile this model", error)) from error
+    words = " ".join(" ".join(dict.fromkeys(said)).split())
+    return explained("its log says", words) if said else ""
+
+
+def _trace(sdk: Any, model: str, target: str, flags: List[str], options: Mapping[str, Any]) -> None:
+    tensorflow = saved_model.import_tensorflow()
+    loaded = tensorflow.saved_model.load(model)
+    function = loaded.signatures[options["signature"]]
+    inputs, _ = saved_model.tensors_of(function)
+    batch = compiled_batch(options)
+    example = {tensor.name: tensorflow.constant(_zeros(tensor, batch)) for tensor in inputs}
+    os.environ[_FLAGS] = " ".join([*flags, *(["--dynamic-batch-size"] if options["dynamic_batch"] else [])])
+    try:
+        # One argument that holds all inputs keeps their names.
+        sdk.trace(tensorflow.function(lambda inputs: function(**inputs)), example).save(target)
+    finally:
+        del os.environ[_FLAGS]
+
+
+def _convert(sdk: Any, model: str, target: str, flags: List[str], options: Mapping[str, Any]) -> None:
+    try:
+        sdk.saved_model.compile(
+            model,
+            target,
+            batch_size=compiled_batch(options),
+            signature_def_key=options["signature"],
+            dynamic_batch_size=options["dynamic_batch"],
+            compiler_args=[part for flag in flags for part in flag.split("=", 1)],
+            compiler_recovery=False,  # or a subgraph that does not compile is put back on the host
+        )
+    except NotImplementedError as error:
+        raise Refused(
+            "tensorflow-neuron for TensorFlow 1.15 reads what TensorFlow 1 saved: save the model with that, or set "
+            f"accel_python to an environment with tensorflow-neuron 2 ({error})"
+        ) from error
+
+
+def _zeros(tensor: Tensor, batch: int) -> np.ndarray:
+    first, *others = tensor.shape
+    if any(size is None for size in others):
+        raise Refused(f"input {tensor.name!r} is {list(tensor.shape)}: only its batch may be dynamic; export it anew")
+    return np.zeros([first or batch, *others], tensor.dtype)  # type: ignore[list-item]
+
+
+@contextmanager
+def _warnings() -> Iterator[List[str]]:
+    """The warnings that TensorFlow and the SDK log meanwhile."""
+    said: List[str] = []
+    listener = logging.Handler(logging.WARNING)
+    listener.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    loggers = [logging.getLogger(), logging.getLogger("tensorflow")]
+    for logger in loggers:
+        logger.addHandler(listener)
+    try:
+        yield said
+    finally:
+        for logger in loggers:
+            logger.removeHandler(listener)

@@ -1,0 +1,79 @@
+"""The ``inf1`` accelerator: AWS Inferentia with tensorflow-neuron, for TensorFlow 2 or 1.15.
+
+A model is spread over NeuronCores in two ways: as a pipeline, which the compiler makes, or as copies that share the
+items of a call, which the runtime makes for a dynamic batch. Several models at once take free cores, or a core group
+each. A worker keeps its cores until it ends, so a comparison with a baseline, in which three workers are up, needs as
+many free cores for each of them. Inferentia has no FP32: what is asked for is what FP32 is cast to. The rest is told in
+`pytest_accel.worker.accelerators.neuron.base`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, List, Mapping, Optional, Tuple
+
+from pytest_accel.worker.accelerator import Option
+from pytest_accel.worker.accelerators.neuron.base import TensorFlowNeuron, batch_problem
+from pytest_accel.worker.hardware import neuron_devices
+
+#: What the compiler calls a cast, by the precision and by which operators it is for.
+_CASTS = {
+    ("bf16", "all"): "all",
+    ("bf16", "matmult"): "matmult-bf16",
+    ("fp16", "all"): "all-fp16",
+    ("fp16", "matmult"): "matmult-fp16",
+}
+
+
+class Inf1(TensorFlowNeuron):
+    """AWS Inferentia with tensorflow-neuron."""
+
+    name = "inf1"
+    chip = neuron_devices.INFERENTIA
+    packages = ("tensorflow-neuron", "neuron-cc")
+    modules = ("tensorflow_neuron", "tensorflow.neuron")
+    own_options: ClassVar[Mapping[str, Option]] = {
+        "precision": Option(str, "bf16", choices=("bf16", "fp16"), doc="what FP32 is cast to; there is no FP32 here"),
+        "fp32_cast": Option(str, "all", choices=("all", "matmult"), doc="which FP32 operators are cast"),
+        "neuroncores": Option(int, 1, minimum=1, per_process=True, doc="NeuronCores that one copy is a pipeline over"),
+        "dynamic_batch": Option(bool, False, doc="let the runtime cut a call into compiled batches"),
+        "compiled_batch": Option(int, minimum=1, doc="items that a dynamic batch is cut into; by default batch_size"),
+        "data_parallel": Option(
+            int, 1, minimum=1, compiled_in=False, per_process=True, doc="copies that share a call's compiled batches"
+        ),
+        "core_group": Option(
+            int,
+            minimum=0,
+            compiled_in=False,
+            per_process=True,
+            doc="which cores, for several models at once; None: free ones",
+        ),
+    }
+
+    @classmethod
+    def impossible(cls, options: Mapping[str, Any]) -> Optional[str]:
+        pipeline, copies = options["neuroncores"], options["data_parallel"]
+        if copies > 1 and pipeline > 1:
+            return (
+                f"the runtime copies no pipeline: neuroncores={pipeline} and data_parallel={copies} exclude each other"
+            )
+        if copies > cls.chip.cores:
+            return (
+                f"data_parallel={copies}: the runtime copies a model over one chip's {cls.chip.cores} cores at most; "
+                "for more use several models, each with a core_group"
+            )
+        return batch_problem(options, copies)
+
+    @staticmethod
+    def compiler_flags(options: Mapping[str, Any]) -> List[str]:
+        return [
+            f"--neuroncore-pipeline-cores={options['neuroncores']}",
+            f"--fp32-cast={_CASTS[options['precision'], options['fp32_cast']]}",
+        ]
+
+    @staticmethod
+    def visible_cores(options: Mapping[str, Any]) -> int:
+        return int(options["neuroncores"] * options["data_parallel"])
+
+    @staticmethod
+    def casts(options: Mapping[str, Any]) -> Tuple[str, bool]:
+        return {"bf16": "bfloat16", "fp16": "float16"}[options["precision"]], options["fp32_cast"] == "matmult"

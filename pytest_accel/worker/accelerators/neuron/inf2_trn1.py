@@ -1,0 +1,119 @@
+"""The ``inf2`` and ``trn1`` accelerators: AWS Inferentia2 and Trainium with tensorflow-neuronx or torch-neuronx.
+
+TensorFlow's models take the one, PyTorch's the other, and either SDK is enough to be here. AWS maintains
+tensorflow-neuronx no longer (Neuron 2.29 was the first release without it); what is installed still runs. Unlike
+Inferentia these have FP32: it is the default, although the compiler's own would cast matrix multiplications to BF16.
+There are no pipelines: NeuronCores hold copies that share the items of a dynamic batch. The rest is told in
+`pytest_accel.worker.accelerators.neuron.base` and `pytest_accel.worker.accelerators.neuron.torch_program`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+
+from pytest_accel.worker.accelerator import Accelerator, Arrays, Missing, Option, Progress, Source
+from pytest_accel.worker.accelerators.neuron import graph, torch_program
+from pytest_accel.worker.accelerators.neuron.base import TensorFlowNeuron, batch_problem
+from pytest_accel.worker.formats import yardstick
+from pytest_accel.worker.hardware import neuron_devices
+
+if TYPE_CHECKING:
+    from pytest_accel.worker.accelerators.neuron.tensorflow_program import Program
+
+_DTYPES = {"fp32": "float32", "tf32": "tf32", "bf16": "bfloat16", "fp16": "float16"}
+
+
+class Inf2(TensorFlowNeuron):
+    """AWS Inferentia2 with tensorflow-neuronx or torch-neuronx."""
+
+    name = "inf2"
+    sources = ("saved_model", "keras", "torch")
+    references: ClassVar[Mapping[str, str]] = {**Accelerator.references, "torch": "cpu-torch"}
+    chip = neuron_devices.INFERENTIA2
+    packages = ("tensorflow-neuronx", "neuronx-cc")
+    modules = ("tensorflow_neuronx",)
+    own_options: ClassVar[Mapping[str, Option]] = {
+        "precision": Option(str, "fp32", choices=tuple(_DTYPES), doc="what FP32 operators compute in"),
+        "auto_cast": Option(
+            str, "matmult", choices=("matmult", "all"), doc="which FP32 operators another precision is for"
+        ),
+        "neuroncores": Option(
+            int, 1, minimum=1, compiled_in=False, per_process=True, doc="NeuronCores whose copies share a call"
+        ),
+        "dynamic_batch": Option(bool, False, doc="let the runtime cut a call into compiled batches"),
+        "compiled_batch": Option(int, minimum=1, doc="items that a dynamic batch is cut into; by default batch_size"),
+        "core_group": Option(
+            int,
+            minimum=0,
+            compiled_in=False,
+            per_process=True,
+            doc="which cores, for several models at once; None: free ones",
+        ),
+    }
+
+    @classmethod
+    def impossible(cls, options: Mapping[str, Any]) -> Optional[str]:
+        return batch_problem(options, options["neuroncores"])
+
+    @staticmethod
+    def compiler_flags(options: Mapping[str, Any]) -> List[str]:
+        if options["precision"] == "fp32":
+            return ["--auto-cast=none"]
+        return [f"--auto-cast={options['auto_cast']}", f"--auto-cast-type={options['precision']}"]
+
+    @staticmethod
+    def visible_cores(options: Mapping[str, Any]) -> int:
+        return int(options["neuroncores"])
+
+    @staticmethod
+    def casts(options: Mapping[str, Any]) -> Tuple[str, bool]:
+        return _DTYPES[options["precision"]], options["auto_cast"] == "matmult"
+
+    def missing_sdk(self) -> Optional[Missing]:
+        try:
+            torch_program.sdk()
+        except ImportError as error:
+            missing = super().missing_sdk()
+            is_placeholder = missing is not None and neuron_devices.PLACEHOLDER in str(error)
+            return neuron_devices.without_sdk(torch_program.PACKAGE, error) if is_placeholder else missing
+        return None
+
+    def versions(self) -> Dict[str, str]:
+        of_torch = torch_program.sdk_versions()
+        if of_torch and super().missing_sdk() is not None:
+            return {**of_torch, "neuron-driver": neuron_devices.driver_version() or "unknown"}
+        return {**super().versions(), **of_torch}
+
+    def compile(
+        self,
+        source: Source,
+        artefact: str,
+        options: Mapping[str, Any],
+        progress: Progress,
+        calibration: Sequence[Arrays] = (),
+    ) -> None:
+        if source.kind != "torch":
+            super().compile(source, artefact, options, progress, calibration)
+            return
+        progress(None, f"compiling {source.path} with {torch_program.PACKAGE}")
+        torch_program.compile_program(source.path, artefact, self.compiler_flags(options), options)
+
+    def loaded(
+        self, artefact: str, options: Mapping[str, Any]
+    ) -> Tuple[Union[Program, torch_program.Traced], graph.Compiled]:
+        if not torch_program.is_artefact(artefact):
+            return super().loaded(artefact, options)
+        traced = torch_program.Traced(artefact, options["neuroncores"], dynamic_batch=options["dynamic_batch"])
+        return traced, traced.compiled
+
+    def yardstick(self, folder: str) -> Source:
+        if super().missing_sdk() is None:
+            return super().yardstick(folder)
+        return yardstick.write_torch(folder)
+
+
+class Trn1(Inf2):
+    """AWS Trainium, which runs the same artefacts as Inferentia2."""
+
+    name = "trn1"
+    chip = neuron_devices.TRAINIUM

@@ -1,0 +1,77 @@
+"""A compiled SavedModel that can be called: as a function where TensorFlow is 2, in a session where it is 1.15.
+
+Both take staged inputs and give arrays that the host can read. Compiling is told elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any, List, Mapping, Tuple, Type, Union
+
+from pytest_accel.worker.accelerator import Arrays, Tensor
+from pytest_accel.worker.formats import saved_model
+
+
+class Function:
+    """One signature of a SavedModel as a function of TensorFlow 2."""
+
+    def __init__(self, folder: str, signature: str) -> None:
+        tensorflow = saved_model.import_tensorflow()
+        self._model = tensorflow.saved_model.load(folder)  # a signature alone does not keep its variables alive
+        self._function = self._model.signatures[signature]
+        self._constant = tensorflow.constant
+        self.errors: Tuple[Type[Exception], ...] = (tensorflow.errors.OpError,)
+        self.inputs, self.outputs = saved_model.tensors_of(self._function)
+
+    def stage(self, inputs: Arrays) -> Any:
+        """Inputs as TensorFlow's tensors."""
+        return {name: self._constant(array) for name, array in inputs.items()}
+
+    def run(self, staged: Any) -> Arrays:
+        """One call. Raises one of ``errors``."""
+        return {name: tensor.numpy() for name, tensor in self._function(**staged).items()}
+
+    def close(self) -> None:
+        """Nothing is held but memory."""
+
+
+class Session:
+    """One signature of a SavedModel in a session of its own, as TensorFlow 1.15 serves it."""
+
+    def __init__(self, folder: str, signature: str) -> None:
+        tensorflow = saved_model.import_tensorflow()
+        self._session = tensorflow.compat.v1.Session(graph=tensorflow.Graph())
+        with self._session.graph.as_default():
+            graph = tensorflow.compat.v1.saved_model.load(self._session, ["serve"], folder)
+        definition = graph.signature_def[signature]
+        self._feeds = {name: tensor.name for name, tensor in definition.inputs.items()}
+        self._fetches = {name: tensor.name for name, tensor in definition.outputs.items()}
+        self.inputs, self.outputs = _tensors(definition.inputs), _tensors(definition.outputs)
+        self.errors: Tuple[Type[Exception], ...] = (tensorflow.errors.OpError,)
+
+    def stage(self, inputs: Arrays) -> Any:
+        """Inputs by the names that the session feeds them under."""
+        return {self._feeds[name]: array for name, array in inputs.items()}
+
+    def run(self, staged: Any) -> Arrays:
+        """One call. Raises one of ``errors``."""
+        outputs: Arrays = self._session.run(self._fetches, staged)
+        return outputs
+
+    def close(self) -> None:
+        """End the session."""
+        self._session.close()
+
+
+Program = Union[Function, Session]
+
+
+def _tensors(described: Mapping[str, Any]) -> List[Tensor]:
+    as_dtype = saved_model.import_tensorflow().dtypes.as_dtype
+    return [
+        Tensor(
+            name,
+            as_dtype(tensor.dtype).name,
+            tuple(None if dim.size < 0 else dim.size for dim in tensor.tensor_shape.dim),
+        )
+        for name, tensor in sorted(described.items())
+    ]

@@ -1,0 +1,162 @@
+"""Exported PyTorch programs on Neuron devices: tracing one with torch-neuronx, and running what it made.
+
+torch-neuronx compiles a whole program into one executable inside a TorchScript module, or fails: it leaves nothing to
+the host. What the program takes and computes is written beside the module, since the module tells neither. The cores
+that it runs on, and the proof that it did, are the accelerator's.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Type
+
+from pytest_accel.worker.accelerator import Arrays, Refused, Tensor
+from pytest_accel.worker.accelerators.neuron.compiler import compiled_batch
+from pytest_accel.worker.accelerators.neuron.graph import Compiled
+from pytest_accel.worker.formats import torch_model
+from pytest_accel.worker.formats.saved_graph import Operator
+from pytest_accel.worker.hardware import versions
+from pytest_accel.worker.vendor_errors import explained
+
+PACKAGE = "torch-neuronx"
+_MODEL, _FACTS = "model.pt", "facts.json"
+#: The operator that runs an executable, as the graph of a traced module has it.
+_FORWARD = re.compile(r"\bneuron::forward\w*")
+
+
+def sdk() -> Any:
+    """torch-neuronx. Raises `ImportError` where it is not installed, or only PyPI's placeholder is."""
+    return importlib.import_module("torch_neuronx")
+
+
+def sdk_versions() -> Dict[str, str]:
+    """The versions under test, empty where torch-neuronx is not here."""
+    try:
+        module = sdk()
+    except ImportError:
+        return {}
+    import torch
+
+    told = versions.installed(PACKAGE, "neuronx-cc")
+    return {"torch": str(torch.__version__), **told, PACKAGE: str(getattr(module, "__version__", told[PACKAGE]))}
+
+
+def is_artefact(folder: str) -> bool:
+    """Whether `compile_program` has filled this folder."""
+    return os.path.isfile(os.path.join(folder, _MODEL))
+
+
+def compile_program(path: str, target: str, flags: List[str], options: Mapping[str, Any]) -> None:
+    """Trace the program at ``path`` into the folder ``target``. Raises `Refused` with the compiler's words."""
+    if not os.path.isfile(path):
+        raise Refused(f"{path}: no such file")
+    try:
+        module = sdk()
+    except ImportError as error:
+        raise Refused(f"{PACKAGE} compiles PyTorch programs and cannot be imported: {error}") from error
+    import torch
+
+    program, batch = torch_model.Program(path), compiled_batch(options)
+    example = [torch.zeros(_sizes(tensor, batch), dtype=getattr(torch, tensor.dtype)) for tensor in program.inputs]
+    with torch.inference_mode():
+        seen = program.observe(example)
+        facts = {
+            "inputs": [vars(tensor) for tensor in _of_batch(program.inputs, batch, options)],
+            "outputs": [vars(tensor) for tensor in program.outputs],
+            "operators": {name: [kind, precision] for name, (_, kind, precision) in seen.items()},
+            "flops": program.flops(example),
+        }
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            traced = module.trace(program.flat(), tuple(example), compiler_workdir=folder, compiler_args=list(flags))
+            if options["dynamic_batch"]:
+                module.dynamic_batch(traced)
+        except Exception as error:  # the SDK's own errors have no base class
+            raise Refused(explained("Neuron cannot compile this model", error)) from error
+        if not _FORWARD.search(str(traced.inlined_graph)):
+            raise Refused("nothing was compiled, and all of it would run on the host: no reason was logged")
+        torch.jit.save(traced, os.path.join(target, _MODEL))
+    with open(os.path.join(target, _FACTS), "w", encoding="utf-8") as file:
+        json.dump(facts, file, indent=2, sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Whole(Compiled):
+    """A program that is compiled as one, and its floating-point operations for the batch that it is compiled for."""
+
+    counted: Optional[float] = None
+
+    def flops(self) -> Optional[float]:
+        """As PyTorch counts them."""
+        return self.counted
+
+
+class Traced:
+    """A traced module, ready to be called; ``copies`` share the items of a call."""
+
+    def __init__(self, folder: str, copies: int, *, dynamic_batch: bool) -> None:
+        module = sdk()
+        import torch
+
+        with open(os.path.join(folder, _FACTS), encoding="utf-8") as file:
+            facts = json.load(file)
+        self.inputs, self.outputs = ([_told(each) for each in facts[side]] for side in ("inputs", "outputs"))
+        operators = {name: Operator(*told) for name, told in facts["operators"].items()}
+        self.compiled = Whole(operators, {}, [None], counted=facts["flops"] or None)
+        self.errors: Tuple[Type[Exception], ...] = (RuntimeError,)
+        try:
+            self._module = torch.jit.load(os.path.join(folder, _MODEL))
+        except RuntimeError as error:
+            raise Refused(explained("torch-neuronx cannot load this model", error)) from error
+        if copies > 1:
+            self._module = module.DataParallel(
+                self._module, device_ids=list(range(copies)), set_dynamic_batching=dynamic_batch
+            )
+            self._module.num_workers = copies  # two by default, however many copies there are
+
+    def stage(self, inputs: Arrays) -> Any:
+        """Inputs as PyTorch's tensors, in the order of the program's."""
+        import torch
+
+        return [torch.tensor(inputs[tensor.name]) for tensor in self.inputs]
+
+    def run(self, staged: Any) -> Arrays:
+        """One call. Raises what the runtime says as `RuntimeError`."""
+        import torch
+        from torch.utils import _pytree as pytree
+
+        with torch.inference_mode():
+            made = pytree.tree_leaves(self._module(*staged))
+        return {
+            output.name: tensor.to(getattr(torch, output.dtype)).numpy() for output, tensor in zip(self.outputs, made)
+        }
+
+    def close(self) -> None:
+        """Nothing is held but memory; cores are free once the process has ended."""
+
+
+def _sizes(tensor: Tensor, batch: int) -> List[int]:
+    first, *others = tensor.shape or (None,)
+    if first not in (None, batch):
+        raise Refused(
+            f"input {tensor.name!r} was exported for batches of {first}: ask for batch_size={first}, or export the "
+            "module with a dynamic batch"
+        )
+    if any(size is None for size in others):
+        raise Refused(f"input {tensor.name!r} is {list(tensor.shape)}: only its batch may be dynamic; export it anew")
+    return [batch, *(int(size or 0) for size in others)]
+
+
+def _of_batch(tensors: List[Tensor], batch: int, options: Mapping[str, Any]) -> List[Tensor]:
+    """The inputs with the batch that is compiled, free where the runtime cuts a call."""
+    first = None if options["dynamic_batch"] else batch
+    return [Tensor(tensor.name, tensor.dtype, (first, *tensor.shape[1:])) for tensor in tensors]
+
+
+def _told(described: Mapping[str, Any]) -> Tensor:
+    return Tensor(described["name"], described["dtype"], tuple(described["shape"]))

@@ -1,0 +1,231 @@
+"""Running an ONNX model with ONNX Runtime: what ``cpu-ort`` and ``gpu-ort`` have in common.
+
+The artefact is one ONNX file for a fixed batch. What differs is the provider that a session is made for, and what is
+done to the model before: a subclass says both. Converting is told in `pytest_accel.worker.formats.onnx_model`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from abc import abstractmethod
+from typing import Any, ClassVar, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+
+import numpy as np
+
+from pytest_accel.worker.accelerator import Accelerator, Arrays, Observed, Option, Progress, Refused, Source, Tensor
+from pytest_accel.worker.formats import onnx_model, yardstick
+from pytest_accel.worker.hardware import versions
+from pytest_accel.worker.vendor_errors import explained
+
+_MODEL = "model.onnx"
+CPU_PROVIDER = "CPUExecutionProvider"
+_LEVELS = {
+    "none": "ORT_DISABLE_ALL",
+    "basic": "ORT_ENABLE_BASIC",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "all": "ORT_ENABLE_ALL",
+}
+OPTIMISATION = Option(
+    str, "all", choices=tuple(_LEVELS), compiled_in=False, doc="how much of the graph may be rewritten"
+)
+#: ONNX's names of element types, where NumPy has another one.
+_DTYPES = {"float": "float32", "double": "float64"}
+#: What an operator computes in, by the type of its first input; other types have no precision to lose.
+_PRECISIONS = {
+    "float": "float32",
+    "double": "float64",
+    "float16": "float16",
+    "bfloat16": "bfloat16",
+    "int8": "int8",
+    "uint8": "int8",
+}
+#: Operators that move or convert values and compute none.
+_BOOKKEEPING = frozenset(
+    (
+        *("Cast", "DequantizeLinear", "QuantizeLinear", "Identity", "ReorderInput", "ReorderOutput"),
+        *("Concat", "Flatten", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"),
+        *("MemcpyFromHost", "MemcpyToHost"),
+    )
+)
+#: Operators of a quantised graph. Without any, bytes are an image or the like and have no precision to lose either.
+_QUANTISED = re.compile(r"Quantize|^Q(Linear|Gemm|Attention)|Integer")
+#: What graph rewriting and profiling add to an operator's name; the token's number differs from session to session.
+_ADDED_TO_A_NAME = re.compile(r"(_nchwc|_token_\d+)*_kernel_time$")
+
+
+class Kernel(NamedTuple):
+    """One computing kernel of a call: the operator's name and type, who ran it and the precision of its first input."""
+
+    name: str
+    kind: str
+    provider: str
+    precision: str
+
+
+class OnnxRuntime(Accelerator):
+    """ONNX Runtime on some device. A subclass makes the sessions."""
+
+    sources = ("saved_model", "keras", "onnx")
+    concurrent = True
+    #: The batch too: shapes that are known when TensorFlow traces need not be computed in every call.
+    converts: ClassVar[Mapping[str, Tuple[str, ...]]] = {
+        "saved_model": ("signature", "batch_size"),
+        "keras": ("signature", "batch_size"),
+    }
+    references: ClassVar[Mapping[str, str]] = {"saved_model": "cpu", "keras": "cpu", "onnx": "cpu-ort"}
+    #: What a placement calls the device of a provider; any other provider is told by its name.
+    devices: ClassVar[Mapping[str, str]]
+
+    def __init__(self) -> None:
+        self._loaded: Any = None
+        self._path = ""
+        self._options: Mapping[str, Any] = {}
+        self._outputs: List[str] = []
+        #: What was staged last: inputs that the model can compute with, whatever sizes it leaves open.
+        self._staged: Arrays = {}
+
+    @abstractmethod
+    def session(self, model: Union[str, bytes], options: Mapping[str, Any], profile: str = "") -> Any:
+        """A session for a file or a serialised model, which writes a ``profile`` if asked to. Raises `Refused`."""
+
+    def prepared(
+        self, model: Any, options: Mapping[str, Any], progress: Progress, calibration: Sequence[Arrays]
+    ) -> Any:
+        """The model in the precision asked for."""
+        return model
+
+    def versions(self) -> Dict[str, str]:
+        import onnx
+        import onnxruntime
+
+        used = {"onnxruntime": onnxruntime.__version__, "onnx": onnx.__version__}
+        return {**used, **versions.installed("tf2onnx", "tensorflow")}
+
+    def convert(self, source: Source, folder: str, options: Mapping[str, Any], progress: Progress) -> Source:
+        import onnx
+
+        progress(None, f"converting {source.path}")
+        path = os.path.join(folder, _MODEL)
+        onnx.save(onnx_model.converted(source, options["signature"], options["batch_size"]), path)
+        return Source("onnx", path)
+
+    def compile(
+        self,
+        source: Source,
+        artefact: str,
+        options: Mapping[str, Any],
+        progress: Progress,
+        calibration: Sequence[Arrays] = (),
+    ) -> None:
+        import onnx
+
+        progress(None, f"converting {source.path}")
+        model = onnx_model.converted(source, options["signature"], options["batch_size"])
+        model = self.prepared(model, options, progress, calibration)
+        path = os.path.join(artefact, _MODEL)
+        onnx.save(model, path)
+        progress(None, "checking that ONNX Runtime takes it")
+        _tensors(self.session(path, options))
+
+    def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
+        self.close()
+        self._path, self._options = os.path.join(artefact, _MODEL), options
+        self._loaded = self.session(self._path, options)
+        inputs, outputs = _tensors(self._loaded)
+        self._outputs = [tensor.name for tensor in outputs]
+        return inputs, outputs
+
+    def stage(self, inputs: Arrays) -> Any:
+        self._staged = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
+        return self._staged
+
+    def infer(self, staged: Any) -> Arrays:
+        return dict(zip(self._outputs, _run(self._loaded, self._outputs, staged)))
+
+    def placement(self) -> Observed:
+        """Where the kernels of one profiled call ran, and in which precision."""
+        operators: Dict[str, str] = {}
+        precisions: Dict[str, int] = {}
+        for kernel in self.kernels():
+            device = self.devices.get(kernel.provider, kernel.provider)
+            operators[kernel.name] = f"{device}:{kernel.precision}"
+            precisions[kernel.precision] = precisions.get(kernel.precision, 0) + 1
+        own = next(iter(self.devices.values()))
+        there = sum(place.startswith(f"{own}:") for place in operators.values())
+        return Observed(there / len(operators) if operators else None, precisions, operators)
+
+    def flops(self) -> Optional[float]:
+        import onnx
+
+        return onnx_model.count_flops(onnx.load(self._path))
+
+    def yardstick(self, folder: str) -> Source:
+        return yardstick.write_onnx(folder)
+
+    def close(self) -> None:
+        self._loaded = None
+        self._staged = {}
+
+    def kernels(self) -> Iterator[Kernel]:
+        """The computing kernels of one call, as ONNX Runtime's profiler saw them."""
+        with tempfile.TemporaryDirectory() as folder:
+            session = self.session(self._path, self._options, profile=os.path.join(folder, "profile"))
+            tensors, _ = _tensors(session)
+            zeros = {t.name: np.zeros([size or 1 for size in t.shape], t.dtype) for t in tensors}
+            _run(session, None, self._staged or zeros)
+            with open(session.end_profiling(), encoding="utf-8") as file:
+                events = json.load(file)
+        ran = [event for event in events if event.get("cat") == "Node" and "input_type_shape" in event["args"]]
+        quantised = any(_QUANTISED.search(event["args"]["op_name"]) for event in ran)
+        for position, kernel in enumerate(ran):
+            facts = kernel["args"]
+            types = [element_type for tensor in facts["input_type_shape"] for element_type in tensor]
+            precision = _PRECISIONS.get(types[0]) if types else None
+            if precision == "int8" and not quantised:
+                continue
+            if precision is not None and facts["op_name"] not in _BOOKKEEPING:
+                name = _ADDED_TO_A_NAME.sub("", kernel["name"]) or f"{facts['op_name']} {position}"
+                yield Kernel(name, facts["op_name"], facts["provider"], precision)
+
+
+def session_options(options: Mapping[str, Any], profile: str) -> Any:
+    """Options that every session has: the same results for the same inputs, and no words on the terminal."""
+    import onnxruntime
+
+    wanted = onnxruntime.SessionOptions()
+    wanted.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, _LEVELS[options["optimisation"]])
+    wanted.use_deterministic_compute = True
+    wanted.log_severity_level = 3
+    if profile:
+        wanted.enable_profiling = True
+        wanted.profile_file_prefix = profile
+    return wanted
+
+
+def _run(session: Any, outputs: Optional[Sequence[str]], inputs: Arrays) -> List[Any]:
+    try:
+        results: List[Any] = session.run(outputs, inputs)
+    except Exception as error:  # ONNX Runtime's errors have no base class of their own
+        told = explained("ONNX Runtime cannot run this model", error)
+        if type(error).__name__ == "EPFail":  # the device's fault, which no other model or input would help
+            raise RuntimeError(told) from error
+        raise Refused(told) from error
+    return results
+
+
+def _tensors(session: Any) -> Tuple[List[Tensor], List[Tensor]]:
+    return [_tensor(each) for each in session.get_inputs()], [_tensor(each) for each in session.get_outputs()]
+
+
+def _tensor(described: Any) -> Tensor:
+    found = re.fullmatch(r"tensor\((\w+)\)", described.type)
+    if found is None or found.group(1) == "string":
+        raise Refused(
+            f"{described.name!r} is a {described.type}; only tensors of numbers can be measured: "
+            "cut it off before exporting the model"
+        )
+    shape = tuple(size if isinstance(size, int) else None for size in described.shape)
+    return Tensor(described.name, _DTYPES.get(found.group(1), found.group(1)), shape)

@@ -1,0 +1,69 @@
+"""The ``cpu-ort`` accelerator: ONNX Runtime on the processor, in FP32 or INT8. The reference for ONNX models.
+
+What it shares with ``gpu-ort`` is told in `pytest_accel.worker.accelerators.onnx_runtime.base`, INT8 in
+`pytest_accel.worker.formats.quantise`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, List, Mapping, Sequence, Union
+
+from pytest_accel.worker.accelerator import Arrays, Intermediate, Missing, Option, Present, Progress, Refused
+from pytest_accel.worker.accelerators.onnx_runtime.base import CPU_PROVIDER, OPTIMISATION, OnnxRuntime, session_options
+from pytest_accel.worker.formats import intermediate
+from pytest_accel.worker.formats.quantise import ACTIVATIONS, quantise, require
+from pytest_accel.worker.hardware import processor
+from pytest_accel.worker.vendor_errors import explained
+
+
+class CpuOrt(OnnxRuntime):
+    """ONNX Runtime on the processor."""
+
+    name = "cpu-ort"
+    extra = "cpu-ort"
+    calibrated = ("int8",)
+    shows_intermediates = True
+    devices: ClassVar[Mapping[str, str]] = {CPU_PROVIDER: "cpu"}
+    own_options: ClassVar[Mapping[str, Option]] = {
+        "precision": Option(str, "fp32", choices=("fp32", "int8"), doc="INT8 needs calibration data"),
+        "activations": Option(
+            str, "uint8", choices=ACTIVATIONS, doc="INT8 activations: uint8 is fast here, int8 is TensorRT's form"
+        ),
+        "threads": Option(int, 0, minimum=0, compiled_in=False, doc="threads of one call; 0 is ONNX Runtime's choice"),
+        "optimisation": OPTIMISATION,
+    }
+
+    def probe(self) -> Union[Present, Missing]:
+        try:
+            import onnx  # noqa: F401
+            import onnxruntime  # noqa: F401
+        except ImportError as error:
+            return Missing(
+                "no-sdk", f"ONNX Runtime cannot be used: {error}", f"pip install 'pytest-accel[{self.extra}]'"
+            )
+        identity = processor.identity()
+        peak_flops = processor.peak_flops(str(identity["flags"]), processor.usable_cores(), narrow=True)
+        return Present(str(identity["cpu"]), identity, peak_flops)
+
+    def prepared(
+        self, model: Any, options: Mapping[str, Any], progress: Progress, calibration: Sequence[Arrays]
+    ) -> Any:
+        if options["precision"] != "int8":
+            return model
+        require(calibration)
+        return quantise(model, calibration, options["activations"], progress)
+
+    def session(self, model: Union[str, bytes], options: Mapping[str, Any], profile: str = "") -> Any:
+        import onnxruntime
+
+        wanted = session_options(options, profile)
+        wanted.intra_op_num_threads = options["threads"]
+        try:
+            return onnxruntime.InferenceSession(model, wanted, providers=[CPU_PROVIDER])
+        except Exception as error:  # ONNX Runtime's errors have no base class of their own
+            raise Refused(explained("ONNX Runtime cannot load this model", error)) from error
+
+    def intermediates(self, inputs: Arrays) -> List[Intermediate]:
+        import onnx
+
+        return intermediate.of_onnx(onnx.load(self._path), inputs, lambda model: self.session(model, self._options))

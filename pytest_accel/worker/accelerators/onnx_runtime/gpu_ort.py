@@ -1,0 +1,203 @@
+"""The ``gpu-ort`` accelerator: ONNX Runtime on an NVIDIA GPU, by its CUDA or its TensorRT provider.
+
+ONNX Runtime goes on without a provider that it cannot start and gives operators without a kernel to the processor, both
+with a warning at most. Here the first is a failure, and so is the second unless ``cpu_operators`` allows it. A call
+begins and ends with arrays of the host, so that it includes both copies: I/O binding would copy inputs ahead of it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from contextlib import contextmanager
+from typing import Any, ClassVar, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
+
+from pytest_accel.worker.accelerator import Arrays, Missing, Option, Present, Progress, Refused
+from pytest_accel.worker.accelerators.onnx_runtime import base
+from pytest_accel.worker.accelerators.onnx_runtime.base import CPU_PROVIDER, Kernel, OnnxRuntime
+from pytest_accel.worker.formats.onnx_model import OPSET
+from pytest_accel.worker.hardware import device_files, nvml
+from pytest_accel.worker.vendor_errors import explained
+
+_CUDA, _TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
+_PROVIDERS = {"cuda": (_CUDA,), "tensorrt": (_TENSORRT, _CUDA)}
+_ENGINES = "engines"
+#: Operators that cuBLAS and cuDNN compute, and so in TF32 where that is allowed.
+_IN_TF32 = re.compile(r"(Fused)?(Conv|ConvTranspose|MatMul|Gemm|Einsum)")
+#: Set to 0, it keeps all of NVIDIA's libraries from TF32.
+_OVERRIDE = "NVIDIA_TF32_OVERRIDE"
+#: ONNX Runtime's log of what kept a provider from starting.
+_NOT_STARTED = re.compile(r"Failed to (?:load library|create) [^\n\x1b]+|CUDA failure [^\n\x1b]+")
+_LOOSE_NODES = "assigned to the default CPU EP"
+
+
+class GpuOrt(OnnxRuntime):
+    """ONNX Runtime on an NVIDIA GPU."""
+
+    name = "gpu-ort"
+    extra = "gpu-ort"
+    devices: ClassVar[Mapping[str, str]] = {_CUDA: "gpu", _TENSORRT: "gpu", CPU_PROVIDER: "cpu"}
+    own_options: ClassVar[Mapping[str, Option]] = {
+        "precision": Option(str, "fp32", choices=("fp32", "tf32", "fp16"), doc="FP16 with inputs and outputs in FP32"),
+        "provider": Option(str, "cuda", choices=("cuda", "tensorrt"), doc="what computes on the GPU"),
+        "cpu_operators": Option(
+            bool, False, doc="operators that the provider lacks may run on the processor; the placement names them"
+        ),
+        "optimisation": base.OPTIMISATION,
+    }
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._device = nvml.Device()
+
+    @classmethod
+    def probe_hardware(cls) -> Optional[Missing]:
+        return device_files.missing_nvidia()
+
+    def probe(self) -> Union[Present, Missing]:
+        if (missing := nvml.missing()) is not None:
+            return missing
+        install = f"pip install 'pytest-accel[{self.extra}]'"
+        try:
+            import onnx  # noqa: F401
+            import onnxruntime
+        except ImportError as error:
+            return Missing("no-sdk", f"ONNX Runtime cannot be used: {error}", install)
+        release = f"ONNX Runtime {onnxruntime.__version__}"
+        if _CUDA not in onnxruntime.get_available_providers():
+            return Missing(
+                "no-sdk",
+                f"{release} was built without CUDA",
+                f"pip uninstall onnxruntime, which hides onnxruntime-gpu under the same name; then {install}",
+            )
+        try:
+            self._started(_tiny(), base.session_options({"optimisation": "all"}, ""), [(_CUDA, {})])
+        except Refused as refused:
+            return Missing("no-sdk", f"{release}: {refused}", f"{install}, with the CUDA and cuDNN that it asks for")
+        identity = self._device.identity()
+        return Present(
+            str(identity.get("gpu", "NVIDIA GPU")), identity or {"gpu": "unknown"}, self._device.peak_flops()
+        )
+
+    def versions(self) -> Dict[str, str]:
+        return {**super().versions(), "nvidia-driver": self._device.driver_version()}
+
+    def prepared(
+        self, model: Any, options: Mapping[str, Any], progress: Progress, calibration: Sequence[Arrays]
+    ) -> Any:
+        if options["precision"] != "fp16" or options["provider"] == "tensorrt":  # which casts by itself
+            return model
+        from onnxruntime.transformers.float16 import convert_float_to_float16
+
+        progress(None, "converting to FP16")
+        return convert_float_to_float16(model, keep_io_types=True)
+
+    def session(self, model: Union[str, bytes], options: Mapping[str, Any], profile: str = "") -> Any:
+        wanted = base.session_options(options, profile)
+        providers = self._providers(model, options)
+        if options["cpu_operators"]:
+            providers.append((CPU_PROVIDER, {}))
+        else:
+            wanted.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        return self._started(model, wanted, providers)
+
+    def kernels(self) -> Iterator[Kernel]:
+        """What TensorRT makes is one kernel, and which precisions are inside it nobody tells."""
+        for kernel in super().kernels():
+            if kernel.provider == _TENSORRT:
+                kernel = kernel._replace(precision="unknown")
+            elif self._options["precision"] == "tf32" and kernel.provider == _CUDA and _IN_TF32.fullmatch(kernel.kind):
+                kernel = kernel._replace(precision="tf32" if kernel.precision == "float32" else kernel.precision)
+            yield kernel
+
+    def device_memory_mb(self) -> Optional[float]:
+        return self._device.memory_mb()
+
+    def throttled(self) -> str:
+        return self._device.throttled()
+
+    def _providers(self, model: Union[str, bytes], options: Mapping[str, Any]) -> List[Tuple[str, Dict[str, str]]]:
+        """The providers of a variant with their options. Raises `Refused` for a precision that they cannot keep."""
+        precision, capability = options["precision"], self._device.compute_capability()
+        if precision == "tf32" and capability is not None and capability < nvml.TF32_FROM:
+            raise Refused(nvml.NO_TF32.format(*capability))
+        has_tf32 = capability is None or capability >= nvml.TF32_FROM
+        if options["provider"] == "tensorrt" and precision != "tf32" and has_tf32 and os.environ.get(_OVERRIDE) != "0":
+            raise Refused(
+                f"precision={precision!r}: TensorRT computes FP32 in TF32 on this GPU, and ONNX Runtime has no option "
+                f"against it; set {_OVERRIDE}=0, or ask for precision='tf32'"
+            )
+        cuda = {"device_id": "0", "use_tf32": str(int(precision == "tf32"))}
+        tensorrt = {"device_id": "0", "trt_fp16_enable": str(int(precision == "fp16"))}
+        if isinstance(model, str):
+            tensorrt["trt_engine_cache_enable"] = "1"
+            tensorrt["trt_engine_cache_path"] = os.path.join(os.path.dirname(model), _ENGINES)
+        return [(name, dict(cuda if name == _CUDA else tensorrt)) for name in _PROVIDERS[options["provider"]]]
+
+    def _started(self, model: Union[str, bytes], wanted: Any, providers: List[Tuple[str, Dict[str, str]]]) -> Any:
+        """A session in which the first provider really is. Raises `Refused` with what only the log tells."""
+        nvml.order_devices()
+        import onnxruntime
+
+        if hasattr(onnxruntime, "preload_dlls"):  # CUDA and cuDNN may have come as packages, which no loader knows
+            onnxruntime.preload_dlls()
+        name, session, failure = providers[0][0], None, None
+        with _native_log() as log:
+            try:
+                session = onnxruntime.InferenceSession(model, wanted, providers=providers, enable_fallback=0)
+            except Exception as error:  # ONNX Runtime's errors have no base class of their own
+                failure = error
+        why = _NOT_STARTED.findall("".join(log))
+        if why or (session is not None and name not in session.get_providers()):
+            told = why[0] if why else "it does not say why"
+            raise Refused(f"{name} does not start, and ONNX Runtime would go on without it: {told}") from failure
+        if failure is not None and _LOOSE_NODES in str(failure):
+            raise Refused(f"{_loose_nodes(model, providers)} ({failure})") from failure
+        if failure is not None:
+            raise Refused(explained("ONNX Runtime cannot load this model", failure)) from failure
+        return session
+
+
+def _loose_nodes(model: Union[str, bytes], providers: List[Tuple[str, Dict[str, str]]]) -> str:
+    """Which operators the providers leave to the processor, which ONNX Runtime does not say when it refuses them."""
+    import onnxruntime
+
+    wanted = onnxruntime.SessionOptions()
+    wanted.log_severity_level = 3
+    wanted.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    session = onnxruntime.InferenceSession(model, wanted, providers=[*providers, CPU_PROVIDER])
+    assigned: Any = getattr(session, "get_provider_graph_assignment_info", tuple)()  # older releases do not tell
+    nodes = [node for part in assigned if part.ep_name == CPU_PROVIDER for node in part.get_nodes()]
+    names = ", ".join(f"{node.op_type} {node.name!r}" for node in nodes)
+    return (
+        f"{providers[0][0]} has no kernel for {names or 'some operators'}: replace them in the model, or let them run "
+        "on the processor with cpu_operators=True"
+    )
+
+
+def _tiny() -> bytes:
+    """A model that any provider takes."""
+    from onnx import TensorProto, helper
+
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "tiny", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
+    serialised: bytes = model.SerializeToString()
+    return serialised
+
+
+@contextmanager
+def _native_log() -> Iterator[List[str]]:
+    """What native code writes to stderr within the block, there when the block has ended."""
+    log: List[str] = []
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile("w+", errors="replace") as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield log
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            file.seek(0)
+            log.append(file.read())

@@ -1,0 +1,248 @@
+"""The ``cpu-openvino`` accelerator: OpenVINO on the processor, in FP32, BF16 or INT8.
+
+OpenVINO reads a SavedModel or an ONNX file itself; TensorFlow is only needed to export a Keras file. The artefact is
+OpenVINO's own format, for a fixed batch and with its weights as they were; INT8 is made by NNCF. On a processor with
+BF16 OpenVINO would compute in BF16 unless told otherwise, so the precision is always told, and read back.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections import deque
+from typing import Any, ClassVar, Deque, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+
+from pytest_accel.worker.accelerator import (
+    Accelerator,
+    Arrays,
+    Intermediate,
+    Missing,
+    Observed,
+    Option,
+    Present,
+    Progress,
+    Refused,
+    Source,
+    Tensor,
+)
+from pytest_accel.worker.formats import intermediate, openvino_model, yardstick
+from pytest_accel.worker.formats.openvino_model import import_openvino
+from pytest_accel.worker.formats.quantise import check_inputs, require
+from pytest_accel.worker.hardware import processor, versions
+from pytest_accel.worker.vendor_errors import explained
+
+_MODEL = "model.xml"
+_DEVICE = "CPU"
+#: What is told to OpenVINO for a precision. The layers that INT8 leaves out stay as exact as they were.
+_PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+#: The properties of OpenVINO that our options set.
+_PROPERTIES = {
+    "precision": "INFERENCE_PRECISION_HINT",
+    "hint": "PERFORMANCE_HINT",
+    "streams": "NUM_STREAMS",
+    "threads": "INFERENCE_NUM_THREADS",
+}
+#: OpenVINO's names of precisions; the other ones are of indices and have none to lose.
+_PRECISIONS = {"f64": "float64", "f32": "float32", "f16": "float16", "bf16": "bfloat16", "i8": "int8", "u8": "int8"}
+#: Layers that feed, move or convert values and compute none.
+_BOOKKEEPING = frozenset(
+    (
+        *("Input", "Output", "Const", "Convert", "FakeQuantize", "Reorder"),
+        *("Reshape", "Transpose", "Concatenation", "Split", "StridedSlice"),
+    )
+)
+#: A layer without a name of its own: its number is of all that this process has made, so it differs from run to run.
+_MADE_UP_NAME = re.compile(r"[A-Z][A-Za-z]*_\d+(/(fq_|Dequantization)\w*)*")
+
+
+class CpuOpenVino(Accelerator):
+    """OpenVINO on the processor."""
+
+    name = "cpu-openvino"
+    extra = "cpu-openvino"
+    sources = ("saved_model", "keras", "onnx")
+    concurrent = True
+    calibrated = ("int8",)
+    shows_intermediates = True
+    #: OpenVINO numbers what has no name, of all models that a process reads: variants of one conversion share names.
+    converts: ClassVar[Mapping[str, Tuple[str, ...]]] = {
+        "saved_model": ("signature",),
+        "keras": ("signature",),
+        "onnx": (),
+    }
+    references: ClassVar[Mapping[str, str]] = {"saved_model": "cpu", "keras": "cpu", "onnx": "cpu-ort"}
+    own_options: ClassVar[Mapping[str, Option]] = {
+        "precision": Option(str, "fp32", choices=tuple(_PRECISION_HINTS), doc="INT8 needs calibration data"),
+        "hint": Option(
+            str, "latency", choices=("latency", "throughput"), compiled_in=False, doc="what OpenVINO tunes itself for"
+        ),
+        "streams": Option(
+            int, 0, minimum=0, compiled_in=False, doc="calls that OpenVINO runs side by side; 0 is the hint's choice"
+        ),
+        "threads": Option(int, 0, minimum=0, compiled_in=False, doc="threads of all streams; 0 is OpenVINO's choice"),
+    }
+
+    def __init__(self) -> None:
+        self._path = ""
+        self._options: Mapping[str, Any] = {}
+        self._model: Any = None
+        #: A request runs one call at a time. Calls take the one that has rested longest, so that all get warm.
+        self._idle: Deque[Any] = deque()
+        self._outputs: List[str] = []
+
+    @classmethod
+    def impossible(cls, options: Mapping[str, Any]) -> Optional[str]:
+        streams, in_flight = options["streams"], options["concurrency"]
+        if streams > in_flight:
+            return (
+                f"streams={streams} share the threads among as many calls, but only {in_flight} is in flight, so some "
+                f"would idle; use load_shape='multi_stream', concurrency={streams}, or leave streams to the hint"
+            )
+        return None
+
+    def probe(self) -> Union[Present, Missing]:
+        try:
+            openvino = import_openvino()
+        except ImportError as error:
+            return Missing("no-sdk", f"OpenVINO cannot be used: {error}", f"pip install 'pytest-accel[{self.extra}]'")
+        identity = processor.identity()
+        peak_flops = processor.peak_flops(str(identity["flags"]), processor.usable_cores(), narrow=True)
+        return Present(str(openvino.Core().get_property(_DEVICE, "FULL_DEVICE_NAME")), identity, peak_flops)
+
+    def versions(self) -> Dict[str, str]:
+        return {"openvino": import_openvino().__version__, **versions.installed("nncf", "tensorflow")}
+
+    def convert(self, source: Source, folder: str, options: Mapping[str, Any], progress: Progress) -> Source:
+        progress(None, f"converting {source.path}")
+        path = os.path.join(folder, _MODEL)
+        model = openvino_model.read(source, options["signature"])
+        import_openvino().save_model(model, path, compress_to_fp16=False)
+        return Source(openvino_model.OWN_KIND, path)
+
+    def compile(
+        self,
+        source: Source,
+        artefact: str,
+        options: Mapping[str, Any],
+        progress: Progress,
+        calibration: Sequence[Arrays] = (),
+    ) -> None:
+        openvino = import_openvino()
+        if options["precision"] == "int8":
+            require(calibration)
+        progress(None, f"reading {source.path}")
+        model = openvino_model.read(source, options["signature"])
+        model = openvino_model.fix_batch(model, options["batch_size"])
+        if options["precision"] == "int8":
+            model = _quantised(model, calibration, progress)
+        path = os.path.join(artefact, _MODEL)
+        openvino.save_model(model, path, compress_to_fp16=False)
+        progress(None, "checking that OpenVINO takes it")
+        _compiled(path, options)
+
+    def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
+        self.close()
+        self._path, self._options = os.path.join(artefact, _MODEL), options
+        self._model = _compiled(self._path, options)
+        self._idle.extend(self._model.create_infer_request() for _ in range(options["concurrency"]))
+        inputs, outputs = ([_tensor(port) for port in ports] for ports in (self._model.inputs, self._model.outputs))
+        self._outputs = [tensor.name for tensor in outputs]
+        return inputs, outputs
+
+    def stage(self, inputs: Arrays) -> Any:
+        openvino = import_openvino()
+        return {name: openvino.Tensor(array) for name, array in inputs.items()}
+
+    def infer(self, staged: Any) -> Arrays:
+        request = self._idle.popleft()
+        try:
+            outputs = request.infer(staged).to_tuple()  # copies, so the request is free for another call
+        except RuntimeError as error:
+            raise Refused(explained("OpenVINO cannot run this model", error)) from error
+        finally:
+            self._idle.append(request)
+        return dict(zip(self._outputs, outputs))
+
+    def placement(self) -> Observed:
+        """The layers of the graph that OpenVINO executes, with the precision it chose for each."""
+        devices = ",".join(self._model.get_property("EXECUTION_DEVICES")).lower()
+        operators: Dict[str, str] = {}
+        precisions: Dict[str, int] = {}
+        unnamed: Dict[str, int] = {}
+        quantised = openvino_model.is_quantised(import_openvino().Core().read_model(self._path))
+        for layer in self._model.get_runtime_model().get_ordered_ops():
+            facts = layer.get_rt_info()
+            kind, name = str(facts["layerType"].value), layer.get_friendly_name()
+            precision = _PRECISIONS.get(str(facts["runtimePrecision"].value))
+            if precision is None or kind in _BOOKKEEPING:
+                continue
+            if precision == "int8" and not quantised:
+                continue  # bytes of an image, say, which have no precision to lose
+            if _MADE_UP_NAME.fullmatch(name):
+                unnamed[kind] = unnamed.get(kind, 0) + 1
+                name = f"{kind}_{unnamed[kind]}"
+            operators[name] = f"{devices}:{precision}"
+            precisions[precision] = precisions.get(precision, 0) + 1
+        return Observed(1.0 if devices == _DEVICE.lower() else None, precisions, operators)
+
+    def intermediates(self, inputs: Arrays) -> List[Intermediate]:
+        model = import_openvino().Core().read_model(self._path)
+        return intermediate.of_openvino(model, inputs, lambda shown: _compiled(shown, self._options))
+
+    def flops(self) -> Optional[float]:
+        return openvino_model.count_flops(import_openvino().Core().read_model(self._path))
+
+    def yardstick(self, folder: str) -> Source:
+        return yardstick.write_onnx(folder)
+
+    def close(self) -> None:
+        self._idle.clear()
+        self._model = None
+
+
+def _quantised(model: Any, calibration: Sequence[Arrays], progress: Progress) -> Any:
+    try:
+        import nncf
+    except ImportError as error:
+        raise Refused(f"INT8 takes NNCF: {error}; pip install 'pytest-accel[cpu-openvino]'") from error
+    check_inputs({openvino_model.name_of(port) for port in model.inputs}, calibration)
+    taken = itertools.count(1)
+
+    def told(batch: Arrays) -> Arrays:
+        """NNCF takes the batches in more than one round, and does not say in how many."""
+        progress(None, f"calibrating with {len(calibration)} batches, {next(taken)} taken")
+        return batch
+
+    try:
+        return nncf.quantize(
+            model, nncf.Dataset(calibration, told), subset_size=len(calibration), target_device=nncf.TargetDevice.CPU
+        )
+    except Exception as error:  # NNCF's and OpenVINO's errors have no common base class
+        raise Refused(explained("NNCF cannot quantise this model", error)) from error
+
+
+def _compiled(model_or_path: Any, options: Mapping[str, Any]) -> Any:
+    """The model, ready to run with exactly what was asked for: what OpenVINO would do instead is refused."""
+    openvino = import_openvino()
+    core = openvino.Core()
+    if options["precision"] == "bf16" and "BF16" not in core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES"):
+        raise Refused("precision='bf16': this processor has no BF16 instructions; use fp32 or int8")
+    asked = {"precision": _PRECISION_HINTS[options["precision"]], "hint": options["hint"].upper()}
+    asked.update({name: options[name] for name in ("streams", "threads") if options[name]})
+    try:
+        model = core.compile_model(model_or_path, _DEVICE, {_PROPERTIES[name]: value for name, value in asked.items()})
+    except RuntimeError as error:
+        raise Refused(explained("OpenVINO cannot compile this model", error)) from error
+    for name, value in asked.items():
+        effective = model.get_property(_PROPERTIES[name])
+        if (effective.to_string() if isinstance(effective, openvino.Type) else effective) != value:
+            raise Refused(
+                f"{name}={options[name]!r} is not possible here: OpenVINO has {_PROPERTIES[name]} {effective}"
+            )
+    return model
+
+
+def _tensor(port: Any) -> Tensor:
+    shape = tuple(size.get_length() if size.is_static else None for size in port.get_partial_shape())
+    return Tensor(openvino_model.name_of(port), port.get_element_type().to_dtype().name, shape)

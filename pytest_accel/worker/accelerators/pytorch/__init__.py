@@ -1,0 +1,1 @@
+"""PyTorch on the processor and on the GPU."""

@@ -1,0 +1,156 @@
+"""Running an exported PyTorch program: what ``cpu-torch`` and ``gpu-torch`` have in common.
+
+The artefact is the program's file. Half precisions are PyTorch's automatic mixed precision; that FP32 is not computed
+in TF32 or BF16 is never left to a default. Reading and observing are told in `pytest_accel.worker.formats.torch_model`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import ExitStack
+from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from pytest_accel.worker.accelerator import (
+    COMMON_OPTIONS,
+    Accelerator,
+    Arrays,
+    Observed,
+    Option,
+    Progress,
+    Refused,
+    Source,
+    Tensor,
+)
+from pytest_accel.worker.formats import torch_model, yardstick
+from pytest_accel.worker.vendor_errors import explained
+
+_MODEL = "model.pt2"
+BATCH_SIZE = Option(int, 1, minimum=1, compiled_in=False, doc=COMMON_OPTIONS["batch_size"].doc)
+#: What is cast to for a precision, by PyTorch's name.
+_CAST_TO = {"fp16": "float16", "bf16": "bfloat16"}
+
+
+class TorchProgram(Accelerator):
+    """An exported program on some device."""
+
+    sources = ("torch",)
+    concurrent = True
+    references: ClassVar[Mapping[str, str]] = {"torch": "cpu-torch"}
+    #: The type of device in PyTorch's words, and in ours.
+    device: ClassVar[str]
+    place: ClassVar[str]
+
+    def __init__(self) -> None:
+        self._program: Optional[torch_model.Program] = None
+        self._options: Mapping[str, Any] = {}
+
+    def versions(self) -> Dict[str, str]:
+        import torch
+
+        return {"torch": str(torch.__version__)}  # of a type of its own
+
+    def configure(self, options: Mapping[str, Any]) -> None:
+        """Have what is run from now on computed as asked for. Raises `Refused` where the device cannot."""
+
+    def compile(
+        self,
+        source: Source,
+        artefact: str,
+        options: Mapping[str, Any],
+        progress: Progress,
+        calibration: Sequence[Arrays] = (),
+    ) -> None:
+        if source.kind != "torch":
+            raise Refused(f"{self.name} takes an exported PyTorch program, not {source.kind!r}")
+        progress(None, f"copying {source.path}")
+        torch_model.Program(source.path)  # so that what is wrong with it is said of the original
+        shutil.copyfile(source.path, os.path.join(artefact, _MODEL))
+        self.load(artefact, options)
+        self.close()
+
+    def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
+        self.close()
+        self.configure(options)
+        program = torch_model.Program(os.path.join(artefact, _MODEL), self.device)
+        batch_size = options["batch_size"]
+        for tensor in program.inputs:
+            if tensor.shape and tensor.shape[0] not in (None, batch_size):
+                raise Refused(
+                    f"input {tensor.name!r} was exported for batches of {tensor.shape[0]}: ask for "
+                    f"batch_size={tensor.shape[0]}, or export the module with a dynamic batch"
+                )
+        self._program, self._options = program, options
+        return program.inputs, program.outputs
+
+    def stage(self, inputs: Arrays) -> Any:
+        import torch
+
+        return [torch.tensor(inputs[tensor.name]) for tensor in self._loaded.inputs]
+
+    def infer(self, staged: Any) -> Arrays:
+        try:
+            with self._computing():
+                return self._loaded([tensor.to(self.device) for tensor in staged])
+        except Exception as error:  # PyTorch's errors are RuntimeErrors, AssertionErrors of its guards, and others
+            told = explained("PyTorch cannot run this model", error)
+            if type(error).__name__ == "AcceleratorError":  # the device's fault, which nothing else would help
+                raise RuntimeError(told) from error
+            raise Refused(told) from error
+
+    def placement(self) -> Observed:
+        """Where the operators of one call ran, and in which precision, as PyTorch dispatched them."""
+        with self._computing():
+            seen = self._loaded.observe(self._zeros())
+        operators: Dict[str, str] = {}
+        precisions: Dict[str, int] = {}
+        for name, (device, operator, precision) in seen.items():
+            place = self.place if device == self.device else device
+            if self._in_tf32(operator, precision) and device == self.device:
+                precision = "tf32"
+            operators[name] = f"{place}:{precision}"
+            precisions[precision] = precisions.get(precision, 0) + 1
+        there = sum(where.startswith(f"{self.place}:") for where in operators.values())
+        return Observed(there / len(operators) if operators else None, precisions, operators)
+
+    def flops(self) -> Optional[float]:
+        with self._computing():
+            return self._loaded.flops(self._zeros()) or None
+
+    def yardstick(self, folder: str) -> Source:
+        return yardstick.write_torch(folder)
+
+    def close(self) -> None:
+        self._program = None
+
+    @property
+    def _loaded(self) -> torch_model.Program:
+        if self._program is None:
+            raise RuntimeError("nothing is loaded")
+        return self._program
+
+    def _in_tf32(self, operator: str, precision: str) -> bool:
+        is_one = operator in torch_model.TENSOR_CORE_OPERATORS
+        return self._options["precision"] == "tf32" and precision == "float32" and is_one
+
+    def _computing(self) -> ExitStack:
+        """The modes that a call is made in; they are a thread's own, so each call enters them."""
+        import torch
+
+        modes = ExitStack()
+        modes.enter_context(torch.inference_mode())
+        cast_to = _CAST_TO.get(self._options["precision"])
+        if cast_to is not None:
+            modes.enter_context(torch.autocast(self.device, getattr(torch, cast_to)))
+        return modes
+
+    def _zeros(self) -> List[Any]:
+        import torch
+
+        batch_size = self._options["batch_size"]
+        shapes = [
+            [size or (8 if position else batch_size) for position, size in enumerate(tensor.shape)]
+            for tensor in self._loaded.inputs
+        ]
+        dtypes = [getattr(torch, tensor.dtype) for tensor in self._loaded.inputs]
+        return [torch.zeros(shape, dtype=dtype, device=self.device) for shape, dtype in zip(shapes, dtypes)]

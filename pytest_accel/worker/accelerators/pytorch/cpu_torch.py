@@ -1,0 +1,47 @@
+"""The ``cpu-torch`` accelerator: PyTorch on the processor. The reference for all that PyTorch made.
+
+What it shares with ``gpu-torch`` is told in `pytest_accel.worker.accelerators.pytorch.base`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Mapping, Union
+
+from pytest_accel.worker.accelerator import Missing, Option, Present, Refused
+from pytest_accel.worker.accelerators.pytorch.base import BATCH_SIZE, TorchProgram
+from pytest_accel.worker.hardware import processor
+
+
+class CpuTorch(TorchProgram):
+    """PyTorch on the processor, in FP32 or BF16."""
+
+    name = "cpu-torch"
+    extra = "cpu-torch"
+    device = place = "cpu"
+    own_options: ClassVar[Mapping[str, Option]] = {
+        "batch_size": BATCH_SIZE,
+        "precision": Option(str, "fp32", choices=("fp32", "bf16"), doc="BF16 is PyTorch's automatic mixed precision"),
+        "threads": Option(int, 0, minimum=0, compiled_in=False, doc="threads of one call; 0 is PyTorch's choice"),
+    }
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._usual_threads = 0
+
+    def probe(self) -> Union[Present, Missing]:
+        try:
+            import torch  # noqa: F401
+        except ImportError as error:
+            return Missing("no-sdk", f"PyTorch cannot be used: {error}", f"pip install 'pytest-accel[{self.extra}]'")
+        identity = processor.identity()
+        peak_flops = processor.peak_flops(str(identity["flags"]), processor.usable_cores(), narrow=True)
+        return Present(str(identity["cpu"]), identity, peak_flops)
+
+    def configure(self, options: Mapping[str, Any]) -> None:
+        import torch
+
+        if options["precision"] == "bf16" and not processor.has_bf16():
+            raise Refused("precision='bf16': this processor has no BF16 instructions; use fp32")
+        torch.set_float32_matmul_precision("highest")
+        self._usual_threads = self._usual_threads or torch.get_num_threads()
+        torch.set_num_threads(options["threads"] or self._usual_threads)

@@ -1,0 +1,108 @@
+"""The ``gpu-torch`` accelerator: PyTorch on an NVIDIA GPU.
+
+PyTorch moves nothing to another device by itself, but computes convolutions in TF32 unless told not to. A call begins
+and ends with arrays of the host, so that it includes both copies and nothing of it is left on the device's queue. What
+it shares with ``cpu-torch`` is told in `pytest_accel.worker.accelerators.pytorch.base`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Dict, Mapping, Optional, Union
+
+from pytest_accel.worker.accelerator import Missing, Option, Present, Refused
+from pytest_accel.worker.accelerators.pytorch.base import BATCH_SIZE, TorchProgram
+from pytest_accel.worker.hardware import device_files, nvml
+
+
+class GpuTorch(TorchProgram):
+    """PyTorch on an NVIDIA GPU, in FP32, TF32, FP16 or BF16."""
+
+    name = "gpu-torch"
+    extra = "gpu-torch"
+    device, place = "cuda", "gpu"
+    own_options: ClassVar[Mapping[str, Option]] = {
+        "batch_size": BATCH_SIZE,
+        "precision": Option(
+            str,
+            "fp32",
+            choices=("fp32", "tf32", "fp16", "bf16"),
+            doc="FP16 and BF16 are PyTorch's automatic mixed precision",
+        ),
+    }
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._nvml = nvml.Device()
+
+    @classmethod
+    def probe_hardware(cls) -> Optional[Missing]:
+        return device_files.missing_nvidia()
+
+    def probe(self) -> Union[Present, Missing]:
+        if (missing := nvml.missing()) is not None:
+            return missing
+        install = f"pip install 'pytest-accel[{self.extra}]'"
+        nvml.order_devices()
+        try:
+            import torch
+        except ImportError as error:
+            return Missing("no-sdk", f"PyTorch cannot be used: {error}", install)
+        if torch.version.cuda is None:
+            return Missing("no-sdk", f"PyTorch {torch.__version__} was built without CUDA", install)
+        try:
+            torch.cuda.init()
+            facts = torch.cuda.get_device_properties(0)
+        except (RuntimeError, AssertionError) as error:  # its words name the driver, or what is wrong with the device
+            return Missing("no-driver", f"PyTorch {torch.__version__} cannot use the GPU: {error}", "run nvidia-smi")
+        return self._nvml.present(
+            {
+                "gpu": facts.name,
+                "gpu_uuid": f"GPU-{facts.uuid}",
+                "compute_capability": f"{facts.major}.{facts.minor}",
+                "sm_count": facts.multi_processor_count,
+            }
+        )
+
+    def versions(self) -> Dict[str, str]:
+        import torch
+
+        return {
+            **super().versions(),
+            "cuda": str(torch.version.cuda),
+            "cudnn": str(torch.backends.cudnn.version()),
+            "nvidia-driver": self._nvml.driver_version(),
+        }
+
+    def configure(self, options: Mapping[str, Any]) -> None:
+        nvml.order_devices()
+        import torch
+
+        precision, capability = options["precision"], torch.cuda.get_device_capability(0)
+        if precision == "tf32" and capability < nvml.TF32_FROM:
+            raise Refused(nvml.NO_TF32.format(*capability))
+        if precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+            raise Refused("precision='bf16': this GPU has no BF16 instructions; use fp32 or fp16")
+        torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+        torch.backends.cudnn.allow_tf32 = precision == "tf32"
+        torch.cuda.reset_peak_memory_stats()
+
+    def synchronize(self) -> None:
+        import torch
+
+        torch.cuda.synchronize()
+
+    def device_memory_mb(self) -> Optional[float]:
+        import torch
+
+        held_mb = self._nvml.memory_mb()
+        return held_mb if held_mb is not None else float(torch.cuda.max_memory_reserved()) / 2**20
+
+    def throttled(self) -> str:
+        return self._nvml.throttled()
+
+    def close(self) -> None:
+        super().close()
+        import torch
+
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()

@@ -1,0 +1,1 @@
+"""SageMaker endpoints: deploying, asking and deleting them."""

@@ -1,0 +1,172 @@
+"""An endpoint of SageMaker's as boto3 sees it: what runs behind its name, and one call after the other.
+
+A call is made once. boto3's own retries would make a slow success of a failure, so they are off, and an answer that
+was retried all the same is no measurement. What the body holds is told in `sagemaker_body`, what an error means in
+`sagemaker_errors`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+
+from pytest_accel.worker.accelerator import FarSide, Refused
+from pytest_accel.worker.accelerators.sagemaker.errors import EndpointFailed, explained
+
+_CONNECT_TIMEOUT_S = 5.0
+
+
+class Account:
+    """boto3's session with the region and credentials of the environment; makes clients that try once, or patiently."""
+
+    def __init__(self) -> None:
+        import boto3
+
+        self._session = boto3.Session()
+        self.region: Optional[str] = self._session.region_name
+        found = self._session.get_credentials()
+        self.has_credentials = found is not None
+        #: What must be in no text.
+        self.secrets: Tuple[str, ...] = ()
+        if found is not None:
+            frozen = found.get_frozen_credentials()
+            self.secrets = tuple(filter(None, (frozen.access_key, frozen.secret_key, frozen.token)))
+
+    def patient(self, service: str) -> Any:
+        """A client for what is not timed, with boto3's standard retries."""
+        return self._client(service, retries={"mode": "standard"}, connect_timeout=_CONNECT_TIMEOUT_S)
+
+    def timed(self, read_timeout_s: float, connections: int) -> Any:
+        """A client for calls that are timed: each is tried once, and ``connections`` of them can be open."""
+        return self._client(
+            "sagemaker-runtime",
+            retries={"mode": "standard", "total_max_attempts": 1},
+            connect_timeout=_CONNECT_TIMEOUT_S,
+            read_timeout=read_timeout_s,
+            max_pool_connections=connections,
+        )
+
+    def explained(self, doing: str) -> Any:
+        """The context in which boto3's errors become ours, without a credential in them."""
+        return explained(doing, self.secrets)
+
+    def _client(self, service: str, **config: Any) -> Any:
+        from botocore.config import Config
+
+        with self.explained(f"opening a client for {service}"):
+            return self._session.client(service, config=Config(**config))
+
+
+@dataclass(frozen=True)
+class Behind:
+    """What serves behind an endpoint's name. ``versions`` change with every deployment."""
+
+    endpoint: str
+    variant: str
+    instance_type: str
+    accelerator_type: Optional[str]
+    instances: int
+    versions: Mapping[str, str]
+
+    def far_side(self, region: Optional[str]) -> FarSide:
+        """The same as the contract has it."""
+        return FarSide(
+            dict(self.versions), identity(region, self.instance_type, self.accelerator_type, instances=self.instances)
+        )
+
+
+def identity(
+    region: Optional[str], instance_type: str, accelerator_type: Optional[str], *, instances: int
+) -> Dict[str, Union[str, int, float, bool, None]]:
+    """The facts that tell one kind of hosting from another."""
+    with_accelerator = f" with {accelerator_type}" if accelerator_type else ""
+    return {
+        "device": f"SageMaker {instance_type}{with_accelerator}",
+        "instance_type": instance_type,
+        "accelerator_type": accelerator_type,
+        "instances": instances,
+        "region": region,
+    }
+
+
+def look_behind(account: Account, endpoint: str, variant: Optional[str]) -> Behind:
+    """What serves there now. Raises `Refused` unless it is in service and ``variant`` says which of several."""
+    client = account.patient("sagemaker")
+    with account.explained(f"describing endpoint {endpoint!r}"):
+        found = client.describe_endpoint(EndpointName=endpoint)
+        config = client.describe_endpoint_config(EndpointConfigName=found["EndpointConfigName"])
+    if found["EndpointStatus"] != "InService":
+        why = f": {found['FailureReason']}" if found.get("FailureReason") else ""
+        raise Refused(f"endpoint {endpoint!r} is {found['EndpointStatus']}{why}; wait until it is InService")
+    summaries = {each["VariantName"]: each for each in found.get("ProductionVariants", ())}
+    if variant is None and len(summaries) == 1:
+        (variant,) = summaries
+    if variant not in summaries:
+        raise Refused(
+            f"endpoint {endpoint!r} has the production variants {sorted(summaries)}: say which one is measured, "
+            f"production_variant={next(iter(sorted(summaries)), '...')!r}"
+        )
+    production = next(each for each in config["ProductionVariants"] if each["VariantName"] == variant)
+    return Behind(
+        endpoint=endpoint,
+        variant=str(variant),
+        instance_type=_instance_type(production),
+        accelerator_type=production.get("AcceleratorType"),
+        instances=int(summaries[variant].get("CurrentInstanceCount", 0)),
+        versions={
+            "endpoint-config": str(found["EndpointConfigName"]),
+            "endpoint-config-created": _time(config["CreationTime"]),
+            "endpoint-created": _time(found["CreationTime"]),
+            "serving-image": ", ".join(_images(summaries[variant])) or "unknown",
+        },
+    )
+
+
+def _instance_type(production: Mapping[str, Any]) -> str:
+    if "ServerlessConfig" in production:
+        return f"serverless {production['ServerlessConfig']['MemorySizeInMB']} MB"
+    return str(production.get("InstanceType", "unknown"))
+
+
+def _images(summary: Mapping[str, Any]) -> List[str]:
+    """A tag can be moved to another image, which its digest cannot."""
+    return [str(each.get("ResolvedImage") or each.get("SpecifiedImage")) for each in summary.get("DeployedImages", ())]
+
+
+def _time(stamp: Any) -> str:
+    return str(stamp.isoformat() if hasattr(stamp, "isoformat") else stamp)
+
+
+class Calls:
+    """Calls to one production variant of an endpoint; several threads may make them side by side."""
+
+    def __init__(self, account: Account, behind: Behind, client: Any, content_type: str, attributes: str) -> None:
+        self._account = account
+        self._behind = behind
+        self._invoke = client.invoke_endpoint
+        self._request = {
+            "EndpointName": behind.endpoint,
+            "TargetVariant": behind.variant,
+            "ContentType": content_type,
+            "Accept": content_type,
+            **({"CustomAttributes": attributes} if attributes else {}),
+        }
+
+    def __call__(self, body: bytes) -> Tuple[bytes, str]:
+        """One call: the body of its answer, read to the end, and its content type."""
+        with self._account.explained(f"calling endpoint {self._behind.endpoint!r}"):
+            answer = self._invoke(Body=body, **self._request)
+            content = answer["Body"].read()
+        retries = answer["ResponseMetadata"].get("RetryAttempts", 0)
+        if retries:
+            raise EndpointFailed(
+                f"endpoint {self._behind.endpoint!r} answered after {retries} retries, so the call's time is not its "
+                "own: leave retries to the caller (AWS_MAX_ATTEMPTS=1)"
+            )
+        served_by = answer.get("InvokedProductionVariant", self._behind.variant)
+        if served_by != self._behind.variant:
+            raise EndpointFailed(
+                f"production variant {served_by!r} answered for {self._behind.variant!r}: what was measured is not "
+                f"what endpoint {self._behind.endpoint!r} was asked for"
+            )
+        return content, str(answer.get("ContentType", ""))

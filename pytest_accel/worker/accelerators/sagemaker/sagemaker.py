@@ -1,0 +1,201 @@
+"""The ``sagemaker`` accelerator: an endpoint of SageMaker's, called with boto3, or deployed for the test.
+
+An endpoint is billed and somebody may be served from it, so nothing is contacted unless ``ACCEL_SAGEMAKER=allow`` is in
+the environment: whoever checks out a project and runs its tests has not agreed to calls in their own account, whatever
+the project's files say. Compiling only writes down what the model takes and gives, and packs it where it is to be
+deployed. What is timed is what a client waits for: serialising, the request and its answer, and parsing; what the first
+and the last of them take is told apart.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections import deque
+from statistics import median
+from typing import Any, ClassVar, Deque, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+
+from pytest_accel.worker.accelerator import (
+    Accelerator,
+    Arrays,
+    FarSide,
+    Missing,
+    Option,
+    Present,
+    Progress,
+    Refused,
+    Source,
+    Tensor,
+)
+from pytest_accel.worker.accelerators.sagemaker import body
+from pytest_accel.worker.accelerators.sagemaker.deployment import ARCHIVE, Deployment, Order, delete_leftovers, pack
+from pytest_accel.worker.accelerators.sagemaker.endpoint import Account, Calls, identity, look_behind
+from pytest_accel.worker.formats import saved_model
+from pytest_accel.worker.hardware import versions
+
+OPT_IN = "ACCEL_SAGEMAKER"
+_FACTS = "artefact.json"
+#: What was no computing is told of the last so many calls.
+_CALLS_KEPT = 1000
+
+
+class SageMaker(Accelerator):
+    """A SageMaker endpoint, for models that TensorFlow made."""
+
+    name = "sagemaker"
+    extra = "sagemaker"
+    sources = ("saved_model", "keras")
+    concurrent = True
+    remote = True
+    own_options: ClassVar[Mapping[str, Option]] = {
+        "batch_size": Option(int, 1, minimum=1, compiled_in=False, doc="items in one call"),
+        "endpoint": Option(str, None, doc="name of an existing endpoint"),
+        "production_variant": Option(str, None, doc="which of an endpoint's production variants"),
+        "instance_type": Option(str, None, doc="instance type to deploy to, such as ml.c5.xlarge"),
+        "accelerator_type": Option(str, None, doc="Elastic Inference size to attach to it"),
+        "payload": Option(
+            str,
+            "instances",
+            choices=tuple(body.CONTENT_TYPES),
+            compiled_in=False,
+            doc="JSON by rows (instances) or columns (inputs), or NumPy's npy",
+        ),
+        "model_name": Option(str, None, compiled_in=False, doc="the container's model, where it has several"),
+        "read_timeout_s": Option(float, 70.0, minimum=0.1, compiled_in=False, doc="seconds to wait for an answer"),
+    }
+
+    def __init__(self) -> None:
+        self._deployment: Optional[Deployment] = None
+        self._call: Optional[Calls] = None
+        self._outputs: Sequence[Tensor] = ()
+        self._options: Mapping[str, Any] = {}
+        self._parts_ns: Deque[Tuple[int, int]] = deque(maxlen=_CALLS_KEPT)
+
+    @classmethod
+    def impossible(cls, options: Mapping[str, Any]) -> Optional[str]:
+        if (options["endpoint"] is None) == (options["instance_type"] is None):
+            return "name an existing endpoint=, or the instance_type= to deploy one to for the test"
+        if options["endpoint"] is not None and options["accelerator_type"] is not None:
+            return "accelerator_type= is for an endpoint that is deployed for the test, with instance_type="
+        return None
+
+    @classmethod
+    def probe_hardware(cls) -> Optional[Missing]:
+        if os.environ.get(OPT_IN) == "allow":
+            return None
+        return Missing(
+            "not-opted-in",
+            "a SageMaker endpoint is remote and billed, and is never contacted by itself",
+            f"set {OPT_IN}=allow in the environment, or leave sagemaker out of --accelerator",
+        )
+
+    def probe(self) -> Union[Present, Missing]:
+        try:
+            account = Account()
+        except ImportError as error:
+            return Missing("no-sdk", f"boto3 cannot be imported: {error}", f"pip install 'pytest-accel[{self.extra}]'")
+        if not account.region:
+            return Missing("no-access", "boto3 knows no region", "name it in AWS_DEFAULT_REGION")
+        if not account.has_credentials:
+            return Missing(
+                "no-access",
+                "boto3 finds no credentials",
+                "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            )
+        delete_leftovers()
+        return Present(f"SageMaker in {account.region}", {"region": account.region})
+
+    def versions(self) -> Dict[str, str]:
+        return versions.installed("boto3", "botocore")
+
+    def far_side(self, options: Mapping[str, Any]) -> FarSide:
+        account = Account()
+        if options["endpoint"] is not None:
+            return look_behind(account, options["endpoint"], options["production_variant"]).far_side(account.region)
+        if options["instance_type"] is None:
+            raise Refused(f"sagemaker: {self.impossible(options)}")
+        there = identity(account.region, options["instance_type"], options["accelerator_type"], instances=1)
+        return FarSide({"serving-image": Order.from_environment().image}, there)
+
+    def compile(
+        self,
+        source: Source,
+        artefact: str,
+        options: Mapping[str, Any],
+        progress: Progress,
+        calibration: Sequence[Arrays] = (),
+    ) -> None:
+        progress(None, f"reading the signature of {source.path}")
+        with tempfile.TemporaryDirectory() as scratch:
+            model = os.path.join(scratch, "model")
+            saved_model.write_saved_model(source, model)
+            inputs, outputs = saved_model.tensors_of_signature(model, options["signature"])
+            if options["endpoint"] is None:
+                progress(None, "packing the model")
+                pack(model, os.path.join(artefact, ARCHIVE))
+        facts = {
+            "accelerator": self.name,
+            "inputs": [vars(tensor) for tensor in inputs],
+            "outputs": [vars(tensor) for tensor in outputs],
+            "versions": self.far_side(options).versions,
+        }
+        with open(os.path.join(artefact, _FACTS), "w", encoding="utf-8") as file:
+            json.dump(facts, file, indent=2, sort_keys=True)
+
+    def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
+        with open(os.path.join(artefact, _FACTS), encoding="utf-8") as file:
+            facts = json.load(file)
+        account, endpoint, deployment = Account(), options["endpoint"], None
+        if endpoint is None:
+            order = Order.from_environment()
+            deployment = Deployment.of(account, order, os.path.join(artefact, ARCHIVE), options)
+            endpoint = deployment.name
+        self.close()  # not before the new one is held: it may be the same
+        self._deployment = deployment
+        behind = look_behind(account, endpoint, options["production_variant"])
+        if options["endpoint"] is not None and behind.versions != facts["versions"]:
+            raise Refused(_changed(endpoint, facts["versions"], behind.versions))
+        self._call = Calls(
+            account,
+            behind,
+            account.timed(options["read_timeout_s"], connections=max(10, options["concurrency"])),
+            body.CONTENT_TYPES[options["payload"]],
+            f"tfs-model-name={options['model_name']}" if options["model_name"] else "",
+        )
+        inputs, self._outputs = ([_tensor(each) for each in facts[side]] for side in ("inputs", "outputs"))
+        self._options = options
+        return inputs, list(self._outputs)
+
+    def stage(self, inputs: Arrays) -> Arrays:
+        return inputs
+
+    def infer(self, staged: Arrays) -> Arrays:
+        assert self._call is not None, "an artefact is loaded first"
+        began_ns = self.clock()
+        request = body.encoded(staged, self._options["payload"], self._options["signature"])
+        sent_ns = self.clock()
+        answer, content_type = self._call(request)
+        answered_ns = self.clock()
+        outputs = body.decoded(answer, content_type, self._outputs)
+        self._parts_ns.append((sent_ns - began_ns, self.clock() - answered_ns))
+        return outputs
+
+    def parts_ms(self) -> Dict[str, float]:
+        parts = zip(("serialising", "parsing"), zip(*self._parts_ns))
+        return {name: median(times_ns) / 1e6 for name, times_ns in parts}
+
+    def close(self) -> None:
+        if self._deployment is not None:
+            self._deployment.release()
+        self._deployment = self._call = None
+        self._parts_ns.clear()
+
+
+def _tensor(told: Mapping[str, Any]) -> Tensor:
+    return Tensor(told["name"], told["dtype"], tuple(told["shape"]))
+
+
+def _changed(endpoint: str, before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    moved = [f"{name} {before.get(name)} -> {now[name]}" for name in now if before.get(name) != now[name]]
+    return f"endpoint {endpoint!r} has been deployed anew since this artefact was made: {'; '.join(moved)}"

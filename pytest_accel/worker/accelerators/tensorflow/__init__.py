@@ -1,0 +1,1 @@
+"""TensorFlow on the processor and on the GPU."""

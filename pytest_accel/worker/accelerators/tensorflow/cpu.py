@@ -1,0 +1,173 @@
+"""The ``cpu`` accelerator: TensorFlow as it is, on the processor. Also the reference for all that TensorFlow made.
+
+Compiling copies: the artefact is the SavedModel itself, so that what is measured is what would be served. For BF16
+TensorFlow rewrites the graph when it first runs it: that is what the precision costs in the model's own framework.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+
+from pytest_accel.worker.accelerator import (
+    COMMON_OPTIONS,
+    Accelerator,
+    Arrays,
+    Missing,
+    Observed,
+    Option,
+    Present,
+    Progress,
+    Refused,
+    Source,
+    Tensor,
+)
+from pytest_accel.worker.formats import saved_model, yardstick
+from pytest_accel.worker.hardware import processor, versions
+
+_MODEL = "saved_model"
+#: TensorFlow's name of the rewriting to BF16.
+_MIXED_PRECISION = "auto_mixed_precision_onednn_bfloat16"
+
+
+class Cpu(Accelerator):
+    """TensorFlow on the processor: oneDNN, AVX, in FP32 or BF16."""
+
+    name = "cpu"
+    extra = "cpu"
+    sources = ("saved_model", "keras")
+    concurrent = True
+    own_options: ClassVar[Mapping[str, Option]] = {
+        "batch_size": Option(int, 1, minimum=1, compiled_in=False, doc=COMMON_OPTIONS["batch_size"].doc),
+        "signature": Option(str, "serving_default", compiled_in=False, doc=COMMON_OPTIONS["signature"].doc),
+        "precision": Option(
+            str, "fp32", choices=("fp32", "bf16"), doc="BF16 is TensorFlow's automatic mixed precision for oneDNN"
+        ),
+        "threads": Option(
+            int, 0, minimum=0, compiled_in=False, per_process=True, doc="threads of one call; 0 is TensorFlow's choice"
+        ),
+    }
+
+    def __init__(self) -> None:
+        self._model: Any = None  # held, because a signature alone does not keep its variables alive
+        self._function: Any = None
+        self._batch_size = 1
+        self._graph: Any = None
+        self._precision = "fp32"
+
+    def probe(self) -> Union[Present, Missing]:
+        try:
+            _tensorflow()
+        except ImportError as error:
+            return Missing(
+                "no-sdk", f"TensorFlow cannot be imported: {error}", f"pip install 'pytest-accel[{self.extra}]'"
+            )
+        identity = processor.identity()
+        peak_flops = processor.peak_flops(str(identity["flags"]), processor.usable_cores(), narrow=True)
+        return Present(str(identity["cpu"]), identity, peak_flops)
+
+    def versions(self) -> Dict[str, str]:
+        release = _tensorflow().__version__
+        return {"tensorflow": release, **versions.installed("keras"), "onednn": _onednn(release)}
+
+    def compile(
+        self,
+        source: Source,
+        artefact: str,
+        options: Mapping[str, Any],
+        progress: Progress,
+        calibration: Sequence[Arrays] = (),
+    ) -> None:
+        _tensorflow()
+        progress(None, f"copying {source.path}")
+        model = os.path.join(artefact, _MODEL)
+        saved_model.write_saved_model(source, model)
+        saved_model.check_signature(model, options["signature"])
+
+    def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
+        self.close()
+        tensorflow = _tensorflow()
+        _limit_threads(tensorflow, options["threads"])
+        _rewrite_to(tensorflow, options["precision"])
+        model = os.path.join(artefact, _MODEL)
+        saved_model.check_signature(model, options["signature"])
+        self._model = tensorflow.saved_model.load(model)
+        self._function = self._model.signatures[options["signature"]]
+        self._batch_size, self._precision = options["batch_size"], options["precision"]
+        return saved_model.tensors_of(self._function)
+
+    def stage(self, inputs: Arrays) -> Any:
+        tensorflow = _tensorflow()
+        return {name: tensorflow.constant(array) for name, array in inputs.items()}
+
+    def infer(self, staged: Any) -> Arrays:
+        return {name: tensor.numpy() for name, tensor in self._function(**staged).items()}
+
+    def placement(self) -> Observed:
+        if self._precision == "fp32":
+            operators = saved_model.computing_operators(self._inlined())
+        else:
+            operators = saved_model.rewritten_operators(self._function, self._batch_size)
+        precisions: Dict[str, int] = {}
+        for precision in operators.values():
+            precisions[precision] = precisions.get(precision, 0) + 1
+        # No other device is visible to this process, so everything runs here.
+        return Observed(1.0, precisions, {name: f"cpu:{precision}" for name, precision in operators.items()})
+
+    def flops(self) -> Optional[float]:
+        return saved_model.count_flops(self._inlined())
+
+    def yardstick(self, folder: str) -> Source:
+        _tensorflow()
+        return yardstick.write(folder)
+
+    def close(self) -> None:
+        self._model = self._function = self._graph = None
+
+    def _inlined(self) -> Any:
+        if self._graph is None:
+            self._graph = saved_model.inlined_graph(self._function, self._batch_size)
+        return self._graph
+
+
+def _tensorflow() -> Any:
+    """TensorFlow without the GPUs that it would otherwise prefer."""
+    tensorflow = saved_model.import_tensorflow()
+    tensorflow.config.set_visible_devices([], "GPU")
+    return tensorflow
+
+
+def _limit_threads(tensorflow: Any, threads: int) -> None:
+    """TensorFlow makes its thread pools once in a process, when it first runs something."""
+    threading = tensorflow.config.threading
+    current = threading.get_intra_op_parallelism_threads()
+    if threads == current:
+        return
+    try:
+        threading.set_intra_op_parallelism_threads(threads)
+        threading.set_inter_op_parallelism_threads(threads)
+    except RuntimeError as error:
+        raise Refused(
+            f"threads={threads} cannot be set, because TensorFlow already runs with threads={current} in this worker: "
+            "load it in a fresh one"
+        ) from error
+
+
+def _rewrite_to(tensorflow: Any, precision: str) -> None:
+    """Have the graphs that are run from now on computed in this precision, wherever TensorFlow thinks that safe."""
+    if precision == "bf16" and not processor.has_bf16():
+        raise Refused("precision='bf16': this processor has no BF16 instructions; use fp32")
+    optimizer, wanted = tensorflow.config.optimizer, precision == "bf16"
+    if optimizer.get_experimental_options().get(_MIXED_PRECISION, False) != wanted:
+        optimizer.set_experimental_options({_MIXED_PRECISION: wanted})
+
+
+def _onednn(tensorflow_version: str) -> str:
+    """Whether TensorFlow uses oneDNN: its own switch, else on from 2.9 where it was built for x86."""
+    switch = os.environ.get("TF_ENABLE_ONEDNN_OPTS")
+    if switch is not None:
+        return "off" if switch == "0" else "on"
+    major, minor = tensorflow_version.split(".")[:2]
+    by_default = (int(major), int(minor)) >= (2, 9) and platform.machine() in ("x86_64", "AMD64")
+    return "on" if by_default else "off"

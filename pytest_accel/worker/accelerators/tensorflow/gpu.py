@@ -1,0 +1,278 @@
+"""The ``gpu`` accelerator: TensorFlow on an NVIDIA GPU.
+
+The artefact is the SavedModel itself. What TensorFlow would do by itself is told or switched off: TF32 in place of
+FP32, taking all of the GPU's memory, moving what has no kernel to the CPU although a device was named. Operators that
+it puts on the CPU anyway are seen in the placement. FP16 is TensorFlow's automatic mixed precision; it has no BF16 on a
+GPU.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from statistics import median
+from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+
+from pytest_accel.worker.accelerator import (
+    COMMON_OPTIONS,
+    Accelerator,
+    Arrays,
+    Missing,
+    Observed,
+    Option,
+    Present,
+    Progress,
+    Refused,
+    Source,
+    Tensor,
+)
+from pytest_accel.worker.formats import saved_model, yardstick
+from pytest_accel.worker.hardware import device_files, nvml, versions
+from pytest_accel.worker.vendor_errors import explained
+
+MODEL = "saved_model"
+GPU = "/GPU:0"
+_MIXED_PRECISION = "auto_mixed_precision"
+#: What cuBLAS and cuDNN compute, and so in TF32 where that is allowed.
+IN_TF32 = re.compile(r"(_Fused|_)?(MatMul|BatchMatMul(V[23])?|Conv[23]D|Einsum|CudnnRNN.*)")
+#: TensorFlow's words in its log for why it has no GPU, and which of them are about the driver.
+_WHY_NO_GPU = re.compile(r"\] ([^\n]*(?:Cannot dlopen|Could not find cuda|Could not load dynamic|cuInit)[^\n]*)")
+_OF_DRIVER = re.compile(r"cuInit|cuda drivers")
+_CHECK_DRIVER = (
+    "run nvidia-smi, which tells more; libcuda.so.1 has to be on the loader's path and fit TensorFlow's CUDA"
+)
+_LOOK_FOR_GPU = "import tensorflow; tensorflow.config.list_physical_devices('GPU')"
+_LOOKING_S = 60.0
+_CALLS_IN_PARTS = 11
+
+
+class Gpu(Accelerator):
+    """TensorFlow's own GPU support."""
+
+    name = "gpu"
+    extra = "gpu"
+    sources = ("saved_model", "keras")
+    concurrent = True
+    own_options: ClassVar[Mapping[str, Option]] = {
+        "batch_size": Option(int, 1, minimum=1, compiled_in=False, doc=COMMON_OPTIONS["batch_size"].doc),
+        "precision": Option(
+            str, "fp32", choices=("fp32", "tf32", "fp16"), doc="FP16 is TensorFlow's automatic mixed precision"
+        ),
+        "xla": Option(bool, False, doc="compile with XLA"),
+    }
+
+    def __init__(self) -> None:
+        self._device = nvml.Device()
+        self._model: Any = None  # held, because a signature alone does not keep its variables alive
+        self._function: Any = None
+        self._run: Any = None
+        self._staged: Any = None
+        self._options: Mapping[str, Any] = {}
+
+    @classmethod
+    def impossible(cls, options: Mapping[str, Any]) -> Optional[str]:
+        if options["xla"] and options["precision"] == "fp16":
+            return (
+                "xla=True compiles the graph as it is, without TensorFlow's automatic mixed precision: use "
+                "precision='fp32' or 'tf32', or xla=False"
+            )
+        return None
+
+    @classmethod
+    def probe_hardware(cls) -> Optional[Missing]:
+        return device_files.missing_nvidia()
+
+    def probe(self) -> Union[Present, Missing]:
+        if (missing := nvml.missing()) is not None:
+            return missing
+        install = f"pip install 'pytest-accel[{self.extra}]', which brings TensorFlow's CUDA libraries"
+        try:
+            tensorflow = tensorflow_on_gpu()
+        except ImportError as error:
+            return Missing("no-sdk", f"TensorFlow cannot be imported: {error}", install)
+        if not tensorflow.sysconfig.get_build_info()["is_cuda_build"]:
+            return Missing("no-sdk", f"TensorFlow {tensorflow.__version__} was built without CUDA", install)
+        gpus = tensorflow.config.list_physical_devices("GPU")
+        if not gpus:
+            why = _why_no_gpu()
+            kind, action = ("no-driver", _CHECK_DRIVER) if _OF_DRIVER.search(why) else ("no-sdk", install)
+            return Missing(kind, f"TensorFlow {tensorflow.__version__} sees no GPU: {why}", action)
+        details = tensorflow.config.experimental.get_device_details(gpus[0])
+        capability = "{}.{}".format(*details["compute_capability"])
+        return self._device.present({"gpu": details["device_name"], "compute_capability": capability})
+
+    def versions(self) -> Dict[str, str]:
+        tensorflow = tensorflow_on_gpu()
+        build = tensorflow.sysconfig.get_build_info()
+        return {
+            "tensorflow": tensorflow.__version__,
+            "cuda": str(build.get("cuda_version", "unknown")),
+            "cudnn": str(build.get("cudnn_version", "unknown")),
+            "nvidia-driver": self._device.driver_version(),
+            **versions.installed("keras"),
+        }
+
+    def compile(
+        self,
+        source: Source,
+        artefact: str,
+        options: Mapping[str, Any],
+        progress: Progress,
+        calibration: Sequence[Arrays] = (),
+    ) -> None:
+        tensorflow_on_gpu()
+        progress(None, f"copying {source.path}")
+        model = os.path.join(artefact, MODEL)
+        saved_model.write_saved_model(source, model)
+        self.load(artefact, options)
+        progress(None, "checking that the GPU takes it")
+        _, specs = self._function.structured_input_signature
+        if all(None not in spec.shape.as_list()[1:] for spec in specs.values()):
+            self.infer(saved_model.zeros(self._function, options["batch_size"]))
+        self.close()
+
+    def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
+        self.close()
+        tensorflow = tensorflow_on_gpu()
+        compute_in(tensorflow, options["precision"])
+        model = os.path.join(artefact, MODEL)
+        saved_model.check_signature(model, options["signature"])
+        self._model = tensorflow.saved_model.load(model)
+        self._function = self._model.signatures[options["signature"]]
+        self._options = options
+        self._run = self._function
+        if options["xla"]:
+            self._run = tensorflow.function(lambda **arrays: self._function(**arrays), jit_compile=True)
+        return saved_model.tensors_of(self._function)
+
+    def stage(self, inputs: Arrays) -> Any:
+        tensorflow = tensorflow_on_gpu()
+        with tensorflow.device("/CPU:0"):  # where a request arrives; the copy to the GPU is part of the call
+            self._staged = {name: tensorflow.constant(array) for name, array in inputs.items()}
+        return self._staged
+
+    def infer(self, staged: Any) -> Arrays:
+        return {name: tensor.numpy() for name, tensor in self._called(staged).items()}
+
+    def placement(self) -> Observed:
+        """Where the nodes of the executed graph ran. XLA makes one kernel of them all, on the device of its outputs."""
+        batch_size = self._options["batch_size"]
+        if self._options["xla"]:
+            outputs = self._called(saved_model.zeros(self._function, batch_size))
+            (where,) = {tensor.device for tensor in outputs.values()}
+            graph = self._inlined()
+            kinds = {operator.name: operator.type for operator in graph.get_operations()}
+            precisions = saved_model.computing_operators(graph)
+            placed = {name: (where, kinds[name], precision) for name, precision in precisions.items()}
+        else:
+            with tensorflow_on_gpu().device(GPU):
+                placed = saved_model.placed_operators(self._function, batch_size)
+        return self._observed(placed)
+
+    def flops(self) -> Optional[float]:
+        return saved_model.count_flops(self._inlined())
+
+    def device_memory_mb(self) -> Optional[float]:
+        held_mb = self._device.memory_mb()
+        if held_mb is not None:
+            return held_mb
+        return float(tensorflow_on_gpu().config.experimental.get_memory_info("GPU:0")["peak"]) / 2**20
+
+    def parts_ms(self) -> Dict[str, float]:
+        """What a typical call spends on copying, as a few more calls tell that nobody times and that wait between."""
+        tensorflow = saved_model.import_tensorflow()
+        wait = getattr(tensorflow.test.experimental, "sync_devices", None)  # not in releases before 2.9
+        if self._staged is None or wait is None:
+            return {}
+        there_ns, back_ns = [], []
+        for _ in range(_CALLS_IN_PARTS):
+            begin_ns = self.clock()
+            with tensorflow.device(GPU):
+                inputs = {name: tensorflow.identity(tensor) for name, tensor in self._staged.items()}
+            wait()
+            there_ns.append(self.clock() - begin_ns)
+            outputs = self._called(inputs)
+            wait()
+            computed_ns = self.clock()
+            for tensor in outputs.values():
+                tensor.numpy()
+            back_ns.append(self.clock() - computed_ns)
+        return {"copying to the GPU": median(there_ns) / 1e6, "copying back": median(back_ns) / 1e6}
+
+    def throttled(self) -> str:
+        return self._device.throttled()
+
+    def yardstick(self, folder: str) -> Source:
+        tensorflow_on_gpu()
+        return yardstick.write(folder)
+
+    def close(self) -> None:
+        self._model = self._function = self._run = self._staged = None
+
+    def _called(self, inputs: Any) -> Any:
+        """The outputs of one call, which may still be on their way. Raises what TensorFlow says, with what to do."""
+        tensorflow = saved_model.import_tensorflow()
+        try:
+            with tensorflow.device(GPU):
+                return self._run(**inputs)
+        except tensorflow.errors.OpError as error:
+            told = explained("TensorFlow cannot run this model on the GPU", error)
+            if isinstance(error, tensorflow.errors.InternalError):  # the device's fault, which nothing else would help
+                raise RuntimeError(told) from error
+            raise Refused(told) from error
+
+    def _inlined(self) -> Any:
+        return saved_model.inlined_graph(self._function, self._options["batch_size"])
+
+    def _observed(self, placed: Mapping[str, Tuple[str, str, str]]) -> Observed:
+        in_tf32 = self._options["precision"] == "tf32"
+        operators: Dict[str, str] = {}
+        precisions: Dict[str, int] = {}
+        for name, (device, kind, precision) in placed.items():
+            place = "gpu" if device.endswith("GPU:0") else "cpu"
+            if in_tf32 and place == "gpu" and precision == "float32" and IN_TF32.fullmatch(kind):
+                precision = "tf32"
+            operators[name] = f"{place}:{precision}"
+            precisions[precision] = precisions.get(precision, 0) + 1
+        there = sum(where.startswith("gpu:") for where in operators.values())
+        return Observed(there / len(operators) if operators else None, precisions, operators)
+
+
+def tensorflow_on_gpu() -> Any:
+    """TensorFlow with one GPU, of which it takes the memory that it needs, and no operator moved to another device."""
+    nvml.order_devices()
+    tensorflow = saved_model.import_tensorflow()
+    gpus = tensorflow.config.list_physical_devices("GPU")[:1]
+    tensorflow.config.set_visible_devices(gpus, "GPU")
+    for gpu in gpus:
+        tensorflow.config.experimental.set_memory_growth(gpu, True)
+    tensorflow.config.set_soft_device_placement(False)
+    return tensorflow
+
+
+def compute_in(tensorflow: Any, precision: str) -> None:
+    """Have what is run from now on computed in this precision. Raises `Refused` where the GPU has none such."""
+    for gpu in tensorflow.config.list_physical_devices("GPU")[:1]:
+        capability = tensorflow.config.experimental.get_device_details(gpu).get("compute_capability")
+        if precision == "tf32" and capability is not None and tuple(capability) < nvml.TF32_FROM:
+            raise Refused(nvml.NO_TF32.format(*capability))
+    tensorflow.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
+    optimizer, wanted = tensorflow.config.optimizer, precision == "fp16"
+    if optimizer.get_experimental_options().get(_MIXED_PRECISION, False) != wanted:
+        optimizer.set_experimental_options({_MIXED_PRECISION: wanted})
+
+
+def _why_no_gpu() -> str:
+    """TensorFlow's words, which it tells only to a log that this process has turned down."""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}
+    command = [sys.executable, "-c", _LOOK_FOR_GPU]
+    try:
+        looked = subprocess.run(
+            command, env=environment, stderr=subprocess.PIPE, timeout=_LOOKING_S, universal_newlines=True, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"and it cannot be asked why: {error}"
+    words = dict.fromkeys(_WHY_NO_GPU.findall(looked.stderr))
+    return " ".join(words) or "it does not say why; TF_CPP_MIN_LOG_LEVEL=0 shows its log"

@@ -1,0 +1,1 @@
+"""TensorRT: its own runtime, and TensorFlow with TensorRT inside."""

@@ -1,0 +1,197 @@
+"""From an ONNX model to a TensorRT engine, with the builder of TensorRT 8.6, 10 or 11, told apart by what they have.
+
+Up to 10 the builder chooses the precision of each layer among those that its flags allow, and learns the ranges of INT8
+from a calibrator. In 11 there are neither: each layer computes in the types that the model has, so FP16 and INT8 are
+written into the model before. TF32 is a flag in all of them, and set unless it is cleared. What TensorRT calls back
+meanwhile is in `pytest_accel.worker.accelerators.tensorrt.callbacks`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence
+
+from pytest_accel.worker.accelerator import Arrays, Progress, Refused
+from pytest_accel.worker.accelerators.tensorrt.callbacks import calibrator, monitor
+from pytest_accel.worker.accelerators.tensorrt.log import done
+from pytest_accel.worker.formats.quantise import check_inputs, quantise
+from pytest_accel.worker.vendor_errors import explained
+
+if TYPE_CHECKING:
+    from pytest_accel.worker.hardware.cuda import Cuda
+
+PRECISIONS = ("fp32", "tf32", "fp16", "int8")
+#: The builder's flag for a precision that it chooses by itself.
+_FLAGS = {"fp16": "FP16", "int8": "INT8"}
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The batch sizes that an engine takes, and the one it is tuned for."""
+
+    smallest: int
+    best: int
+    largest: int
+
+    @classmethod
+    def parse(cls, text: str) -> Batches:
+        """Read ``"1:8:32"``. Raises `ValueError` where that is not what it is."""
+        found = re.fullmatch(r"([1-9]\d*):(\d+):(\d+)", text)
+        sizes = [int(size) for size in found.groups()] if found is not None else []
+        if not sizes or sizes != sorted(sizes):
+            raise ValueError(f"profile={text!r} is not of the form smallest:best:largest, such as '1:8:32'")
+        return cls(*sizes)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to build. ``batches`` is None for a model of fixed shape, ``timing_cache`` a file to share kernels' times."""
+
+    precision: str
+    batches: Optional[Batches] = None
+    workspace_mb: Optional[int] = None
+    timing_cache: str = ""
+
+
+def build(
+    model: Any, recipe: Recipe, calibration: Sequence[Arrays], progress: Progress, *, cuda: Cuda, logger: Any
+) -> bytes:
+    """The serialised engine of an ONNX model. Raises `Refused` with the words of the parser or the logger."""
+    import tensorrt
+
+    _require_known_sizes(_inputs(model), recipe.batches)
+    if recipe.precision == "int8":
+        check_inputs(set(_inputs(model)), calibration)
+    if is_strongly_typed():
+        model = _typed(model, recipe.precision, calibration, progress)
+        calibration = ()
+    logger.errors.clear()
+    builder = tensorrt.Builder(logger)
+    network = _parsed(builder, model, logger)
+    config = builder.create_builder_config()
+    config.profiling_verbosity = tensorrt.ProfilingVerbosity.DETAILED  # else no placement can be told
+    _set_precision(config, recipe.precision)
+    if recipe.workspace_mb is not None:
+        config.set_memory_pool_limit(tensorrt.MemoryPoolType.WORKSPACE, recipe.workspace_mb * 2**20)
+    if recipe.batches is not None:
+        config.add_optimization_profile(_profile(builder, model, recipe.batches))
+    if recipe.precision == "int8" and calibration:
+        config.int8_calibrator = calibrator(calibration, progress, cuda)
+        if recipe.batches is not None:
+            size = len(next(iter(calibration[0].values())))
+            profile = _profile(builder, model, Batches(size, size, size))
+            done(config.set_calibration_profile(profile), "calibrate with batches of this size", logger)
+    if recipe.timing_cache:
+        _take_times(config, recipe.timing_cache, logger)
+    progress(None, "building the engine")
+    if hasattr(tensorrt, "IProgressMonitor"):  # TensorRT 8 does not tell how far it is
+        config.progress_monitor = monitor(progress)
+    plan = done(builder.build_serialized_network(network, config), "build an engine for this model", logger)
+    if recipe.timing_cache:
+        _keep_times(config, recipe.timing_cache)
+    return bytes(plan)
+
+
+def is_strongly_typed() -> bool:
+    """Whether layers compute in the types that the model has, since the builder has no flags to choose others."""
+    import tensorrt
+
+    return not hasattr(tensorrt.BuilderFlag, "FP16")
+
+
+def _typed(model: Any, precision: str, calibration: Sequence[Arrays], progress: Progress) -> Any:
+    """The model with the precision written into it."""
+    if precision == "int8":
+        return quantise(model, calibration, "int8", progress)
+    if precision == "fp16":
+        from onnxruntime.transformers.float16 import convert_float_to_float16
+
+        progress(None, "converting to FP16")
+        try:
+            return convert_float_to_float16(model, keep_io_types=True)
+        except Exception as error:  # its errors have no base class of their own
+            raise Refused(explained("ONNX Runtime cannot convert this model to FP16", error)) from error
+    return model
+
+
+def _parsed(builder: Any, model: Any, logger: Any) -> Any:
+    import tensorrt
+
+    flags = tensorrt.NetworkDefinitionCreationFlag
+    # TensorRT 8 still has networks without a batch dimension, 10 ignores the flag, 11 does not know it.
+    explicit = 1 << int(flags.EXPLICIT_BATCH) if hasattr(flags, "EXPLICIT_BATCH") else 0
+    network = builder.create_network(explicit)
+    parser = tensorrt.OnnxParser(network, logger)
+    if not parser.parse(model.SerializeToString()):
+        errors = [parser.get_error(number) for number in range(parser.num_errors)]
+        words = "\n".join(_told(error, model) for error in errors) or "\n".join(logger.errors)
+        raise Refused(explained("TensorRT cannot read this model", words))
+    return network
+
+
+def _told(error: Any, model: Any) -> str:
+    """A parser's error with the operator, which TensorRT 8 knows by its number only."""
+    place = ""
+    if 0 <= error.node() < len(model.graph.node):
+        node = model.graph.node[error.node()]
+        place = f" at node {error.node()} {node.name!r}, operator {node.op_type!r}"
+    return f"{error.code().name}{place}: {error.desc()}"
+
+
+def _set_precision(config: Any, precision: str) -> None:
+    import tensorrt
+
+    if precision != "tf32":
+        config.clear_flag(tensorrt.BuilderFlag.TF32)
+    if precision in _FLAGS and not is_strongly_typed():
+        config.set_flag(getattr(tensorrt.BuilderFlag, _FLAGS[precision]))
+
+
+def _profile(builder: Any, model: Any, batches: Batches) -> Any:
+    profile = builder.create_optimization_profile()
+    for name, shape in _inputs(model).items():
+        if shape[:1] == [None]:
+            shapes = [(size, *shape[1:]) for size in (batches.smallest, batches.best, batches.largest)]
+            profile.set_shape(name, *shapes)
+    return profile
+
+
+def _require_known_sizes(shapes: Mapping[str, Sequence[Optional[int]]], batches: Optional[Batches]) -> None:
+    """Refuse sizes that no profile tells TensorRT of, and a profile that tells it of none."""
+    for name, shape in shapes.items():
+        if None in shape[1:]:
+            sizes = ", ".join("?" if size is None else str(size) for size in shape)
+            raise Refused(
+                f"input {name!r} has dynamic sizes beside its batch: [{sizes}]; export the model with fixed ones"
+            )
+    if batches is not None and not any(shape[:1] == [None] for shape in shapes.values()):
+        raise Refused("profile= is for a dynamic batch, which the model does not have: export it with one")
+
+
+def _inputs(model: Any) -> Dict[str, List[Optional[int]]]:
+    """The shape of each input, None where a size is dynamic."""
+    weights = {tensor.name for tensor in model.graph.initializer}  # old exporters list them among the inputs
+    return {
+        value.name: [size.dim_value or None for size in value.type.tensor_type.shape.dim]
+        for value in model.graph.input
+        if value.name not in weights
+    }
+
+
+def _take_times(config: Any, path: str, logger: Any) -> None:
+    """Start from the times of kernels that earlier builds measured."""
+    stored = b""
+    if os.path.exists(path):
+        with open(path, "rb") as file:
+            stored = file.read()
+    cache = config.create_timing_cache(stored)
+    done(config.set_timing_cache(cache, ignore_mismatch=False), f"use the timing cache {path}: remove the file", logger)
+
+
+def _keep_times(config: Any, path: str) -> None:
+    written = f"{path}.{os.getpid()}"
+    with open(written, "wb") as file:
+        file.write(config.get_timing_cache().serialize())
+    os.replace(written, path)  # so that another build never reads half of it

@@ -1,0 +1,268 @@
+"""The ``gpu-trt`` accelerator: TensorRT engines on an NVIDIA GPU, in FP32, TF32, FP16 or INT8.
+
+A SavedModel or a Keras file is converted by tf2onnx first, or with ``mode="tf-trt"`` by what TensorFlow itself had up
+to 2.17: see `tf_trt` beside this file. The artefact is a folder with the engine and the facts that bind it to this
+TensorRT and this kind of GPU. The engine is built in `builder` and run in `engine`, through the CUDA of
+`pytest_accel.worker.hardware.cuda`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+
+from pytest_accel.worker.accelerator import (
+    Accelerator,
+    Arrays,
+    Missing,
+    Observed,
+    Option,
+    Present,
+    Progress,
+    Refused,
+    Source,
+    Tensor,
+)
+from pytest_accel.worker.accelerators.tensorrt.builder import PRECISIONS, Batches, Recipe, build
+from pytest_accel.worker.accelerators.tensorrt.engine import Engine
+from pytest_accel.worker.accelerators.tensorrt.log import capturing_logger
+from pytest_accel.worker.accelerators.tensorrt.tf_trt import TfTrt
+from pytest_accel.worker.formats import onnx_model, saved_model, yardstick
+from pytest_accel.worker.formats.quantise import require
+from pytest_accel.worker.hardware import device_files, gpu_peak, nvml, versions
+from pytest_accel.worker.hardware.cuda import Cuda
+
+_ENGINE = "model.engine"
+_FACTS = "facts.json"
+_MODEL = "model.onnx"
+_TF_TRT = "tf-trt"
+
+
+class GpuTrt(Accelerator):
+    """TensorRT engines on an NVIDIA GPU."""
+
+    name = "gpu-trt"
+    extra = "gpu-trt"
+    sources = ("saved_model", "keras", "onnx")
+    calibrated = ("int8",)
+    converts: ClassVar[Mapping[str, Tuple[str, ...]]] = {
+        "saved_model": ("signature", "batch_size", "profile", "mode"),
+        "keras": ("signature", "batch_size", "profile", "mode"),
+    }
+    references: ClassVar[Mapping[str, str]] = {"saved_model": "cpu", "keras": "cpu", "onnx": "cpu-ort"}
+    own_options: ClassVar[Mapping[str, Option]] = {
+        "precision": Option(str, "fp32", choices=PRECISIONS, doc="INT8 needs calibration data; FP32 is without TF32"),
+        "profile": Option(
+            str, "", doc="smallest:best:largest batch of an engine that takes several, '1:8:32'; empty for one alone"
+        ),
+        "workspace_mb": Option(int, None, minimum=1, doc="memory that one layer may use; TensorRT's default is all"),
+        "timing_cache": Option(str, "", doc="file of kernels' times that builds share, so that they choose alike"),
+        "mode": Option(
+            str,
+            "native",
+            choices=("native", _TF_TRT),
+            doc="tf-trt puts engines into the SavedModel, with a TensorFlow up to 2.17, and leaves the rest to it",
+        ),
+    }
+
+    def __init__(self) -> None:
+        nvml.order_devices()
+        self._logger: Any = None
+        self._engine: Union[Engine, TfTrt, None] = None
+        self._flops: Optional[float] = None
+
+    @classmethod
+    def impossible(cls, options: Mapping[str, Any]) -> Optional[str]:
+        if options["mode"] == _TF_TRT and (options["profile"] or options["timing_cache"]):
+            return "mode='tf-trt' builds engines for one batch_size, without profile= and timing_cache="
+        if not options["profile"]:
+            return None
+        try:
+            batches = Batches.parse(options["profile"])
+        except ValueError as error:
+            return str(error)
+        if not batches.smallest <= options["batch_size"] <= batches.largest:
+            return f"batch_size={options['batch_size']} is outside of profile={options['profile']!r}"
+        return None
+
+    @classmethod
+    def probe_hardware(cls) -> Optional[Missing]:
+        return device_files.missing_nvidia()
+
+    def probe(self) -> Union[Present, Missing]:
+        try:
+            cuda = Cuda()
+        except ImportError as error:
+            return self._missing_sdk("cuda-python", error)
+        # In this order: where CUDA does not work, TensorRT may crash.
+        missing = nvml.missing() or cuda.missing() or self._missing_tensorrt()
+        if missing is not None:
+            return missing
+        device = cuda.device()
+        peak_flops = gpu_peak.peak_flops(device.compute_capability, device.sm_count, device.clock_hz)
+        return replace(nvml.Device().present(device.identity()), peak_flops=peak_flops)
+
+    def versions(self) -> Dict[str, str]:
+        import tensorrt
+
+        used = {"tensorrt": tensorrt.__version__, **Cuda().versions(), "nvidia-driver": nvml.Device().driver_version()}
+        return {**used, **versions.installed("onnx", "onnxruntime", "tf2onnx", "tensorflow")}
+
+    def convert(self, source: Source, folder: str, options: Mapping[str, Any], progress: Progress) -> Source:
+        progress(None, f"converting {source.path}")
+        if options["mode"] == _TF_TRT:
+            path = os.path.join(folder, saved_model.FOLDER)
+            saved_model.write_saved_model(source, path)
+            return Source("saved_model", path)
+        import onnx
+
+        path = os.path.join(folder, _MODEL)
+        onnx.save(_converted(source, options), path)
+        return Source("onnx", path)
+
+    def compile(
+        self,
+        source: Source,
+        artefact: str,
+        options: Mapping[str, Any],
+        progress: Progress,
+        calibration: Sequence[Arrays] = (),
+    ) -> None:
+        if options["precision"] == "int8":
+            require(calibration)
+        if options["mode"] == _TF_TRT:
+            TfTrt().compile(source, artefact, options, progress, calibration)
+            return
+        progress(None, f"converting {source.path}")
+        model = _converted(source, options)
+        recipe = Recipe(
+            precision=options["precision"],
+            batches=Batches.parse(options["profile"]) if options["profile"] else None,
+            workspace_mb=options["workspace_mb"],
+            timing_cache=options["timing_cache"],
+        )
+        cuda = Cuda()
+        plan = build(model, recipe, calibration, progress, cuda=cuda, logger=self._its_logger())
+        flops = onnx_model.count_flops(onnx_model.fix_batch(model, options["batch_size"]))
+        with open(os.path.join(artefact, _ENGINE), "wb") as file:
+            file.write(plan)
+        with open(os.path.join(artefact, _FACTS), "w", encoding="utf-8") as facts:
+            json.dump({**_bound_to(cuda), "flops": flops, "int64_inputs": _int64_inputs(model)}, facts, indent=2)
+
+    def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
+        self.close()
+        if options["mode"] == _TF_TRT:
+            self._engine = TfTrt()
+            return self._engine.load(artefact, options)
+        try:
+            with open(os.path.join(artefact, _FACTS), encoding="utf-8") as file:
+                facts = json.load(file)
+            with open(os.path.join(artefact, _ENGINE), "rb") as plan:
+                engine = plan.read()
+        except OSError as error:
+            raise Refused(f"{artefact} holds no engine of gpu-trt: compile the model anew ({error})") from error
+        cuda = Cuda()
+        for fact, here in _bound_to(cuda).items():
+            if facts[fact] != here:
+                raise Refused(f"this engine was built for {fact} {facts[fact]}, and here is {here}: compile it anew")
+        self._flops = facts["flops"]
+        self._engine = Engine(engine, int64_inputs=facts["int64_inputs"], cuda=cuda, logger=self._its_logger())
+        return self._engine.inputs, self._engine.outputs
+
+    def stage(self, inputs: Arrays) -> Any:
+        return self._loaded().stage(inputs)
+
+    def infer(self, staged: Any) -> Arrays:
+        return self._loaded().infer(staged)
+
+    def synchronize(self) -> None:
+        if self._engine is not None:
+            self._engine.synchronize()
+
+    def placement(self) -> Observed:
+        return self._loaded().placement()
+
+    def flops(self) -> Optional[float]:
+        return self._engine.flops() if isinstance(self._engine, TfTrt) else self._flops
+
+    def device_memory_mb(self) -> Optional[float]:
+        held_mb = nvml.Device().memory_mb()
+        return self._loaded().device_memory_mb() if held_mb is None else held_mb
+
+    def parts_ms(self) -> Dict[str, float]:
+        loaded = self._loaded()
+        return loaded.parts_ms() if isinstance(loaded, TfTrt) else loaded.copies_ms()
+
+    def throttled(self) -> str:
+        return nvml.Device().throttled()
+
+    def yardstick(self, folder: str) -> Source:
+        return yardstick.write_onnx(folder)
+
+    def close(self) -> None:
+        self._engine = None
+
+    def _loaded(self) -> Union[Engine, TfTrt]:
+        if self._engine is None:
+            raise RuntimeError("nothing is loaded: load an artefact first")
+        return self._engine
+
+    def _its_logger(self) -> Any:
+        if self._logger is None:
+            self._logger = capturing_logger()
+        return self._logger
+
+    def _missing_sdk(self, what: str, error: ImportError) -> Missing:
+        return Missing("no-sdk", f"{what} cannot be used: {error}", f"pip install 'pytest-accel[{self.extra}]'")
+
+    def _missing_tensorrt(self) -> Optional[Missing]:
+        """Why TensorRT cannot build here, None when it can. Its builder is asked, which needs the device."""
+        try:
+            import tensorrt
+        except ImportError as error:
+            return self._missing_sdk("TensorRT", error)
+        if not hasattr(tensorrt, "OnnxParser"):
+            return Missing(
+                "placeholder-package",
+                f"the package tensorrt ({tensorrt.__file__}) has no OnnxParser: it is not NVIDIA's TensorRT",
+                "pip uninstall it, then pip install tensorrt",
+            )
+        if not hasattr(tensorrt.IExecutionContext, "execute_async_v3"):
+            return Missing(
+                "support-ended",
+                f"TensorRT {tensorrt.__version__} has no execute_async_v3",
+                "install TensorRT 8.6 or newer",
+            )
+        logger = self._its_logger()
+        try:
+            tensorrt.Builder(logger)
+        except TypeError as error:  # pybind11's way to say that it got no object
+            words = "; ".join(logger.errors) or str(error)
+            return Missing(
+                "driver-mismatch",
+                f"TensorRT {tensorrt.__version__} makes no builder here: {words}",
+                "install a driver that is as new as TensorRT's CUDA libraries, or an older TensorRT",
+            )
+        return None
+
+
+def _converted(source: Source, options: Mapping[str, Any]) -> Any:
+    """The source as an ONNX model, of one batch size or of any where a profile says which."""
+    return onnx_model.converted(source, options["signature"], None if options["profile"] else options["batch_size"])
+
+
+def _int64_inputs(model: Any) -> List[str]:
+    from onnx import TensorProto
+
+    return [value.name for value in model.graph.input if value.type.tensor_type.elem_type == TensorProto.INT64]
+
+
+def _bound_to(cuda: Cuda) -> Dict[str, str]:
+    """What an engine is bound to; it would also run on other GPUs of its compute capability, but not as fast."""
+    import tensorrt
+
+    device = cuda.device()
+    capability = "{}.{}".format(*device.compute_capability)
+    return {"tensorrt": tensorrt.__version__, "gpu": device.name, "compute_capability": capability}

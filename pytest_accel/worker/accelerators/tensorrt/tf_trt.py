@@ -1,0 +1,181 @@
+"""TF-TRT, which is ``mode="tf-trt"`` of ``gpu-trt``: engines inside a SavedModel, and TensorFlow for all the rest.
+
+TensorFlow 2.17 was the last release that was built with it. Which parts TensorRT takes is read from the artefact, and
+their share is what runs on the accelerator, for TensorFlow's own kernels are what ``gpu`` is for. Where an engine
+cannot be built or run TensorFlow would compute its part, with a line in a log: here that is an error. Which precision
+a layer of an engine has TF-TRT does not tell; in FP32 there is only one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
+
+from pytest_accel.worker.accelerator import Arrays, Observed, Progress, Refused, Source, Tensor
+from pytest_accel.worker.accelerators.tensorflow.gpu import GPU, IN_TF32, MODEL, Gpu, compute_in, tensorflow_on_gpu
+from pytest_accel.worker.formats import saved_model
+from pytest_accel.worker.formats.saved_graph import needed, operator_of, signature_graph
+from pytest_accel.worker.vendor_errors import explained
+
+_ENGINE_OP = "TRTEngineOp"
+_FACTS = "facts.json"
+#: TensorFlow's names of the precisions that an engine may use.
+_MODES = {"fp32": "FP32", "tf32": "FP32", "fp16": "FP16", "int8": "INT8"}
+#: Whether TensorFlow may compute what an engine should have; it is asked at every call.
+_FALLBACK = "TF_TRT_ALLOW_ENGINE_NATIVE_SEGMENT_EXECUTION"
+
+
+class TfTrt(Gpu):
+    """A SavedModel with TensorRT's engines inside. It stands for no name of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._counted: Any = None
+        self._engines: Dict[str, str] = {}
+        self._left: Dict[str, str] = {}
+
+    def compile(
+        self,
+        source: Source,
+        artefact: str,
+        options: Mapping[str, Any],
+        progress: Progress,
+        calibration: Sequence[Arrays] = (),
+    ) -> None:
+        if source.kind not in self.sources:
+            raise Refused(
+                f"mode='tf-trt' takes a saved_model or a keras source, not {source.kind!r}: use mode='native'"
+            )
+        tensorflow = tensorflow_on_gpu()
+        progress(None, f"converting {source.path} with TF-TRT")
+        with tempfile.TemporaryDirectory() as folder:
+            original = os.path.join(folder, MODEL)
+            saved_model.write_saved_model(source, original)
+            saved_model.check_signature(original, options["signature"])
+            compute_in(tensorflow, _of_tensorflow(options["precision"]))
+            loaded = tensorflow.saved_model.load(original)
+            function = loaded.signatures[options["signature"]]
+            flops = saved_model.count_flops(saved_model.inlined_graph(function, options["batch_size"]))
+            zeros = saved_model.zeros(function, options["batch_size"])
+            os.environ[_FALLBACK] = "False"
+            try:
+                with tensorflow.device(GPU):
+                    _convert(tensorflow, original, os.path.join(artefact, MODEL), options, zeros, calibration)
+            except (tensorflow.errors.OpError, RuntimeError, ValueError) as error:
+                raise Refused(explained("TF-TRT cannot convert this model", error)) from error
+        engines, left = _parts(os.path.join(artefact, MODEL), options)
+        if not engines:
+            raise Refused(
+                f"TensorRT takes no part of this model, and all {len(left)} operators would be TensorFlow's: use "
+                "mode='native', which says why, or gpu"
+            )
+        with open(os.path.join(artefact, _FACTS), "w", encoding="utf-8") as file:
+            json.dump({**_bound_to(tensorflow), "flops": flops}, file, indent=2)
+
+    def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
+        tensorflow = tensorflow_on_gpu()
+        try:
+            with open(os.path.join(artefact, _FACTS), encoding="utf-8") as file:
+                facts = json.load(file)
+        except OSError as error:
+            raise Refused(f"{artefact} holds no model of TF-TRT: compile it anew ({error})") from error
+        for fact, here in _bound_to(tensorflow).items():
+            if facts.get(fact) != here:
+                raise Refused(
+                    f"these engines were built for {fact} {facts.get(fact)}, and here is {here}: compile them anew"
+                )
+        os.environ[_FALLBACK] = "False"
+        self._counted = facts["flops"]
+        self._engines, self._left = _parts(os.path.join(artefact, MODEL), options)
+        return super().load(artefact, {**options, "xla": False, "precision": _of_tensorflow(options["precision"])})
+
+    def placement(self) -> Observed:
+        """The operators inside of engines, and those that were left to TensorFlow; the counts are of the former."""
+        operators = {
+            **{name: f"gpu:{precision}" for name, precision in self._engines.items()},
+            **{name: f"tensorflow:{precision}" for name, precision in self._left.items()},
+        }
+        precisions: Dict[str, int] = {}
+        for precision in self._engines.values():
+            precisions[precision] = precisions.get(precision, 0) + 1
+        return Observed(len(self._engines) / len(operators) if operators else None, precisions, operators)
+
+    def flops(self) -> Any:
+        return self._counted
+
+
+def _of_tensorflow(precision: str) -> str:
+    """What TensorFlow itself computes in; narrower precisions are for engines alone."""
+    return "tf32" if precision == "tf32" else "fp32"
+
+
+def _convert(
+    tensorflow: Any,
+    original: str,
+    target: str,
+    options: Mapping[str, Any],
+    zeros: Mapping[str, Any],
+    calibration: Sequence[Arrays],
+) -> None:
+    workspace = {} if options["workspace_mb"] is None else {"max_workspace_size_bytes": options["workspace_mb"] * 2**20}
+    converter = tensorflow.experimental.tensorrt.Converter(
+        input_saved_model_dir=original,
+        input_saved_model_signature_key=options["signature"],
+        precision_mode=_MODES[options["precision"]],
+        use_calibration=options["precision"] == "int8",
+        allow_build_at_runtime=False,  # or a call of another batch would build an engine while it is timed
+        **workspace,
+    )
+
+    def batches() -> Iterator[Dict[str, Any]]:
+        for batch in calibration:
+            yield {name: tensorflow.constant(array) for name, array in batch.items()}
+
+    if options["precision"] == "int8":
+        converter.convert(calibration_input_fn=batches)
+    else:
+        converter.convert()
+        converter.build(input_fn=lambda: iter([dict(zeros)]))
+    converter.save(target)
+
+
+def _parts(folder: str, options: Mapping[str, Any]) -> Tuple[Dict[str, str], Dict[str, str]]:
+    """The operators inside of engines and those outside, by name, each with its precision."""
+    nodes, outputs, library = signature_graph(folder, options["signature"])
+    engines: Dict[str, str] = {}
+    left: Dict[str, str] = {}
+    for caller, node in needed(nodes, outputs, library):
+        if node.op == _ENGINE_OP:
+            segment = library[node.attr["segment_func"].func.name]
+            for _, inner in needed(segment.node_def, list(segment.ret.values()), library):
+                operator = operator_of(inner)
+                if operator is not None:
+                    engines[f"{node.name}/{inner.name}"] = _in_engine(operator, options["precision"])
+            continue
+        operator = operator_of(node)
+        if operator is not None:
+            left[node.name if node.name not in left else caller + node.name] = operator.precision
+    return engines, left
+
+
+def _in_engine(operator: Any, precision: str) -> str:
+    if precision in ("fp16", "int8"):
+        return "unknown"
+    return "tf32" if precision == "tf32" and IN_TF32.fullmatch(operator.kind) else str(operator.precision)
+
+
+def _bound_to(tensorflow: Any) -> Dict[str, str]:
+    """What the engines are bound to."""
+    (gpu, *_) = tensorflow.config.list_physical_devices("GPU")
+    details = tensorflow.config.experimental.get_device_details(gpu)
+    capability = "{}.{}".format(*details["compute_capability"])
+    try:
+        from tensorflow.compiler.tf2tensorrt import _pywrap_py_utils
+
+        release = ".".join(map(str, _pywrap_py_utils.get_loaded_tensorrt_version()))
+    except ImportError:
+        release = "unknown"
+    told = {"tensorflow": tensorflow.__version__, "tensorrt": release}
+    return {**told, "gpu": str(details["device_name"]), "compute_capability": capability}

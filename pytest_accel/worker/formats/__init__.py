@@ -1,0 +1,1 @@
+"""Models as they lie in files: reading, converting and quantising them."""

@@ -1,0 +1,104 @@
+"""OpenVINO models: reading what others made, fixing the batch, counting operations.
+
+OpenVINO is imported inside the functions, TensorFlow only to export a Keras file. Compiling and running a model is told
+in `pytest_accel.worker.accelerators.openvino`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import tempfile
+from typing import Any, List, Optional
+
+from pytest_accel.worker.accelerator import Refused, Source
+from pytest_accel.worker.formats import saved_model
+from pytest_accel.worker.vendor_errors import explained
+
+#: The kind of source that is OpenVINO's own format.
+OWN_KIND = "openvino"
+
+
+def import_openvino() -> Any:
+    """OpenVINO without the package that sends usage statistics from its import on: it competes with what is timed."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
+
+
+def read(source: Source, signature: str) -> Any:
+    """The source as an OpenVINO model. Raises `Refused` with what to do when it cannot be read or converted."""
+    if source.kind == "keras":
+        with tempfile.TemporaryDirectory() as folder:
+            exported = os.path.join(folder, "saved_model")
+            saved_model.write_saved_model(source, exported)
+            return read(Source("saved_model", exported), signature)
+    if source.kind not in ("saved_model", "onnx", OWN_KIND):
+        raise Refused(f"OpenVINO takes a saved_model, a keras or an onnx source here, not {source.kind!r}")
+    if source.kind == "saved_model" and signature != "serving_default":
+        raise Refused(
+            f"OpenVINO reads a SavedModel's signature 'serving_default' only, not {signature!r}: "
+            "save the model with that signature as its serving_default"
+        )
+    try:
+        return import_openvino().Core().read_model(source.path)
+    except RuntimeError as error:
+        raise Refused(explained(f"OpenVINO cannot read {source.path}", error)) from error
+
+
+def fix_batch(model: Any, batch_size: int) -> Any:
+    """Give the first dimension of every input this size; `Refused` when the model was exported for another batch."""
+    openvino = import_openvino()
+    shapes = {}
+    for port in model.inputs:
+        shape = port.get_partial_shape()
+        if shape.rank.is_static and len(shape) > 0:
+            if shape[0].is_static and shape[0].get_length() != batch_size:
+                raise Refused(
+                    f"input {name_of(port)!r} was exported for batches of {shape[0].get_length()}: "
+                    f"ask for batch_size={shape[0].get_length()}, or export the model with a dynamic batch"
+                )
+            shapes[port] = openvino.PartialShape([batch_size, *list(shape)[1:]])
+    try:
+        model.reshape(shapes)
+    except RuntimeError as error:
+        raise Refused(explained(f"OpenVINO cannot fix the batch at {batch_size}", error)) from error
+    return model
+
+
+def name_of(port: Any) -> str:
+    """What an input or output is called."""
+    return str(port.get_any_name() if port.get_names() else port.get_node().get_friendly_name())
+
+
+def is_quantised(model: Any) -> bool:
+    """Whether any tensor of it goes through a range, as those of an INT8 model do."""
+    return any(node.get_type_name() == "FakeQuantize" for node in model.get_ordered_ops())
+
+
+def count_flops(model: Any) -> Optional[float]:
+    """Floating-point operations of convolutions and matrix products, a multiply-add counted as two."""
+    total = 0
+    for node in model.get_ordered_ops():
+        if node.get_type_name() in _COUNTED:
+            ports = (*node.inputs()[:2], node.output(0))
+            if any(port.get_partial_shape().is_dynamic for port in ports):
+                return None
+            first, second, output = (list(port.get_shape()) for port in ports)
+            total += 2 * _multiply_adds(node, first, second, output)
+    return float(total) or None
+
+
+_COUNTED = frozenset(("Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul"))
+
+
+def _multiply_adds(node: Any, first: List[int], second: List[int], output: List[int]) -> int:
+    kind = node.get_type_name()
+    if kind == "MatMul":
+        return math.prod(output) * first[-2 if node.get_attributes()["transpose_a"] else -1]
+    if kind == "ConvolutionBackpropData":
+        return math.prod(first) * math.prod(second[1:])
+    # A grouped kernel has the groups before its output channels.
+    return math.prod(output) * math.prod(second[2:] if kind == "GroupConvolution" else second[1:])

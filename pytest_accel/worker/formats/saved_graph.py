@@ -1,0 +1,63 @@
+"""The graph of a SavedModel's signature as it lies in the file: the nodes that the outputs need, and what they compute.
+
+For models that a compiler has put nodes of its own into: what is inside of those, their owners know.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+
+from pytest_accel.worker.formats import saved_model
+
+
+class Operator(NamedTuple):
+    """What an operator is, and NumPy's name of what it computes in as far as the graph tells."""
+
+    kind: str
+    precision: str
+
+
+def signature_graph(folder: str, signature: str) -> Tuple[Any, List[str], Dict[str, Any]]:
+    """The nodes of a signature's graph, the tensors that it gives, and the functions that nodes call by name."""
+    saved_model.check_signature(folder, signature)
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    model = SavedModel()
+    with open(os.path.join(folder, "saved_model.pb"), "rb") as file:
+        model.ParseFromString(file.read())
+    graph = next(each for each in model.meta_graphs if signature in each.signature_def)
+    outputs = [tensor.name for tensor in graph.signature_def[signature].outputs.values()]
+    return graph.graph_def.node, outputs, {each.signature.name: each for each in graph.graph_def.library.function}
+
+
+def needed(nodes: Any, outputs: List[str], library: Dict[str, Any], caller: str = "") -> Iterator[Tuple[str, Any]]:
+    """The nodes that the outputs depend on, those of called functions in place of the calls; each with its caller."""
+    by_name = {node.name: node for node in nodes}
+    waiting = [_node_of(name) for name in outputs]
+    seen: Set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name not in by_name:  # an argument of the function is no node
+            continue
+        seen.add(name)
+        node = by_name[name]
+        waiting += [_node_of(source) for source in node.input]
+        called = library.get(node.attr["f"].func.name) if "f" in node.attr else None
+        if called is None:
+            yield caller, node
+        else:
+            results = [*called.ret.values(), *called.control_ret.values()]
+            yield from needed(called.node_def, results, library, f"{caller}{name}/")
+
+
+def _node_of(tensor: str) -> str:
+    return tensor.lstrip("^").split(":")[0]
+
+
+def operator_of(node: Any) -> Optional[Operator]:
+    """What a node computes, None where it does not compute with numbers."""
+    if "T" not in node.attr or not node.attr["T"].type:
+        return None
+    precision = saved_model.import_tensorflow().dtypes.as_dtype(node.attr["T"].type).name
+    return Operator(node.op, precision) if saved_model.computes(node.op, precision) else None

@@ -1,0 +1,225 @@
+"""Neuron devices as their driver and ``neuron-ls`` tell of them: which there are, who holds them, what they have done.
+
+Everything is read without an SDK and with a time-out; what cannot be read is left out, never guessed. The sources are
+the driver's sysfs tree, ``/sys/module/neuron`` and the JSON of ``neuron-ls``, all below `devices.host_root`, and the
+firmware's name of the instance. Whether a model was compiled for a device is told in `neuron_graph`.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Tuple, Union
+
+from pytest_accel.worker.accelerator import Missing
+from pytest_accel.worker.hardware import device_files
+
+#: What each package says that PyPI holds in place of the SDK of the same name.
+PLACEHOLDER = "WRONG PACKAGE"
+_SYSFS = "sys/devices/virtual/neuron_device"
+_TOOLS = "opt/aws/neuron/bin"
+_LOOK_TIMEOUT_S = 10.0
+_EC2_INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A kind of Neuron device: ``family`` is what its driver calls the instances that have it.
+
+    ``core_flops`` is the peak of one NeuronCore in 16 bits; ``last_driver`` the last release that supports it.
+    """
+
+    device: str
+    family: str
+    pci_ids: FrozenSet[str]
+    cores: int
+    core_flops: float
+    last_driver: Optional[Tuple[int, int]] = None
+
+
+INFERENTIA = Chip("AWS Inferentia", "inf1", device_files.INF1_PCI_IDS, 4, 16e12, last_driver=(2, 24))
+INFERENTIA2 = Chip("AWS Inferentia2", "inf2", device_files.INF2_PCI_IDS, 2, 95e12)
+TRAINIUM = Chip("AWS Trainium", "trn1", device_files.TRN1_PCI_IDS, 2, 95e12)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The Neuron devices of a machine. ``families`` is empty where the driver does not tell them."""
+
+    count: int
+    cores: int
+    families: FrozenSet[str]
+    serials: Tuple[str, ...]
+    memory_gb: Optional[float]
+    driver: str
+    #: Processes that hold NeuronCores, by id, with their commands; None where nobody tells.
+    holders: Optional[Mapping[int, str]]
+
+    def identity(self) -> Dict[str, Union[str, int, float, bool, None]]:
+        """The flat facts that tell these devices from others."""
+        facts: Dict[str, Union[str, int, float, bool, None]] = {"neuron_devices": self.count, "neuroncores": self.cores}
+        if self.memory_gb is not None:
+            facts["device_memory_gb"] = self.memory_gb
+        if self.serials:
+            facts["serial"] = ",".join(self.serials)
+        known_type = instance_type()
+        if known_type:
+            facts["instance_type"] = known_type
+        return {**facts, "driver_version": self.driver or "unknown"}
+
+
+def look(chip: Chip) -> Found:
+    """The devices that the driver and ``neuron-ls`` tell of; ``chip`` says how many cores each has if neither does."""
+    folders = _device_folders()
+    listed = _neuron_ls()
+    count = max(len(folders), len(listed), len(glob.glob(os.path.join(device_files.host_root(), "dev/neuron[0-9]*"))))
+    told = [_number(_read(folder, "core_count")) for folder in folders] or [each.get("nc_count") for each in listed]
+    known = [cores for cores in told if isinstance(cores, int)]
+    sizes = [each["memory_size"] for each in listed if isinstance(each.get("memory_size"), int)]
+    families = (_read(folder, "info/architecture/instance_type").lower() for folder in folders)
+    serials = (_read(folder, "info/serial_number") for folder in folders)
+    return Found(
+        count=count,
+        cores=sum(known) if len(known) == count else count * chip.cores,
+        families=frozenset(filter(None, families)),
+        serials=tuple(filter(None, serials)),
+        memory_gb=round(sizes[0] / 2**30, 1) if sizes else None,
+        driver=driver_version(),
+        holders=_holders(listed) if listed else None,
+    )
+
+
+def missing(chip: Chip, found: Found) -> Optional[Missing]:
+    """Why devices that have a driver cannot be used, None when nothing speaks against it."""
+    if found.families and chip.family not in found.families:
+        others = ", ".join(sorted(found.families))
+        return Missing(
+            "no-hardware",
+            f"no {chip.family} device: the Neuron driver says that this is {others}",
+            f"use the accelerator of that name, or run on an instance with {chip.family}",
+        )
+    release = tuple(int(part) for part in found.driver.split(".")[:2] if part.isdigit())
+    if release and release < (2, 0):
+        return Missing(
+            "driver-mismatch",
+            f"the Neuron driver {found.driver} is older than any runtime takes, which need 2.0",
+            "upgrade the package aws-neuronx-dkms",
+        )
+    if chip.last_driver is not None and release > chip.last_driver:
+        last = ".".join(map(str, chip.last_driver))
+        return Missing(
+            "support-ended",
+            f"the Neuron driver {found.driver} no longer supports {chip.device}; {last} was the last that did",
+            f"install aws-neuronx-dkms={last}.*",
+        )
+    strangers = {pid: command for pid, command in (found.holders or {}).items() if not _is_ours(pid)}
+    if strangers:
+        named = ", ".join(f"{pid} ({command})" for pid, command in sorted(strangers.items()))
+        return Missing(
+            "busy",
+            f"another process holds NeuronCores: {named}",
+            "end it, or wait: cores are free once their process has ended",
+        )
+    return None
+
+
+def without_sdk(package: str, error: ImportError) -> Missing:
+    """What is installed in place of the SDK, which is not on PyPI."""
+    if PLACEHOLDER in str(error):
+        return Missing(
+            "placeholder-package",
+            f"{package} here is PyPI's placeholder of that name, not the SDK",
+            f"pip uninstall {package}, then install it from AWS's Neuron repository",
+        )
+    return Missing(
+        "no-sdk",
+        f"{package} cannot be imported: {error}",
+        f"install {package} from AWS's Neuron repository into the worker's environment and set accel_python",
+    )
+
+
+def driver_version() -> str:
+    """The version of the loaded kernel module, empty where it does not tell."""
+    return _read(device_files.host_root(), "sys/module/neuron/version")
+
+
+def instance_type() -> str:
+    """The EC2 instance type as the firmware tells it, empty elsewhere and where it does not tell."""
+    folder = os.path.join(device_files.host_root(), "sys/devices/virtual/dmi/id")
+    product = _read(folder, "product_name")
+    known = _read(folder, "sys_vendor") == "Amazon EC2" and _EC2_INSTANCE_TYPE.fullmatch(product)
+    return product if known else ""
+
+
+def inferences() -> Optional[int]:
+    """The inferences of all NeuronCores since the driver was loaded, None where it does not count them.
+
+    Those that gave NaN are among them: the driver counts them apart, and the SDK takes them for successful.
+    """
+    successful = _sum_of("other_info/inference_count")
+    return None if successful is None else successful + (_sum_of("status/infer_completed_with_num_error") or 0)
+
+
+def device_memory_mb() -> Optional[float]:
+    """The device memory that all NeuronCores hold now, None where the driver does not tell."""
+    held = _sum_of("memory_usage/device_mem")
+    return None if held is None else held / 2**20
+
+
+def _sum_of(counter: str) -> Optional[int]:
+    """A counter over all cores; it is a folder with its total, or in some releases the number itself."""
+    found = []
+    for folder in _device_folders():
+        for core in glob.glob(os.path.join(folder, "neuron_core[0-9]*")):
+            path = os.path.join(core, "stats", counter)
+            value = _number(_read(path, "total") or _read(path))
+            found += [] if value is None else [value]
+    return sum(found) if found else None
+
+
+def _device_folders() -> List[str]:
+    return sorted(glob.glob(os.path.join(device_files.host_root(), _SYSFS, "neuron[0-9]*")))
+
+
+def _neuron_ls() -> List[Dict[str, Any]]:
+    """What ``neuron-ls`` lists, nothing where it is not installed, fails or hangs."""
+    beside = os.path.join(device_files.host_root(), _TOOLS, "neuron-ls")
+    tool = beside if os.path.exists(beside) else shutil.which("neuron-ls")
+    if tool is None:
+        return []
+    try:
+        told = subprocess.run(
+            [tool, "--json-output"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=_LOOK_TIMEOUT_S
+        )
+        listed = json.loads(told.stdout) if told.returncode == 0 else []
+    except (OSError, subprocess.TimeoutExpired, ValueError):
+        return []
+    return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+
+
+def _holders(listed: List[Dict[str, Any]]) -> Dict[int, str]:
+    processes = [process for each in listed for process in each.get("neuron_processes") or ()]
+    return {int(process["pid"]): str(process.get("command", "?")) for process in processes if "pid" in process}
+
+
+def _is_ours(pid: int) -> bool:
+    """Whether a process is this worker or another one of the same controller, or was started by this one."""
+    parent = re.search(r"^PPid:\s+(\d+)", _read("/proc", str(pid), "status"), re.MULTILINE)
+    return parent is not None and int(parent.group(1)) in (os.getpid(), os.getppid())
+
+
+def _number(text: str) -> Optional[int]:
+    return int(text) if text.isdigit() else None
+
+
+def _read(*path: str) -> str:
+    try:
+        with open(os.path.join(*path), encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return ""

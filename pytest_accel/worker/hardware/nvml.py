@@ -1,0 +1,220 @@
+"""What NVML, the driver's management library, tells of the NVIDIA GPU that this process computes on.
+
+The identity, why a GPU that is here cannot be used, what slows it down, and its memory. Every question may fail alone,
+on an old driver or a small card, and is then left unanswered; without ``nvidia-ml-py`` all are. NVML knows nothing of
+``CUDA_VISIBLE_DEVICES`` and counts in the order of the bus, so `order_devices` has CUDA count like that too.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+
+from pytest_accel.worker.accelerator import Missing, Present
+from pytest_accel.worker.hardware import gpu_peak
+
+#: CUDA cores in one streaming multiprocessor, of which NVML tells only the product; all others have twice as many.
+_FEWER_CORES = frozenset(((6, 0), (7, 0), (7, 2), (7, 5), (8, 0)))
+#: The first compute capability with TF32, and what to say before it.
+TF32_FROM = (8, 0)
+NO_TF32 = "precision='tf32': this GPU has compute capability {}.{} and TF32 begins with 8.0; use fp32 or fp16"
+#: Reasons of a lower clock that are no part of how the card is meant to run. Being idle, clocks that somebody fixed and
+#: the power limit, which many cards run into whenever they work, are left out.
+_SLOWED_BY = {
+    "HwSlowdown": "the hardware slowed down",
+    "SyncBoost": "it waits for slower GPUs of its boost group",
+    "SwThermalSlowdown": "heat",
+    "HwThermalSlowdown": "heat that the hardware acted on",
+    "HwPowerBrakeSlowdown": "the power brake of the machine",
+}
+_ADVICE = {
+    "DRIVER_NOT_LOADED": ("no-driver", "load it with `modprobe nvidia`, and see dmesg when that fails"),
+    "LIBRARY_NOT_FOUND": ("no-driver", "install the user-space part of the NVIDIA driver of the same version"),
+    "LIB_RM_VERSION_MISMATCH": (
+        "driver-mismatch",
+        "the driver was upgraded while its old module runs: reboot, or reload the module; in a container use the "
+        "host's libraries",
+    ),
+    "GPU_IS_LOST": ("no-hardware", "it has fallen off the bus: see dmesg for Xid messages, then reboot"),
+}
+
+
+def order_devices() -> None:
+    """Have CUDA count devices as NVML does. Only before the process first uses CUDA."""
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+
+
+def missing() -> Optional[Missing]:
+    """Why the GPU cannot be used, as far as NVML tells; None when nothing speaks against it."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
+        return Missing(
+            "no-hardware", "CUDA_VISIBLE_DEVICES hides every GPU", "unset it, or name one: CUDA_VISIBLE_DEVICES=0"
+        )
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    try:
+        handle = _handle(pynvml)
+    except pynvml.NVMLError as error:
+        for code, (kind, action) in _ADVICE.items():
+            if error.value == getattr(pynvml, f"NVML_ERROR_{code}"):
+                return Missing(kind, f"the NVIDIA driver's NVML says: {error}", action)
+        return None
+    mode, others = _answer(pynvml, "nvmlDeviceGetComputeMode", handle), _other_processes(pynvml, handle)
+    if mode == pynvml.NVML_COMPUTEMODE_PROHIBITED:
+        return Missing("busy", "the GPU's compute mode prohibits computing", "allow it: nvidia-smi -c DEFAULT")
+    if mode == pynvml.NVML_COMPUTEMODE_EXCLUSIVE_PROCESS and others:
+        return Missing(
+            "busy",
+            f"the GPU is for one process at a time (its compute mode), and {', '.join(others)} has it",
+            "end that process, or share the GPU: nvidia-smi -c DEFAULT",
+        )
+    return None
+
+
+class Device:
+    """The GPU that CUDA calls device 0 in this process. Without NVML every answer is unknown."""
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+        try:
+            import pynvml
+
+            self._pynvml = pynvml
+            self._handle = _handle(pynvml)
+        except Exception:  # an old pynvml fails in ways of its own, and nothing depends on it
+            self._pynvml = None
+
+    def identity(self) -> Dict[str, Union[str, int, float, bool, None]]:
+        """Flat facts; what a driver does not tell is left out."""
+        memory, mig = self._ask("nvmlDeviceGetMemoryInfo"), self._ask("nvmlDeviceGetMigMode")
+        limit_mw, capability = self._ask("nvmlDeviceGetPowerManagementLimit"), self.compute_capability()
+        facts: Dict[str, Union[str, int, float, bool, None]] = {
+            "gpu": _text(self._ask("nvmlDeviceGetName")),
+            "gpu_uuid": _text(self._ask("nvmlDeviceGetUUID")),
+            "compute_capability": None if capability is None else "{}.{}".format(*capability),
+            "sm_count": self._sm_count(),
+            "gpu_clock_mhz": self._clock_mhz("nvmlDeviceGetMaxClockInfo"),
+            "gpu_memory_mb": None if memory is None else memory.total // 2**20,
+            "gpu_power_limit_w": None if limit_mw is None else round(limit_mw / 1000),
+            "gpu_mig": None if mig is None else bool(mig[0]),
+        }
+        return {name: value for name, value in facts.items() if value is not None}
+
+    def present(self, identity: Mapping[str, Union[str, int, float, bool, None]]) -> Present:
+        """What an SDK told of its own handle, with NVML's facts added unless they are of another card.
+
+        ``identity`` has at least ``gpu``, the name.
+        """
+        told, name = self.identity(), str(identity["gpu"])
+        if any(told.get(key, identity[key]) != identity[key] for key in ("gpu", "gpu_uuid") if key in identity):
+            return Present(name, dict(identity))
+        return Present(name, {**told, **identity}, self.peak_flops())
+
+    def driver_version(self) -> str:
+        """The version of the driver, "unknown" when it does not tell."""
+        answer = None if self._handle is None else _answer(self._pynvml, "nvmlSystemGetDriverVersion")
+        return _text(answer) or "unknown"
+
+    def compute_capability(self) -> Optional[Tuple[int, int]]:
+        """Such as (8, 0)."""
+        found = self._ask("nvmlDeviceGetCudaComputeCapability")
+        return None if found is None else (found[0], found[1])
+
+    def peak_flops(self) -> Optional[float]:
+        """The most operations per second in any type, None when it is not known."""
+        capability, count = self.compute_capability(), self._sm_count()
+        clock_mhz = self._clock_mhz("nvmlDeviceGetMaxClockInfo")
+        if capability is None or not count or not clock_mhz:
+            return None
+        return gpu_peak.peak_flops(capability, count, clock_mhz * 1e6)
+
+    def throttled(self) -> str:
+        """What slows it down just now, clauses joined by semicolons; empty when nothing does or it cannot tell."""
+        reasons = self._ask("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons") or 0
+        slowed = [words for name, words in _SLOWED_BY.items() if reasons & self._bit(name)]
+        clauses = [f"the GPU ran slower because of {' and '.join(slowed)}{self._state()}"] if slowed else []
+        others = _other_processes(self._pynvml, self._handle) if self._handle is not None else []
+        return "; ".join([*clauses, *(f"{other} computes on the GPU too" for other in others)])
+
+    def memory_mb(self) -> Optional[float]:
+        """Memory that this process holds on it, CUDA's own included; None from inside most containers."""
+        processes = self._ask("nvmlDeviceGetComputeRunningProcesses") or ()
+        held = [process.usedGpuMemory for process in processes if process.pid == os.getpid()]
+        return held[0] / 2**20 if held and held[0] is not None else None
+
+    def _state(self) -> str:
+        """Temperature, clocks and power in brackets, as far as they are known."""
+        heat = self._ask("nvmlDeviceGetTemperatureV", "nvmlDeviceGetTemperature", arguments=(0,))
+        clock, most = self._clock_mhz("nvmlDeviceGetClockInfo"), self._clock_mhz("nvmlDeviceGetMaxClockInfo")
+        drawn, limit = self._ask("nvmlDeviceGetPowerUsage"), self._ask("nvmlDeviceGetPowerManagementLimit")
+        known = [
+            *([f"{heat} °C"] if heat is not None else []),
+            *([f"{clock} of {most} MHz"] if clock is not None and most is not None else []),
+            *([f"{drawn / 1000:.0f} of {limit / 1000:.0f} W"] if drawn is not None and limit is not None else []),
+        ]
+        return f" ({', '.join(known)})" if known else ""
+
+    def _sm_count(self) -> Optional[int]:
+        cores, capability = self._ask("nvmlDeviceGetNumGpuCores"), self.compute_capability()
+        return None if cores is None else int(cores) // (64 if capability in _FEWER_CORES else 128)
+
+    def _clock_mhz(self, question: str) -> Optional[int]:
+        return self._ask(question, arguments=(getattr(self._pynvml, "NVML_CLOCK_SM", 1),))  # type: ignore[no-any-return]
+
+    def _bit(self, name: str) -> int:
+        older = getattr(self._pynvml, f"nvmlClocksThrottleReason{name}", 0)
+        return int(getattr(self._pynvml, f"nvmlClocksEventReason{name}", older))
+
+    def _ask(self, *questions: str, arguments: Tuple[Any, ...] = ()) -> Any:
+        """The answer to the first of these that the library and the driver know; the later ones are older names."""
+        for question in questions if self._handle is not None else ():
+            answer = _answer(self._pynvml, question, self._handle, *arguments)
+            if answer is not None:
+                return answer
+        return None
+
+
+def _handle(pynvml: Any) -> Any:
+    """The handle of what CUDA calls device 0; raises NVMLError."""
+    pynvml.nvmlInit()
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
+    if first.isdigit():
+        return pynvml.nvmlDeviceGetHandleByIndex(int(first))
+    return pynvml.nvmlDeviceGetHandleByUUID(first)
+
+
+def _answer(pynvml: Any, question: str, *arguments: Any) -> Any:
+    """What NVML answers, None where this library or this device cannot."""
+    asked = getattr(pynvml, question, None)
+    if asked is None:
+        return None
+    try:
+        return asked(*arguments)
+    except pynvml.NVMLError:
+        return None
+
+
+def _other_processes(pynvml: Any, handle: Any) -> List[str]:
+    """The processes outside of this terminal session that compute on it, by number and name.
+
+    Our own workers, also those of other processes of one pytest-xdist run, belong to one session. A process that
+    cannot be seen from inside a container may be one of ours, and is left out.
+    """
+    found = []
+    for process in _answer(pynvml, "nvmlDeviceGetComputeRunningProcesses", handle) or ():
+        try:
+            theirs = os.getsid(process.pid) != os.getsid(0)
+            with open(f"/proc/{process.pid}/comm", encoding="utf-8", errors="replace") as name:
+                named = f"process {process.pid} ({name.read().strip()})"
+        except OSError:
+            continue
+        if theirs:
+            found.append(named)
+    return found
+
+
+def _text(value: Union[str, bytes, None]) -> Optional[str]:
+    """Older releases answer in bytes."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else value

@@ -1,0 +1,191 @@
+"""How single calls are timed: warm-up to a steady state, then one call after the other.
+
+Every time is read from the accelerator's own clock, in nanoseconds, and only after the accelerator was told to
+synchronise: a time ends when the result is visible to the host. Inputs were staged before; nothing here makes one. No
+statistics beyond the warm-up rule: what the times mean is the controller's question. Calls side by side are timed in
+`pytest_accel.worker.timing.side_by_side`.
+"""
+
+from __future__ import annotations
+
+import gc
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import cycle, islice
+from math import sqrt
+from statistics import median
+from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, List, Sequence
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pytest_accel.worker.accelerator import Accelerator, Arrays
+
+#: Windows whose medians are compared, and the drift between them that is never worth more warming up.
+_WINDOWS = 3
+_TOLERANCE = 0.02
+
+STEADY_RULE = (
+    f"steady when the medians of the last {_WINDOWS} windows of {{window}} calls differ by at most {_TOLERANCE:.0%}, "
+    "or by no more than three standard errors of such a median"
+)
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """What it took to get warm. ``calls`` and ``seconds`` include the first inference."""
+
+    first_inference_ns: int
+    calls: int
+    seconds: float
+    steady: bool
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The outputs of one timed call, and which of the staged batches it was given."""
+
+    batch: int
+    outputs: Arrays
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Timed calls in order. ``wall_ns`` is the time from the first call's start to the last call's end.
+
+    ``waits_ns`` is the part of each latency before the call was made; empty where no call has to wait.
+    """
+
+    latencies_ns: List[int]
+    wall_ns: int
+    checked: List[Checked]
+    waits_ns: List[int] = field(default_factory=list)
+
+
+def warm_up(
+    accelerator: Accelerator, staged: Sequence[Any], *, min_calls: int, min_s: float, max_s: float, window: int
+) -> WarmUp:
+    """Call until the latency is steady and both minima are met, or until ``max_s`` has passed.
+
+    At least one call is made. `STEADY_RULE` says what steady means.
+    """
+    clock = accelerator.clock
+    latencies_ns: List[int] = []
+    steady = False
+    accelerator.synchronize()
+    begin = clock()
+    for inputs in cycle(staged):
+        start = clock()
+        accelerator.infer(inputs)
+        accelerator.synchronize()
+        stop = clock()
+        latencies_ns.append(stop - start)
+        calls, seconds = len(latencies_ns), (stop - begin) / 1e9
+        if calls % window == 0:
+            steady = is_steady(latencies_ns, window)
+        if seconds >= max_s or (steady and calls >= min_calls and seconds >= min_s):
+            break
+    return WarmUp(latencies_ns[0], calls, seconds, steady)
+
+
+def is_steady(latencies_ns: Sequence[int], window: int) -> bool:
+    """Apply `STEADY_RULE` to the calls made so far."""
+    if len(latencies_ns) < _WINDOWS * window:
+        return False
+    recent = latencies_ns[-_WINDOWS * window :]
+    windows = [recent[at : at + window] for at in range(0, len(recent), window)]
+    medians = [median(calls) for calls in windows]
+    # A median of n calls has a standard error of 1.25 sigma / sqrt(n), and the median deviation is 0.67 sigma.
+    errors = [1.25 * median(abs(call - middle) for call in calls) / 0.67 for calls, middle in zip(windows, medians)]
+    allowed = max(_TOLERANCE * min(medians), 3 * median(errors) / sqrt(window))
+    return max(medians) - min(medians) <= allowed
+
+
+def single_stream(accelerator: Accelerator, staged: Sequence[Any], calls: int, checks: int) -> Timed:
+    """Time ``calls`` calls one after the other, each until its result is visible; keep ``checks`` calls' outputs."""
+    kept: Dict[int, Arrays] = {position: {} for position in spread(calls, checks)}
+    accelerator.synchronize()
+    gc.collect()
+    with without_garbage_collection():
+        begin = accelerator.clock()
+        latencies_ns = _time_each(accelerator, islice(cycle(staged), calls), calls, kept)
+        wall_ns = accelerator.clock() - begin
+    return Timed(latencies_ns, wall_ns, checked(kept, len(staged)))
+
+
+def time_block(accelerator: Accelerator, staged: Sequence[Any], calls: int, settle: int) -> List[int]:
+    """One turn of a duet: ``settle`` calls that bring the caches back, untimed, then ``calls`` timed ones."""
+    turns = cycle(staged)
+    for inputs in islice(turns, settle):
+        accelerator.infer(inputs)
+    accelerator.synchronize()
+    with without_garbage_collection():
+        return _time_each(accelerator, islice(turns, calls), calls, {})
+
+
+def _time_each(accelerator: Accelerator, turns: Iterable[Any], calls: int, kept: Dict[int, Arrays]) -> List[int]:
+    """The hot loop. Fills ``kept`` where it has a position; all that is not the call itself stays outside its time."""
+    clock, infer, synchronize = accelerator.clock, accelerator.infer, accelerator.synchronize
+    latencies_ns = [0] * calls
+    for position, inputs in enumerate(turns):
+        start = clock()
+        outputs = infer(inputs)
+        synchronize()
+        latencies_ns[position] = clock() - start
+        if position in kept:
+            kept[position] = copied(outputs)
+        del outputs  # freed here and not within the next call's time
+    return latencies_ns
+
+
+def offline(accelerator: Accelerator, staged: Sequence[Any], calls: int, checks: int) -> Timed:
+    """Issue ``calls`` calls back to back and synchronise once at the end: the shape for throughput.
+
+    ``latencies_ns`` are the times between one call's return and the next, the last one up to the end of the
+    synchronisation, so that they add up to ``wall_ns``; only their sum says anything about an asynchronous device.
+    """
+    clock, infer = accelerator.clock, accelerator.infer
+    returned_ns = [0] * (calls + 1)
+    kept: Dict[int, Arrays] = {position: {} for position in spread(calls, checks)}
+    accelerator.synchronize()
+    gc.collect()
+    with without_garbage_collection():
+        returned_ns[0] = clock()
+        for position, inputs in enumerate(islice(cycle(staged), calls)):
+            outputs = infer(inputs)
+            if position in kept:
+                kept[position] = copied(outputs)
+            del outputs  # so that the next call finds the memory free
+            returned_ns[position + 1] = clock()
+        accelerator.synchronize()
+        returned_ns[calls] = clock()
+    latencies_ns = [stop - start for start, stop in zip(returned_ns, returned_ns[1:])]
+    return Timed(latencies_ns, returned_ns[calls] - returned_ns[0], checked(kept, len(staged)))
+
+
+def spread(calls: int, checks: int) -> List[int]:
+    """Positions of the calls to keep: evenly spread, the last call among them."""
+    checks = min(checks, calls)
+    return [(nth + 1) * calls // checks - 1 for nth in range(checks)]
+
+
+def copied(outputs: Arrays) -> Arrays:
+    """Copies, because an accelerator may write the next call's outputs into the same memory."""
+    return {name: np.array(array) for name, array in outputs.items()}
+
+
+def checked(kept: Dict[int, Arrays], batches: int) -> List[Checked]:
+    """The kept outputs, each with the batch that its call was given."""
+    return [Checked(position % batches, outputs) for position, outputs in kept.items()]
+
+
+@contextmanager
+def without_garbage_collection() -> Iterator[None]:
+    """Keep the collector from running inside a timed call."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

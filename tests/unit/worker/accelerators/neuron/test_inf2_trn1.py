@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pytest_accel.worker.accelerators.neuron.inf2_trn1 import Inf2, Trn1
+
+
+def options(**changes: Any) -> dict[str, Any]:
+    return {**{name: option.default for name, option in Inf2.options().items()}, **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "flags"),
+    [
+        ({}, ["--auto-cast=none"]),
+        ({"auto_cast": "all"}, ["--auto-cast=none"]),
+        ({"precision": "bf16"}, ["--auto-cast=matmult", "--auto-cast-type=bf16"]),
+        ({"precision": "fp16", "auto_cast": "all"}, ["--auto-cast=all", "--auto-cast-type=fp16"]),
+    ],
+)
+def test_fp32_is_fp32_unless_another_precision_is_asked_for(changes: dict[str, Any], flags: list[str]) -> None:
+    assert Inf2.compiler_flags(options(**changes)) == flags
+
+
+def test_copies_need_pieces_of_a_call_to_share() -> None:
+    assert Inf2.impossible(options(neuroncores=2)) is not None
+    assert Inf2.impossible(options(neuroncores=2, batch_size=2, dynamic_batch=True, compiled_batch=1)) is None
+
+
+def test_trainium_is_another_chip_with_the_same_options() -> None:
+    assert Trn1.options() == Inf2.options()
+    assert Trn1.chip.pci_ids.isdisjoint(Inf2.chip.pci_ids)

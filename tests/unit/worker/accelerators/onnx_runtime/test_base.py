@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from pytest_accel.worker.accelerator import Refused, Tensor
+from pytest_accel.worker.accelerators.onnx_runtime import base
+
+
+@pytest.mark.parametrize(
+    ("profiled", "name"),
+    [
+        ("block/conv:0_nchwc_kernel_time", "block/conv:0"),
+        ("conv_0_token_86_kernel_time", "conv_0"),
+        ("conv_nchwc_token_2_kernel_time", "conv"),
+        ("pool_kernel_time", "pool"),
+        ("_kernel_time", ""),
+    ],
+)
+def test_names_lose_what_profiling_adds_to_them(profiled: str, name: str) -> None:
+    assert base._ADDED_TO_A_NAME.sub("", profiled) == name
+
+
+def test_tensors_have_numpys_dtypes_and_none_where_a_size_is_free() -> None:
+    described = SimpleNamespace(name="x", type="tensor(float)", shape=["n", 3, None])
+    assert base._tensor(described) == Tensor("x", "float32", (None, 3, None))
+    assert base._tensor(SimpleNamespace(name="i", type="tensor(int64)", shape=[])).dtype == "int64"
+
+
+def test_what_is_no_tensor_of_numbers_is_refused() -> None:
+    with pytest.raises(Refused, match=r"'labels' is a seq\(map\(int64,tensor\(float\)\)\)"):
+        base._tensor(SimpleNamespace(name="labels", type="seq(map(int64,tensor(float)))", shape=[]))

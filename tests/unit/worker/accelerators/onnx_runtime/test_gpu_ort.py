@@ -1,0 +1,75 @@
+"""What ``gpu-ort`` asks of its providers, without ONNX Runtime; the rest is in its contract."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pytest_accel.worker.accelerator import Refused
+from pytest_accel.worker.accelerators.onnx_runtime.base import Kernel, OnnxRuntime
+from pytest_accel.worker.accelerators.onnx_runtime.gpu_ort import GpuOrt
+
+CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
+
+
+def before_a_gpu(capability: tuple[int, int] | None) -> GpuOrt:
+    accelerator = GpuOrt()
+    accelerator._device = SimpleNamespace(compute_capability=lambda: capability)  # type: ignore[assignment]
+    return accelerator
+
+
+def asked(precision: str, provider: str = "cuda") -> dict[str, Any]:
+    return {"precision": precision, "provider": provider}
+
+
+@pytest.mark.parametrize(("precision", "allowed"), [("fp32", "0"), ("fp16", "0"), ("tf32", "1")])
+def test_tf32_is_allowed_only_where_it_was_asked_for(precision: str, allowed: str) -> None:
+    ((name, options),) = before_a_gpu((8, 0))._providers("/artefact/model.onnx", asked(precision))
+    assert (name, options["use_tf32"]) == (CUDA, allowed)
+
+
+def test_tensorrt_is_tried_first_and_keeps_its_engines_in_the_artefact() -> None:
+    (first, engine), (second, _) = before_a_gpu((7, 5))._providers("/artefact/model.onnx", asked("fp16", "tensorrt"))
+    assert (first, second) == (TENSORRT, CUDA)
+    assert engine["trt_fp16_enable"] == "1"
+    assert engine["trt_engine_cache_path"] == "/artefact/engines"
+
+
+@pytest.mark.parametrize("capability", [(8, 0), None])
+def test_tensorrt_is_not_believed_to_compute_fp32_where_it_has_tf32(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int] | None
+) -> None:
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
+    accelerator = before_a_gpu(capability)
+    with pytest.raises(Refused, match="set NVIDIA_TF32_OVERRIDE=0, or ask for precision='tf32'"):
+        accelerator._providers("/artefact/model.onnx", asked("fp32", "tensorrt"))
+    assert accelerator._providers("/artefact/model.onnx", asked("tf32", "tensorrt"))
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
+    assert accelerator._providers("/artefact/model.onnx", asked("fp32", "tensorrt"))
+
+
+def test_tf32_is_refused_where_the_gpu_has_none() -> None:
+    with pytest.raises(Refused, match=r"compute capability 7\.5 and TF32 begins with 8\.0"):
+        before_a_gpu((7, 5))._providers("/artefact/model.onnx", asked("tf32"))
+
+
+def test_only_what_the_tensor_cores_compute_is_in_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = [
+        Kernel("a", "Conv", CUDA, "float32"),
+        Kernel("b", "Relu", CUDA, "float32"),
+        Kernel("c", "MatMul", "CPUExecutionProvider", "float32"),
+        Kernel("d", "TRTKernel_graph_0", TENSORRT, "float32"),
+        Kernel("e", "Gemm", CUDA, "float16"),
+    ]
+    monkeypatch.setattr(OnnxRuntime, "kernels", lambda _self: iter(ran))
+    accelerator = before_a_gpu((8, 0))
+    accelerator._options = asked("tf32")
+    assert accelerator.placement().operators == {
+        "a": "gpu:tf32",
+        "b": "gpu:float32",
+        "c": "cpu:float32",
+        "d": "gpu:unknown",
+        "e": "gpu:float16",
+    }

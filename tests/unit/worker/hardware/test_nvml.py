@@ -1,0 +1,164 @@
+"""The worker room `nvml` before the stand-in for ``pynvml``, which tests/contract holds against the real one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pytest_accel.worker.hardware import nvml
+
+STANDIN = Path(__file__).parents[3] / "standins" / "pynvml"
+
+
+@pytest.fixture(autouse=True)
+def pynvml(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(STANDIN))
+    monkeypatch.delitem(sys.modules, "pynvml", raising=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+@pytest.fixture
+def misbehave(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    return lambda habits: monkeypatch.setenv("STANDIN_MISBEHAVES", habits)
+
+
+def test_a_t4_is_told_by_its_own_facts() -> None:
+    assert nvml.Device().identity() == {
+        "gpu": "Tesla T4",
+        "gpu_uuid": "GPU-5a1c3e70-8d2b-4f6e-9c41-d07b2e9f6a13",
+        "compute_capability": "7.5",
+        "sm_count": 40,
+        "gpu_clock_mhz": 1590,
+        "gpu_memory_mb": 15360,
+        "gpu_power_limit_w": 70,
+    }
+    assert nvml.Device().driver_version() == "580.126.09"
+
+
+def test_what_an_sdk_tells_of_its_own_handle_comes_first() -> None:
+    found = nvml.Device().present({"gpu": "Tesla T4", "sm_count": 36})
+    assert (found.device, found.identity["sm_count"], found.identity["gpu_power_limit_w"]) == ("Tesla T4", 36, 70)
+    assert found.peak_flops is not None
+
+
+@pytest.mark.parametrize("other", [{"gpu": "NVIDIA A10G"}, {"gpu": "Tesla T4", "gpu_uuid": "GPU-another"}])
+def test_facts_of_another_card_are_not_mixed_with_those_of_the_one_in_use(other: dict[str, str]) -> None:
+    found = nvml.Device().present(other)
+    assert (found.device, found.identity, found.peak_flops) == (other["gpu"], other, None)
+
+
+def test_its_peak_is_that_of_the_data_sheet() -> None:
+    assert nvml.Device().peak_flops() == pytest.approx(130e12, rel=0.01), "TOPS in INT8"
+
+
+def test_what_an_old_driver_does_not_know_is_left_out(misbehave: Callable[[str], None]) -> None:
+    misbehave("old-driver,hot")
+    assert "sm_count" not in nvml.Device().identity()
+    assert nvml.Device().peak_flops() is None
+    assert "94 °C" in nvml.Device().throttled(), "the older function still tells"
+
+
+def test_without_pynvml_nothing_is_known_and_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    device = nvml.Device()
+    assert nvml.missing() is None
+    assert (device.identity(), device.throttled(), device.driver_version()) == ({}, "", "unknown")
+    assert (device.peak_flops(), device.memory_mb(), device.compute_capability()) == (None, None, None)
+
+
+@pytest.mark.parametrize("visible", ["0", "GPU-5a1c3e70-8d2b-4f6e-9c41-d07b2e9f6a13", "0,1"])
+def test_the_device_is_the_first_that_cuda_may_see(monkeypatch: pytest.MonkeyPatch, visible: str) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert nvml.Device().identity()["gpu"] == "Tesla T4"
+
+
+def test_facts_of_another_device_are_not_taken_for_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    assert nvml.Device().identity() == {}
+
+
+@pytest.mark.parametrize("visible", ["", "-1"])
+def test_hidden_devices_are_no_hardware(monkeypatch: pytest.MonkeyPatch, visible: str) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    missing = nvml.missing()
+    assert missing is not None
+    assert (missing.kind, missing.reason) == ("no-hardware", "CUDA_VISIBLE_DEVICES hides every GPU")
+
+
+@pytest.mark.parametrize(
+    ("habit", "kind", "words", "action"),
+    [
+        ("driver-missing", "no-driver", "Driver Not Loaded", "modprobe nvidia"),
+        ("driver-mismatch", "driver-mismatch", "RM has detected an NVML/RM version mismatch.", "reboot"),
+        ("lost-device", "no-hardware", "GPU is lost", "Xid"),
+        ("prohibited", "busy", "prohibits computing", "nvidia-smi -c DEFAULT"),
+        ("exclusive,shared", "busy", "process 1 (", "end that process"),
+    ],
+)
+def test_why_a_gpu_cannot_be_used(
+    misbehave: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, habit: str, kind: str, words: str, action: str
+) -> None:
+    misbehave(habit)
+    monkeypatch.setattr("os.getsid", sessions({0: 10, os.getpid(): 10, 1: 1}))
+    missing = nvml.missing()
+    assert missing is not None
+    assert missing.kind == kind
+    assert words in missing.reason
+    assert action in missing.action
+
+
+@pytest.mark.parametrize("habits", ["", "exclusive", "shared", "hot"])
+def test_a_gpu_that_can_be_used_is_not_missing(misbehave: Callable[[str], None], habits: str) -> None:
+    misbehave(habits)
+    assert nvml.missing() is None
+
+
+def test_a_card_at_its_power_limit_is_as_it_should_be() -> None:
+    assert nvml.Device().throttled() == ""
+
+
+def test_heat_is_told_with_what_it_does(misbehave: Callable[[str], None]) -> None:
+    misbehave("hot")
+    assert nvml.Device().throttled() == "the GPU ran slower because of heat (94 °C, 645 of 1590 MHz, 69 of 70 W)"
+
+
+@pytest.mark.parametrize(
+    ("theirs", "told"), [({1: 1}, "process 1 ("), ({1: 10}, ""), ({}, "")], ids=["other", "worker", "unseen"]
+)
+def test_somebody_else_on_the_card_is_named(
+    misbehave: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, theirs: dict[int, int], told: str
+) -> None:
+    misbehave("shared")
+    monkeypatch.setattr("os.getsid", sessions({0: 10, os.getpid(): 10, **theirs}))
+    throttled = nvml.Device().throttled()
+    assert throttled.startswith(told)
+    assert throttled.endswith(") computes on the GPU too" if told else "")
+    assert bool(throttled) == bool(told)
+
+
+def test_the_memory_is_that_of_this_process() -> None:
+    assert nvml.Device().memory_mb() == 360
+
+
+def test_cuda_counts_like_nvml_unless_somebody_said_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    nvml.order_devices()
+    assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
+    nvml.order_devices()
+    assert os.environ["CUDA_DEVICE_ORDER"] == "FASTEST_FIRST"
+
+
+def sessions(known: dict[int, int]) -> Callable[[int], int]:
+    """`os.getsid` where only these processes can be seen."""
+
+    def getsid(pid: int) -> int:
+        if pid not in known:
+            raise ProcessLookupError(pid)
+        return known[pid]
+
+    return getsid

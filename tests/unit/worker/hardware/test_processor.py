@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_accel.worker.hardware import processor
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+X86 = """processor\t: 0
+model name\t: Intel(R) Xeon(R) Platinum 8375C CPU @ 2.90GHz
+flags\t\t: fpu sse2 fma avx2 avx512f avx512_vnni
+
+processor\t: 1
+model name\t: Intel(R) Xeon(R) Platinum 8375C CPU @ 2.90GHz
+flags\t\t: fpu sse2 fma avx2 avx512f avx512_vnni
+"""
+ARM = "processor\t: 0\nFeatures\t: fp asimd asimddp i8mm bf16 sve\nCPU part\t: 0xd40\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "cpu", "flags"),
+    [
+        (X86, "Intel(R) Xeon(R) Platinum 8375C CPU @ 2.90GHz", "avx2 fma avx512f avx512_vnni"),
+        (ARM, None, "asimd asimddp i8mm bf16 sve"),
+    ],
+)
+def test_the_model_and_the_flags_that_matter(tmp_path: Path, text: str, cpu: str | None, flags: str) -> None:
+    (tmp_path / "cpuinfo").write_text(text)
+    identity = processor.identity(str(tmp_path / "cpuinfo"))
+    assert identity["flags"] == flags
+    assert identity["cpu"] == cpu if cpu else identity["cpu"]
+    assert identity["cores"] == processor.usable_cores()
+
+
+def test_without_cpuinfo_only_what_is_known_is_told(tmp_path: Path) -> None:
+    identity = processor.identity(str(tmp_path / "absent"))
+    assert identity["cpu"]
+    assert identity["flags"] == ""
+
+
+def test_the_bound_grows_with_cores_and_vectors_and_is_above_real_peaks() -> None:
+    one = processor.peak_flops("avx2 fma", 1)
+    assert processor.peak_flops("avx2 fma", 4) == 4 * one
+    assert processor.peak_flops("avx2 fma avx512f", 1) == 2 * one
+    assert processor.peak_flops("", 1) > 0
+    # One core of a Xeon 8375C at its turbo of 3.5 GHz: two AVX-512 units, 16 lanes, multiply and add.
+    assert processor.peak_flops("avx2 avx512f", 1) > 3.5e9 * 2 * 16 * 2
+
+
+def test_narrow_types_are_bounded_by_the_fastest_instruction_for_them() -> None:
+    flags = "avx2 fma avx512f avx512_vnni"
+    assert processor.peak_flops(flags, 2, narrow=True) > processor.peak_flops(flags, 2)
+    # One core of a Xeon 8480 at its turbo of 3.8 GHz: a tile multiplication of 16 x 16 x 64 in 16 cycles.
+    assert processor.peak_flops(f"{flags} amx_int8", 1, narrow=True) > 3.8e9 * 2 * 16 * 16 * 64 / 16
+    # AVX2 alone at 5 GHz: three instructions for 32 multiply-adds, two of them in a cycle.
+    assert processor.peak_flops("avx2 fma", 1, narrow=True) > 5e9 * 2 * 32 * 2 / 3

@@ -291,7 +291,7 @@ def _moment(seconds: float) -> str:
 
 
 def _devices(arguments: argparse.Namespace) -> int:
-    from pytest_accel.registry import Registry
+    from pytest_accel.inputs.registry import Registry
 
     registry = Registry.discover()
     rows = []

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_accel.facts.errors import UsageError
-from pytest_accel.variants import Plan, expand_marker
+from pytest_accel.inputs.variants import Plan, expand_marker
 
 if TYPE_CHECKING:
     import pytest
 
-    from pytest_accel.registry import Registry
+    from pytest_accel.inputs.registry import Registry
 
 
 def plans(markers: Iterable[tuple[object, pytest.Mark]], *, asks: bool, registry: Registry) -> list[Plan]:

@@ -20,19 +20,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_accel.candidate import cached_artefact, compile_candidate, renamed
 from pytest_accel.duet import Side, play
 from pytest_accel.facts.errors import WorkerError
 from pytest_accel.facts.records import Duet, DuetLaunch, Ratio, Variant
 from pytest_accel.gate import Gate, undisturbed
+from pytest_accel.inputs.models import Model
+from pytest_accel.inputs.synthetic import synthetic
 from pytest_accel.machine.hardware import ForeignLoad
-from pytest_accel.made_up import synthetic
-from pytest_accel.sources import Model
+from pytest_accel.session.compilation import cached_artefact, compile_candidate, renamed
 
 if TYPE_CHECKING:
-    from pytest_accel.candidate import Candidate
-    from pytest_accel.elements import Arrays
-    from pytest_accel.session import Session
+    from pytest_accel.inputs.dataset_elements import Arrays
+    from pytest_accel.session.compilation import Candidate
+    from pytest_accel.session.session import Session
     from pytest_accel.store.baselines import Baseline
 
 #: Names of pacemakers in baselines.

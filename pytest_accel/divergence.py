@@ -15,24 +15,24 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from pytest_accel.calibration import choose_from
-from pytest_accel.candidate import compile_candidate, renamed, running
-from pytest_accel.datasets import open_dataset
 from pytest_accel.facts.errors import UsageError
 from pytest_accel.facts.records import Fact
-from pytest_accel.reference import reference_variant
+from pytest_accel.inputs.calibration import choose_from
+from pytest_accel.inputs.datasets import open_dataset
+from pytest_accel.session.compilation import compile_candidate, renamed, running
+from pytest_accel.session.reference import reference_variant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-    from pytest_accel.candidate import Candidate
-    from pytest_accel.datasets import Dataset
-    from pytest_accel.elements import Arrays
     from pytest_accel.facts.records import Signature, Variant
-    from pytest_accel.session import Session
-    from pytest_accel.sources import Model
+    from pytest_accel.inputs.dataset_elements import Arrays
+    from pytest_accel.inputs.datasets import Dataset
+    from pytest_accel.inputs.models import Model
+    from pytest_accel.session.compilation import Candidate
+    from pytest_accel.session.session import Session
     from pytest_accel.worker.accelerator import Intermediate
 
 #: Normalised L2 distance up to which a tensor counts as the same, in FP32 and in what is coarser.

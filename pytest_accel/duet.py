@@ -27,9 +27,9 @@ from pytest_accel.facts.records import DuetLaunch, Scalar, Signature
 from pytest_accel.measure import warm_up
 
 if TYPE_CHECKING:
-    from pytest_accel.elements import Arrays
+    from pytest_accel.inputs.dataset_elements import Arrays
     from pytest_accel.processes.client import Launch
-    from pytest_accel.session import Session
+    from pytest_accel.session.session import Session
 
 #: A block is long enough for the clock and the settling call to be small beside it.
 BLOCK_NS = 10_000_000

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from pytest_accel.facts.errors import UsageError
-from pytest_accel.registry import nearest
+from pytest_accel.inputs.registry import nearest
 
 
 class Job(msgspec.Struct, frozen=True):

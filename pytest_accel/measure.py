@@ -18,11 +18,11 @@ from pytest_accel.machine.hardware import ForeignLoad, conditions
 from pytest_accel.machine.throttling import Throttling
 
 if TYPE_CHECKING:
-    from pytest_accel.candidate import Candidate, Running
-    from pytest_accel.elements import Arrays
     from pytest_accel.facts.records import Budgets, Scalar
+    from pytest_accel.inputs.dataset_elements import Arrays
     from pytest_accel.processes.client import Checked, Launch, LoadShape, WarmUp
-    from pytest_accel.session import Session
+    from pytest_accel.session.compilation import Candidate, Running
+    from pytest_accel.session.session import Session
 
 #: Timed calls whose outputs are compared with the validated ones.
 CHECKS = 4

@@ -15,7 +15,7 @@ from pytest_accel.facts.settings import Opponent, Settings, default_lock_dir
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_accel.registry import Registry
+    from pytest_accel.inputs.registry import Registry
 
 #: Budgets that a project may set for all its tests, as ini keys ``accel_<name>``.
 BUDGET_DEFAULTS = (
@@ -295,7 +295,7 @@ def _budgets(config: pytest.Config) -> dict[str, float]:
     if given:
         from pytest_accel.facts.errors import UsageError
         from pytest_accel.facts.records import Budgets
-        from pytest_accel.variants import check_budgets
+        from pytest_accel.inputs.variants import check_budgets
 
         try:
             check_budgets(Budgets(), given)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_accel.facts.progress import Progress
     from pytest_accel.facts.settings import Settings
     from pytest_accel.model import AccelModel
-    from pytest_accel.session import Session
+    from pytest_accel.session.session import Session
 
 #: Seconds that a test waits for its device before the run tells of it.
 WORTH_TELLING_S = 1.0
@@ -60,8 +60,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def _session(config: pytest.Config) -> Session:
     """The session of this process, made when first asked for."""
     if _SESSION not in config.stash:
-        from pytest_accel.registry import Registry
-        from pytest_accel.session import Session
+        from pytest_accel.inputs.registry import Registry
+        from pytest_accel.session.session import Session
 
         registry = Registry.discover(config.hook.pytest_accel_accelerators())
         config.stash[_SESSION] = Session(config.stash[_SETTINGS], registry, tell=_progress(config))

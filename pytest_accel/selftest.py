@@ -16,13 +16,13 @@ from pytest_accel.compare import fits_another, race, yardstick
 from pytest_accel.facts.errors import WorkerError
 from pytest_accel.facts.records import Duet
 from pytest_accel.gate import DEFAULT_MAX_REGRESSION, Gate
-from pytest_accel.variants import expand_marker
+from pytest_accel.inputs.variants import expand_marker
 
 if TYPE_CHECKING:
     from pytest_accel.duet import Side
     from pytest_accel.facts.records import Ratio
     from pytest_accel.gate import Decision
-    from pytest_accel.session import Session
+    from pytest_accel.session.session import Session
 
 #: The work that is added, in units of what is tolerated.
 EXTRA = 2.0

@@ -17,11 +17,11 @@ from pytest_accel.gate import DEFAULT_MAX_REGRESSION, Gate
 from pytest_accel.store.changes import version_changes
 
 if TYPE_CHECKING:
-    from pytest_accel.candidate import Candidate
-    from pytest_accel.elements import Arrays
     from pytest_accel.facts.records import Measurement, Verdict
     from pytest_accel.facts.settings import Opponent
-    from pytest_accel.session import Session
+    from pytest_accel.inputs.dataset_elements import Arrays
+    from pytest_accel.session.compilation import Candidate
+    from pytest_accel.session.session import Session
     from pytest_accel.store.baselines import Baseline
 
 

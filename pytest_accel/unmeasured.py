@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from pytest_accel.facts.records import TestRecord, Variant, Verdict, function_of
+from pytest_accel.inputs.variants import with_defaults
 from pytest_accel.machine.hardware import controller_versions
-from pytest_accel.variants import with_defaults
 
 if TYPE_CHECKING:
     from pytest_accel.facts.errors import CompileFailed
     from pytest_accel.facts.records import Budgets
-    from pytest_accel.session import Session
-    from pytest_accel.sources import Model
-    from pytest_accel.variants import Plan
+    from pytest_accel.inputs.models import Model
+    from pytest_accel.inputs.variants import Plan
+    from pytest_accel.session.session import Session
 
 
 class Breaches:

@@ -29,12 +29,12 @@ from pytest_accel.machine.hardware import controller_versions
 from pytest_accel.store.locks import lock_at
 
 if TYPE_CHECKING:
-    from pytest_accel.candidate import Candidate
-    from pytest_accel.datasets import Dataset
     from pytest_accel.facts.records import Budgets
-    from pytest_accel.session import Session
+    from pytest_accel.inputs.datasets import Dataset
+    from pytest_accel.inputs.variants import Plan
+    from pytest_accel.session.compilation import Candidate
+    from pytest_accel.session.session import Session
     from pytest_accel.store.baselines import Baseline
-    from pytest_accel.variants import Plan
 
 #: An interruption that nobody has come back to for so long is forgotten.
 KEPT_S = 7 * 24 * 3600

@@ -208,7 +208,7 @@ def test_an_sdk_that_fails_when_it_is_asked_fails_each_test_and_is_asked_once(
     result.assert_outcomes(errors=2)
     result.stdout.fnmatch_lines([said, "*accelerator's worker*", f"{stack}*", "*in probe"])
     shown = result.stdout.str()
-    assert "pytest_accel/session.py" not in shown
+    assert "pytest_accel/session/session.py" not in shown
     assert "During handling of the above exception" not in shown
     assert "in probe" in (project.pytester.path / "run.md").read_text(encoding="utf-8")
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 
-from pytest_accel.candidate import Candidate, compile_candidate
 from pytest_accel.facts.progress import Silence
 from pytest_accel.facts.settings import Settings
+from pytest_accel.inputs.models import Model, resolve
+from pytest_accel.inputs.registry import Registry
+from pytest_accel.inputs.variants import Plan, expand_marker
 from pytest_accel.processes.process import InProcessWorker
-from pytest_accel.registry import Registry
-from pytest_accel.session import Session
-from pytest_accel.sources import Model, resolve
+from pytest_accel.session.compilation import Candidate, compile_candidate
+from pytest_accel.session.session import Session
 from pytest_accel.testing import FAKE, FakeAccelerator, fake_model
-from pytest_accel.variants import Plan, expand_marker
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Variant

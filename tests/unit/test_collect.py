@@ -7,11 +7,11 @@ import pytest
 
 from pytest_accel.collect import plan_of, plans, unwanted
 from pytest_accel.facts.errors import UsageError
-from pytest_accel.registry import Registry
+from pytest_accel.inputs.registry import Registry
 from pytest_accel.testing import FAKE
 
 if TYPE_CHECKING:
-    from pytest_accel.variants import Plan
+    from pytest_accel.inputs.variants import Plan
 
 REGISTRY = Registry({"fake": FAKE, "other": FAKE})
 TEST, MODULE = object(), object()

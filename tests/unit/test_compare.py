@@ -23,15 +23,15 @@ from pytest_accel.compare import (
 from pytest_accel.duet import play
 from pytest_accel.facts.records import Signature, TensorSpec
 from pytest_accel.gate import Gate
-from pytest_accel.made_up import synthetic
+from pytest_accel.inputs.synthetic import synthetic
 from tests.unit import facts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_accel.candidate import Candidate
-    from pytest_accel.elements import Arrays
     from pytest_accel.facts.records import Duet, DuetLaunch
+    from pytest_accel.inputs.dataset_elements import Arrays
+    from pytest_accel.session.compilation import Candidate
     from pytest_accel.store.baselines import Baseline
     from tests.unit.conftest import Workshop
 

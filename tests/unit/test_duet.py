@@ -21,7 +21,7 @@ from pytest_accel.duet import (
     planned_pairs,
     play,
 )
-from pytest_accel.made_up import synthetic
+from pytest_accel.inputs.synthetic import synthetic
 from pytest_accel.processes.client import Launch, TimedBlock
 from pytest_accel.processes.process import InProcessWorker
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from pytest_accel.facts.records import DuetLaunch
-    from pytest_accel.session import Session
+    from pytest_accel.session.session import Session
     from tests.unit.conftest import Workshop
 
 Block = tuple[int, dict[str, int]]

@@ -7,12 +7,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from pytest_accel.calibration import choose
-from pytest_accel.candidate import compile_candidate, running
-from pytest_accel.datasets import open_dataset
 from pytest_accel.evaluate import evaluate
-from pytest_accel.reference import signature_of
-from pytest_accel.registry import Registry
+from pytest_accel.inputs.calibration import choose
+from pytest_accel.inputs.datasets import open_dataset
+from pytest_accel.inputs.registry import Registry
+from pytest_accel.session.compilation import compile_candidate, running
+from pytest_accel.session.reference import signature_of
 from pytest_accel.testing import FAKE, FakeAccelerator
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_accel.candidate import Candidate
     from pytest_accel.facts.records import Accuracy
+    from pytest_accel.session.compilation import Candidate
     from pytest_accel.worker.accelerator import Arrays, Progress, Source, Tensor
     from tests.unit.conftest import Workshop
 

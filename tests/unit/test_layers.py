@@ -18,10 +18,10 @@ RANKS: Mapping[int, str] = {
     7: "plugin options hookspecs gather marked",
     # `testing` is for authors outside: it may use everything below, and nothing here may use it.
     6: "report cli matrix testing",
-    5: "session model check standing selftest",
+    5: "model check standing selftest",
     4: """
-        advise verdict gate store machine sources datasets elements made_up processes registry variants collect
-        candidate calibration reference evaluate divergence measure duet compare results highest_rate against unmeasured
+        advise verdict gate store machine inputs processes session collect evaluate divergence measure duet compare
+        results highest_rate against unmeasured
     """,
     3: "stats accuracy prices",
     2: "facts",

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_accel import stats
-from pytest_accel.candidate import running
 from pytest_accel.facts.errors import UsageError
 from pytest_accel.facts.records import Budgets
-from pytest_accel.made_up import synthetic
+from pytest_accel.inputs.synthetic import synthetic
 from pytest_accel.measure import CHECKS, FEWEST_CALLS, Load, Steady, planned_calls
+from pytest_accel.session.compilation import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from pytest_accel.candidate import compile_candidate
-from pytest_accel.datasets import open_dataset
 from pytest_accel.facts.records import Budgets, Signature, TensorSpec, TestRecord
+from pytest_accel.inputs.datasets import open_dataset
+from pytest_accel.session.compilation import compile_candidate
 from pytest_accel.store import journal as journals
 from pytest_accel.store.journal import KEPT_S, Finished, Journal, check_key, discard_left, folder_of
 from tests.unit import facts
 from tests.unit.report.test_terminal import accuracy
 
 if TYPE_CHECKING:
-    from pytest_accel.datasets import Dataset
+    from pytest_accel.inputs.datasets import Dataset
     from tests.unit.conftest import Workshop
 
 SIGNATURE = Signature(inputs=(TensorSpec(name="x", dtype="float32", shape=(None, 1)),), outputs=())

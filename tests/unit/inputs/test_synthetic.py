@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_accel.datasets import Batch, open_dataset
 from pytest_accel.facts.errors import DatasetError
 from pytest_accel.facts.records import Signature, TensorSpec
-from pytest_accel.made_up import synthetic
+from pytest_accel.inputs.datasets import Batch, open_dataset
+from pytest_accel.inputs.synthetic import synthetic
 
 
 def signature(**inputs: tuple[str, tuple[int | None, ...]]) -> Signature:

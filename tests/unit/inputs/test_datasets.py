@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_accel.datasets import Dataset, open_dataset
 from pytest_accel.facts.errors import DatasetError
 from pytest_accel.facts.records import Signature, TensorSpec
+from pytest_accel.inputs.datasets import Dataset, open_dataset
 
 
 def signature(**inputs: tuple[str, tuple[int | None, ...]]) -> Signature:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_accel.datasets import open_dataset
 from pytest_accel.facts.errors import DatasetError
+from pytest_accel.inputs.datasets import open_dataset
 
 if TYPE_CHECKING:
-    from pytest_accel.datasets import Dataset
-    from pytest_accel.elements import Arrays
     from pytest_accel.facts.records import Signature
+    from pytest_accel.inputs.dataset_elements import Arrays
+    from pytest_accel.inputs.datasets import Dataset
 
 #: What the vendors' own tools take by default.
 SAMPLES = 300

@@ -9,10 +9,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from pytest_accel.candidate import cached_artefact, compile_candidate, renamed, running, stored_artefacts
 from pytest_accel.facts.errors import CompileFailed, UnfitInput, UsageError
 from pytest_accel.facts.records import Signature, TensorSpec
-from pytest_accel.registry import Registry
+from pytest_accel.inputs.registry import Registry
+from pytest_accel.session.compilation import cached_artefact, compile_candidate, renamed, running, stored_artefacts
 from pytest_accel.testing import FakeAccelerator
 from pytest_accel.worker.accelerator import Source
 from pytest_accel.worker.accelerators.fake import ENVIRONMENT_VARIABLE
@@ -20,7 +20,7 @@ from pytest_accel.worker.accelerators.fake import ENVIRONMENT_VARIABLE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_accel.candidate import Candidate
+    from pytest_accel.session.compilation import Candidate
     from pytest_accel.worker.accelerator import Progress
     from tests.unit.conftest import Workshop
 

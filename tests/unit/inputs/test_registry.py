@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint, EntryPoints
 import pytest
 
 from pytest_accel.facts.errors import UsageError
-from pytest_accel.registry import BUILTIN, ENTRY_POINT_GROUP, Registry, nearest
+from pytest_accel.inputs.registry import BUILTIN, ENTRY_POINT_GROUP, Registry, nearest
 from pytest_accel.testing import FAKE, FakeAccelerator
 
 

@@ -9,7 +9,7 @@ import filelock
 import pytest
 
 from pytest_accel.facts.errors import WorkerCrashed
-from pytest_accel.registry import Registry
+from pytest_accel.inputs.registry import Registry
 from pytest_accel.store.locks import if_free, lock_at
 from pytest_accel.testing import FAKE, FakeAccelerator
 from pytest_accel.worker.accelerator import Missing, Present
@@ -116,7 +116,7 @@ def test_the_device_is_given_back_by_a_failing_test_too(workshop: Workshop, monk
         held.append(lock_at(path))
         return held[-1]
 
-    monkeypatch.setattr("pytest_accel.session.lock_at", holding)
+    monkeypatch.setattr("pytest_accel.session.session.lock_at", holding)
     with pytest.raises(ZeroDivisionError), workshop.session.exclusive("fake"):
         raise ZeroDivisionError
     assert [lock.is_locked for lock in held] == [False]
@@ -133,7 +133,7 @@ def test_waiting_for_the_device_is_told(workshop: Workshop, monkeypatch: pytest.
                 raise filelock.Timeout(self.lock_file)
             return super().acquire(timeout=0)
 
-    monkeypatch.setattr("pytest_accel.session.lock_at", lambda path: Busy(path))
+    monkeypatch.setattr("pytest_accel.session.session.lock_at", lambda path: Busy(path))
     workshop.session.find("fake")
     (workshop.folder / "locks").mkdir()
     with workshop.session.exclusive("fake") as waited_s:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from pytest_accel.facts.progress import Progress
     from pytest_accel.facts.records import Hardware
     from pytest_accel.facts.settings import Settings
+    from pytest_accel.inputs.registry import Registry
     from pytest_accel.processes.process import AnyWorker
-    from pytest_accel.registry import Registry
 
 
 #: Seconds between two attempts to have a device that another process uses.

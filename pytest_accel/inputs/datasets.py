@@ -10,7 +10,7 @@ A dataset is one of
 * a batched ``tf.data.Dataset``
 * the path of an ``.npz`` file, with arrays named after the inputs (``x`` will do for a model with one input) and,
   optionally, ``labels`` or ``y``. A dict of arrays is read by the same rule.
-* None: made-up inputs, see `pytest_accel.made_up.synthetic`.
+* None: made-up inputs, see `pytest_accel.inputs.synthetic.synthetic`.
 
 Nothing is converted: values that a model was not made for are an error that names the fix, never a silent cast. What
 the labels mean and how outputs are judged is `pytest_accel.accuracy`'s.
@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_accel.elements import Array, Arrays, Reader, Rows
 from pytest_accel.facts.errors import DatasetError
-from pytest_accel.made_up import synthetic
+from pytest_accel.inputs.dataset_elements import Array, Arrays, Reader, Rows
+from pytest_accel.inputs.synthetic import synthetic
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Signature

@@ -1,6 +1,6 @@
 """One element of a dataset, read by a model's signature: which array is which input, which are labels, and do they fit.
 
-Here is the checking of shapes, dtypes, lengths and values. Batches, passes and digests are `pytest_accel.datasets`'.
+Here is the checking of shapes, dtypes, lengths and values. Batches, passes and digests are in `pytest_accel.inputs.datasets`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Rows:
 
 
 class Reader:
-    """Reads elements for a model with ``inputs``: what `pytest_accel.datasets` calls a batch of any size."""
+    """Reads elements for a model with ``inputs``: what `pytest_accel.inputs.datasets` calls a batch of any size."""
 
     def __init__(self, inputs: tuple[TensorSpec, ...]) -> None:
         self._specs = {spec.name: spec for spec in inputs}

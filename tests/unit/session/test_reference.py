@@ -5,19 +5,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pytest
 
-from pytest_accel.datasets import open_dataset
 from pytest_accel.facts.errors import UsageError
 from pytest_accel.facts.records import Signature, TensorSpec
-from pytest_accel.reference import LARGE_BATCH, reference_outputs, reference_variant, signature_of
-from pytest_accel.registry import Registry
+from pytest_accel.inputs.datasets import open_dataset
+from pytest_accel.inputs.registry import Registry
+from pytest_accel.session.reference import LARGE_BATCH, reference_outputs, reference_variant, signature_of
 from pytest_accel.testing import FakeAccelerator
 from pytest_accel.worker.accelerator import Missing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_accel.elements import Arrays
-    from pytest_accel.sources import Model
+    from pytest_accel.inputs.dataset_elements import Arrays
+    from pytest_accel.inputs.models import Model
     from tests.unit.conftest import Workshop
 
 #: What five samples cost: the first alone and among the others, and then all of them in one call.
@@ -138,7 +138,7 @@ def test_samples_that_influence_each_other_are_computed_as_the_variant_has_them(
 
 
 def test_a_call_of_large_inputs_has_fewer_samples(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pytest_accel.reference.LARGE_BATCH_BYTES", 2 * INPUTS[0].nbytes)
+    monkeypatch.setattr("pytest_accel.session.reference.LARGE_BATCH_BYTES", 2 * INPUTS[0].nbytes)
     referred(workshop, workshop.model())
     assert workshop.count("predict") == 2 + 3
 

@@ -21,11 +21,11 @@ from pytest_accel.store.cache import artefact_key
 from pytest_accel.worker.accelerator import Source
 
 if TYPE_CHECKING:
-    from pytest_accel.calibration import Calibration
-    from pytest_accel.elements import Arrays
+    from pytest_accel.inputs.calibration import Calibration
+    from pytest_accel.inputs.dataset_elements import Arrays
+    from pytest_accel.inputs.models import Model
     from pytest_accel.processes.client import Launch
-    from pytest_accel.session import Session
-    from pytest_accel.sources import Model
+    from pytest_accel.session.session import Session
     from pytest_accel.store.cache import Cache, Entry
 
 #: Written beside the artefact by whoever compiled it, so that a cached one still tells how long that took.

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_accel.elements import Array, Arrays, fits, shown
 from pytest_accel.facts.errors import DatasetError
+from pytest_accel.inputs.dataset_elements import Array, Arrays, fits, shown
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Signature, TensorSpec

@@ -17,7 +17,7 @@ import msgspec
 
 from pytest_accel.facts.errors import UsageError
 from pytest_accel.facts.records import Budgets, Scalar, Variant
-from pytest_accel.registry import Registry, nearest
+from pytest_accel.inputs.registry import Registry, nearest
 
 if TYPE_CHECKING:
     from pytest_accel.worker.accelerator import Option

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pytest_accel.facts.errors import SourceError
-from pytest_accel.sources import Model, content_digest, resolve
+from pytest_accel.inputs.models import Model, content_digest, resolve
 from pytest_accel.store.cache import Cache
 
 

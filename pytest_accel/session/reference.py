@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from pytest_accel.candidate import compile_candidate, renamed, shared
 from pytest_accel.facts.errors import UsageError
 from pytest_accel.facts.records import Scalar, Signature, Variant
+from pytest_accel.session.compilation import compile_candidate, renamed, shared
 from pytest_accel.store.cache import artefact_key
 
 if TYPE_CHECKING:
-    from pytest_accel.candidate import Running
-    from pytest_accel.datasets import Batch, Dataset
-    from pytest_accel.elements import Arrays
-    from pytest_accel.session import Session
-    from pytest_accel.sources import Model
+    from pytest_accel.inputs.dataset_elements import Arrays
+    from pytest_accel.inputs.datasets import Batch, Dataset
+    from pytest_accel.inputs.models import Model
+    from pytest_accel.session.compilation import Running
+    from pytest_accel.session.session import Session
 
 #: Samples that the reference computes in one call where it can, and the most bytes of inputs of such a call.
 LARGE_BATCH = 32

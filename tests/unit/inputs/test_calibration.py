@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_accel.calibration import Calibration, choose
-from pytest_accel.datasets import open_dataset
 from pytest_accel.facts.errors import DatasetError
 from pytest_accel.facts.records import Signature, TensorSpec
+from pytest_accel.inputs.calibration import Calibration, choose
+from pytest_accel.inputs.datasets import open_dataset
 
 SIGNATURE = Signature(
     inputs=(TensorSpec(name="x", dtype="float32", shape=(None, 2)),),

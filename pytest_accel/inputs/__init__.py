@@ -1,0 +1,1 @@
+"""What a test names: an accelerator with its options, a model and data."""

@@ -13,35 +13,35 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pytest_accel import verdict
-from pytest_accel.accuracy import first_difference
-from pytest_accel.compare import yardstick_pace
-from pytest_accel.divergence import first_divergence, tell_divergence
-from pytest_accel.evaluate import evaluate
 from pytest_accel.facts.errors import UsageError
 from pytest_accel.facts.records import Budgets, TestRecord, Verdict
-from pytest_accel.highest_rate import HALVINGS, search
 from pytest_accel.inputs.datasets import open_dataset
 from pytest_accel.inputs.variants import with_defaults
 from pytest_accel.machine.hardware import controller_versions
-from pytest_accel.measure import Load, Steady, planned_calls
-from pytest_accel.results import CheckFailed
-from pytest_accel.standing import Contest
+from pytest_accel.measuring.accuracy import evaluate
+from pytest_accel.measuring.divergence import first_divergence, tell_divergence
+from pytest_accel.measuring.highest_rate import HALVINGS, search
+from pytest_accel.measuring.latency import Load, Steady, planned_calls
+from pytest_accel.measuring.output_comparison import first_difference
+from pytest_accel.measuring.results import CheckFailed
+from pytest_accel.regression.pacemaker import yardstick_pace
+from pytest_accel.regression.question import Contest
 from pytest_accel.store.baselines import make_baseline, why_not_saved
 from pytest_accel.store.changes import changes_since
 from pytest_accel.store.journal import check_key
 from pytest_accel.worker.accelerator import Present
 
 if TYPE_CHECKING:
-    from pytest_accel.accuracy import Metric
-    from pytest_accel.divergence import Divergence
     from pytest_accel.facts.records import Accuracy, Measurement, Placement
     from pytest_accel.inputs.dataset_elements import Arrays
     from pytest_accel.inputs.datasets import Dataset
     from pytest_accel.inputs.variants import Plan
-    from pytest_accel.results import HighestRate
+    from pytest_accel.measuring.divergence import Divergence
+    from pytest_accel.measuring.output_comparison import Metric
+    from pytest_accel.measuring.results import HighestRate
+    from pytest_accel.regression.question import Standing
     from pytest_accel.session.compilation import Candidate, Running
     from pytest_accel.session.session import Session
-    from pytest_accel.standing import Standing
     from pytest_accel.store.baselines import Baseline
 
 #: Distinct inputs that timed calls rotate among.

@@ -14,19 +14,19 @@ from pytest_accel.facts.errors import Pruned, UsageError
 from pytest_accel.inputs.calibration import SAMPLES, choose
 from pytest_accel.inputs.models import FILE_KINDS, resolve
 from pytest_accel.inputs.variants import BUDGETS, check_budgets
-from pytest_accel.results import Latency
+from pytest_accel.measuring.results import Latency
 from pytest_accel.session.compilation import compile_candidate, running
 from pytest_accel.session.reference import signature_of
 from pytest_accel.unmeasured import pruned, refused
 
 if TYPE_CHECKING:
-    from pytest_accel.accuracy import Metric
-    from pytest_accel.divergence import Divergence
     from pytest_accel.facts.errors import CompileFailed
     from pytest_accel.facts.records import Accuracy, Measurement, Placement, TestRecord, Variant
     from pytest_accel.inputs.models import Model
     from pytest_accel.inputs.variants import Plan
-    from pytest_accel.results import HighestRate
+    from pytest_accel.measuring.divergence import Divergence
+    from pytest_accel.measuring.output_comparison import Metric
+    from pytest_accel.measuring.results import HighestRate
     from pytest_accel.session.compilation import Candidate, Running
     from pytest_accel.session.session import Session
 

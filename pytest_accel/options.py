@@ -275,8 +275,8 @@ def _against(config: pytest.Config) -> Opponent | None:
     said = config.getoption("accel_against")
     if said is None:
         return None
-    from pytest_accel.against import opponent_named
     from pytest_accel.facts.errors import UsageError
+    from pytest_accel.regression.opponent import opponent_named
 
     try:
         opponent = opponent_named(said, config.invocation_params.dir)

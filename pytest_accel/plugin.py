@@ -158,8 +158,8 @@ def _list_devices(session: pytest.Session) -> None:
 
 def _test_the_gate(session: pytest.Session) -> None:
     from pytest_accel.facts.errors import AccelError
+    from pytest_accel.regression.selftest import prove_all
     from pytest_accel.report.selftest import told
-    from pytest_accel.selftest import prove_all
 
     try:
         for proof in prove_all(_session(session.config)):

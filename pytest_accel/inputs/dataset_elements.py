@@ -1,6 +1,6 @@
 """One element of a dataset, read by a model's signature: which array is which input, which are labels, and do they fit.
 
-Here is the checking of shapes, dtypes, lengths and values. Batches, passes and digests are in `pytest_accel.inputs.datasets`.
+Here is the checking of shapes, dtypes, lengths and values. Batches, passes and digests are in `datasets`.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ A dataset is one of
 * None: made-up inputs, see `pytest_accel.inputs.synthetic.synthetic`.
 
 Nothing is converted: values that a model was not made for are an error that names the fix, never a silent cast. What
-the labels mean and how outputs are judged is `pytest_accel.accuracy`'s.
+the labels mean and how outputs are judged is `pytest_accel.measuring.output_comparison`'s.
 """
 
 from __future__ import annotations

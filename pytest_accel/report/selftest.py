@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pytest_accel.selftest import Proof, Unproven
+from pytest_accel.regression.selftest import Proof, Unproven
 
 
 def told(proof: Proof | Unproven) -> Iterator[str]:

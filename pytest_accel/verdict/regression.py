@@ -11,11 +11,11 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from pytest_accel.facts.records import Duet, Ratio, Verdict
-from pytest_accel.gate import WIDEST, undisturbed
+from pytest_accel.verdict.gate import WIDEST, undisturbed
 from pytest_accel.verdict.plausibility import unless_disturbed
 
 if TYPE_CHECKING:
-    from pytest_accel.gate import Gate
+    from pytest_accel.verdict.gate import Gate
 
 #: A pacemaker that differs by more than this from the baseline's points at the machine or the SDK.
 DRIFT = 0.05

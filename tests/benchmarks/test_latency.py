@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pytest_accel.duet import block_calls, planned_pairs
-from pytest_accel.measure import warm_up
+from pytest_accel.measuring.latency import warm_up
+from pytest_accel.regression.duet import block_calls, planned_pairs
 from pytest_accel.worker.accelerator import Source
 from pytest_accel.worker.accelerators.tensorflow.cpu import Cpu
 from tests.benchmarks.launches import defaults, launched

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from pytest_accel.measure import CHECKS
+from pytest_accel.measuring.latency import CHECKS
 from pytest_accel.testing import FakeAccelerator
 from pytest_accel.worker.timing.single_calls import single_stream
 from tests.benchmarks.rounds import Limit, Rounds, in_turn, until_decided

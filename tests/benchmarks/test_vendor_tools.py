@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pytest_accel.measure import warm_up
+from pytest_accel.measuring.latency import warm_up
 from pytest_accel.worker.accelerator import Accelerator, Source
 from pytest_accel.worker.accelerators.onnx_runtime.cpu_ort import CpuOrt
 from pytest_accel.worker.accelerators.openvino import CpuOpenVino

@@ -51,7 +51,7 @@ def test_a_slower_model_is_regressed_and_told_what_changed_and_how_to_see_it_aga
 
 def test_a_slower_model_is_regressed_without_the_baselines_artefact_too(saved: Project) -> None:
     # The tests beside this one would leave a real model's pace undecided.
-    saved.monkeypatch.setattr("pytest_accel.compare.ForeignLoad.cores", lambda _: 0.0)
+    saved.monkeypatch.setattr("pytest_accel.regression.pacemaker.ForeignLoad.cores", lambda _: 0.0)
     saved.write_model(latency_ms=1.3)
     saved.empty_cache()
     result = saved.run(workers=True)

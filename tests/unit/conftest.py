@@ -102,4 +102,4 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worksh
 @pytest.fixture
 def few_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short launches: what happens within one is told in test_duet."""
-    monkeypatch.setattr("pytest_accel.duet.planned_pairs", lambda _: 3)
+    monkeypatch.setattr("pytest_accel.regression.duet.planned_pairs", lambda _: 3)

@@ -13,9 +13,9 @@ from pytest_accel.facts.records import Hardware, RunRecord, TestRecord, Variant,
 from pytest_accel.prices import PRICES, Price, usd_per_million, with_own
 from pytest_accel.report.record import SCHEMA, to_json
 from tests.unit import facts
-from tests.unit.test_article_tables import ROWS, TABLES
 from tests.unit.test_cli import Ran
 from tests.unit.test_cli import run as run
+from tests.unit.verdict.test_article_tables import ROWS, TABLES
 
 RunCommand = Callable[..., Ran]
 

@@ -18,12 +18,9 @@ RANKS: Mapping[int, str] = {
     7: "plugin options hookspecs gather marked",
     # `testing` is for authors outside: it may use everything below, and nothing here may use it.
     6: "report cli matrix testing",
-    5: "model check standing selftest",
-    4: """
-        advise verdict gate store machine inputs processes session collect evaluate divergence measure duet compare
-        results highest_rate against unmeasured
-    """,
-    3: "stats accuracy prices",
+    5: "model check",
+    4: "advise verdict store machine inputs processes session collect measuring regression unmeasured",
+    3: "stats prices",
     2: "facts",
     1: "worker",
 }

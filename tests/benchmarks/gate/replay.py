@@ -15,9 +15,9 @@ from statistics import fmean, median
 
 import msgspec
 
-from pytest_accel.compare import fits_another
 from pytest_accel.facts.records import Duet, DuetLaunch
-from pytest_accel.gate import Decision, Gate, undisturbed
+from pytest_accel.regression.pacemaker import fits_another
+from pytest_accel.verdict.gate import Decision, Gate, undisturbed
 from tests.benchmarks.gate.record import CONDITIONS, Recorded, recorded
 from tests.benchmarks.gate.rivals import RULES, red
 from tests.benchmarks.gate.workloads import WORKLOADS

@@ -7,7 +7,7 @@ from math import inf
 import pytest
 import scipy.stats
 
-from pytest_accel.gate import Gate
+from pytest_accel.verdict.gate import Gate
 from tests.benchmarks.gate.replay import GATE, Recording, recordings
 
 VERDICTS = 1000

@@ -16,7 +16,7 @@ import scipy.stats
 from pytest_accel import verdict
 from pytest_accel.check import LOOKS
 from pytest_accel.facts.records import Budgets
-from pytest_accel.measure import planned_calls
+from pytest_accel.measuring.latency import planned_calls
 from tests.unit import facts
 
 RUNS = 1000

@@ -13,14 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pytest_accel.compare import yardstick
-from pytest_accel.duet import Side
 from pytest_accel.facts.progress import Silence
 from pytest_accel.facts.settings import Settings
 from pytest_accel.inputs.models import resolve
 from pytest_accel.inputs.registry import Registry
 from pytest_accel.inputs.synthetic import synthetic
 from pytest_accel.inputs.variants import expand_marker
+from pytest_accel.regression.duet import Side
+from pytest_accel.regression.pacemaker import yardstick
 from pytest_accel.report.progress import ProgressLine
 from pytest_accel.session.compilation import compile_candidate
 from pytest_accel.session.session import Session

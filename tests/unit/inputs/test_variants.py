@@ -10,7 +10,7 @@ from pytest_accel.facts.errors import UsageError
 from pytest_accel.facts.records import Budgets
 from pytest_accel.inputs.registry import Registry
 from pytest_accel.inputs.variants import Plan, check_budgets, check_option, expand_marker, with_defaults
-from pytest_accel.results import Bounded
+from pytest_accel.measuring.results import Bounded
 from pytest_accel.testing import FAKE, FakeAccelerator
 from pytest_accel.worker.accelerator import Option
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_accel.facts.records import Budgets, Ratio, TestRecord, Verdict
-from pytest_accel.gate import WIDEST
 from pytest_accel.report.axes import LinearAxis, LogAxis, PercentileAxis
 from pytest_accel.report.overview import Overview, Table
 from pytest_accel.report.plots import curves, forest, scatter
+from pytest_accel.verdict.gate import WIDEST
 from tests.unit import facts
 from tests.unit.report.test_overview import record
 from tests.unit.report.test_terminal import accuracy

@@ -9,8 +9,8 @@ import pytest
 
 from pytest_accel.facts.records import Accuracy, OutputErrors, Ratio, Verdict, VerdictKind
 from pytest_accel.facts.settings import Settings
-from pytest_accel.gate import WIDEST
 from pytest_accel.report.terminal import absences, colour, header, notes, resumptions, savings, summary
+from pytest_accel.verdict.gate import WIDEST
 from tests.unit import facts
 
 RATIO = Ratio(estimate=1.2345, lower=1.1, upper=1.4, confidence=0.95, launches=3, smallest_caught=0.1)

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from pytest_accel.duet import (
+from pytest_accel.inputs.synthetic import synthetic
+from pytest_accel.processes.client import Launch, TimedBlock
+from pytest_accel.processes.process import InProcessWorker
+from pytest_accel.regression.duet import (
     FEWEST_PAIRS,
     FEWEST_UNDISTURBED,
     LONGEST_BLOCK,
@@ -21,9 +24,6 @@ from pytest_accel.duet import (
     planned_pairs,
     play,
 )
-from pytest_accel.inputs.synthetic import synthetic
-from pytest_accel.processes.client import Launch, TimedBlock
-from pytest_accel.processes.process import InProcessWorker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

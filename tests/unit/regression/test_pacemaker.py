@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from pytest_accel.compare import (
+from pytest_accel.facts.records import Signature, TensorSpec
+from pytest_accel.inputs.synthetic import synthetic
+from pytest_accel.regression.duet import play
+from pytest_accel.regression.pacemaker import (
     MOST_FOR_SAVED,
     OWN_ARTEFACT,
     SAVED_LAUNCHES,
@@ -20,10 +23,7 @@ from pytest_accel.compare import (
     yardstick,
     yardstick_pace,
 )
-from pytest_accel.duet import play
-from pytest_accel.facts.records import Signature, TensorSpec
-from pytest_accel.gate import Gate
-from pytest_accel.inputs.synthetic import synthetic
+from pytest_accel.verdict.gate import Gate
 from tests.unit import facts
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def test_after_the_second_one_launches_end_before_the_next_one_would_break_the_t
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch, budget_s: float, launches: int
 ) -> None:
     # Read at the start and before each launch: after three launches 40 s have passed, four would take 53.3 s.
-    monkeypatch.setattr("pytest_accel.compare.time", SimpleNamespace(monotonic=count(step=10).__next__))
+    monkeypatch.setattr("pytest_accel.regression.pacemaker.time", SimpleNamespace(monotonic=count(step=10).__next__))
     workshop.start_again(compare_budget_s=budget_s)
     candidate = workshop.compile()
     result = compared(workshop, candidate, baseline_of(candidate), Undecided())
@@ -173,7 +173,7 @@ def test_disturbed_launches_of_a_pace_are_played_again(
     def spoilt(*sides: Any) -> DuetLaunch:
         return msgspec.structs.replace(play(*sides), disturbed=next(number) < disturbed)
 
-    monkeypatch.setattr("pytest_accel.compare.play", spoilt)
+    monkeypatch.setattr("pytest_accel.regression.pacemaker.play", spoilt)
     pace = yardstick_pace(workshop.session, workshop.compile(), inputs("x"))
     assert len(pace.launches) == played
     assert workshop.told[-1].endswith(f"launch {1 if disturbed == 99 else SAVED_LAUNCHES} of {SAVED_LAUNCHES}")

@@ -7,10 +7,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from pytest_accel.evaluate import evaluate
 from pytest_accel.inputs.calibration import choose
 from pytest_accel.inputs.datasets import open_dataset
 from pytest_accel.inputs.registry import Registry
+from pytest_accel.measuring.accuracy import evaluate
 from pytest_accel.session.compilation import compile_candidate, running
 from pytest_accel.session.reference import signature_of
 from pytest_accel.testing import FAKE, FakeAccelerator

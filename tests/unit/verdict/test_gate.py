@@ -10,8 +10,8 @@ import scipy.stats
 from msgspec.structs import replace
 
 from pytest_accel.facts.records import Duet, DuetLaunch
-from pytest_accel.gate import MOST_LAUNCHES, SPREAD, SPREAD_FREEDOM, Decision, Gate, comparable
 from pytest_accel.stats import MIXED
+from pytest_accel.verdict.gate import MOST_LAUNCHES, SPREAD, SPREAD_FREEDOM, Decision, Gate, comparable
 
 
 def launch(pace: float, error: float = 0.0) -> DuetLaunch:

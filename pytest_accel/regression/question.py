@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_accel import verdict
-from pytest_accel.against import against_opponent
-from pytest_accel.compare import Compared, against_baseline
-from pytest_accel.gate import DEFAULT_MAX_REGRESSION, Gate
+from pytest_accel.regression.opponent import against_opponent
+from pytest_accel.regression.pacemaker import Compared, against_baseline
 from pytest_accel.store.changes import version_changes
+from pytest_accel.verdict.gate import DEFAULT_MAX_REGRESSION, Gate
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Measurement, Verdict

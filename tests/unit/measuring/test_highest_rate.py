@@ -6,15 +6,15 @@ import msgspec
 import pytest
 
 from pytest_accel.facts.records import Budgets
-from pytest_accel.highest_rate import HALVINGS, search
-from pytest_accel.results import Bounded
+from pytest_accel.measuring.highest_rate import HALVINGS, search
+from pytest_accel.measuring.results import Bounded
 from pytest_accel.worker.timing import side_by_side
 from tests.unit import facts
 from tests.unit.worker.timing.test_side_by_side import SERVICE_MS, Constant
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Measurement
-    from pytest_accel.results import HighestRate
+    from pytest_accel.measuring.results import HighestRate
 
 CAPACITY = 1e3 / SERVICE_MS
 RESOLUTION = CAPACITY / 2**HALVINGS

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pytest_accel import stats
 from pytest_accel.facts.records import DuetLaunch, Scalar, Signature
-from pytest_accel.measure import warm_up
+from pytest_accel.measuring.latency import warm_up
 
 if TYPE_CHECKING:
     from pytest_accel.inputs.dataset_elements import Arrays

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pytest_accel import accuracy
-from pytest_accel.accuracy import Comparison
 from pytest_accel.facts.errors import DatasetError
+from pytest_accel.measuring import output_comparison
+from pytest_accel.measuring.output_comparison import Comparison
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Accuracy
@@ -27,7 +27,9 @@ def f32(values: Any) -> Array:
     return np.asarray(values, np.float32)
 
 
-def compare(candidate: Any, reference: Any, labels: Any = None, metric: accuracy.Metric | None = None) -> Accuracy:
+def compare(
+    candidate: Any, reference: Any, labels: Any = None, metric: output_comparison.Metric | None = None
+) -> Accuracy:
     ours = candidate if isinstance(candidate, dict) else {"y": np.asarray(candidate)}
     theirs = reference if isinstance(reference, dict) else {"y": np.asarray(reference)}
     comparison = Comparison(metric)
@@ -264,22 +266,22 @@ def test_flips_since_the_baseline_are_paired() -> None:
     labels = [0] * 10
     then = compare(scores([0] * 8 + [1] * 2), scores([0] * 10), labels)
     now = compare(scores([1] * 3 + [0] * 7), scores([0] * 10), labels)
-    assert accuracy.flips_since(then, now) == (3, 2)
+    assert output_comparison.flips_since(then, now) == (3, 2)
 
 
 def test_flips_need_the_same_dataset_and_answers() -> None:
     now = compare(scores([0, 1]), scores([0, 1]), [0, 1])
-    assert accuracy.flips_since(compare(scores([0]), scores([0]), [0]), now) is None
-    assert accuracy.flips_since(compare(scores([0, 1]), scores([0, 1])), now) is None
+    assert output_comparison.flips_since(compare(scores([0]), scores([0]), [0]), now) is None
+    assert output_comparison.flips_since(compare(scores([0, 1]), scores([0, 1])), now) is None
 
 
 def test_a_timed_output_that_is_not_the_validated_one() -> None:
     validated = {"y": scores([0, 1])}
-    assert accuracy.first_difference(validated, {"y": scores([0, 1]) * np.float32(1.001)}) == ""
-    assert "off by 1.4" in accuracy.first_difference(validated, {"y": scores([1, 0])})
-    assert "has shape (1, 3)" in accuracy.first_difference(validated, {"y": scores([0])})
-    assert "missing" in accuracy.first_difference(validated, {"z": scores([0])})
-    assert "not finite" in accuracy.first_difference(validated, {"y": scores([0, 1]) * np.float32(np.nan)})
+    assert output_comparison.first_difference(validated, {"y": scores([0, 1]) * np.float32(1.001)}) == ""
+    assert "off by 1.4" in output_comparison.first_difference(validated, {"y": scores([1, 0])})
+    assert "has shape (1, 3)" in output_comparison.first_difference(validated, {"y": scores([0])})
+    assert "missing" in output_comparison.first_difference(validated, {"z": scores([0])})
+    assert "not finite" in output_comparison.first_difference(validated, {"y": scores([0, 1]) * np.float32(np.nan)})
 
 
 def test_metric_is_not_asked_about_broken_outputs() -> None:

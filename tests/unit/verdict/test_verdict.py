@@ -24,7 +24,7 @@ from pytest_accel.facts.records import (
     Verdict,
     VerdictKind,
 )
-from pytest_accel.gate import Gate
+from pytest_accel.verdict.gate import Gate
 
 PHASES = Phases(
     compile_s=12.0,

@@ -10,7 +10,7 @@ from pytest_accel import stats
 from pytest_accel.facts.errors import UsageError
 from pytest_accel.facts.records import Budgets
 from pytest_accel.inputs.synthetic import synthetic
-from pytest_accel.measure import CHECKS, FEWEST_CALLS, Load, Steady, planned_calls
+from pytest_accel.measuring.latency import CHECKS, FEWEST_CALLS, Load, Steady, planned_calls
 from pytest_accel.session.compilation import running
 
 if TYPE_CHECKING:
@@ -91,9 +91,9 @@ def test_what_disturbs_either_part_of_an_extended_measurement_is_told(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = iter(["the processor was too hot 3 times", ""])
-    monkeypatch.setattr("pytest_accel.measure.Throttling", lambda: SimpleNamespace(told=told.__next__))
-    busy_cores = iter([1.5, 0.25])
-    monkeypatch.setattr("pytest_accel.measure.ForeignLoad", lambda: SimpleNamespace(cores=busy_cores.__next__))
+    monkeypatch.setattr("pytest_accel.measuring.latency.Throttling", lambda: SimpleNamespace(told=told.__next__))
+    foreign_load = SimpleNamespace(cores=iter([1.5, 0.25]).__next__)
+    monkeypatch.setattr("pytest_accel.measuring.latency.ForeignLoad", lambda: foreign_load)
     with steady(workshop, throttled="power cap") as launch:
         both = launch.extend(launch.measure(10), 6)
     assert both.conditions.throttled == "power cap; the processor was too hot 3 times"

@@ -6,23 +6,23 @@ from typing import TYPE_CHECKING, Any
 import filelock
 import pytest
 
-from pytest_accel import selftest
 from pytest_accel.facts.records import Ratio
-from pytest_accel.gate import Decision
+from pytest_accel.regression import selftest
+from pytest_accel.regression.selftest import EXTRA, Proof, Trial, Unproven, prove, prove_all
 from pytest_accel.report.selftest import told
-from pytest_accel.selftest import EXTRA, Proof, Trial, Unproven, prove, prove_all
 from pytest_accel.store.locks import if_free
+from pytest_accel.verdict.gate import Decision
 from pytest_accel.worker.accelerators.fake import ENVIRONMENT_VARIABLE
 
 if TYPE_CHECKING:
-    from pytest_accel.duet import Side
+    from pytest_accel.regression.duet import Side
     from tests.unit.conftest import Workshop
 
 
 @pytest.fixture(autouse=True)
 def few_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short launches: what happens within one is told in test_duet."""
-    monkeypatch.setattr("pytest_accel.duet.planned_pairs", lambda _: 3)
+    monkeypatch.setattr("pytest_accel.regression.duet.planned_pairs", lambda _: 3)
 
 
 def ratio(estimate: float = 1.0, smallest_caught: float = 0.06) -> Ratio:

@@ -20,14 +20,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_accel.duet import Side, play
 from pytest_accel.facts.errors import WorkerError
 from pytest_accel.facts.records import Duet, DuetLaunch, Ratio, Variant
-from pytest_accel.gate import Gate, undisturbed
 from pytest_accel.inputs.models import Model
 from pytest_accel.inputs.synthetic import synthetic
 from pytest_accel.machine.hardware import ForeignLoad
+from pytest_accel.regression.duet import Side, play
 from pytest_accel.session.compilation import cached_artefact, compile_candidate, renamed
+from pytest_accel.verdict.gate import Gate, undisturbed
 
 if TYPE_CHECKING:
     from pytest_accel.inputs.dataset_elements import Arrays

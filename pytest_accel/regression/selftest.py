@@ -12,17 +12,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pytest_accel.compare import fits_another, race, yardstick
 from pytest_accel.facts.errors import WorkerError
 from pytest_accel.facts.records import Duet
-from pytest_accel.gate import DEFAULT_MAX_REGRESSION, Gate
 from pytest_accel.inputs.variants import expand_marker
+from pytest_accel.regression.pacemaker import fits_another, race, yardstick
+from pytest_accel.verdict.gate import DEFAULT_MAX_REGRESSION, Gate
 
 if TYPE_CHECKING:
-    from pytest_accel.duet import Side
     from pytest_accel.facts.records import Ratio
-    from pytest_accel.gate import Decision
+    from pytest_accel.regression.duet import Side
     from pytest_accel.session.session import Session
+    from pytest_accel.verdict.gate import Decision
 
 #: The work that is added, in units of what is tolerated.
 EXTRA = 2.0

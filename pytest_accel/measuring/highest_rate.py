@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_accel import verdict
-from pytest_accel.results import Bounded, HighestRate, Latency, Trial
+from pytest_accel.measuring.results import Bounded, HighestRate, Latency, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pytest_accel.accuracy import Comparison
 from pytest_accel.facts.errors import CompileFailed
 from pytest_accel.facts.records import OutputErrors
 from pytest_accel.inputs.calibration import choose_from
+from pytest_accel.measuring.output_comparison import Comparison
 from pytest_accel.session.compilation import compile_candidate, renamed, running
 from pytest_accel.session.reference import reference_outputs, reference_variant
 from pytest_accel.store.cache import artefact_key
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pytest_accel.accuracy import Metric
     from pytest_accel.facts.records import Accuracy, Variant
     from pytest_accel.inputs.datasets import Dataset
     from pytest_accel.inputs.models import Model
+    from pytest_accel.measuring.output_comparison import Metric
     from pytest_accel.session.compilation import Candidate, Running
     from pytest_accel.session.session import Session
 

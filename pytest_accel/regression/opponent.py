@@ -12,19 +12,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_accel.compare import Compared, race, side_of
 from pytest_accel.facts.errors import CompileFailed, UnfitInput, UsageError, WorkerError
 from pytest_accel.facts.records import Duet
 from pytest_accel.facts.settings import Opponent
 from pytest_accel.inputs.models import FILE_KINDS, SAVED_MODEL_FILES, resolve
+from pytest_accel.regression.pacemaker import Compared, race, side_of
 from pytest_accel.session.compilation import Candidate, cached_artefact, compile_candidate, stored_artefacts
 from pytest_accel.store.changes import differences
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Origin
-    from pytest_accel.gate import Gate
     from pytest_accel.inputs.dataset_elements import Arrays
     from pytest_accel.session.session import Session
+    from pytest_accel.verdict.gate import Gate
 
 _WHAT = (
     "name an interpreter (popen//python=PATH, or a virtual environment), a model, the compile cache of another "

@@ -3,7 +3,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from pytest_accel.results import Bounded, Latency
+from pytest_accel.measuring.results import Bounded, Latency
 from tests.unit import facts
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def test_a_failed_comparison_shows_both_sides_and_the_bounds() -> None:
 def test_pytest_shows_them(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
-        from pytest_accel.results import Bounded
+        from pytest_accel.measuring.results import Bounded
 
         def test_it():
             assert Bounded(41.25, name="p99 ms", bound="95% upper bound 44 ms") <= 40

@@ -18,7 +18,7 @@ from pytest_accel import verdict
 from pytest_accel.facts.records import Measurement, Verdict
 from tests.unit import facts
 
-TABLES: dict[str, Any] = json.loads((Path(__file__).parents[1] / "data" / "article_tables.json").read_text())
+TABLES: dict[str, Any] = json.loads((Path(__file__).parents[2] / "data" / "article_tables.json").read_text())
 ROWS: dict[str, dict[str, Any]] = {row["row"]: row for row in TABLES["rows"]}
 IMPOSSIBLE = [name for name in ROWS if name.startswith("trt_")]
 POSSIBLE = [name for name in ROWS if name not in IMPOSSIBLE]

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from pytest_accel.compare import yardstick_pace
 from pytest_accel.facts.records import Conditions
-from pytest_accel.standing import Contest
+from pytest_accel.regression.pacemaker import yardstick_pace
+from pytest_accel.regression.question import Contest
 from tests.unit import facts
-from tests.unit.test_compare import baseline_of, forget, inputs
+from tests.unit.regression.test_pacemaker import baseline_of, forget, inputs
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Verdict
@@ -24,7 +24,7 @@ def beside(workshop: Workshop, monkeypatch: pytest.MonkeyPatch, *, cores: float,
     baseline = baseline_of(then, yardstick_pace(workshop.session, then, inputs("x")))
     if not cached:
         forget(workshop, then)
-    monkeypatch.setattr("pytest_accel.compare.ForeignLoad.cores", lambda _: cores)
+    monkeypatch.setattr("pytest_accel.regression.pacemaker.ForeignLoad.cores", lambda _: cores)
     now = workshop.compile(workshop.model(latency_ms=1.3))
     measurement = msgspec.structs.replace(facts.measurement(), conditions=Conditions())
     (answer,) = Contest(workshop.session, now, inputs("x"), measurement, 0.05).stand(baseline).verdicts

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pytest
 
-from pytest_accel.divergence import Divergence, first_divergence
 from pytest_accel.facts.errors import UsageError
 from pytest_accel.facts.records import Signature, TensorSpec
 from pytest_accel.inputs.calibration import choose
 from pytest_accel.inputs.datasets import open_dataset
 from pytest_accel.inputs.registry import Registry
 from pytest_accel.inputs.variants import expand_marker
+from pytest_accel.measuring.divergence import Divergence, first_divergence
 from pytest_accel.session.compilation import compile_candidate
 from pytest_accel.session.reference import signature_of
 from pytest_accel.testing import FAKE, FakeAccelerator

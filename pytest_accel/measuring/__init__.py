@@ -1,0 +1,1 @@
+"""What is found out about one compiled model: accuracy, latency, the highest rate."""

@@ -1,0 +1,1 @@
+"""Slower than what: the opponent, and how the comparison is played."""

@@ -20,7 +20,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 pytest_plugins = ["pytester"]
 if not entry_points(group="pytest11", name="accel"):  # a checkout that is not installed
-    pytest_plugins.append("pytest_accel.plugin")
+    pytest_plugins.append("pytest_accel.plugin.hooks")
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pytest_accel.cli import main as pytest_accel
+from pytest_accel.commands.main import main as pytest_accel
 from pytest_accel.report.record import to_json
 from pytest_accel.testing import FAKE, fake_model
 from tests.unit import facts

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import filelock
 
+from pytest_accel.check.left_out import Breaches
 from pytest_accel.facts.errors import UsageError, WorkerError
 from pytest_accel.machine.hardware import describe_hardware, device_name
 from pytest_accel.processes.client import Deadlines, Launch
@@ -24,7 +25,6 @@ from pytest_accel.store.baselines import Baselines
 from pytest_accel.store.cache import Cache, root_of
 from pytest_accel.store.journal import Finished, folder_of
 from pytest_accel.store.locks import lock_at
-from pytest_accel.unmeasured import Breaches
 from pytest_accel.worker.accelerator import Missing, Present
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_accel.model import AccelModel
+    from pytest_accel.check.accel_model import AccelModel
     from tests.models.zoo import Examples
 
 #: Where the mission's other hardware is, the same model goes there.

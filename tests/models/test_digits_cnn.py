@@ -13,7 +13,7 @@ import pytest
 from tests.first_run.test_resnet50 import ELSEWHERE
 
 if TYPE_CHECKING:
-    from pytest_accel.model import AccelModel
+    from pytest_accel.check.accel_model import AccelModel
     from tests.models.zoo import Examples
 
 pytestmark = pytest.mark.slow

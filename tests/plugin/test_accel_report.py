@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_accel.report import files
+from pytest_accel.report import write
 from pytest_accel.report.record import read_record
 from tests.plugin.conftest import Project
 
@@ -157,7 +157,7 @@ def test_hardware_that_a_strict_run_misses_is_a_failure(project: Project) -> Non
 def test_the_page_without_jinja2_is_a_usage_error_at_start_up(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "find_spec", lambda _name: None)
+    monkeypatch.setattr(write, "find_spec", lambda _name: None)
     result = project.run("--accel-report=run.html")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --accel-report=run.html: the page needs jinja2*'pytest-accel[[]report]'"])

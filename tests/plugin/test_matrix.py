@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_accel.cli import main
+from pytest_accel.commands.main import main
 from tests.plugin.conftest import Project
 
 TESTS = """

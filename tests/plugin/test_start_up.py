@@ -19,8 +19,8 @@ print(*sorted({{name.partition(".")[0] for name in set(sys.modules) - before}}))
 @pytest.mark.parametrize(
     "statement",
     [
-        pytest.param("import pytest_accel.plugin", id="import"),
-        pytest.param("import pytest; pytest.main(['-q', '-p', 'pytest_accel.plugin'])", id="run"),
+        pytest.param("import pytest_accel.plugin.hooks", id="import"),
+        pytest.param("import pytest; pytest.main(['-q', '-p', 'pytest_accel.plugin.hooks'])", id="run"),
     ],
 )
 def test_a_run_without_accelerator_tests_loads_nothing_heavy(

@@ -15,12 +15,11 @@ import pytest_accel
 #: From the story that a user starts down to the plain facts; an import points down or stays in its row. The rank of a
 #: package is that of everything inside. What is imported for types alone is not looked at: it binds nobody at run time.
 RANKS: Mapping[int, str] = {
-    7: "plugin options hookspecs gather marked",
+    7: "plugin",
     # `testing` is for authors outside: it may use everything below, and nothing here may use it.
-    6: "report cli matrix testing",
-    5: "model check",
-    4: "advise verdict store machine inputs processes session collect measuring regression unmeasured",
-    3: "stats prices",
+    6: "report commands testing",
+    4: "check verdict store machine inputs processes session measuring regression",
+    3: "stats",
     2: "facts",
     1: "worker",
 }
@@ -35,10 +34,12 @@ MODULES = {name: ast.parse(source) for name, source in SOURCES.items()}
 WORKER_ROOMS = [name for name in MODULES if name.split(".")[1:2] == ["worker"]]
 
 #: Loaded by every pytest run in the environment, whether it has accelerator tests or not.
-ENTRANCE = {f"pytest_accel.{name}" for name in ("plugin", "options", "hookspecs", "gather", "facts.settings")}
+ENTRANCE = {
+    f"pytest_accel.{name}"
+    for name in ("plugin.hooks", "plugin.options", "plugin.hookspecs", "plugin.run_summary", "facts.settings")
+}
 KNOW_PYTEST = {
-    *(f"pytest_accel.{name}" for name in ("plugin", "options", "gather")),
-    "pytest_accel.report.benchmark",
+    *(f"pytest_accel.plugin.{name}" for name in ("hooks", "options", "run_summary", "benchmark_export")),
     "pytest_accel.testing.contract",
 }
 #: What the package depends on; frameworks and SDKs are imported where they are used, in a worker.

@@ -14,7 +14,7 @@ import scipy.signal
 import scipy.stats
 
 from pytest_accel import verdict
-from pytest_accel.check import LOOKS
+from pytest_accel.check.check import LOOKS
 from pytest_accel.facts.records import Budgets
 from pytest_accel.measuring.latency import planned_calls
 from tests.unit import facts

@@ -7,8 +7,8 @@ import pytest
 
 from pytest_accel.facts.errors import AccelError
 from pytest_accel.facts.records import RunRecord
-from pytest_accel.report.files import write
 from pytest_accel.report.record import SCHEMA, read_record
+from pytest_accel.report.write import write
 from tests.unit import facts
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from pytest_accel import __version__
-from pytest_accel.cli import main
+from pytest_accel.commands.main import main
 from pytest_accel.facts.records import Variant
-from pytest_accel.report.files import write
+from pytest_accel.report.write import write
 from pytest_accel.store.baselines import Baselines
 from pytest_accel.store.cache import Cache
 from pytest_accel.worker.accelerator import Missing
@@ -354,7 +354,7 @@ def test_the_version_is_told(run: Callable[..., Ran]) -> None:
 def test_nothing_heavy_is_imported_to_answer_a_question_about_the_command_itself() -> None:
     code = """
 import sys
-from pytest_accel.cli import main
+from pytest_accel.commands.main import main
 try:
     main(["--help"])
 except SystemExit:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from pytest_accel.check.accel_model import AccelModel
 from pytest_accel.facts.errors import UsageError
-from pytest_accel.model import AccelModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

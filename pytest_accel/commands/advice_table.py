@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_accel.advise import Offer
+    from pytest_accel.commands.advise import Offer
 
 HEADS = ("variant", "runs on", "$/million", "items/s", "$/h", "price of", "against it")
 

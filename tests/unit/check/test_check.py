@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pytest_accel import verdict
-from pytest_accel.check import LOOKS, Check
+from pytest_accel.check.check import LOOKS, Check
 from pytest_accel.facts.records import Artefact, Budgets, Ratio, Verdict
 from pytest_accel.inputs.registry import Registry
 from pytest_accel.measuring.latency import planned_calls

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_accel.commands.matrix import Job, jobs
 from pytest_accel.facts.errors import UsageError
-from pytest_accel.matrix import Job, jobs
 
 
 def test_each_accelerator_has_one_job_on_a_runner_of_its_name() -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_accel.check import Check
+from pytest_accel.check.check import Check
+from pytest_accel.check.left_out import pruned, refused
 from pytest_accel.facts.errors import Pruned, UsageError
 from pytest_accel.inputs.calibration import SAMPLES, choose
 from pytest_accel.inputs.models import FILE_KINDS, resolve
@@ -17,7 +18,6 @@ from pytest_accel.inputs.variants import BUDGETS, check_budgets
 from pytest_accel.measuring.results import Latency
 from pytest_accel.session.compilation import compile_candidate, running
 from pytest_accel.session.reference import signature_of
-from pytest_accel.unmeasured import pruned, refused
 
 if TYPE_CHECKING:
     from pytest_accel.facts.errors import CompileFailed

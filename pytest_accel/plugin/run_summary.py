@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_accel.options import runs_no_tests
+from pytest_accel.plugin.options import runs_no_tests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,7 +149,7 @@ class Gathering:
 
     def _write_reports(self, session: pytest.Session) -> None:
         from pytest_accel.facts.errors import AccelError
-        from pytest_accel.report.files import write
+        from pytest_accel.report.write import write
 
         run = self._run()
         for path in self._settings.reports:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pytest_accel.facts.errors import UsageError
-from pytest_accel.report import files
-from pytest_accel.report.files import require_format, write
+from pytest_accel.report import write as module
+from pytest_accel.report.write import require_format, write
 from tests.unit import facts
 
 
@@ -23,7 +23,7 @@ def test_the_suffix_says_the_format(tmp_path: Path, suffix: str, start: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("formats", "known"), [(files.FORMATS, r"\.json, \.html, \.md"), ((".html", ".md"), r"\.html, \.md")]
+    ("formats", "known"), [(module.FORMATS, r"\.json, \.html, \.md"), ((".html", ".md"), r"\.html, \.md")]
 )
 def test_an_unknown_suffix_is_told_the_known_ones(formats: tuple[str, ...], known: str) -> None:
     with pytest.raises(UsageError, match=rf"^run\.pdf: the suffix says the format, and only {known} are known$"):
@@ -31,7 +31,7 @@ def test_an_unknown_suffix_is_told_the_known_ones(formats: tuple[str, ...], know
 
 
 def test_the_page_needs_an_extra_and_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "find_spec", without_jinja2)
+    monkeypatch.setattr(module, "find_spec", without_jinja2)
     require_format(Path("run.json"))
     require_format(Path("run.md"))
     with pytest.raises(UsageError, match=r"^run\.html: the page needs jinja2.*: pip install 'pytest-accel\[report\]'$"):

@@ -210,7 +210,7 @@ def _reports(config: pytest.Config) -> tuple[Path, ...]:
     paths = tuple(config.invocation_params.dir / path for path in config.getoption("accel_report"))
     if paths:
         from pytest_accel.facts.errors import UsageError
-        from pytest_accel.report.files import require_format
+        from pytest_accel.report.write import require_format
 
         try:
             for path in paths:

@@ -37,7 +37,7 @@ def marked(pytest_args: Sequence[str]) -> dict[str, int]:
     """How many variants each accelerator has among the tests that ``pytest`` with these arguments would run."""
     with tempfile.TemporaryDirectory(prefix="pytest-accel-") as folder:
         file = Path(folder) / "marked.json"
-        ours = ["-p", "pytest_accel.marked", f"--accel-marked-to={file}", "--collect-only", "-q"]
+        ours = ["-p", "pytest_accel.plugin.count_variants", f"--accel-marked-to={file}", "--collect-only", "-q"]
         command = [sys.executable, "-m", "pytest", *ours, *pytest_args]
         collected = subprocess.run(command, capture_output=True, text=True, check=False)
         if collected.returncode not in (0, 5) or not file.exists():  # 5: there is nothing to collect

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pytest_accel.facts.settings import Settings
-from pytest_accel.options import read_settings
+from pytest_accel.plugin.options import read_settings
 
 
 def settings(pytester: pytest.Pytester, *args: str, ini: str = "") -> Settings:

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_accel.check.left_out import Breaches, pruned, refused
 from pytest_accel.facts.errors import CompileFailed
 from pytest_accel.facts.records import Artefact, Budgets, TestRecord, Variant, Verdict
-from pytest_accel.unmeasured import Breaches, pruned, refused
 from tests.unit import facts
 
 if TYPE_CHECKING:

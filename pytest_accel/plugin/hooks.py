@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_accel import options
-from pytest_accel.gather import WAITED, Gathering
+from pytest_accel.plugin import options
+from pytest_accel.plugin.run_summary import WAITED, Gathering
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
+    from pytest_accel.check.accel_model import AccelModel
     from pytest_accel.facts.errors import WorkerError
     from pytest_accel.facts.progress import Progress
     from pytest_accel.facts.settings import Settings
-    from pytest_accel.model import AccelModel
     from pytest_accel.session.session import Session
 
 #: Seconds that a test waits for its device before the run tells of it.
@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    from pytest_accel import hookspecs
+    from pytest_accel.plugin import hookspecs
 
     pluginmanager.add_hookspecs(hookspecs)
 
@@ -100,12 +100,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     asks = "accel_model" in metafunc.fixturenames
     if not asks and not markers:
         return
-    from pytest_accel import collect
     from pytest_accel.facts.errors import UsageError
+    from pytest_accel.plugin import collection
 
     where = metafunc.definition.nodeid
     try:
-        plans = collect.plans(markers, asks=asks, registry=_session(metafunc.config).registry)
+        plans = collection.plans(markers, asks=asks, registry=_session(metafunc.config).registry)
     except UsageError as error:
         pytest.fail(f"{where}: {error}", pytrace=False)
     metafunc.parametrize("accel_model", plans, ids=[plan.variant.id for plan in plans], indirect=True)
@@ -116,12 +116,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     marked = [item for item in items if item.get_closest_marker("accelerator")]
     if not marked and not wanted:
         return
-    from pytest_accel import collect
     from pytest_accel.facts.errors import UsageError
-    from pytest_accel.report import benchmark
+    from pytest_accel.plugin import benchmark_export, collection
 
     try:
-        unwanted = collect.unwanted(marked, wanted, _session(config).registry)
+        unwanted = collection.unwanted(marked, wanted, _session(config).registry)
     except UsageError as error:
         raise pytest.UsageError(f"--accelerator: {error}") from None
     options.require_known(config.stash[_SETTINGS].interpreters, _session(config).registry)
@@ -130,9 +129,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if unwanted:
         config.hook.pytest_deselected(items=unwanted)
         items[:] = [item for item in items if item not in set(unwanted)]
-    if benchmark.can_export(config):
+    if benchmark_export.can_export(config):
         for item in marked:
-            benchmark.mark_for_export(config, item)
+            benchmark_export.mark_for_export(config, item)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -187,9 +186,9 @@ def accel_model(request: pytest.FixtureRequest) -> Generator[AccelModel]:
 
     ``source`` is a SavedModel folder, a ``.keras`` file, a Keras model in memory, or a function that makes one.
     """
+    from pytest_accel.check.accel_model import AccelModel
     from pytest_accel.facts.errors import WorkerError
-    from pytest_accel.model import AccelModel
-    from pytest_accel.report import benchmark
+    from pytest_accel.plugin import benchmark_export
 
     session = _session(request.config)
     accelerator = request.param.variant.accelerator
@@ -206,8 +205,8 @@ def accel_model(request: pytest.FixtureRequest) -> Generator[AccelModel]:
             pytest.fail(f"{accelerator} absent: {missing} (--accel-strict)", pytrace=False)
         pytest.skip(f"{accelerator} absent: {missing}")
     model = AccelModel(session, request.param, test=request.node.nodeid)
-    if benchmark.can_export(request.config) and "benchmark" not in request.fixturenames:
-        model.on_measurement = lambda ns, facts: benchmark.export(request, ns, facts)
+    if benchmark_export.can_export(request.config) and "benchmark" not in request.fixturenames:
+        model.on_measurement = lambda ns, facts: benchmark_export.export(request, ns, facts)
     request.node.stash[_MODEL] = model
     yield model
     model.close()

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_accel.collect import plan_of, plans, unwanted
 from pytest_accel.facts.errors import UsageError
 from pytest_accel.inputs.registry import Registry
+from pytest_accel.plugin.collection import plan_of, plans, unwanted
 from pytest_accel.testing import FAKE
 
 if TYPE_CHECKING:

@@ -275,8 +275,8 @@ def _prune_cache(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from pytest_accel.report.files import require_format, write
     from pytest_accel.report.record import read_record
+    from pytest_accel.report.write import require_format, write
 
     require_format(arguments.output, (".html", ".md"))
     runs = [read_record(path) for path in dict.fromkeys(arguments.runs)]
@@ -312,7 +312,7 @@ def _devices(arguments: argparse.Namespace) -> int:
 def _matrix(arguments: argparse.Namespace) -> int:
     import msgspec
 
-    from pytest_accel.matrix import jobs, marked
+    from pytest_accel.commands.matrix import jobs, marked
 
     found = jobs(marked(arguments.pytest_args), dict(arguments.runner))
     print(msgspec.json.encode({"include": found}).decode())  # on one line, which is what $GITHUB_OUTPUT takes
@@ -322,17 +322,17 @@ def _matrix(arguments: argparse.Namespace) -> int:
 
 
 def _advise(arguments: argparse.Namespace) -> int:
-    from pytest_accel.advise import offers
-    from pytest_accel.prices import with_own
-    from pytest_accel.report import advice
+    from pytest_accel.commands import advice_table
+    from pytest_accel.commands.advise import offers
+    from pytest_accel.commands.prices import with_own
     from pytest_accel.report.record import read_record
 
     found = offers(map(read_record, arguments.records), with_own(dict(arguments.price)))
     if arguments.json:
         _print_json(found)
-    for sentence, rows in advice.told(found) if not arguments.json else ():
+    for sentence, rows in advice_table.told(found) if not arguments.json else ():
         print(sentence)
-        _print_table(advice.HEADS, rows)
+        _print_table(advice_table.HEADS, rows)
     return DONE if any(offer.advisable for offer in found) else FOUND
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 
+from pytest_accel.commands.prices import Price, usd_per_million
 from pytest_accel.facts.records import FAILING, LEFT_OUT, RunRecord, TestRecord
-from pytest_accel.prices import Price, usd_per_million
 
 #: Verdicts on anything else do not keep a variant from being advised.
 _HAS_TO_HOLD = frozenset({"measurement", "placement", "accuracy", "sla", "resources"})

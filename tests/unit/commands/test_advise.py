@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from pytest_accel.advise import Offer, offers
+from pytest_accel.commands.advise import Offer, offers
+from pytest_accel.commands.prices import PRICES, Price, usd_per_million, with_own
 from pytest_accel.facts.errors import UsageError
 from pytest_accel.facts.records import Hardware, RunRecord, TestRecord, Variant, Verdict, VerdictKind
-from pytest_accel.prices import PRICES, Price, usd_per_million, with_own
 from pytest_accel.report.record import SCHEMA, to_json
 from tests.unit import facts
-from tests.unit.test_cli import Ran
-from tests.unit.test_cli import run as run
+from tests.unit.commands.test_main import Ran
+from tests.unit.commands.test_main import run as run
 from tests.unit.verdict.test_article_tables import ROWS, TABLES
 
 RunCommand = Callable[..., Ran]

@@ -1,0 +1,1 @@
+"""The story of one test, from the fixture to the verdict."""

@@ -1,0 +1,1 @@
+"""The console script `pytest-accel`, one file for each command."""

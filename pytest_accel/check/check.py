@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pytest_accel import verdict
+from pytest_accel.check.failed import CheckFailed, failure_message
+from pytest_accel.check.resume_key import check_key
 from pytest_accel.facts.errors import UsageError
 from pytest_accel.facts.records import Budgets, TestRecord, Verdict
 from pytest_accel.inputs.datasets import open_dataset
@@ -23,12 +24,10 @@ from pytest_accel.measuring.divergence import first_divergence, tell_divergence
 from pytest_accel.measuring.highest_rate import HALVINGS, search
 from pytest_accel.measuring.latency import Load, Steady, planned_calls
 from pytest_accel.measuring.output_comparison import first_difference
-from pytest_accel.measuring.results import CheckFailed
 from pytest_accel.regression.pacemaker import yardstick_pace
 from pytest_accel.regression.question import Contest
 from pytest_accel.store.baselines import make_baseline, why_not_saved
 from pytest_accel.store.changes import changes_since
-from pytest_accel.store.journal import check_key
 from pytest_accel.worker.accelerator import Present
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ class Check:
             metric=metric,
             baseline=self._baseline,
         )
-        if (known := self._session.finished.take(key, dataset)) is not None:
+        if (known := self._session.finished.take(key, lambda: dataset.digest)) is not None:
             return known
         batches = _first(dataset)
         steady = self._steady(batches)
@@ -272,31 +271,10 @@ class Check:
         strict = self._session.settings.strict
         failing = [each for each in record.verdicts if verdict.fails(each.kind, strict)]
         if failing or not record.verdicts:
-            raise CheckFailed(record, _message(record, failing, strict=strict))
+            raise CheckFailed(record, failure_message(record, failing, strict=strict))
 
 
 def _first(dataset: Dataset) -> list[Arrays]:
     """The inputs of the first calls: what timed calls rotate among."""
     # One batch more ends the pass over a small dataset, which then knows its digest.
     return [batch.inputs for batch in islice(dataset, ROTATION + 1)][:ROTATION]
-
-
-def _message(record: TestRecord, failing: Sequence[Verdict], *, strict: bool) -> str:
-    """What failed, why, and how to see it again."""
-    lines = []
-    for each in failing:
-        only_strict = " (fails under --accel-strict)" if strict and not verdict.fails(each.kind, strict=False) else ""
-        lines.append(f"{each.kind}: {record.model}[{record.variant.id}] {each.summary}{only_strict}")
-        lines += [f"  {detail}" for detail in each.details]
-    if record.resumed:
-        lines.append(f"Measured by the run of {record.resumed}; without --accel-resume it is measured again.")
-    if record.changes:
-        lines.append(f"Changed from {record.opponent}:" if record.opponent else "Changed since the baseline:")
-        lines += [f"  {change}" for change in record.changes]
-    elif record.opponent:
-        lines.append(f"Nothing that is recorded differs from {record.opponent}.")
-    elif record.ratio is not None:
-        lines.append("Nothing that is recorded has changed since the baseline.")
-    against = f" --accel-against={shlex.quote(record.opponent)}" if record.opponent else ""
-    lines.append(f"Reproduce: pytest '{record.test}' --accelerator={record.variant.accelerator}{against}")
-    return "\n".join(lines)

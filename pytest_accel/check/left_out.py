@@ -6,61 +6,19 @@ decided here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from pytest_accel.facts.records import TestRecord, Variant, Verdict, function_of
+from pytest_accel.facts.records import TestRecord, Verdict
 from pytest_accel.inputs.variants import with_defaults
 from pytest_accel.machine.hardware import controller_versions
 
 if TYPE_CHECKING:
     from pytest_accel.facts.errors import CompileFailed
-    from pytest_accel.facts.records import Budgets
     from pytest_accel.inputs.models import Model
     from pytest_accel.inputs.variants import Plan
     from pytest_accel.session.session import Session
-
-
-class Breaches:
-    """The latency limits that this process has seen broken beyond doubt, and what follows for larger batches.
-
-    What follows is that a call with more items takes no less time, all other options being the same. A process of
-    xdist's knows its own tests only, and so leaves out fewer variants.
-    """
-
-    def __init__(self) -> None:
-        self._records: list[TestRecord] = []
-
-    def note(self, record: TestRecord) -> None:
-        """Remember the limits that a check has broken."""
-        if any(_broken(record)):
-            self._records.append(record)
-
-    def ruling_out(self, variant: Variant, budgets: Budgets, *, test: str, model_digest: str) -> str | None:
-        """Why the variant cannot keep ``budgets``, or None. Only the same test and model speak for it."""
-        for record in self._records:
-            same = record.artefact is not None and record.artefact.model_digest == model_digest
-            if not (same and record.function == function_of(test) and _smaller_batch(record.variant, variant)):
-                continue
-            for verdict in _broken(record):
-                limit, broken = getattr(budgets, verdict.budget), getattr(record.budgets, verdict.budget)
-                if limit is not None and limit <= broken:
-                    return f"The smaller {record.variant.id} has broken {verdict.budget}={broken:g}."
-        return None
-
-
-def _broken(record: TestRecord) -> Iterator[Verdict]:
-    if record.kind != "not-measured":  # what cannot be true proves nothing
-        yield from (each for each in record.verdicts if each.kind == "sla-breach" and each.budget)
-
-
-def _smaller_batch(smaller: Variant, larger: Variant) -> bool:
-    """Whether two variants differ in the batch alone, and how."""
-    others = [{**variant.options, "batch_size": None} for variant in (smaller, larger)]
-    sizes = [int(variant.options["batch_size"] or 1) for variant in (smaller, larger)]
-    return smaller.accelerator == larger.accelerator and others[0] == others[1] and sizes[0] < sizes[1]
 
 
 def pruned(session: Session, model: Model, plan: Plan, test: str, why: str) -> TestRecord:

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_accel.commands.advise import Offer
+    from pytest_accel.commands.offers import Offer
 
 HEADS = ("variant", "runs on", "$/million", "items/s", "$/h", "price of", "against it")
 
 
 def told(offers: Iterable[Offer]) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
-    """For each model the advice and the rows of a table with `HEADS`; ``offers`` come as `advise.offers` sorts them."""
+    """For each model the advice and the rows of a table with `HEADS`; ``offers`` come as `offers.offers` sorts them."""
     for model, group in itertools.groupby(offers, key=lambda offer: offer.model):
         its = list(group)
         yield f"{model}: {_advice(its)}", list(map(_row, its))

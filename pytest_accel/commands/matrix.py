@@ -1,20 +1,55 @@
-"""The matrix of CI jobs that a project's markers ask for: one job for each accelerator, on a runner that has it."""
+"""``pytest-accel matrix``: the CI jobs that a project's markers ask for, each on a runner that has the accelerator."""
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
+from pytest_accel.commands.console import DONE, FOUND
 from pytest_accel.facts.errors import UsageError
 from pytest_accel.inputs.registry import nearest
 
 
-class Job(msgspec.Struct, frozen=True):
+def add(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    command.add_argument(
+        "--runner",
+        action="append",
+        default=[],
+        type=_runner,
+        metavar="NAME=LABEL[,LABEL]",
+        help="labels of the machine that has an accelerator; default: self-hosted,NAME; repeatable",
+    )
+    which = "of which tests, as pytest takes it: paths and, after --, options"
+    command.add_argument("pytest_args", nargs="*", metavar="PYTEST_ARG", help=which)
+    command.set_defaults(command=_run)
+
+
+def _runner(text: str) -> tuple[str, tuple[str, ...]]:
+    name, _, labels = text.partition("=")
+    runner = tuple(label.strip() for label in labels.split(","))
+    if not name or not all(runner):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=LABEL[,LABEL], for example gpu-trt=self-hosted,gpu")
+    return name, runner
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    import msgspec
+
+    found = jobs(marked(arguments.pytest_args), dict(arguments.runner))
+    print(msgspec.json.encode({"include": found}).decode())  # on one line, which is what $GITHUB_OUTPUT takes
+    if not found:
+        print("pytest-accel: no test is marked accelerator, so there is no job to start", file=sys.stderr)
+    return DONE if found else FOUND
+
+
+@dataclass(frozen=True)
+class Job:
     """One job: ``--accelerator``, the labels of a runner for it, and how many tests it would run there."""
 
     accelerator: str
@@ -43,4 +78,6 @@ def marked(pytest_args: Sequence[str]) -> dict[str, int]:
         if collected.returncode not in (0, 5) or not file.exists():  # 5: there is nothing to collect
             said = (collected.stdout + collected.stderr).strip()
             raise UsageError(f"the tests cannot be collected, so no job can be planned:\n{said}")
+        import msgspec
+
         return msgspec.json.decode(file.read_bytes(), type=dict[str, int])

@@ -1,8 +1,8 @@
-"""What a measurement ran on and what could have disturbed it, as Linux tells.
+"""Which machine a measurement ran on, as Linux tells: its processor, memory and cloud instance, and its fingerprint.
 
-Two kinds of facts, kept apart. The *fingerprint* names the hardware and nothing else: it is the key of a baseline, and
-software is what is under test. The *conditions* are what slows a machine for a while. Every file is read below a
-``root``, ``/`` by default. The cloud's metadata service is never asked, and nobody is judged here.
+The fingerprint names the hardware and nothing else: it is the key of a baseline, and software is what is under test.
+What slows a machine for a while is in `conditions`. Every file is read below a ``root``, ``/`` by default. The cloud's
+metadata service is never asked.
 """
 
 from __future__ import annotations
@@ -13,15 +13,11 @@ import math
 import os
 import platform
 import re
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import psutil
-
 from pytest_accel import __version__
-from pytest_accel.facts.records import Conditions, Hardware, Scalar
+from pytest_accel.facts.records import Hardware, Scalar
 
 ROOT = Path("/")
 
@@ -131,17 +127,6 @@ def controller_versions() -> dict[str, str]:
     return {"pytest-accel": __version__, "kernel": platform.release()}
 
 
-def conditions(*, in_process: bool = False, foreign_load_cores: float | None = None, root: Path = ROOT) -> Conditions:
-    """What can disturb a measurement that this process makes or has made for it."""
-    return Conditions(
-        tracing=tracing(in_process=in_process, root=root),
-        in_process=in_process,
-        cpu_quota_cores=cpu_quota_cores(root),
-        governor=governor(root),
-        foreign_load_cores=foreign_load_cores,
-    )
-
-
 def cpu_quota_cores(root: Path = ROOT) -> float | None:
     """The cores that this process's control groups allow, None where they allow all. Reads versions 1 and 2."""
     limits = (_v2_limit(group) or _v1_limit(group) for group in cpu_groups(root))
@@ -171,81 +156,6 @@ def _v2_limit(group: Path) -> float | None:
 def _v1_limit(group: Path) -> float | None:
     quota, period = read(group / "cpu.cfs_quota_us"), read(group / "cpu.cfs_period_us")
     return int(quota) / int(period) if quota.isdigit() else None
-
-
-def governor(root: Path = ROOT) -> str:
-    """The frequency governors of the cores, joined by commas; empty where the machine does not tell."""
-    files = (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor")
-    return ",".join(sorted({read(file) for file in files} - {""}))
-
-
-def tracing(*, in_process: bool, environ: Mapping[str, str] = os.environ, root: Path = ROOT) -> str:
-    """What watches a measurement's every step and so slows it, joined by commas; empty when nothing does.
-
-    A worker inherits the environment, in which coverage asks to be started, but not this process's trace functions:
-    these count only for a measurement that is made ``in_process``.
-    """
-    found = [name for name in sorted(environ) if name == "COVERAGE_PROCESS_START" or name.startswith("COV_CORE_")]
-    if in_process:
-        found += _watchers(root)
-    return ", ".join(found)
-
-
-def _watchers(root: Path) -> list[str]:
-    hooks = {"sys.settrace": sys.gettrace(), "sys.setprofile": sys.getprofile()}
-    found = [f"{name} ({type(hook).__module__})" for name, hook in hooks.items() if hook is not None]
-    if sys.version_info >= (3, 12):
-        tools = (sys.monitoring.get_tool(tool) for tool in range(6))
-        found += [f"sys.monitoring ({tool})" for tool in tools if tool]
-    tracer = re.search(r"^TracerPid:\s+([1-9]\d*)", read(root / "proc/self/status"), re.MULTILINE)
-    return [*found, f"ptrace by process {tracer[1]}"] if tracer else found
-
-
-def _machine_busy_s() -> float:
-    """CPU seconds the machine has spent since its start, those that its hypervisor gave to others included."""
-    spent = psutil.cpu_times()
-    # The kernel counts a guest's time as its host's user time already.
-    idle = spent.idle + spent.iowait + spent.guest + spent.guest_nice
-    return float(sum(spent) - idle)
-
-
-def _own_tree_busy_s() -> float:
-    """CPU seconds of this process, its descendants, and those of them that have ended and been waited for."""
-    own = psutil.Process()
-    total = 0.0
-    for process in (own, *own.children(recursive=True)):
-        try:
-            spent = process.cpu_times()
-        except psutil.Error:  # ended since the listing; what it spent is now its parent's
-            continue
-        total += spent.user + spent.system + spent.children_user + spent.children_system
-    return total
-
-
-class ForeignLoad:
-    """Watches, from its making on, how much of the machine others use.
-
-    ``machine_s`` and ``own_s`` tell the CPU seconds spent so far by everybody and by this process and its descendants.
-    """
-
-    def __init__(
-        self,
-        *,
-        machine_s: Callable[[], float] = _machine_busy_s,
-        own_s: Callable[[], float] = _own_tree_busy_s,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._machine_s, self._own_s, self._clock = machine_s, own_s, clock
-        self._start = self._sample()
-
-    def _sample(self) -> tuple[float, float]:
-        return self._clock(), self._machine_s() - self._own_s()
-
-    def cores(self) -> float:
-        """The cores that other processes kept busy since the start, on average."""
-        (began, foreign_before), (now, foreign_now) = self._start, self._sample()
-        # The two counters tick apart by up to a hundredth of a second, so a quiet machine may come out below nothing.
-        return max(0.0, (foreign_now - foreign_before) / (now - began)) if now > began else 0.0
 
 
 def read(file: Path) -> str:

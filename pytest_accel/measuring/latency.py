@@ -14,7 +14,7 @@ import msgspec
 from pytest_accel import stats
 from pytest_accel.facts.errors import UsageError
 from pytest_accel.facts.records import Conditions, Measurement, Phases
-from pytest_accel.machine.hardware import ForeignLoad, conditions
+from pytest_accel.machine.conditions import ForeignLoad, conditions
 from pytest_accel.machine.throttling import Throttling
 
 if TYPE_CHECKING:

@@ -28,6 +28,7 @@ import numpy.typing as npt
 from pytest_accel import stats
 from pytest_accel.facts.errors import DatasetError
 from pytest_accel.facts.records import Accuracy, OutputErrors
+from pytest_accel.verdict.flips import CONFIDENCE
 
 Array: TypeAlias = npt.NDArray[Any]
 #: Takes all outputs (an array, or a dict by name where there are several) and the labels; higher is better.
@@ -35,8 +36,6 @@ Metric: TypeAlias = Callable[[Any, Any], float]
 
 #: A dtype's kind by NumPy's letter.
 _KINDS = {"f": "float", "i": "int", "u": "int", "b": "bool", "c": "complex"}
-#: Of the interval for unseen data.
-CONFIDENCE = 0.95
 #: Below this magnitude a relative error is taken of this magnitude, since nothing is relative to zero.
 SMALLEST_REFERENCE = 1e-6
 #: Normalised L2 distance up to which two runs of one artefact on one input count as the same: atomics reorder sums.
@@ -147,16 +146,6 @@ class Comparison:
                 raise DatasetError(f"The metric {name!r} gave {value}; it has to give a finite number.")
             values.append(value)
         return {"metric_name": name, "metric": values[0], "reference_metric": values[1]}
-
-
-def flips_since(baseline: Accuracy, now: Accuracy) -> tuple[int, int] | None:
-    """How many samples were right then and are wrong now, and the opposite; None if they are not the same ones."""
-    if baseline.dataset_digest != now.dataset_digest or baseline.samples != now.samples:
-        return None
-    if not (baseline.right and now.right):
-        return None
-    then_right, now_right = _unpack(baseline.right, now.samples), _unpack(now.right, now.samples)
-    return int(np.count_nonzero(then_right & ~now_right)), int(np.count_nonzero(~then_right & now_right))
 
 
 def first_difference(validated: Mapping[str, Array], timed: Mapping[str, Array]) -> str:
@@ -353,8 +342,3 @@ def _kind(values: Array) -> str:
 
 def _holds(values: Array, rows: int) -> bool:
     return values.ndim > 0 and len(values) >= rows
-
-
-def _unpack(right: str, samples: int) -> npt.NDArray[np.bool_]:
-    bits = np.frombuffer(base64.b64decode(right), dtype=np.uint8)
-    return np.unpackbits(bits, count=samples).astype(bool)

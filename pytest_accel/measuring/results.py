@@ -15,15 +15,7 @@ from pytest_accel import stats
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from pytest_accel.facts.records import Measurement, TestRecord
-
-
-class CheckFailed(AssertionError):
-    """A check did not pass. The message says what failed, why, and how to see it again."""
-
-    def __init__(self, record: TestRecord, message: str) -> None:
-        super().__init__(message)
-        self.record = record
+    from pytest_accel.facts.records import Measurement
 
 
 class Bounded(float):

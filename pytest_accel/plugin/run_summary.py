@@ -176,12 +176,12 @@ class Gathering:
             self._warnings.append(str(error))
 
     def _annotations(self, config: pytest.Config) -> Iterator[str]:
-        from pytest_accel.report import github, terminal
+        from pytest_accel.report import github, notes
 
         # That plugin annotates every failing test, ours among them.
         if not config.pluginmanager.hasplugin("pytest_github_actions_annotate_failures"):
             yield from github.errors(self._failures, self._settings.rootdir)
-        yield from github.warnings([*terminal.notes(self._records), *self._warnings])
+        yield from github.warnings([*notes.notes(self._records), *self._warnings])
 
     def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:
         """Sum the run up, for people and for GitHub Actions, which looks for its commands in the output."""
@@ -193,17 +193,17 @@ class Gathering:
 
     def _sum_up(self, terminalreporter: Any) -> None:
         """A line for each variant, a table for each sweep, then what a green run still has to say."""
-        from pytest_accel.report import sweep, terminal
+        from pytest_accel.report import figures, notes, sweep, terminal
 
         records, confidence = self._records, self._settings.confidence
         single, sweeps = sweep.split(records)
         terminalreporter.section("accelerators")
         for record, line in zip(single, terminal.summary(single, confidence), strict=True):
-            terminalreporter.write_line(line, **{terminal.colour(record): True})
+            terminalreporter.write_line(line, **{figures.colour(record): True})
         for each in sweeps:
             for text, colour in sweep.table(each, confidence):
                 terminalreporter.write_line(text, **({colour: True} if colour else {}))
-        for saving in [*terminal.savings(records), *terminal.resumptions(records), *terminal.waits(self._waits_s)]:
+        for saving in [*notes.savings(records), *notes.resumptions(records), *notes.waits(self._waits_s)]:
             terminalreporter.write_line(saving)
-        for note in [*terminal.notes(records), *terminal.absences(self._absent), *self._warnings]:
+        for note in [*notes.notes(records), *notes.absences(self._absent), *self._warnings]:
             terminalreporter.write_line(note, yellow=True)

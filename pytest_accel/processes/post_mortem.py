@@ -6,12 +6,11 @@ Nothing here starts, kills or talks to a worker.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import tempfile
 import time
 from pathlib import Path
-
-from pytest_accel.store.locks import discard
 
 _LOG_CAP_BYTES = 4 * 2**20
 _TAIL_BYTES = 8 * 2**10
@@ -58,7 +57,7 @@ class Remains:
         """Delete all of it, once the worker has ended and writes no more."""
         self._log.unlink(missing_ok=True)
         self._stacks.unlink(missing_ok=True)
-        discard(self._temporary)
+        shutil.rmtree(self._temporary, ignore_errors=True)
 
 
 def ending(status: int, *, more_oom_kills: bool) -> str:

@@ -24,7 +24,7 @@ from pytest_accel.facts.errors import WorkerError
 from pytest_accel.facts.records import Duet, DuetLaunch, Ratio, Variant
 from pytest_accel.inputs.models import Model
 from pytest_accel.inputs.synthetic import synthetic
-from pytest_accel.machine.hardware import ForeignLoad
+from pytest_accel.machine.conditions import ForeignLoad
 from pytest_accel.regression.duet import Side, play
 from pytest_accel.session.compilation import cached_artefact, compile_candidate, renamed
 from pytest_accel.verdict.gate import Gate, undisturbed

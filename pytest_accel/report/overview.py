@@ -27,7 +27,7 @@ from pytest_accel.facts.records import (
     TestRecord,
     VerdictKind,
 )
-from pytest_accel.report import sweep, terminal
+from pytest_accel.report import notes, sweep
 from pytest_accel.verdict import disturbances, fails
 
 Outcome = Literal["failed", "undecided", "left-out", "passed"]
@@ -255,9 +255,9 @@ def _reproducible(failure: Failure) -> Failure:
 
 
 def _notes(runs: Sequence[RunRecord], records: Sequence[TestRecord]) -> Iterator[str]:
-    yield from terminal.notes(records)
-    yield from terminal.savings(records)
-    yield from terminal.resumptions(records)
+    yield from notes.notes(records)
+    yield from notes.savings(records)
+    yield from notes.resumptions(records)
     for run in runs:
         yield from run.warnings
 
@@ -268,7 +268,7 @@ def _absences(runs: Sequence[RunRecord]) -> Iterator[str]:
     absent = {(name, reason): None for run in runs for name, reason in run.absent.items()}
     for name, reason in absent:
         elsewhere = " (on one of the machines; used on another)" if name in used else ""
-        yield from (f"{line}{elsewhere}" for line in terminal.absences({name: reason}))
+        yield from (f"{line}{elsewhere}" for line in notes.absences({name: reason}))
 
 
 def _versions(records: Iterable[TestRecord]) -> dict[tuple[str, str], dict[str, str]]:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_accel import stats
 from pytest_accel.report.axes import LinearAxis, LogAxis, PercentileAxis, Tick
+from pytest_accel.report.figures import latency_bounds, score_of
 from pytest_accel.report.overview import Row, Table, limits
-from pytest_accel.report.terminal import latency_bounds, score_of
 from pytest_accel.verdict import interval
 from pytest_accel.verdict.gate import DEFAULT_MAX_REGRESSION, WIDEST
 

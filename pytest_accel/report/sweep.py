@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from pytest_accel.facts.records import FAILING, LEFT_OUT, Scalar, TestRecord
-from pytest_accel.report.terminal import colour, latency_bounds, score_of
+from pytest_accel.report.figures import colour, latency_bounds, score_of
 from pytest_accel.verdict import interval
 
 #: Characters of a row. Only reasons are cut off at it, and the notes below the tables have them in full.

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 import filelock
 
-from pytest_accel.check.left_out import Breaches
 from pytest_accel.facts.errors import UsageError, WorkerError
 from pytest_accel.machine.hardware import describe_hardware, device_name
 from pytest_accel.processes.client import Deadlines, Launch
 from pytest_accel.processes.process import WorkerPool
+from pytest_accel.session.broken_limits import Breaches
 from pytest_accel.store.baselines import Baselines
 from pytest_accel.store.cache import Cache, root_of
 from pytest_accel.store.journal import Finished, folder_of

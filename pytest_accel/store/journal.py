@@ -13,53 +13,22 @@ that was taken from here, is not told here.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import filelock
 import msgspec
 
 from pytest_accel.facts.records import Fact, TestRecord
-from pytest_accel.machine.hardware import controller_versions
 from pytest_accel.store.locks import lock_at
-
-if TYPE_CHECKING:
-    from pytest_accel.facts.records import Budgets
-    from pytest_accel.inputs.datasets import Dataset
-    from pytest_accel.inputs.variants import Plan
-    from pytest_accel.session.compilation import Candidate
-    from pytest_accel.session.session import Session
-    from pytest_accel.store.baselines import Baseline
 
 #: An interruption that nobody has come back to for so long is forgotten.
 KEPT_S = 7 * 24 * 3600
 #: Nobody who only asks whether a run has ended keeps others from asking for so long.
 ASKING_S = 2.0
-#: Settings that change what is run or told but no result, or that a key holds in another form. All others bind.
-_NOT_BINDING = frozenset(
-    [
-        "rootdir",
-        "baseline_dir",
-        "cache_dir",
-        "cache_limit_mb",
-        "lock_dir",
-        "accelerators",
-        "reports",
-        "strict",
-        "resume",
-        "compile_timeout_s",
-        "run_timeout_s",
-        "selftest_budget_s",
-        "interpreters",
-        "instance_type",
-        "budgets",
-    ]
-)
 
 
 class Entry(Fact, frozen=True, kw_only=True):
@@ -122,51 +91,16 @@ class Finished:
                 for entry in _entries(path.read_bytes().splitlines()):
                     self._entries.setdefault(entry.record.key, []).append(entry)
 
-    def take(self, key: str, dataset: Dataset) -> TestRecord | None:
-        """The record of the same check on the same data, marked as resumed, or None. Costs a pass over the data."""
+    def take(self, key: str, dataset_digest: Callable[[], str]) -> TestRecord | None:
+        """The record of the same check on the same data, marked as resumed, or None.
+
+        ``dataset_digest`` costs a pass over the data, so it is called only where the check is known.
+        """
         for entry in self._entries.get(key, ()):
-            if entry.record.accuracy is not None and entry.record.accuracy.dataset_digest == dataset.digest:
+            if entry.record.accuracy is not None and entry.record.accuracy.dataset_digest == dataset_digest():
                 self._entries[key].remove(entry)
                 return msgspec.structs.replace(entry.record, resumed=entry.began)
         return None
-
-
-def check_key(
-    session: Session,
-    candidate: Candidate,
-    plan: Plan,
-    budgets: Budgets,
-    *,
-    test: str,
-    metric: object,
-    baseline: Baseline | None,
-) -> str:
-    """A digest of all that the result of a check depends on, but its data: those are compared by `Finished.take`.
-
-    The text of the test's own file is part of it. The baseline is not where this run writes one itself.
-    """
-    settings = vars(session.settings)  # plain values; copying them for each test would cost as much as the digest
-    file = session.settings.rootdir / test.partition("::")[0]
-    beside = [] if baseline is None or session.settings.save else [_digest(baseline), session.comparisons]
-    made_of = [
-        test,
-        hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "",
-        candidate.artefact.key,
-        candidate.model.name,
-        candidate.variant.options,
-        candidate.hardware.fingerprint,
-        {**candidate.origin.versions, **controller_versions()},
-        msgspec.to_builtins(budgets),
-        plan.input_shapes,
-        getattr(metric, "__qualname__", repr(metric)),
-        {name: value for name, value in settings.items() if name not in _NOT_BINDING},
-        beside,
-    ]
-    return hashlib.sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest()[:32]
-
-
-def _digest(baseline: Baseline) -> str:
-    return hashlib.sha256(msgspec.json.encode(baseline, order="deterministic")).hexdigest()
 
 
 def _all(folder: Path) -> list[Path]:

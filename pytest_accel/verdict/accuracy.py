@@ -14,7 +14,7 @@ import msgspec
 
 from pytest_accel import stats
 from pytest_accel.facts.records import Accuracy, Budgets, OutputErrors, Verdict, VerdictKind
-from pytest_accel.measuring.output_comparison import CONFIDENCE, flips_since
+from pytest_accel.verdict.flips import CONFIDENCE, flips_since
 from pytest_accel.verdict.placement import coarsest
 
 #: Judged where labels are given and no budget is.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pytest_accel import stats
 from pytest_accel.facts.records import Accuracy, Budgets, Verdict, VerdictKind
-from pytest_accel.measuring.output_comparison import CONFIDENCE
+from pytest_accel.verdict.flips import CONFIDENCE
 
 #: Largest error beside the control's. Other samples of the same kind were seen to give up to 1.3, and two controls to
 #: differ by 1.4; ranges three times too wide gave 2.3, ranges twenty times too wide 5 and 17.

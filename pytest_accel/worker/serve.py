@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
-import sys
 import time
 import traceback
 from contextlib import nullcontext
@@ -19,7 +17,7 @@ import numpy as np
 
 from pytest_accel.worker import wire
 from pytest_accel.worker.accelerator import Accelerator, Arrays, Missing, Progress, Refused, Source, Tensor
-from pytest_accel.worker.timing import extra_work, side_by_side, single_calls
+from pytest_accel.worker.timing import extra_work, process_state, side_by_side, single_calls
 from pytest_accel.worker.timing.threads import Threads, Turn
 
 Plain = Dict[str, Any]
@@ -128,7 +126,7 @@ class Operations:
     def load(self, artefact: str, options: Plain) -> Plain:
         """Load an artefact in place of the one before, and begin to watch the peak of memory anew."""
         self._inputs, self._staged = None, []
-        forget_memory_peak()
+        process_state.forget_memory_peak()
         start = self._accelerator.clock()
         inputs, outputs = self._accelerator.load(artefact, options)
         load_s = (self._accelerator.clock() - start) / 1e9
@@ -163,10 +161,10 @@ class Operations:
             "waits_ns": wire.pack(np.array(timed.waits_ns, np.int64)),
             "wall_ns": timed.wall_ns,
             "checked": [{"batch": c.batch, "outputs": wire.pack_all(c.outputs)} for c in timed.checked],
-            "host_memory_mb": memory_peak_mb(),
+            "host_memory_mb": process_state.memory_peak_mb(),
             "device_memory_mb": self._accelerator.device_memory_mb(),
             "parts_ms": self._accelerator.parts_ms(),
-            "conditions": {"tracing": tracing(), "throttled": self._accelerator.throttled()},
+            "conditions": {"tracing": process_state.tracing(), "throttled": self._accelerator.throttled()},
         }
 
     def time_block(self, calls: int, settle: int, first_core: int = 0) -> Plain:
@@ -215,45 +213,6 @@ class Operations:
                     f"input {name!r} takes {tensor.dtype}{list(tensor.shape)}, got {array.dtype}{list(array.shape)}"
                 )
         return arrays
-
-
-def memory_peak_mb() -> float:
-    """The most memory that this process has held since `forget_memory_peak`."""
-    try:
-        with open("/proc/self/status") as status:
-            peak_kb = next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
-    except (OSError, StopIteration):
-        # Also inherits the peak of the process that started this one, so only the second choice.
-        peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 if sys.platform == "darwin" else 1)
-    return peak_kb / 1024
-
-
-def forget_memory_peak() -> None:
-    """Start the peak from what is held now, where the kernel allows it; else it stays the process's peak."""
-    try:
-        with open("/proc/self/clear_refs", "w") as clear:
-            clear.write("5")
-    except OSError:
-        pass
-
-
-def tracing(status: str = "/proc/self/status") -> str:
-    """What watches every line, call or system call of this process and so slows it, empty when nothing does."""
-    if sys.gettrace() is not None:
-        return "a trace function (a debugger or coverage)"
-    if sys.getprofile() is not None:
-        return "a profile function"
-    monitoring = getattr(sys, "monitoring", None)
-    if monitoring is not None:
-        tools = [tool for tool in map(monitoring.get_tool, range(6)) if tool]
-        if tools:
-            return f"sys.monitoring ({', '.join(tools)})"
-    try:
-        with open(status, encoding="utf-8") as lines:
-            tracer = next((line.split()[1] for line in lines if line.startswith("TracerPid:")), "0")
-    except OSError:
-        tracer = "0"
-    return f"process {tracer} (a native debugger or strace)" if tracer != "0" else ""
 
 
 def _specs(tensors: Sequence[Tensor]) -> List[Plain]:

@@ -12,35 +12,47 @@ import pytest
 
 import pytest_accel
 
-#: From the story that a user starts down to the plain facts; an import points down or stays in its row. The rank of a
-#: package is that of everything inside. What is imported for types alone is not looked at: it binds nobody at run time.
-RANKS: Mapping[int, str] = {
-    7: "plugin",
-    # `testing` is for authors outside: it may use everything below, and nothing here may use it.
-    6: "report commands testing",
-    4: "check verdict store machine inputs processes session measuring regression",
-    3: "stats",
-    2: "facts",
-    1: "worker",
-}
-RANK = {f"pytest_accel.{name}": rank for rank, names in RANKS.items() for name in names.split()}
+#: The floors of the house, from the story that a user starts down to the plain facts. An import points down: it never
+#: climbs, and packages on one floor do not know each other. What is imported for types alone counts too.
+FLOORS = (
+    "plugin commands testing",
+    "report check",
+    "regression",
+    "measuring",
+    "session",
+    "inputs",
+    "verdict store machine processes",
+    "facts stats worker",
+)
+#: The same inside the worker's package: what starts, what answers, the accelerators, what they share, and the contract.
+WORKER_FLOORS = ("boot", "serve", "accelerators", "timing formats hardware", "accelerator vendor_errors wire")
+
+
+def _ranks(floors: tuple[str, ...], package: str) -> dict[str, int]:
+    """The rank of each package, the highest at the top."""
+    return {f"{package}.{name}": rank for rank, names in enumerate(reversed(floors)) for name in names.split()}
+
+
+RANK = _ranks(FLOORS, "pytest_accel")
+WORKER_RANK = _ranks(WORKER_FLOORS, "pytest_accel.worker")
 
 ROOT = Path(pytest_accel.__file__).parent
 SOURCES = {
     ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__"): path.read_text("utf-8")
     for path in sorted(ROOT.rglob("*.py"))
 }
-MODULES = {name: ast.parse(source) for name, source in SOURCES.items()}
+Modules = Mapping[str, ast.Module]
+MODULES: Modules = {name: ast.parse(source) for name, source in SOURCES.items()}
 WORKER_ROOMS = [name for name in MODULES if name.split(".")[1:2] == ["worker"]]
 
 #: Loaded by every pytest run in the environment, whether it has accelerator tests or not.
 ENTRANCE = {
-    f"pytest_accel.{name}"
-    for name in ("plugin.hooks", "plugin.options", "plugin.hookspecs", "plugin.run_summary", "facts.settings")
+    "pytest_accel.facts.settings",
+    *(f"pytest_accel.plugin.{name}" for name in ("hooks", "options", "hookspecs", "run_summary")),
 }
 KNOW_PYTEST = {
-    *(f"pytest_accel.plugin.{name}" for name in ("hooks", "options", "run_summary", "benchmark_export")),
     "pytest_accel.testing.contract",
+    *(f"pytest_accel.plugin.{name}" for name in ("hooks", "options", "run_summary", "benchmark_export")),
 }
 #: What the package depends on; frameworks and SDKs are imported where they are used, in a worker.
 DEPENDENCIES = {"pytest", "numpy", "msgspec", "filelock", "platformdirs", "psutil", "execnet"}
@@ -48,33 +60,32 @@ DEPENDENCIES = {"pytest", "numpy", "msgspec", "filelock", "platformdirs", "psuti
 each_module = pytest.mark.parametrize("module", MODULES)
 
 
-def imports(module: str, *, anywhere: bool = True) -> set[str]:
-    """The modules that a module imports when it runs; only those that it imports itself by when not ``anywhere``."""
-    return {imported for node in _statements(MODULES[module], anywhere) for imported in _named(node)}
+def imports(module: str, *, anywhere: bool = True, types: bool = False, modules: Modules = MODULES) -> set[str]:
+    """The modules that a module imports when it runs, with ``types`` also those that it names in annotations alone.
+
+    Without ``anywhere`` only what it imports as soon as it is imported itself.
+    """
+    found = {imported for node in _statements(modules[module], anywhere, types) for imported in _named(node, modules)}
+    return found - {module}
 
 
-def _statements(node: ast.AST, anywhere: bool) -> Iterator[ast.AST]:
+def _statements(node: ast.AST, anywhere: bool, types: bool) -> Iterator[ast.AST]:
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING" and not types:
             continue
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and not anywhere:
             continue
         yield child
-        yield from _statements(child, anywhere)
+        yield from _statements(child, anywhere, types)
 
 
-def _named(node: ast.AST) -> Iterator[str]:
+def _named(node: ast.AST, modules: Modules) -> Iterator[str]:
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
         assert node.module is not None, "a relative import"
         inside = [f"{node.module}.{alias.name}" for alias in node.names]
-        yield from (name if name in MODULES else node.module for name in inside)
-
-
-def rank(module: str) -> int:
-    """The rank of a module is that of the package it is in; the bare package holds a version and knows nothing."""
-    return 0 if module == "pytest_accel" else RANK[".".join(module.split(".")[:2])]
+        yield from (name if name in modules else node.module for name in inside)
 
 
 def own(names: set[str]) -> set[str]:
@@ -86,13 +97,82 @@ def foreign(names: set[str]) -> set[str]:
     return {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"pytest_accel", "__future__"}
 
 
+def room(module: str) -> str:
+    """The package that a module is in: the part of its name that has a rank."""
+    depth = 3 if module.startswith("pytest_accel.worker.") else 2
+    return ".".join(module.split(".")[:depth])
+
+
+def without_rank(modules: Modules) -> set[str]:
+    """The packages that nobody has given a floor; the bare packages hold a docstring and know nothing."""
+    bare = {"pytest_accel", "pytest_accel.worker"}
+    return {room(name) for name in modules} - {*RANK, *WORKER_RANK} - bare
+
+
+def rank(module: str, beside: str) -> int:
+    """The rank of a module's room; the worker's own floors count only between two modules of the worker."""
+    if all(name.startswith("pytest_accel.worker.") for name in (module, beside)):
+        return WORKER_RANK[room(module)]
+    return RANK[".".join(module.split(".")[:2])]
+
+
+def not_downwards(module: str, modules: Modules) -> set[str]:
+    """The imports of a module that climb, or that enter another room on its own floor."""
+    known = own(imports(module, types=True, modules=modules)) - {"pytest_accel", "pytest_accel.worker"}
+    return {name for name in known if room(name) != room(module) and rank(name, module) >= rank(module, name)}
+
+
+def require_no_circle(modules: Modules) -> None:
+    """Raise `graphlib.CycleError` where modules import each other, be it for types alone."""
+    known = {name: own(imports(name, anywhere=False, types=True, modules=modules)) for name in modules}
+    graphlib.TopologicalSorter(known).prepare()
+
+
+def planted(**sources: str) -> Modules:
+    """The package with modules that it does not have: ``session__new`` is `pytest_accel.session.new`."""
+    return {**MODULES, **{f"pytest_accel.{name.replace('__', '.')}": ast.parse(text) for name, text in sources.items()}}
+
+
+def test_every_package_has_a_floor() -> None:
+    assert without_rank(MODULES) == set()
+    assert {".".join(name.split(".")[:3]) for name in (*RANK, *WORKER_RANK)} <= MODULES.keys(), "a room that is gone"
+
+
+def test_a_folder_without_a_floor_is_found() -> None:
+    assert without_rank(planted(attic__boxes="")) == {"pytest_accel.attic"}
+    assert without_rank(planted(worker__attic__boxes="")) == {"pytest_accel.worker.attic"}
+
+
 @each_module
-def test_imports_point_down_or_sideways(module: str) -> None:
-    assert {name for name in own(imports(module)) if rank(name) > rank(module)} == set()
+def test_imports_point_down(module: str) -> None:
+    assert not_downwards(module, MODULES) == set()
+
+
+@pytest.mark.parametrize(
+    ("module", "imported"),
+    [
+        ("inputs.new", "check.check"),
+        ("store.new", "machine.hardware"),
+        ("worker.formats.new", "worker.hardware.versions"),
+        ("worker.accelerators.new", "worker.serve"),
+        ("worker.new", "facts.records"),
+    ],
+    ids=["climbs", "same floor", "same floor of the worker", "climbs in the worker", "worker knows the controller"],
+)
+def test_an_import_that_does_not_point_down_is_found_even_for_types_alone(module: str, imported: str) -> None:
+    text = f"from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import pytest_accel.{imported}\n"
+    name = f"pytest_accel.{module}"
+    assert not_downwards(name, planted(**{module.replace(".", "__"): text})) == {f"pytest_accel.{imported}"}
 
 
 def test_nobody_imports_in_a_circle() -> None:
-    graphlib.TopologicalSorter({name: own(imports(name, anywhere=False)) - {name} for name in MODULES}).prepare()
+    require_no_circle(MODULES)
+
+
+def test_a_circle_is_found_even_for_types_alone() -> None:
+    back = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import pytest_accel.session.one\n"
+    with pytest.raises(graphlib.CycleError):
+        require_no_circle(planted(session__one="import pytest_accel.session.other", session__other=back))
 
 
 @each_module

@@ -8,10 +8,10 @@ import pytest
 
 from pytest_accel import verdict
 from pytest_accel.check.check import LOOKS, Check
+from pytest_accel.check.failed import CheckFailed
 from pytest_accel.facts.records import Artefact, Budgets, Ratio, Verdict
 from pytest_accel.inputs.registry import Registry
 from pytest_accel.measuring.latency import planned_calls
-from pytest_accel.measuring.results import CheckFailed
 from pytest_accel.session.compilation import compile_candidate, running
 from pytest_accel.testing import FakeAccelerator
 from tests.unit import facts

@@ -262,19 +262,6 @@ def test_nothing_to_compare_is_an_error() -> None:
         Comparison().result("d")
 
 
-def test_flips_since_the_baseline_are_paired() -> None:
-    labels = [0] * 10
-    then = compare(scores([0] * 8 + [1] * 2), scores([0] * 10), labels)
-    now = compare(scores([1] * 3 + [0] * 7), scores([0] * 10), labels)
-    assert output_comparison.flips_since(then, now) == (3, 2)
-
-
-def test_flips_need_the_same_dataset_and_answers() -> None:
-    now = compare(scores([0, 1]), scores([0, 1]), [0, 1])
-    assert output_comparison.flips_since(compare(scores([0]), scores([0]), [0]), now) is None
-    assert output_comparison.flips_since(compare(scores([0, 1]), scores([0, 1])), now) is None
-
-
 def test_a_timed_output_that_is_not_the_validated_one() -> None:
     validated = {"y": scores([0, 1])}
     assert output_comparison.first_difference(validated, {"y": scores([0, 1]) * np.float32(1.001)}) == ""

@@ -9,7 +9,9 @@ import pytest
 
 from pytest_accel.facts.records import Accuracy, OutputErrors, Ratio, Verdict, VerdictKind
 from pytest_accel.facts.settings import Settings
-from pytest_accel.report.terminal import absences, colour, header, notes, resumptions, savings, summary
+from pytest_accel.report.figures import colour
+from pytest_accel.report.notes import resumptions
+from pytest_accel.report.terminal import header, summary
 from pytest_accel.verdict.gate import WIDEST
 from tests.unit import facts
 
@@ -55,13 +57,6 @@ def test_one_that_was_never_compiled_has_the_reason_in_its_line() -> None:
     left_out = facts.record(artefact=None, accuracy=None, verdicts=(verdict("refused", "No such operator."),))
     first, _ = summary([left_out, facts.record(measurement=facts.measurement())], confidence=0.95)
     assert first == "refused  resnet50[gpu-trt-int8-b8]  No such operator."
-
-
-def test_what_a_compiler_refused_is_noted_in_all_its_words() -> None:
-    words = Verdict(kind="refused", question="measurement", summary="No such operator.", details=("Erf", "node 5"))
-    assert list(notes([facts.record(verdicts=(words,))])) == [
-        "refused: No such operator. Erf node 5 (resnet50[gpu-trt-int8-b8])"
-    ]
 
 
 def test_resumed_results_are_told_by_the_run_they_are_from() -> None:
@@ -111,35 +106,11 @@ def test_nothing_is_told_of_an_accuracy_that_could_not_be_compared() -> None:
     assert line(accuracy=accuracy(mismatches=("no output y",))).endswith("b8]")
 
 
-def test_a_green_run_still_tells_what_was_not_decided_and_what_got_better() -> None:
-    verdicts = tuple(verdict(kind, kind.upper()) for kind in ("pass", "sla-breach", "inconclusive", "improved"))
-    assert list(notes([facts.record(verdicts=verdicts)])) == [
-        "inconclusive: INCONCLUSIVE (resnet50[gpu-trt-int8-b8])",
-        "improved: IMPROVED (resnet50[gpu-trt-int8-b8])",
-    ]
-
-
-def test_what_holds_for_several_variants_is_said_once() -> None:
-    records = [facts.record(model=model, verdicts=(verdict("no-baseline", "No baseline."),)) for model in ("a", "b")]
-    (note,) = notes(records)
-    assert note == "no-baseline: No baseline. (a[gpu-trt-int8-b8], b[gpu-trt-int8-b8])"
-    (note,) = notes(records * 4)
-    assert note.endswith("a[gpu-trt-int8-b8] and 3 more)")
-
-
 def test_lines_stand_in_columns_and_a_column_that_nobody_fills_takes_no_room() -> None:
     records = [facts.record(model=model, accuracy=None, ratio=RATIO) for model in ("short", "rather-long")]
     first, second = summary(records, 0.95)
     assert first.index("×1.234") == second.index("×1.234") == second.index("]  ×") + 3
     assert first.index("short") == second.index("rather-long")
-
-
-def test_only_records_that_were_to_be_saved_tell_of_it() -> None:
-    assert list(savings([facts.record(), facts.record(baseline="b/r.json saved")])) == ["b/r.json saved"]
-
-
-def test_absent_accelerators_are_told_by_name() -> None:
-    assert list(absences({"inf1": "none; go", "gpu": "no"})) == ["gpu absent: no", "inf1 absent: none; go"]
 
 
 @pytest.mark.parametrize(

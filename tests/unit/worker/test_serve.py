@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sys
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import pytest
 from pytest_accel.testing import FakeAccelerator, fake_model
 from pytest_accel.worker import serve, wire
 from pytest_accel.worker.accelerator import Missing
+from pytest_accel.worker.timing import process_state
 from pytest_accel.worker.timing.threads import Threads, Turn
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def test_a_measurement_is_plain_data(tmp_path: Path) -> None:
     assert wire.unpack_all(reply["checked"][0]["outputs"])["y"].shape == (1, 3)
     assert reply["device_memory_mb"] == 7.5
     assert reply["host_memory_mb"] > 1
-    assert reply["conditions"] == {"tracing": serve.tracing(), "throttled": "thermal"}
+    assert reply["conditions"] == {"tracing": process_state.tracing(), "throttled": "thermal"}
 
 
 def test_evidence_that_speaks_against_the_hardware_saves_the_import_of_the_sdk() -> None:
@@ -148,44 +148,6 @@ def test_evidence_that_speaks_against_the_hardware_saves_the_import_of_the_sdk()
 
     reply = replies(("probe", {}), accelerator=NoDevice())[-1]["result"]
     assert reply == {"missing": {"kind": "no-hardware", "reason": "no /dev/fake0", "action": "plug one in"}}
-
-
-def test_the_memory_peak_can_be_started_anew() -> None:
-    held = bytearray(64 * 2**20)
-    with_it = serve.memory_peak_mb()
-    del held
-    serve.forget_memory_peak()
-    assert serve.memory_peak_mb() < with_it - 32
-
-
-def _ignored(*event: Any) -> None: ...
-
-
-@pytest.mark.parametrize(("tracer", "told"), [("4711", "process 4711 (a native debugger or strace)"), ("0", "")])
-def test_a_native_debugger_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tracer: str, told: str) -> None:
-    monkeypatch.setattr(sys, "gettrace", lambda: None)
-    monkeypatch.setattr(sys, "getprofile", lambda: None)
-    monkeypatch.setattr(sys, "monitoring", None, raising=False)
-    (tmp_path / "status").write_text(f"Name:\tpython\nTracerPid:\t{tracer}\n")
-    assert serve.tracing(str(tmp_path / "status")) == told
-    assert serve.tracing(str(tmp_path / "nothing")) == ""
-
-
-def test_a_trace_function_is_noticed() -> None:
-    before = sys.gettrace()
-    sys.settrace(_ignored)
-    try:
-        assert "trace function" in serve.tracing()
-    finally:
-        sys.settrace(before)
-
-
-def test_a_profile_function_is_noticed() -> None:
-    sys.setprofile(_ignored)
-    try:
-        assert "profile function" in serve.tracing()
-    finally:
-        sys.setprofile(None)
 
 
 class Timed(FakeAccelerator):

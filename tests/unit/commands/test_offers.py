@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_accel.commands.advise import Offer, offers
+from pytest_accel.commands.offers import Offer, offers
 from pytest_accel.commands.prices import PRICES, Price, usd_per_million, with_own
 from pytest_accel.facts.errors import UsageError
 from pytest_accel.facts.records import Hardware, RunRecord, TestRecord, Variant, Verdict, VerdictKind

@@ -1,0 +1,42 @@
+"""How a check fails: the error, and its message with what failed, why, and how to see it again."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from pytest_accel import verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_accel.facts.records import TestRecord, Verdict
+
+
+class CheckFailed(AssertionError):
+    """A check did not pass. The message says what failed, why, and how to see it again."""
+
+    def __init__(self, record: TestRecord, message: str) -> None:
+        super().__init__(message)
+        self.record = record
+
+
+def failure_message(record: TestRecord, failing: Sequence[Verdict], *, strict: bool) -> str:
+    """Say what failed, why, and how to see it again."""
+    lines = []
+    for each in failing:
+        only_strict = " (fails under --accel-strict)" if strict and not verdict.fails(each.kind, strict=False) else ""
+        lines.append(f"{each.kind}: {record.model}[{record.variant.id}] {each.summary}{only_strict}")
+        lines += [f"  {detail}" for detail in each.details]
+    if record.resumed:
+        lines.append(f"Measured by the run of {record.resumed}; without --accel-resume it is measured again.")
+    if record.changes:
+        lines.append(f"Changed from {record.opponent}:" if record.opponent else "Changed since the baseline:")
+        lines += [f"  {change}" for change in record.changes]
+    elif record.opponent:
+        lines.append(f"Nothing that is recorded differs from {record.opponent}.")
+    elif record.ratio is not None:
+        lines.append("Nothing that is recorded has changed since the baseline.")
+    against = f" --accel-against={shlex.quote(record.opponent)}" if record.opponent else ""
+    lines.append(f"Reproduce: pytest '{record.test}' --accelerator={record.variant.accelerator}{against}")
+    return "\n".join(lines)

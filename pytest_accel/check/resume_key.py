@@ -1,0 +1,78 @@
+"""What the result of a check depends on, as one digest: only the same check is taken over from an interrupted run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pytest_accel.machine.hardware import controller_versions
+
+if TYPE_CHECKING:
+    from pytest_accel.facts.records import Budgets
+    from pytest_accel.inputs.variants import Plan
+    from pytest_accel.session.compilation import Candidate
+    from pytest_accel.session.session import Session
+    from pytest_accel.store.baselines import Baseline
+
+
+#: Settings that change what is run or told but no result, or that a key holds in another form. All others bind.
+_NOT_BINDING = frozenset(
+    [
+        "rootdir",
+        "baseline_dir",
+        "cache_dir",
+        "cache_limit_mb",
+        "lock_dir",
+        "accelerators",
+        "reports",
+        "strict",
+        "resume",
+        "compile_timeout_s",
+        "run_timeout_s",
+        "selftest_budget_s",
+        "interpreters",
+        "instance_type",
+        "budgets",
+    ]
+)
+
+
+def check_key(
+    session: Session,
+    candidate: Candidate,
+    plan: Plan,
+    budgets: Budgets,
+    *,
+    test: str,
+    metric: object,
+    baseline: Baseline | None,
+) -> str:
+    """A digest of all that the result of a check depends on, but its data: those are compared by `Finished.take`.
+
+    The text of the test's own file is part of it. The baseline is not where this run writes one itself.
+    """
+    settings = vars(session.settings)  # plain values; copying them for each test would cost as much as the digest
+    file = session.settings.rootdir / test.partition("::")[0]
+    beside = [] if baseline is None or session.settings.save else [_digest(baseline), session.comparisons]
+    made_of = [
+        test,
+        hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "",
+        candidate.artefact.key,
+        candidate.model.name,
+        candidate.variant.options,
+        candidate.hardware.fingerprint,
+        {**candidate.origin.versions, **controller_versions()},
+        msgspec.to_builtins(budgets),
+        plan.input_shapes,
+        getattr(metric, "__qualname__", repr(metric)),
+        {name: value for name, value in settings.items() if name not in _NOT_BINDING},
+        beside,
+    ]
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def _digest(baseline: Baseline) -> str:
+    return hashlib.sha256(msgspec.json.encode(baseline, order="deterministic")).hexdigest()

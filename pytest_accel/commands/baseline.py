@@ -1,0 +1,127 @@
+"""``pytest-accel baseline``: list stored baselines, tell how two differ, remove some."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_accel.commands.console import DONE, FOUND, add_json, at_least_zero, print_json, print_table
+from pytest_accel.facts.errors import UsageError
+
+if TYPE_CHECKING:
+    from pytest_accel.store.baselines import Baseline
+
+
+def add(area: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    commands = area.add_subparsers(required=True, metavar="COMMAND")
+    show = commands.add_parser("show", help="list baselines")
+    show.add_argument("words", nargs="*", metavar="WORD", help="only those with all these words in their path")
+    diff = commands.add_parser("diff", help="what differs between two files, or between the same files of two folders")
+    diff.add_argument("before", type=Path)
+    diff.add_argument("now", type=Path)
+    prune = commands.add_parser("prune", help="remove the baselines that all given conditions fit")
+    for name in ("fingerprint", "model", "variant"):
+        prune.add_argument(f"--{name}", metavar="NAME", help=f"of this {name}, as `show` lists it")
+    prune.add_argument("--older-than", type=at_least_zero, metavar="DAYS", help="saved more than so many days ago")
+    prune.add_argument("--yes", action="store_true", help="remove them; without it they are only listed")
+    for command, function in ((show, _show), (diff, _diff), (prune, _prune)):
+        command.set_defaults(command=function)
+    for command in (show, prune):
+        command.add_argument("--baseline-dir", type=Path, default=Path("baselines"), metavar="DIR")
+    for command in (show, diff):
+        add_json(command)
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from pytest_accel.store.baselines import Baselines, read
+
+    root: Path = arguments.baseline_dir
+    paths = [path for path in Baselines(root).paths() if all(word in str(path) for word in arguments.words)]
+    baselines = [read(path) for path in paths]
+    if arguments.json:
+        print_json(baselines)
+    elif baselines:
+        heads = ("fingerprint", "model", "variant", "p50 ms", "p99 ms", "items/s", "top-1", "launches", "saved")
+        print_table(heads, map(_baseline_row, baselines))
+    else:
+        print(f"no baseline in {root}{' has ' if arguments.words else ''}{' and '.join(arguments.words)}")
+    return DONE if baselines else FOUND
+
+
+def _baseline_row(baseline: Baseline) -> tuple[str, ...]:
+    top1 = baseline.accuracy.top1 if baseline.accuracy else None
+    numbers = [baseline.median("p50_ms"), baseline.median("p99_ms"), baseline.median("throughput"), top1]
+    return (
+        *(baseline.hardware.fingerprint, baseline.model, baseline.variant.id),
+        *("-" if number is None else f"{number:.4g}" for number in numbers),
+        *(str(len(baseline.launches)), baseline.saved),
+    )
+
+
+def _diff(arguments: argparse.Namespace) -> int:
+    from pytest_accel.store.baselines import read
+    from pytest_accel.store.changes import diff
+
+    before, now = arguments.before, arguments.now
+    found = {}
+    for name in _compared_names(before, now):
+        sides = before / name, now / name
+        if all(side.exists() for side in sides):
+            found[name] = [{"fact": str(change), "change": change} for change in diff(read(sides[0]), read(sides[1]))]
+        else:
+            found[name] = [{"fact": f"only in {next(side for side in sides if side.exists())}", "change": None}]
+    found = {name: facts for name, facts in found.items() if facts}
+    if arguments.json:
+        print_json(found)
+    for name, facts in found.items() if not arguments.json else ():
+        indent = "  " if name else ""
+        print(*filter(None, [name, *(f"{indent}{line['fact']}" for line in facts)]), sep="\n")
+    return FOUND if found else DONE
+
+
+def _compared_names(before: Path, now: Path) -> list[str]:
+    """The baselines of two folders by their paths inside; of two files the one name that is empty."""
+    for side in (before, now):
+        if not side.exists():
+            raise UsageError(f"there is no file or folder {side}")
+    if before.is_dir() != now.is_dir():
+        raise UsageError(f"{before} and {now}: give two files or two folders")
+    if before.is_file():
+        return [""]
+    return sorted({path.relative_to(side).as_posix() for side in (before, now) for path in side.rglob("*.json")})
+
+
+def _prune(arguments: argparse.Namespace) -> int:
+    from pytest_accel.store.baselines import Baselines
+
+    conditions = (arguments.fingerprint, arguments.model, arguments.variant, arguments.older_than)
+    if all(condition is None for condition in conditions):
+        raise UsageError("say which baselines to remove: --fingerprint, --model, --variant or --older-than")
+    baselines = Baselines(arguments.baseline_dir)
+    doomed = [path for path, found in baselines.iterate() if _fits(found, arguments)]
+    for path in doomed:
+        if arguments.yes:
+            baselines.remove(path)
+        print(f"{'removed' if arguments.yes else 'would remove'} {path}")
+    if not doomed:
+        print("no baseline fits")
+    elif not arguments.yes:
+        print("nothing is removed yet: add --yes")
+    return DONE
+
+
+def _fits(baseline: Baseline, arguments: argparse.Namespace) -> bool:
+    names = (
+        (arguments.fingerprint, baseline.hardware.fingerprint),
+        (arguments.model, baseline.model),
+        (arguments.variant, baseline.variant.id),
+    )
+    if any(wanted not in (None, name) for wanted, name in names):
+        return False
+    if arguments.older_than is None:
+        return True
+    oldest_kept = datetime.datetime.now().date() - datetime.timedelta(days=arguments.older_than)
+    return baseline.saved < oldest_kept.isoformat()

@@ -1,0 +1,29 @@
+"""``pytest-accel report``: one report of the runs of several machines."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pytest_accel.commands.console import DONE
+
+
+def add(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    records = "records that --accel-report=RUN.json has written, one of each machine"
+    command.add_argument("runs", nargs="+", type=Path, metavar="RUN.json", help=records)
+    output = "a page with plots (.html) or Markdown (.md)"
+    command.add_argument("-o", "--output", type=Path, required=True, metavar="PATH", help=output)
+    command.set_defaults(command=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from pytest_accel.report.record import read_record
+    from pytest_accel.report.write import require_format, write
+
+    require_format(arguments.output, (".html", ".md"))
+    runs = [read_record(path) for path in dict.fromkeys(arguments.runs)]
+    write(runs, arguments.output)
+    checks = sum(len(run.tests) for run in runs)
+    print(f"{arguments.output}: {len(runs)} run{'s' if len(runs) > 1 else ''}, {checks} checks")
+    return DONE

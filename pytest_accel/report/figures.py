@@ -1,0 +1,56 @@
+"""A record's figures as a person reads them: its score, its latency bounds and its colour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from pytest_accel import stats
+from pytest_accel.facts.records import FAILING, LEFT_OUT, UNDECIDED, TestRecord
+
+if TYPE_CHECKING:
+    from pytest_accel.facts.records import Accuracy, Measurement
+
+
+def colour(record: TestRecord) -> str:
+    """The terminal writer's markup for a record's verdict."""
+    if record.kind in FAILING:
+        return "red"
+    return "yellow" if record.kind in UNDECIDED | LEFT_OUT else "green"
+
+
+def latency_bounds(measurement: Measurement, confidence: float) -> Iterator[tuple[int, stats.QuantileBound]]:
+    """The percentiles that are told, in milliseconds."""
+    # In the order of the calls: the bound is wider where slow calls came in clusters.
+    milliseconds = [nanoseconds / 1e6 for nanoseconds in measurement.latencies_ns]
+    return ((percentile, stats.quantile_bound(milliseconds, percentile / 100, confidence)) for percentile in (50, 99))
+
+
+class Score(NamedTuple):
+    """A measure of accuracy as text. ``unit`` is "%" or empty; ``change`` is from the reference's, in points for "%".
+
+    ``users`` says that the user's own metric was taken.
+    """
+
+    name: str
+    value: str
+    unit: str = ""
+    change: str = ""
+    users: bool = False
+
+
+def score_of(accuracy: Accuracy | None) -> Score | None:
+    """The best measure of accuracy there is."""
+    if accuracy is None:
+        return None
+    if accuracy.metric is not None and accuracy.reference_metric is not None:
+        change = accuracy.metric - accuracy.reference_metric
+        return Score(accuracy.metric_name, f"{accuracy.metric:.4g}", change=f"{change:+.2g}", users=True)
+    if accuracy.top1 is not None and accuracy.reference_top1 is not None:
+        points = 100 * (accuracy.top1 - accuracy.reference_top1)
+        return Score("top-1", f"{100 * accuracy.top1:.2f}", "%", f"{points:+.2f}")
+    if accuracy.agreement is not None:
+        return Score("agreement", f"{100 * accuracy.agreement:.2f}", "%")
+    if accuracy.outputs:
+        return Score("error", f"{max(output.normalised_l2 for output in accuracy.outputs):.2g}")
+    return None

@@ -10,24 +10,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_accel.check.check import Check
-from pytest_accel.check.left_out import pruned, refused
+from pytest_accel.check.left_out import Unmeasured
 from pytest_accel.facts.errors import Pruned, UsageError
 from pytest_accel.inputs.calibration import SAMPLES, choose
 from pytest_accel.inputs.models import FILE_KINDS, resolve
 from pytest_accel.inputs.variants import BUDGETS, check_budgets
 from pytest_accel.measuring.results import Latency
-from pytest_accel.session.compilation import compile_candidate, running
-from pytest_accel.session.reference import signature_of
+from pytest_accel.session.compilation import compile_candidate
+from pytest_accel.session.reference import Reference
 
 if TYPE_CHECKING:
     from pytest_accel.facts.errors import CompileFailed
     from pytest_accel.facts.records import Accuracy, Measurement, Placement, TestRecord, Variant
-    from pytest_accel.inputs.models import Model
     from pytest_accel.inputs.variants import Plan
     from pytest_accel.measuring.divergence import Divergence
     from pytest_accel.measuring.output_comparison import Metric
     from pytest_accel.measuring.results import HighestRate
-    from pytest_accel.session.compilation import Candidate, Running
+    from pytest_accel.session.candidate import Candidate, LoadedModel
     from pytest_accel.session.session import Session
 
 
@@ -49,8 +48,8 @@ class AccelModel:
         #: Seconds that the test waited for its device; None until it has it.
         self.waited_s: float | None = None
         self._overridden: set[str] = set()
-        #: What was asked for last.
-        self._asked: tuple[Model, Plan] | None = None
+        #: What the test has asked for last and may not get.
+        self._asked: Unmeasured | None = None
 
     @property
     def variant(self) -> Variant:
@@ -86,42 +85,42 @@ class AccelModel:
         accelerator = session.registry.find(plan.variant.accelerator)
         kinds = {**FILE_KINDS, **accelerator.file_kinds}
         model = resolve(source, name=name, cache=session.cache, base=session.settings.rootdir, kinds=kinds)
-        self._asked = model, plan
-        self._prune(model, plan)
+        self._asked = Unmeasured(session, model, plan, self.test)
+        self._prune(self._asked)
         chosen = None
-        if plan.variant.options["precision"] in accelerator.calibrated:
+        if plan.variant.precision in accelerator.calibrated:
             if calibration is None:
                 raise UsageError(
                     f"{plan.variant.id} learns its ranges from data: accel_model(source, calibration=dataset)"
                 )
             chosen = choose(
                 calibration,
-                signature_of(session, model, plan.variant),
-                batch_size=int(plan.variant.options["batch_size"] or 1),
+                Reference(session, model, plan.variant).signature,
+                batch_size=plan.variant.batch_size,
                 samples=calibration_samples,
                 may_overlap=calibration_overlap,
             )
         candidate = compile_candidate(session, model, plan.variant, chosen)
         return CompiledModel(self, plan, candidate)
 
-    def _prune(self, model: Model, plan: Plan) -> None:
+    def _prune(self, asked: Unmeasured) -> None:
         """Raise `Pruned` where the marker allows it and a smaller batch has broken the limit."""
-        breaches = self.session.breaches
+        plan, digest = asked.plan, asked.model.digest
+        broken_limits = self.session.broken_limits
         if plan.prune and (
-            why := breaches.ruling_out(plan.variant, plan.budgets, test=self.test, model_digest=model.digest)
+            reason := broken_limits.ruling_out(plan.variant, plan.budgets, test=self.test, model_digest=digest)
         ):
-            self.records.append(pruned(self.session, model, plan, self.test, why))
-            raise Pruned(why)
+            self.records.append(asked.pruned(reason))
+            raise Pruned(reason)
 
     def refused(self, error: CompileFailed) -> None:
         """Record that the compiler would not take what was asked for last."""
         if self._asked is not None:
-            self.records.append(refused(self.session, *self._asked, self.test, error))
+            self.records.append(self._asked.refused(error))
 
-    def open(self, candidate: Candidate) -> Running:
+    def open(self, candidate: Candidate) -> LoadedModel:
         """Load a candidate in a worker that lives as long as the test."""
-        variant = candidate.variant
-        return self._stack.enter_context(running(self.session, variant.accelerator, candidate.folder, variant.options))
+        return self._stack.enter_context(candidate.load())
 
     def measured(self, measurement: Measurement) -> None:
         """Note that the test has measured something, and pass it on."""
@@ -179,8 +178,8 @@ class CompiledModel:
         return self._candidate.artefact.compile_s
 
     @cached_property
-    def _running(self) -> Running:
-        self._owner.session.tell(f"loading {self.name} on {self.variant.id}")
+    def _loaded(self) -> LoadedModel:
+        self._owner.session.tell(f"loading {self._candidate}")
         return self._owner.open(self._candidate)
 
     def predict(self, inputs: Any) -> Any:
@@ -190,11 +189,11 @@ class CompiledModel:
         there are several.
         """
         self._owner.looked()
-        (only, *more) = [spec.name for spec in self._running.signature.inputs]
+        (only, *more) = [spec.name for spec in self._loaded.signature.inputs]
         named = inputs if isinstance(inputs, Mapping) else {only: inputs}
         if more and not isinstance(inputs, Mapping):
             raise UsageError(f"{self.name} has several inputs: pass a dict with {', '.join([only, *more])}")
-        outputs = self._running.launch.predict({name: np.asarray(array) for name, array in named.items()})
+        outputs = self._loaded.client.predict({name: np.asarray(array) for name, array in named.items()})
         return next(iter(outputs.values())) if len(outputs) == 1 else outputs
 
     def evaluate(self, dataset: Any = None, *, metric: Metric | None = None) -> Accuracy:
@@ -240,7 +239,7 @@ class CompiledModel:
     def placement(self) -> Placement:
         """Where the operators run and in which precision, as observed."""
         self._owner.looked()
-        placement, _ = self._running.launch.placement()
+        placement, _ = self._loaded.client.placement()
         return placement
 
     def check(self, dataset: Any = None, *, metric: Metric | None = None, **budgets: float) -> TestRecord:
@@ -253,7 +252,7 @@ class CompiledModel:
         check = self._check(budgets)
         record = check.run(dataset, metric)
         self._owner.records.append(record)
-        self._owner.session.breaches.note(record)
+        self._owner.session.broken_limits.note(record)
         if record.measurement is not None:
             self._owner.measured(record.measurement)
         check.require_passed(record)
@@ -261,9 +260,7 @@ class CompiledModel:
 
     def _check(self, budgets: Mapping[str, float] | None = None) -> Check:
         return Check(
-            self._owner.session,
-            self._candidate,
-            self._running,
+            self._loaded,
             plan=self._plan,
             budgets=check_budgets(self._plan.budgets, budgets or {}),
             test=self._owner.test,

@@ -20,7 +20,7 @@ from pytest_accel.inputs.datasets import open_dataset
 from pytest_accel.inputs.variants import with_defaults
 from pytest_accel.machine.hardware import controller_versions
 from pytest_accel.measuring.accuracy import evaluate
-from pytest_accel.measuring.divergence import first_divergence, tell_divergence
+from pytest_accel.measuring.divergence import describe_divergence, first_divergence
 from pytest_accel.measuring.highest_rate import HALVINGS, search
 from pytest_accel.measuring.latency import Load, Steady, planned_calls
 from pytest_accel.measuring.output_comparison import first_difference
@@ -39,20 +39,19 @@ if TYPE_CHECKING:
     from pytest_accel.measuring.output_comparison import Metric
     from pytest_accel.measuring.results import HighestRate
     from pytest_accel.regression.question import Standing
-    from pytest_accel.session.compilation import Candidate, Running
-    from pytest_accel.session.session import Session
+    from pytest_accel.session.candidate import LoadedModel
     from pytest_accel.store.baselines import Baseline
 
 #: Distinct inputs that timed calls rotate among.
 ROTATION = 4
-#: A measurement is looked at, extended at most once, and looked at again; each look spends half of the error.
+#: Looks at a measurement: it is extended at most once and looked at again, so each look spends half of the error.
 LOOKS = 2
-#: A server is given this many times the calls, since its slow ones come in clusters: who waits, has others behind him.
-QUEUED = 3
+#: Times the calls that a server gets: its slow calls come in clusters, because one that waits makes the next ones wait.
+SERVER_CALLS_FACTOR = 3
 
 
 @dataclass(frozen=True)
-class Facts:
+class CheckFacts:
     """What was found out; all that judging needs."""
 
     accuracy: Accuracy
@@ -63,16 +62,14 @@ class Facts:
 
 
 class Check:
-    """One check of one candidate, which is already running. The parts can be used alone and judge nothing."""
+    """One check of a loaded model. The parts can be used alone and judge nothing."""
 
-    def __init__(
-        self, session: Session, candidate: Candidate, now: Running, *, plan: Plan, budgets: Budgets, test: str
-    ) -> None:
-        self._session = session
-        self._candidate = candidate
-        self._now = now
+    def __init__(self, loaded: LoadedModel, *, plan: Plan, budgets: Budgets, test: str) -> None:
+        self._loaded = loaded
+        self._candidate = loaded.candidate
+        self._session = loaded.session
         self._plan = plan
-        self._budgets = with_defaults(budgets, session.settings.budgets)
+        self._budgets = with_defaults(budgets, loaded.session.settings.budgets)
         self._test = test
 
     def run(self, data: Any, metric: Metric | None) -> TestRecord:
@@ -82,20 +79,17 @@ class Check:
         """
         dataset = self._open(data)
         key = check_key(
-            *(self._session, self._candidate, self._plan, self._budgets),
-            test=self._test,
-            metric=metric,
-            baseline=self._baseline,
+            self._candidate, self._plan, self._budgets, test=self._test, metric=metric, baseline=self._baseline
         )
         if (known := self._session.finished.take(key, lambda: dataset.digest)) is not None:
             return known
         batches = _first(dataset)
         steady = self._steady(batches)
-        accuracy = evaluate(self._session, self._candidate, self._now, dataset, metric)
+        accuracy = evaluate(self._loaded, dataset, metric)
         measurement, difference = self._measure(steady, batches)
-        placement, flops_per_call = self._now.launch.placement()
+        placement, flops_per_call = self._loaded.client.placement()
         flops_per_item = None if flops_per_call is None else flops_per_call / measurement.items_per_call
-        facts = Facts(
+        facts = CheckFacts(
             accuracy=accuracy,
             measurement=msgspec.structs.replace(measurement, flops_per_item=flops_per_item),
             difference=difference,
@@ -107,11 +101,11 @@ class Check:
 
     def evaluate(self, data: Any, metric: Metric | None) -> Accuracy:
         """Accuracy beside the reference."""
-        return evaluate(self._session, self._candidate, self._now, self._open(data), metric)
+        return evaluate(self._loaded, self._open(data), metric)
 
     def first_divergence(self, data: Any) -> Divergence | None:
         """Where the model starts to differ from FP32."""
-        return first_divergence(self._session, self._candidate, self._now.signature, self._open(data))
+        return first_divergence(self._loaded, self._open(data))
 
     def measure(self, data: Any, calls: int | None) -> Measurement:
         """Latency in the steady state."""
@@ -125,9 +119,9 @@ class Check:
             raise UsageError(f"max_rate needs an accelerator whose calls can arrive at any time, which {name} is not")
         if not self._budgets.latency_limits_ms:
             raise UsageError("max_rate needs a latency limit to keep, for example max_rate(p99_ms=15)")
-        asked = Load.asked(self._candidate.variant.options, _first(self._open(data)))
-        flat_out = replace(asked, shape="multi_stream", rate=None)
-        steady = Steady(self._session, self._candidate, self._now, flat_out)
+        load = Load.of(self._candidate.variant, _first(self._open(data)))
+        flat_out = replace(load, shape="multi_stream", rate=None)
+        steady = Steady(self._loaded, flat_out)
         capacity = steady.measure(self._planned_calls).throughput / flat_out.items_per_call
 
         def serve(rate: float) -> Measurement:
@@ -138,28 +132,28 @@ class Check:
     def _open(self, data: Any) -> Dataset:
         return open_dataset(
             data,
-            self._now.signature,
-            batch_size=int(self._candidate.variant.options["batch_size"] or 1),
+            self._loaded.signature,
+            batch_size=self._candidate.variant.batch_size,
             input_shapes=self._plan.input_shapes,
         )
 
     def _steady(self, batches: Sequence[Arrays]) -> Steady:
-        options = self._candidate.variant.options
-        if options["load_shape"] == "server" and options["rate"] is None:
+        variant = self._candidate.variant
+        if variant.load_shape == "server" and variant.rate is None:
             raise UsageError(
                 "load_shape='server' needs to know how many calls arrive a second, for example rate=100; "
                 "max_rate(p99_ms=...) looks for the highest rate that can be served"
             )
-        return Steady(self._session, self._candidate, self._now, Load.asked(options, batches))
+        return Steady(self._loaded, Load.of(variant, batches))
 
     @property
     def _planned_calls(self) -> int:
         return planned_calls(self._budgets, self._session.settings.confidence, LOOKS)
 
     def _measure(self, steady: Steady, batches: Sequence[Arrays]) -> tuple[Measurement, str]:
-        """Measure. The text tells how the outputs of checked calls differed from validated ones."""
-        validated = [self._now.launch.predict(batch) for batch in batches]
-        measurement = self._decisive(steady, Load.asked(self._candidate.variant.options, batches), LOOKS)
+        """Measure. The text says how the outputs of checked calls differed from validated ones."""
+        validated = [self._loaded.client.predict(batch) for batch in batches]
+        measurement = self._decisive(steady, Load.of(self._candidate.variant, batches), LOOKS)
         differences = (first_difference(validated[call.batch], call.outputs) for call in steady.checked)
         return measurement, next(filter(None, differences), "")
 
@@ -168,7 +162,7 @@ class Check:
         confidence = self._session.settings.confidence
         planned = planned_calls(self._budgets, confidence, looks)
         if load.shape == "server":
-            planned *= QUEUED
+            planned *= SERVER_CALLS_FACTOR
         measurement = steady.measure(planned, load)
         more = verdict.further_calls(measurement, self._budgets, confidence=confidence, looks=looks)
         return steady.extend(measurement, more, load) if 0 < more <= planned else measurement
@@ -180,12 +174,12 @@ class Check:
 
     def _stand(self, measurement: Measurement, batches: Sequence[Arrays]) -> Standing:
         limit = self._budgets.max_regression
-        return Contest(self._session, self._candidate, batches, measurement, limit).stand(self._baseline)
+        return Contest(self._candidate, batches, measurement, limit).stand(self._baseline)
 
-    def _judge(self, facts: Facts) -> tuple[Verdict, ...]:
+    def _judge(self, facts: CheckFacts) -> tuple[Verdict, ...]:
         """Every question that can be asked, accuracy first: a fast wrong answer is worthless."""
         found = self._session.find(self._candidate.variant.accelerator)
-        precision = str(self._candidate.variant.options["precision"])
+        precision = self._candidate.variant.precision
         stored = self._baseline.accuracy if self._baseline is not None else None
         return (
             *verdict.judge_measurement(
@@ -210,7 +204,7 @@ class Check:
             *facts.standing.verdicts,
         )
 
-    def _record(self, facts: Facts) -> TestRecord:
+    def _record(self, facts: CheckFacts) -> TestRecord:
         candidate = self._candidate
         standing, compared = facts.standing, facts.standing.compared
         record = TestRecord(
@@ -247,7 +241,7 @@ class Check:
         if reasons := why_not_saved(record):
             return msgspec.structs.replace(record, baseline=f"{path} not saved: {reasons}")
         remote = session.registry.find(self._candidate.variant.accelerator).remote
-        duets = [] if remote else [yardstick_pace(session, self._candidate, batches)]
+        duets = [] if remote else [yardstick_pace(self._candidate, batches)]
         baseline = make_baseline(record, [record.measurement], duets, today=datetime.datetime.now().date())
         written = session.baselines.save(baseline, mode=session.settings.save)
         if not written:  # another process was first
@@ -257,19 +251,19 @@ class Check:
         )
 
     def _explained(self, record: TestRecord, dataset: Dataset) -> TestRecord:
-        """The record with the first divergence told beside an accuracy that fails, where the project asks for it."""
-        failing = [each for each in record.verdicts if each.kind == "inaccurate"]
+        """The record with the first divergence beside an accuracy that fails, where the project asks for it."""
+        failing = [answer for answer in record.verdicts if answer.kind == "inaccurate"]
         if not (failing and self._session.settings.first_divergence):
             return record
-        told = tell_divergence(self._session, self._candidate, self._now.signature, dataset)
-        explained = msgspec.structs.replace(failing[0], details=(*failing[0].details, told))
-        verdicts = tuple(explained if each is failing[0] else each for each in record.verdicts)
+        sentence = describe_divergence(self._loaded, dataset)
+        explained = msgspec.structs.replace(failing[0], details=(*failing[0].details, sentence))
+        verdicts = tuple(explained if answer is failing[0] else answer for answer in record.verdicts)
         return msgspec.structs.replace(record, verdicts=verdicts)
 
     def require_passed(self, record: TestRecord) -> None:
         """Raise `CheckFailed` unless the record passes under this session's settings."""
         strict = self._session.settings.strict
-        failing = [each for each in record.verdicts if verdict.fails(each.kind, strict)]
+        failing = [answer for answer in record.verdicts if verdict.fails(answer.kind, strict)]
         if failing or not record.verdicts:
             raise CheckFailed(record, failure_message(record, failing, strict=strict))
 

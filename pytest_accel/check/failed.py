@@ -24,10 +24,11 @@ class CheckFailed(AssertionError):
 def failure_message(record: TestRecord, failing: Sequence[Verdict], *, strict: bool) -> str:
     """Say what failed, why, and how to see it again."""
     lines = []
-    for each in failing:
-        only_strict = " (fails under --accel-strict)" if strict and not verdict.fails(each.kind, strict=False) else ""
-        lines.append(f"{each.kind}: {record.model}[{record.variant.id}] {each.summary}{only_strict}")
-        lines += [f"  {detail}" for detail in each.details]
+    for answer in failing:
+        only_strict = strict and not verdict.fails(answer.kind, strict=False)
+        reason = " (fails under --accel-strict)" if only_strict else ""
+        lines.append(f"{answer.kind}: {record.model}[{record.variant.id}] {answer.summary}{reason}")
+        lines += [f"  {detail}" for detail in answer.details]
     if record.resumed:
         lines.append(f"Measured by the run of {record.resumed}; without --accel-resume it is measured again.")
     if record.changes:

@@ -6,6 +6,7 @@ decided here.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -21,31 +22,38 @@ if TYPE_CHECKING:
     from pytest_accel.session.session import Session
 
 
-def pruned(session: Session, model: Model, plan: Plan, test: str, why: str) -> TestRecord:
-    """The record of a variant that is not measured because of `Breaches`."""
-    return _record(session, model, plan, test, Verdict(kind="pruned", question="measurement", summary=why))
+@dataclass(frozen=True)
+class Unmeasured:
+    """A model and a plan of a test that may come to nothing: what its record says if so."""
 
+    session: Session
+    model: Model
+    plan: Plan
+    test: str
 
-def refused(session: Session, model: Model, plan: Plan, test: str, error: CompileFailed) -> TestRecord:
-    """The record of a variant that its compiler refused, in the vendor's words.
+    def pruned(self, reason: str) -> TestRecord:
+        """The record of a variant that is not measured, because a smaller batch has broken its limit."""
+        return self._record(Verdict(kind="pruned", question="measurement", summary=reason))
 
-    It is "refused" where the marker allows for that, else "not-measured".
-    """
-    first, *more = str(error).strip().splitlines() or ["no reason given"]
-    verdict = Verdict(kind="refused", question="measurement", summary=first, details=tuple(more))
-    if plan.on_compile_error == "fail":
-        verdict = replace(verdict, kind="not-measured", summary=f"The compiler refused it: {first}")
-    return _record(session, model, plan, test, verdict)
+    def refused(self, error: CompileFailed) -> TestRecord:
+        """The record of a variant that its compiler refused, in the vendor's words.
 
+        It is "refused" where the marker allows for that, else "not-measured".
+        """
+        first, *more = str(error).strip().splitlines() or ["no reason given"]
+        verdict = Verdict(kind="refused", question="measurement", summary=first, details=tuple(more))
+        if self.plan.on_compile_error == "fail":
+            verdict = replace(verdict, kind="not-measured", summary=f"The compiler refused it: {first}")
+        return self._record(verdict)
 
-def _record(session: Session, model: Model, plan: Plan, test: str, verdict: Verdict) -> TestRecord:
-    accelerator = plan.variant.accelerator
-    return TestRecord(
-        test=test,
-        model=model.name,
-        variant=plan.variant,
-        budgets=with_defaults(plan.budgets, session.settings.budgets),
-        hardware=session.hardware(accelerator),
-        versions={**session.versions(accelerator), **controller_versions()},
-        verdicts=(verdict,),
-    )
+    def _record(self, verdict: Verdict) -> TestRecord:
+        session, accelerator = self.session, self.plan.variant.accelerator
+        return TestRecord(
+            test=self.test,
+            model=self.model.name,
+            variant=self.plan.variant,
+            budgets=with_defaults(self.plan.budgets, session.settings.budgets),
+            hardware=session.hardware(accelerator),
+            versions={**session.versions(accelerator), **controller_versions()},
+            verdicts=(verdict,),
+        )

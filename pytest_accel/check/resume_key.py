@@ -13,8 +13,7 @@ from pytest_accel.machine.hardware import controller_versions
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Budgets
     from pytest_accel.inputs.variants import Plan
-    from pytest_accel.session.compilation import Candidate
-    from pytest_accel.session.session import Session
+    from pytest_accel.session.candidate import Candidate
     from pytest_accel.store.baselines import Baseline
 
 
@@ -41,7 +40,6 @@ _NOT_BINDING = frozenset(
 
 
 def check_key(
-    session: Session,
     candidate: Candidate,
     plan: Plan,
     budgets: Budgets,
@@ -54,6 +52,7 @@ def check_key(
 
     The text of the test's own file is part of it. The baseline is not where this run writes one itself.
     """
+    session = candidate.session
     settings = vars(session.settings)  # plain values; copying them for each test would cost as much as the digest
     file = session.settings.rootdir / test.partition("::")[0]
     beside = [] if baseline is None or session.settings.save else [_digest(baseline), session.comparisons]

@@ -69,6 +69,32 @@ class Variant(Fact, frozen=True, kw_only=True):
     named: tuple[str, ...] = ()
 
     @property
+    def batch_size(self) -> int:
+        """Items of one call; 1 where the artefact takes any number."""
+        return int(self.options["batch_size"] or 1)
+
+    @property
+    def precision(self) -> str:
+        """The precision that was asked for, such as ``int8``."""
+        return str(self.options["precision"])
+
+    @property
+    def load_shape(self) -> str:
+        """How calls arrive: ``single_stream``, ``multi_stream``, ``server`` or ``offline``."""
+        return str(self.options["load_shape"])
+
+    @property
+    def concurrency(self) -> int:
+        """Calls in flight of a multi_stream, or lanes of a server."""
+        return int(self.options["concurrency"] or 1)
+
+    @property
+    def rate(self) -> float | None:
+        """Calls a second that arrive at a server, None where nobody gave it."""
+        rate = self.options["rate"]
+        return None if rate is None else float(rate)
+
+    @property
     def id(self) -> str:
         """A short, stable, path-safe name such as ``gpu-trt-int8-b8``."""
         parts = [self.accelerator]

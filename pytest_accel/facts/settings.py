@@ -23,7 +23,7 @@ class Opponent:
 
     kind: Literal["interpreter", "artefacts", "model", "checkout"]
     path: Path
-    said: str
+    text: str
 
 
 def default_lock_dir() -> Path:

@@ -19,26 +19,24 @@ from pytest_accel.facts.errors import UsageError
 from pytest_accel.facts.records import Fact
 from pytest_accel.inputs.calibration import choose_from
 from pytest_accel.inputs.datasets import open_dataset
-from pytest_accel.session.compilation import compile_candidate, renamed, running
-from pytest_accel.session.reference import reference_variant
+from pytest_accel.session.compilation import compile_candidate
+from pytest_accel.session.reference import Reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-    from pytest_accel.facts.records import Signature, Variant
+    from pytest_accel.facts.records import Variant
     from pytest_accel.inputs.dataset_elements import Arrays
     from pytest_accel.inputs.datasets import Dataset
-    from pytest_accel.inputs.models import Model
-    from pytest_accel.session.compilation import Candidate
-    from pytest_accel.session.session import Session
+    from pytest_accel.session.candidate import Candidate, LoadedModel
     from pytest_accel.worker.accelerator import Intermediate
 
 #: Normalised L2 distance up to which a tensor counts as the same, in FP32 and in what is coarser.
 SAME_IN_FP32 = 1e-3
 SAME = 0.02
-#: And how many times the control's error it may be.
+#: How many times the control's error a tensor's error may be without counting as a divergence.
 MAX_RATIO = 2.0
 
 
@@ -68,46 +66,52 @@ class Divergence(Fact, frozen=True, kw_only=True):
         )
 
 
-def first_divergence(
-    session: Session, candidate: Candidate, signature: Signature, dataset: Dataset
-) -> Divergence | None:
+def first_divergence(loaded: LoadedModel, dataset: Dataset) -> Divergence | None:
     """The first inner tensor that differs from that of `_exact` for the first batch of data; None if none does.
 
     Raises `UsageError` where the accelerator cannot show its inner tensors, or where there is nothing to compare.
     """
-    model, variant = candidate.model, candidate.variant
+    candidate = loaded.candidate
+    session, model, variant = candidate.session, candidate.model, candidate.variant
     if not session.registry.find(variant.accelerator).shows_intermediates:
         raise UsageError(f"first_divergence: {variant.accelerator} cannot show the tensors inside a model")
-    exact = _exact(session, model, variant)
+    exact = _exact(candidate)
     if dataset.made_up and candidate.calibration is not None:
         raise UsageError(f"first_divergence of {variant.id} needs inputs: made-up ones lie outside of its ranges")
     inputs = next(iter(dataset)).inputs
-    expected = {each.tensor: each.value for each in _inside(session, compile_candidate(session, model, exact), inputs)}
-    control = None
-    if candidate.calibration is not None:
-        batch_size = int(variant.options["batch_size"] or 1)
-        learnt = choose_from(open_dataset(inputs, signature, batch_size=batch_size), batch_size=batch_size)
-        control = _errors(_inside(session, compile_candidate(session, model, variant, learnt), inputs), expected)
+    expected = {shown.tensor: shown.value for shown in _inside(compile_candidate(session, model, exact), inputs)}
     found = _first(
-        _inside(session, candidate, inputs),
+        _inside(candidate, inputs),
         expected,
-        control,
-        same=SAME_IN_FP32 if variant.options["precision"] == "fp32" else SAME,
+        _control_errors(loaded, inputs, expected),
+        same=SAME_IN_FP32 if variant.precision == "fp32" else SAME,
     )
     if found is None or exact.accelerator == variant.accelerator:
         return found
     return msgspec.structs.replace(found, beside=f"FP32 on {exact.accelerator}")
 
 
-def _exact(session: Session, model: Model, variant: Variant) -> Variant:
+def _control_errors(loaded: LoadedModel, inputs: Arrays, expected: Arrays) -> dict[str, float] | None:
+    """The errors of a control that has learnt its ranges from these very inputs; None without calibration."""
+    candidate = loaded.candidate
+    if candidate.calibration is None:
+        return None
+    batch_size = candidate.variant.batch_size
+    learnt = choose_from(open_dataset(inputs, loaded.signature, batch_size=batch_size), batch_size=batch_size)
+    control = compile_candidate(candidate.session, candidate.model, candidate.variant, learnt)
+    return _errors(_inside(control, inputs), expected)
+
+
+def _exact(candidate: Candidate) -> Variant:
     """What a variant is held against: the same compiler's FP32 model, and that itself against the reference."""
-    if variant.options["precision"] != "fp32":
+    variant = candidate.variant
+    if variant.precision != "fp32":
         return msgspec.structs.replace(variant, options={**variant.options, "precision": "fp32"})
-    reference = reference_variant(session, model, variant)
+    reference = Reference.of(candidate).variant
     name = reference.accelerator
     if name == variant.accelerator:
         raise UsageError(f"first_divergence compares with FP32 on {name}, which {variant.id} is: ask for another one")
-    if not session.registry.find(name).shows_intermediates:
+    if not candidate.session.registry.find(name).shows_intermediates:
         raise UsageError(
             f"first_divergence compares FP32 with the reference, and {name} cannot show the tensors inside a model: "
             "ask for it of another precision, or of the model as an .onnx file"
@@ -115,49 +119,49 @@ def _exact(session: Session, model: Model, variant: Variant) -> Variant:
     return reference
 
 
-def tell_divergence(session: Session, candidate: Candidate, signature: Signature, dataset: Dataset) -> str:
-    """The same as a sentence for a failure, also where it cannot be known."""
+def describe_divergence(loaded: LoadedModel, dataset: Dataset) -> str:
+    """Say where the first divergence is, for a failure; also where that cannot be known."""
     try:
-        found = first_divergence(session, candidate, signature, dataset)
+        found = first_divergence(loaded, dataset)
     except UsageError as error:
         return str(error)
     return found.sentence if found else "First divergence: no tensor inside the model differs."
 
 
-def _inside(session: Session, candidate: Candidate, inputs: Arrays) -> list[Intermediate]:
-    variant = candidate.variant
-    session.tell(f"looking into {candidate.model.name} on {variant.id}")
-    with running(session, variant.accelerator, candidate.folder, variant.options) as its:
-        (named,) = renamed([inputs], its.signature)
-        return its.launch.intermediates(named)
+def _inside(candidate: Candidate, inputs: Arrays) -> list[Intermediate]:
+    candidate.session.tell(f"looking into {candidate}")
+    with candidate.load() as loaded:
+        return loaded.intermediates(inputs)
 
 
 def _first(
     shown: Iterable[Intermediate], expected: Arrays, control: dict[str, float] | None, *, same: float
 ) -> Divergence | None:
-    tensors = [each for each in shown if each.tensor in expected]
-    if not tensors:
+    compared = [tensor for tensor in shown if tensor.tensor in expected]
+    if not compared:
         raise UsageError("first_divergence: the model has no tensor whose name FP32's has too: nothing is compared")
-    errors = _errors(tensors, expected)
-    for position, each in enumerate(tensors, start=1):
-        error = errors[each.tensor]
-        control_error = None if control is None else control.get(each.tensor)
+    errors = _errors(compared, expected)
+    for position, tensor in enumerate(compared, start=1):
+        error = errors[tensor.tensor]
+        control_error = None if control is None else control.get(tensor.tensor)
         if error <= same or (control_error is not None and error <= MAX_RATIO * control_error):
             continue
         return Divergence(
-            tensor=each.tensor,
-            operator=each.operator,
-            kind=each.kind,
+            tensor=tensor.tensor,
+            operator=tensor.operator,
+            kind=tensor.kind,
             error=error,
             control_error=control_error,
             position=position,
-            compared=len(tensors),
+            compared=len(compared),
         )
     return None
 
 
 def _errors(shown: Iterable[Intermediate], expected: Arrays) -> dict[str, float]:
-    return {each.tensor: _distance(each.value, expected[each.tensor]) for each in shown if each.tensor in expected}
+    return {
+        tensor.tensor: _distance(tensor.value, expected[tensor.tensor]) for tensor in shown if tensor.tensor in expected
+    }
 
 
 def _distance(value: NDArray[Any], expected: NDArray[Any]) -> float:

@@ -5,7 +5,7 @@ How many calls are made follows from what has to be shown: each percentile needs
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -18,11 +18,10 @@ from pytest_accel.machine.conditions import ForeignLoad, conditions
 from pytest_accel.machine.throttling import Throttling
 
 if TYPE_CHECKING:
-    from pytest_accel.facts.records import Budgets, Scalar
+    from pytest_accel.facts.records import Budgets, Variant
     from pytest_accel.inputs.dataset_elements import Arrays
     from pytest_accel.processes.client import Checked, Launch, LoadShape, WarmUp
-    from pytest_accel.session.compilation import Candidate, Running
-    from pytest_accel.session.session import Session
+    from pytest_accel.session.candidate import LoadedModel
 
 #: Timed calls whose outputs are compared with the validated ones.
 CHECKS = 4
@@ -43,14 +42,14 @@ class Load:
     rate: float | None = None
 
     @classmethod
-    def asked(cls, options: Mapping[str, Scalar], batches: Sequence[Arrays]) -> Load:
+    def of(cls, variant: Variant, batches: Sequence[Arrays]) -> Load:
         """The load that a variant's options ask for."""
         return cls(
-            shape=cast("LoadShape", options["load_shape"]),
+            shape=cast("LoadShape", variant.load_shape),
             batches=batches,
-            items_per_call=int(options["batch_size"] or 1),
-            concurrency=int(options["concurrency"] or 1),
-            rate=cast("float | None", options["rate"]),
+            items_per_call=variant.batch_size,
+            concurrency=variant.concurrency,
+            rate=variant.rate,
         )
 
     def traffic(self, seed: int) -> dict[str, float]:
@@ -66,9 +65,9 @@ def planned_calls(budgets: Budgets, confidence: float, looks: int) -> int:
     return max([FEWEST_CALLS, *(stats.planned_samples(p, each) for p in budgets.latency_limits_ms)])
 
 
-def warm_up(launch: Launch, *, max_s: float = 30.0) -> WarmUp:
+def warm_up(client: Launch, *, max_s: float = 30.0) -> WarmUp:
     """Call until the latency is steady; a model that never gets there is given up on after ``max_s``."""
-    return launch.warm_up(min_calls=10, min_s=0.2, max_s=max_s, window=10)
+    return client.warm_up(min_calls=10, min_s=0.2, max_s=max_s, window=10)
 
 
 class Steady:
@@ -77,32 +76,30 @@ class Steady:
     Made right after loading, so that the first inference is the first one.
     """
 
-    def __init__(self, session: Session, candidate: Candidate, now: Running, load: Load) -> None:
-        self._session = session
-        self._candidate = candidate
-        self._now = now
+    def __init__(self, loaded: LoadedModel, load: Load) -> None:
+        self._loaded = loaded
         self._load = load
         self._measurements = 0
         #: Outputs of some timed calls, to be compared with validated ones.
         self.checked: list[Checked] = []
-        session.tell(f"warming up {candidate.model.name} on {candidate.variant.id}")
-        now.launch.stage(load.batches)
-        self._cold = warm_up(now.launch)
+        loaded.session.tell(f"warming up {loaded.candidate}")
+        loaded.client.stage(load.batches)
+        self._cold = warm_up(loaded.client)
 
     def measure(self, calls: int, load: Load | None = None) -> Measurement:
         """Time the steady phase, under another load if one is given, of the same batches.
 
         Raises `UsageError` beforehand when that cannot fit the deadline.
         """
-        session, candidate, load = self._session, self._candidate, load or self._load
-        step = f"measuring {candidate.model.name} on {candidate.variant.id}"
+        session, client, load = self._loaded.session, self._loaded.client, load or self._load
+        step = f"measuring {self._loaded.candidate}"
         session.tell(step, f"{calls} calls")
-        warm = warm_up(self._now.launch)  # what was done since the last warm-up may have cooled it
+        warm = warm_up(client)  # what was done since the last warm-up may have cooled it
         session.tell(step, f"{calls} calls", lasts_s=self._required_s(calls, warm, load))
         foreign_load, throttling = ForeignLoad(), Throttling()
         self._measurements += 1  # the arrivals of an extension are others
         traffic = load.traffic(seed=self._measurements)
-        timed = self._now.launch.measure(load.shape, calls=calls, checks=CHECKS, **traffic)
+        timed = client.measure(load.shape, calls=calls, checks=CHECKS, **traffic)
         self.checked += timed.checked
         held_back = throttling.told()
         around = conditions(in_process=session.settings.in_process, foreign_load_cores=foreign_load.cores())
@@ -146,7 +143,7 @@ class Steady:
         """About how many seconds the calls take. Raises `UsageError` when that cannot fit the deadline."""
         # Lanes may share the same cores, so that more of them need not be faster.
         needed_s = max(calls * warm.seconds / warm.calls, calls / load.rate if load.rate is not None else 0.0)
-        allowed_s = self._session.settings.run_timeout_s
+        allowed_s = self._loaded.session.settings.run_timeout_s
         if needed_s > allowed_s:
             raise UsageError(
                 f"{calls} calls are needed and would take about {needed_s:.0f} s, but --accel-run-timeout allows "
@@ -156,9 +153,9 @@ class Steady:
 
     def _phases(self, warm: WarmUp) -> Phases:
         return Phases(
-            compile_s=self._candidate.artefact.compile_s,
-            compile_cached=self._candidate.cached,
-            load_s=self._now.load_s,
+            compile_s=self._loaded.candidate.artefact.compile_s,
+            compile_cached=self._loaded.candidate.cached,
+            load_s=self._loaded.load_s,
             first_inference_ms=self._cold.first_inference_ns / 1e6,
             warm_up_calls=self._cold.calls + warm.calls,
             warm_up_s=self._cold.seconds + warm.seconds,

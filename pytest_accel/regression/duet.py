@@ -31,25 +31,29 @@ if TYPE_CHECKING:
     from pytest_accel.processes.client import Launch
     from pytest_accel.session.session import Session
 
-#: A block is long enough for the clock and the settling call to be small beside it.
+#: Nanoseconds of a timed block: long enough for the clock and the settling call to be small beside it.
 BLOCK_NS = 10_000_000
+#: The most calls of a block.
 LONGEST_BLOCK = 50
 #: Sides whose latencies differ by no more than this factor get blocks of the same number of calls.
 ALIKE = 10
+#: Pairs of blocks of a launch.
 PAIRS = 40
-#: Slow models get fewer pairs: more pairs do not shrink the bias that a launch has of its own, more launches do.
+#: Pairs of a slow model: more of them do not shrink the bias that a launch has of its own, more launches do.
 FEWEST_PAIRS = 15
+#: Nanoseconds that the pairs of a launch may take before a model counts as slow.
 PAIRS_NS = 2_000_000_000
-#: A block is disturbed when others had so many of its cores, on average over its time.
+#: A block is disturbed when other processes had so many of its cores, on average over its time.
 DISTURBED_CORES = 0.2
-#: More than any machine has; cores are counted round and round.
+#: The first core is drawn below this number, which is more than any machine has; a worker counts round its own cores.
 MANY_CORES = 1 << 16
-#: How many times longer a launch may get while it waits for undisturbed pairs, and how few are better than all.
+#: How many times the planned pairs a launch plays at most while it waits for undisturbed ones.
 PATIENCE = 3
+#: With fewer undisturbed pairs than these, all pairs of a launch count.
 FEWEST_UNDISTURBED = 5
 #: Seconds between two looks at whether both sides are loaded.
 _LOOK_EVERY_S = 0.25
-#: On a busy machine nothing ever gets steady; what both sides share does not need to.
+#: Seconds of warming up at most. On a busy machine nothing ever gets steady, and what both sides share need not.
 WARM_UP_S = 1.0
 
 
@@ -57,20 +61,19 @@ WARM_UP_S = 1.0
 class Side:
     """One of the two: an artefact, how to run it, and what makes the inputs for its signature.
 
-    ``session`` starts its workers, None for the session that plays. ``extra_work`` is the share of a call's time that
-    real work is added to each call.
+    ``session`` starts its workers. ``extra_work`` is the share of a call's time that real work is added to each call.
     """
 
+    session: Session
     accelerator: str
     folder: Path
     options: Mapping[str, Scalar]
     inputs: Callable[[Signature], Sequence[Arrays]]
-    session: Session | None = None
     extra_work: float = 0.0
 
-    def start(self, session: Session) -> AbstractContextManager[Launch]:
-        """A fresh worker for this side of a duet that ``session`` plays."""
-        return (self.session or session).fresh_launch(self.accelerator)
+    def start(self) -> AbstractContextManager[Launch]:
+        """Start a fresh worker for this side."""
+        return self.session.fresh_launch(self.accelerator)
 
 
 @dataclass(frozen=True)
@@ -88,42 +91,44 @@ class Pairs:
     def launch(self) -> DuetLaunch:
         """What a record keeps of them."""
         undisturbed = self.disturbed.count(False)
-        counts = [undisturbed < FEWEST_UNDISTURBED or not each for each in self.disturbed]
-        ours, theirs = ([median(each) for each in compress(side, counts)] for side in (self.candidate, self.pacemaker))
-        ratios = [log(our / their) for our, their in zip(ours, theirs, strict=True)]
+        counts = [undisturbed < FEWEST_UNDISTURBED or not disturbed for disturbed in self.disturbed]
+        candidate_ns, pacemaker_ns = (
+            [median(block) for block in compress(blocks, counts)] for blocks in (self.candidate, self.pacemaker)
+        )
+        ratios = [log(one / other) for one, other in zip(candidate_ns, pacemaker_ns, strict=True)]
         return DuetLaunch(
-            candidate_p50_ms=median(ours) / 1e6,
-            pacemaker_p50_ms=median(theirs) / 1e6,
+            candidate_p50_ms=median(candidate_ns) / 1e6,
+            pacemaker_p50_ms=median(pacemaker_ns) / 1e6,
             log_pace=median(ratios),
             log_pace_error=stats.median_error(ratios),
-            pairs=len(ours),
+            pairs=len(candidate_ns),
             started_first=self.started_first,
             disturbed_pairs=counts.count(False),
             disturbed=undisturbed < FEWEST_UNDISTURBED,
         )
 
 
-def play(session: Session, candidate: Side, pacemaker: Side, rng: random.Random) -> DuetLaunch:
-    """One launch: a fresh worker for each side, then pairs of blocks in random order."""
-    return play_pairs(session, candidate, pacemaker, rng).launch()
+def play(candidate: Side, pacemaker: Side, rng: random.Random) -> DuetLaunch:
+    """Play one launch: a fresh worker for each side, then pairs of blocks in random order."""
+    return play_pairs(candidate, pacemaker, rng).launch()
 
 
-def play_pairs(session: Session, candidate: Side, pacemaker: Side, rng: random.Random) -> Pairs:
-    """One launch with all its times."""
+def play_pairs(candidate: Side, pacemaker: Side, rng: random.Random) -> Pairs:
+    """Play one launch and keep all its times."""
     sides = {"candidate": candidate, "pacemaker": pacemaker}
     names: list[Literal["candidate", "pacemaker"]] = ["candidate", "pacemaker"]
     starts = rng.sample(names, 2)
     first_core = rng.randrange(MANY_CORES)
     with ExitStack() as stack:
-        launches: dict[str, Launch] = {name: stack.enter_context(sides[name].start(session)) for name in starts}
-        _load(launches, sides, session.tell.tick)
+        clients: dict[str, Launch] = {name: stack.enter_context(sides[name].start()) for name in starts}
+        _load(clients, sides, candidate.session.tell.tick)
         typical_ns: dict[str, float] = {}
         for name in starts:
-            with _turn(launches, name) as launch:
-                warm_up(launch, max_s=WARM_UP_S)
+            with _turn(clients, name) as client:
+                warm_up(client, max_s=WARM_UP_S)
                 if sides[name].extra_work:
-                    launch.add_work(sides[name].extra_work)
-                typical_ns[name] = median(launch.time_block(calls=5, settle=1, first_core=first_core).latencies_ns)
+                    client.add_work(sides[name].extra_work)
+                typical_ns[name] = median(client.time_block(calls=5, settle=1, first_core=first_core).latencies_ns)
         blocks = dict(zip(starts, block_calls([typical_ns[name] for name in starts]), strict=True))
         pairs = planned_pairs(sum(typical_ns[name] * (blocks[name] + 1) for name in starts))
         times_ns: dict[str, list[list[int]]] = {name: [] for name in starts}
@@ -131,8 +136,8 @@ def play_pairs(session: Session, candidate: Side, pacemaker: Side, rng: random.R
         while len(disturbed) < pairs or (disturbed.count(False) < FEWEST_PAIRS and len(disturbed) < PATIENCE * pairs):
             cores_taken = 0.0
             for name in rng.sample(names, 2):
-                with _turn(launches, name) as launch:
-                    block = launch.time_block(calls=blocks[name], settle=1, first_core=first_core)
+                with _turn(clients, name) as client:
+                    block = client.time_block(calls=blocks[name], settle=1, first_core=first_core)
                 times_ns[name].append(block.latencies_ns)
                 cores_taken = max(cores_taken, block.cores_taken)
             disturbed.append(cores_taken > DISTURBED_CORES)
@@ -140,31 +145,31 @@ def play_pairs(session: Session, candidate: Side, pacemaker: Side, rng: random.R
 
 
 @contextmanager
-def _turn(launches: Mapping[str, Launch], name: str) -> Iterator[Launch]:
+def _turn(clients: Mapping[str, Launch], name: str) -> Iterator[Launch]:
     """One side's turn; the other is stopped meanwhile."""
-    (other,) = launches.keys() - {name}
-    with launches[other].worker.paused():
-        yield launches[name]
+    (other,) = clients.keys() - {name}
+    with clients[other].worker.paused():
+        yield clients[name]
 
 
-def _load(launches: Mapping[str, Launch], sides: Mapping[str, Side], waiting: Callable[[], None]) -> None:
+def _load(clients: Mapping[str, Launch], sides: Mapping[str, Side], waiting: Callable[[], None]) -> None:
     """Load and stage both sides at once: importing an SDK is most of a launch, and it uses one core."""
 
     def load(name: str) -> None:
-        loaded = launches[name].load(sides[name].folder, sides[name].options)
-        launches[name].stage(sides[name].inputs(loaded.signature))
+        loaded = clients[name].load(sides[name].folder, sides[name].options)
+        clients[name].stage(sides[name].inputs(loaded.signature))
 
-    with ThreadPoolExecutor(max_workers=len(launches)) as threads:
+    with ThreadPoolExecutor(max_workers=len(clients)) as threads:
         try:
-            loading = {threads.submit(load, name) for name in launches}
+            loading = {threads.submit(load, name) for name in clients}
             while loading:
                 done, loading = wait(loading, timeout=_LOOK_EVERY_S, return_when=FIRST_EXCEPTION)
-                for each in done:
-                    each.result()
+                for future in done:
+                    future.result()
                 waiting()
         except BaseException:  # the other side's thread ends with its worker, so that Ctrl-C does not wait for it
-            for launch in launches.values():
-                launch.worker.kill()
+            for client in clients.values():
+                client.worker.kill()
             raise
 
 
@@ -174,7 +179,7 @@ def block_calls(typical_ns: Sequence[float]) -> list[int]:
     Sides that are alike get as many as the faster one needs. Beside a busy process the first call of a block is often
     the fastest; a side with two calls then looked half as slow again as the same artefact with one.
     """
-    calls = [int(min(max(BLOCK_NS // max(each, 1), 1), LONGEST_BLOCK)) for each in typical_ns]
+    calls = [int(min(max(BLOCK_NS // max(latency_ns, 1), 1), LONGEST_BLOCK)) for latency_ns in typical_ns]
     return [max(calls)] * len(calls) if max(typical_ns) <= ALIKE * min(typical_ns) else calls
 
 

@@ -1,7 +1,7 @@
 """The opponent that ``--accel-against`` names, found, compiled where need be, and measured beside the candidate.
 
-No stored number is needed: both sides run on this device now. What the launches say is decided in `gate`; what a
-baseline is compared like is told in `compare`.
+No stored number is needed, because both sides run on this device. What the launches say is decided in
+`pytest_accel.verdict.gate`; how a candidate is compared with its baseline is in `pacemaker`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from pytest_accel.facts.records import Duet
 from pytest_accel.facts.settings import Opponent
 from pytest_accel.inputs.models import FILE_KINDS, SAVED_MODEL_FILES, resolve
 from pytest_accel.regression.pacemaker import Compared, race, side_of
-from pytest_accel.session.compilation import Candidate, cached_artefact, compile_candidate, stored_artefacts
+from pytest_accel.session.compilation import cached_artefact, compile_candidate, stored_artefacts
 from pytest_accel.store.changes import differences
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Origin
     from pytest_accel.inputs.dataset_elements import Arrays
+    from pytest_accel.session.candidate import Candidate
     from pytest_accel.session.session import Session
     from pytest_accel.verdict.gate import Gate
 
@@ -32,58 +33,59 @@ _WHAT = (
 )
 
 
-def opponent_named(said: str, base: Path) -> Opponent:
-    """What the user means by ``said``, a relative path being one below ``base``.
+def opponent_named(text: str, base: Path) -> Opponent:
+    """What the user means by ``text``, a relative path being one below ``base``.
 
     Raises `UsageError` where there is no such thing.
     """
-    option = f"--accel-against={said}"
-    how, _, python = said.partition("//python=")
+    option = f"--accel-against={text}"
+    how, _, python = text.partition("//python=")
     if python:
         if how != "popen":
             raise UsageError(f"{option}: both sides have to run on this machine: popen//python={python}")
-        return _interpreter(base / Path(python).expanduser(), said)
-    path = base / Path(said).expanduser()
+        return _interpreter(base / Path(python).expanduser(), text)
+    path = base / Path(text).expanduser()
     if not path.exists():
         raise UsageError(f"{option}: there is no {path}; {_WHAT}")
     if (path / "pyvenv.cfg").is_file():
-        return _interpreter(path / "bin" / "python", said)
+        return _interpreter(path / "bin" / "python", text)
     if path.is_file():
-        return _interpreter(path, said) if path.name.startswith("python") else Opponent("model", path, said)
+        return _interpreter(path, text) if path.name.startswith("python") else Opponent("model", path, text)
     if any((path / file).is_file() for file in SAVED_MODEL_FILES):
-        return Opponent("model", path, said)
-    return Opponent("artefacts" if (path / "entries").is_dir() else "checkout", path, said)
+        return Opponent("model", path, text)
+    return Opponent("artefacts" if (path / "entries").is_dir() else "checkout", path, text)
 
 
-def _interpreter(path: Path, said: str) -> Opponent:
+def _interpreter(path: Path, text: str) -> Opponent:
     if not path.is_file():
-        raise UsageError(f"--accel-against={said}: there is no interpreter {path}")
-    return Opponent("interpreter", path, said)
+        raise UsageError(f"--accel-against={text}: there is no interpreter {path}")
+    return Opponent("interpreter", path, text)
 
 
 def against_opponent(
-    session: Session, candidate: Candidate, batches: Sequence[Arrays], opponent: Opponent, gate: Gate
+    candidate: Candidate, batches: Sequence[Arrays], opponent: Opponent, gate: Gate
 ) -> tuple[Compared, tuple[str, ...]]:
-    """Compare with the opponent. The sentences tell how its artefact came about differently.
+    """Compare with the opponent. The sentences say how its artefact came about differently.
 
     Raises `UsageError` where it has nothing to compare this candidate with, or what it has takes other inputs.
     """
-    title = f"comparing {candidate.model.name} on {candidate.variant.id} with {opponent.said}"
+    title = f"comparing {candidate} with {opponent.text}"
+    side = side_of(candidate, batches)
     with _explained(candidate, opponent):
-        theirs = _FIND[opponent.kind](session, candidate, opponent)
-        side = replace(side_of(candidate, batches), folder=theirs.folder, session=theirs.session)
-        launches = race(session, side_of(candidate, batches), side, gate, title=title)
-    duet = Duet(pacemaker=opponent.said, pacemaker_digest=theirs.origin.model_digest, launches=launches)
-    return Compared(duet, gate.ratio(duet), then=None), differences(theirs.origin, candidate.origin)
+        found = _FIND[opponent.kind](candidate, opponent)
+        other = replace(side, folder=found.folder, session=found.session)
+        launches = race(side, other, gate, title=title)
+    duet = Duet(pacemaker=opponent.text, pacemaker_digest=found.origin.model_digest, launches=launches)
+    return Compared(duet, gate.ratio(duet)), differences(found.origin, candidate.origin)
 
 
 @dataclass(frozen=True)
-class Found:
-    """An opponent's artefact, where it came from, and the session that runs it: None for the candidate's own."""
+class OpponentArtefact:
+    """An opponent's artefact, where it came from, and the session that runs it."""
 
     folder: Path
     origin: Origin
-    session: Session | None = None
+    session: Session
 
 
 @contextmanager
@@ -98,28 +100,29 @@ def _explained(candidate: Candidate, opponent: Opponent) -> Iterator[None]:
         raise WorkerError(f"{beside}: {error}", phase=error.phase, details=error.details) from None
 
 
-def _in_another_interpreter(session: Session, candidate: Candidate, opponent: Opponent) -> Found:
+def _in_another_interpreter(candidate: Candidate, opponent: Opponent) -> OpponentArtefact:
     """The same model, compiled and run there."""
-    there, accelerator = session.elsewhere(opponent.path), candidate.variant.accelerator
-    if (absence := there.absence(accelerator)) is not None:
+    elsewhere, accelerator = candidate.session.elsewhere(opponent.path), candidate.variant.accelerator
+    if (absence := elsewhere.absence(accelerator)) is not None:
         raise UsageError(f"{_option(opponent)}: {accelerator} is absent there: {absence}")
-    compiled = compile_candidate(there, candidate.model, candidate.variant, candidate.calibration)
-    return Found(compiled.folder, compiled.origin, there)
+    compiled = compile_candidate(elsewhere, candidate.model, candidate.variant, candidate.calibration)
+    return OpponentArtefact(compiled.folder, compiled.origin, elsewhere)
 
 
-def _from_a_cache(session: Session, candidate: Candidate, opponent: Opponent) -> Found:
+def _from_a_cache(candidate: Candidate, opponent: Opponent) -> OpponentArtefact:
     """The artefact of the same model and variant that was used there last."""
+    session = candidate.session
     if opponent.path.resolve() == session.cache.root.resolve():
         raise UsageError(f"{_option(opponent)}: this is the cache of this run itself; name that of another checkout")
     cache, wanted = session.cache_at(opponent.path), candidate.origin
     others = []
     for key, origin in stored_artefacts(cache):
         if _same_variant(origin, wanted) and (folder := cached_artefact(cache, key)) is not None:
-            return Found(folder, origin)
+            return OpponentArtefact(folder, origin, session)
         others.append(f"{origin.model} for {origin.accelerator}")
     raise UsageError(
         f"{_option(opponent)}: it holds no artefact of {wanted.model} for {candidate.variant.id}, only of: "
-        f"{', '.join(sorted(set(others))) or 'nothing'}. Run this test there with --accel-cache-dir={opponent.said}"
+        f"{', '.join(sorted(set(others))) or 'nothing'}. Run this test there with --accel-cache-dir={opponent.text}"
     )
 
 
@@ -129,37 +132,38 @@ def _same_variant(origin: Origin, wanted: Origin) -> bool:
     return same_options and (origin.model, origin.accelerator) == (wanted.model, wanted.accelerator)
 
 
-def _compiled_here(session: Session, candidate: Candidate, opponent: Opponent) -> Found:
+def _compiled_here(candidate: Candidate, opponent: Opponent) -> OpponentArtefact:
     """Another model, compiled as the candidate was."""
-    return _compiled_from(opponent.path, session, candidate)
+    return _compiled_from(opponent.path, candidate)
 
 
-def _from_a_checkout(session: Session, candidate: Candidate, opponent: Opponent) -> Found:
+def _from_a_checkout(candidate: Candidate, opponent: Opponent) -> OpponentArtefact:
     """The model at the candidate's own place in another checkout."""
-    rootdir, path = session.settings.rootdir, candidate.model.path
-    if not path.is_relative_to(rootdir) or path.is_relative_to(session.cache.root):
+    rootdir, path = candidate.session.settings.rootdir, candidate.model.path
+    if not path.is_relative_to(rootdir) or path.is_relative_to(candidate.session.cache.root):
         raise UsageError(
             f"{_option(opponent)}: {candidate.model.name} is no file of this project, so it cannot be found in another "
             "checkout. Run this test there with --accel-cache-dir=DIR, and compare with that: --accel-against=DIR"
         )
-    theirs = opponent.path / path.relative_to(rootdir)
-    if not theirs.exists():
-        raise UsageError(f"{_option(opponent)}: there is no {theirs}; {_WHAT}")
-    return _compiled_from(theirs, session, candidate)
+    model = opponent.path / path.relative_to(rootdir)
+    if not model.exists():
+        raise UsageError(f"{_option(opponent)}: there is no {model}; {_WHAT}")
+    return _compiled_from(model, candidate)
 
 
-def _compiled_from(path: Path, session: Session, candidate: Candidate) -> Found:
+def _compiled_from(path: Path, candidate: Candidate) -> OpponentArtefact:
+    session = candidate.session
     kinds = {**FILE_KINDS, **session.registry.find(candidate.variant.accelerator).file_kinds}
     model = resolve(path, name=candidate.model.name, cache=session.cache, base=session.settings.rootdir, kinds=kinds)
     compiled = compile_candidate(session, model, candidate.variant, candidate.calibration)
-    return Found(compiled.folder, compiled.origin)
+    return OpponentArtefact(compiled.folder, compiled.origin, session)
 
 
 def _option(opponent: Opponent) -> str:
-    return f"--accel-against={opponent.said}"
+    return f"--accel-against={opponent.text}"
 
 
-_FIND: Mapping[str, Callable[[Session, Candidate, Opponent], Found]] = {
+_FIND: Mapping[str, Callable[[Candidate, Opponent], OpponentArtefact]] = {
     "interpreter": _in_another_interpreter,
     "artefacts": _from_a_cache,
     "model": _compiled_here,

@@ -26,22 +26,25 @@ from pytest_accel.inputs.models import Model
 from pytest_accel.inputs.synthetic import synthetic
 from pytest_accel.machine.conditions import ForeignLoad
 from pytest_accel.regression.duet import Side, play
-from pytest_accel.session.compilation import cached_artefact, compile_candidate, renamed
+from pytest_accel.session.candidate import renamed
+from pytest_accel.session.compilation import cached_artefact, compile_candidate
 from pytest_accel.verdict.gate import Gate, undisturbed
 
 if TYPE_CHECKING:
     from pytest_accel.inputs.dataset_elements import Arrays
-    from pytest_accel.session.compilation import Candidate
+    from pytest_accel.session.candidate import Candidate
     from pytest_accel.session.session import Session
     from pytest_accel.store.baselines import Baseline
 
-#: Names of pacemakers in baselines.
+#: The name in records of the pacemaker that is the baseline's own artefact.
 OWN_ARTEFACT = "baseline artefact"
+#: The name in records and baselines of the pacemaker that is the yardstick network.
 YARDSTICK = "yardstick"
 #: The yardstick network's edition. A changed network makes paces incomparable, so it gets another number.
 YARDSTICK_EDITION = "1"
-#: Undisturbed launches beside the yardstick that a baseline stores, and how many are played for them at most.
+#: Undisturbed launches beside the yardstick that a baseline stores.
 SAVED_LAUNCHES = 5
+#: Launches that are played at most for those that a baseline stores.
 MOST_FOR_SAVED = 10
 
 
@@ -49,34 +52,39 @@ MOST_FOR_SAVED = 10
 class Compared:
     """What the launches gave. ``ratio`` is None where the baseline has none to compare them with.
 
-    ``foreign_load_cores`` is what other processes used meanwhile, of a comparison beside the yardstick.
+    ``baseline_duet`` holds the launches that the baseline stores, of a comparison beside the yardstick.
+    ``foreign_load_cores`` is what other processes used during such a comparison.
     """
 
     duet: Duet
     ratio: Ratio | None
-    then: Duet | None
+    baseline_duet: Duet | None = None
     foreign_load_cores: float | None = None
 
 
 def against_baseline(
-    session: Session, candidate: Candidate, batches: Sequence[Arrays], baseline: Baseline, gate: Gate
+    candidate: Candidate, batches: Sequence[Arrays], baseline: Baseline, gate: Gate
 ) -> Compared | None:
     """Compare with the stored baseline; None when it has no pacemaker in common with what this machine can run."""
-    ours = side_of(candidate, batches)
+    side, session = side_of(candidate, batches), candidate.session
+    title = f"comparing {candidate} with the baseline"
     folder = cached_artefact(session.cache, baseline.artefact.key)
     if folder is not None:
-        theirs = replace(ours, folder=folder)
         try:
-            return _compare(session, candidate, (ours, theirs), (OWN_ARTEFACT, baseline.artefact.key), gate, None)
+            launches = race(side, replace(side, folder=folder), gate, title=title)
         except WorkerError as error:
             # An SDK may refuse what an older one compiled; the candidate itself has just run.
             session.tell(f"the baseline's artefact cannot be run any more ({error})")
-    then = baseline.duet(YARDSTICK, YARDSTICK_EDITION)
-    if then is None:
+        else:
+            duet = Duet(pacemaker=OWN_ARTEFACT, pacemaker_digest=baseline.artefact.key, launches=launches)
+            return Compared(duet, gate.ratio(duet))
+    baseline_duet = baseline.duet(YARDSTICK, YARDSTICK_EDITION)
+    if baseline_duet is None:
         return None
-    theirs, foreign_load = yardstick(session, candidate.variant), ForeignLoad()
-    compared = _compare(session, candidate, (ours, theirs), (YARDSTICK, YARDSTICK_EDITION), gate, then)
-    return replace(compared, foreign_load_cores=foreign_load.cores())
+    network, foreign_load = yardstick(session, candidate.variant), ForeignLoad()
+    launches = race(side, network, gate, title=title, baseline_duet=baseline_duet)
+    duet = Duet(pacemaker=YARDSTICK, pacemaker_digest=YARDSTICK_EDITION, launches=launches)
+    return Compared(duet, gate.ratio(duet, baseline_duet), baseline_duet, foreign_load.cores())
 
 
 def fits_another(rounds: int, spent_s: float, budget_s: float) -> bool:
@@ -85,49 +93,33 @@ def fits_another(rounds: int, spent_s: float, budget_s: float) -> bool:
 
 
 def race(
-    session: Session, candidate: Side, opponent: Side, gate: Gate, *, title: str, then: Duet | None = None
+    candidate: Side, opponent: Side, gate: Gate, *, title: str, baseline_duet: Duet | None = None
 ) -> tuple[DuetLaunch, ...]:
-    """Launches of both sides until the gate has decided, or until the time budget of a comparison is spent."""
+    """Play launches of both sides until the gate has decided, or the time budget of a comparison is spent."""
+    session = candidate.session
     launches: list[DuetLaunch] = []
     began_s = time.monotonic()
     rng = random.Random()
-    while gate.wants_more(launches, then):
+    while gate.wants_more(launches, baseline_duet):
         spent_s, budget_s = time.monotonic() - began_s, session.settings.compare_budget_s
         # One launch decides nothing, so two are always played.
         if len(launches) >= 2 and not fits_another(len(launches), spent_s, budget_s):
             break
         session.tell(title, f"launch {len(launches) + 1}, at most {max(budget_s - spent_s, 0):.0f} s more")
-        launches.append(play(session, candidate, opponent, rng))
+        launches.append(play(candidate, opponent, rng))
     return tuple(launches)
 
 
-def _compare(
-    session: Session,
-    candidate: Candidate,
-    sides: tuple[Side, Side],
-    pacemaker: tuple[str, str],
-    gate: Gate,
-    then: Duet | None,
-) -> Compared:
-    title = f"comparing {candidate.model.name} on {candidate.variant.id} with the baseline"
-    launches = race(session, *sides, gate, title=title, then=then)
-    duet = Duet(pacemaker=pacemaker[0], pacemaker_digest=pacemaker[1], launches=launches)
-    return Compared(duet, gate.ratio(duet, then), then)
-
-
-def yardstick_pace(session: Session, candidate: Candidate, batches: Sequence[Arrays]) -> Duet:
+def yardstick_pace(candidate: Candidate, batches: Sequence[Arrays]) -> Duet:
     """The candidate's pace beside the yardstick, as a baseline stores it."""
-    ours = side_of(candidate, batches)
-    theirs = yardstick(session, candidate.variant)
+    session, side = candidate.session, side_of(candidate, batches)
+    network = yardstick(session, candidate.variant)
     rng = random.Random()
     launches: list[DuetLaunch] = []
     while (kept := len(undisturbed(launches))) < SAVED_LAUNCHES and len(launches) < MOST_FOR_SAVED:
-        session.tell(
-            f"pacing {candidate.model.name} on {candidate.variant.id} for the baseline",
-            f"launch {kept + 1} of {SAVED_LAUNCHES}",
-            share=kept / SAVED_LAUNCHES,
-        )
-        launches.append(play(session, ours, theirs, rng))
+        detail = f"launch {kept + 1} of {SAVED_LAUNCHES}"
+        session.tell(f"pacing {candidate} for the baseline", detail, share=kept / SAVED_LAUNCHES)
+        launches.append(play(side, network, rng))
     return Duet(pacemaker=YARDSTICK, pacemaker_digest=YARDSTICK_EDITION, launches=tuple(launches))
 
 
@@ -148,13 +140,13 @@ def yardstick(session: Session, variant: Variant) -> Side:
         for name, option in session.registry.find(accelerator).options().items()
     }
     compiled = compile_candidate(session, model, Variant(accelerator=accelerator, options=options))
-    return Side(accelerator, compiled.folder, options, lambda signature: synthetic(signature, 1))
+    return Side(session, accelerator, compiled.folder, options, lambda signature: synthetic(signature, 1))
 
 
 def side_of(candidate: Candidate, batches: Sequence[Arrays]) -> Side:
     """The candidate as one side of a duet, given these batches."""
     variant = candidate.variant
-    return Side(variant.accelerator, candidate.folder, variant.options, partial(renamed, batches))
+    return Side(candidate.session, variant.accelerator, candidate.folder, variant.options, partial(renamed, batches))
 
 
 def _write_yardstick(session: Session, accelerator: str, folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Slower than what? How a candidate stands beside its baseline, or beside what ``--accel-against`` names instead.
 
-Measures what is missing and asks for the verdict. How launches are played is told in `compare`, how an opponent is
-found in `against`; the decision is `gate`'s and its sentence `verdict`'s.
+Here is measured what is missing and asked for the verdict. Launches beside a baseline are played in `pacemaker`, an
+opponent is found in `opponent`; `pytest_accel.verdict.gate` decides and `pytest_accel.verdict.regression` says it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from pytest_accel.facts.records import Measurement, Verdict
     from pytest_accel.facts.settings import Opponent
     from pytest_accel.inputs.dataset_elements import Arrays
-    from pytest_accel.session.compilation import Candidate
-    from pytest_accel.session.session import Session
+    from pytest_accel.session.candidate import Candidate
     from pytest_accel.store.baselines import Baseline
 
 
@@ -39,7 +38,6 @@ class Standing:
 class Contest:
     """What is compared: a candidate on these batches. ``max_regression`` is None where nobody set a limit."""
 
-    session: Session
     candidate: Candidate
     batches: Sequence[Arrays]
     measurement: Measurement
@@ -47,35 +45,35 @@ class Contest:
 
     def stand(self, baseline: Baseline | None) -> Standing:
         """The candidate beside the opponent of this run, else beside its baseline."""
-        opponent = self.session.settings.against
+        opponent = self.candidate.session.settings.against
         return self._beside_baseline(baseline) if opponent is None else self._beside(opponent)
 
     @property
     def _gate(self) -> Gate:
         return Gate(
             max_regression=DEFAULT_MAX_REGRESSION if self.max_regression is None else self.max_regression,
-            confidence=self.session.settings.confidence,
-            tests=self.session.comparisons,
+            confidence=self.candidate.session.settings.confidence,
+            tests=self.candidate.session.comparisons,
         )
 
     def _beside(self, opponent: Opponent) -> Standing:
-        compared, differences = against_opponent(self.session, self.candidate, self.batches, opponent, self._gate)
+        compared, differences = against_opponent(self.candidate, self.batches, opponent, self._gate)
         verdicts = verdict.judge_regression(
             compared.ratio,
             self._gate,
-            opponent=opponent.said,
+            opponent=opponent.text,
             disturbed=verdict.disturbances(self.measurement),
             left_out=verdict.left_out(compared.duet, None),
         )
-        return Standing(verdicts, compared, opponent.said, differences)
+        return Standing(verdicts, compared, opponent.text, differences)
 
     def _beside_baseline(self, baseline: Baseline | None) -> Standing:
-        session, candidate = self.session, self.candidate
+        candidate = self.candidate
         if baseline is None:
             fingerprint = candidate.hardware.fingerprint
-            elsewhere = session.baselines.elsewhere(candidate.model.name, candidate.variant.id)
+            elsewhere = candidate.session.baselines.elsewhere(candidate.model.name, candidate.variant.id)
             return Standing(verdict.no_baseline(fingerprint, elsewhere))
-        compared = against_baseline(session, candidate, self.batches, baseline, self._gate)
+        compared = against_baseline(candidate, self.batches, baseline, self._gate)
         if compared is None:
             return Standing(verdict.no_pacemaker(baseline.saved))
         uneven = verdict.uneven_load(compared.foreign_load_cores or 0.0)
@@ -84,18 +82,18 @@ class Contest:
             self._gate,
             attribution=self._attribution(compared, baseline),
             disturbed=(*verdict.disturbances(self.measurement), *uneven),
-            left_out=verdict.left_out(compared.duet, compared.then),
+            left_out=verdict.left_out(compared.duet, compared.baseline_duet),
         )
         return Standing(verdicts, compared)
 
     def _attribution(self, compared: Compared, baseline: Baseline) -> str:
-        """What slowed down, where the baseline can tell what both sides took then."""
-        then = compared.then or next(iter(baseline.duets), None)
-        if then is None:
+        """What slowed down, where the baseline can tell what both sides took when it was saved."""
+        baseline_duet = compared.baseline_duet or next(iter(baseline.duets), None)
+        if baseline_duet is None:
             return ""
         return verdict.attribution(
             compared.duet,
-            then,
+            baseline_duet,
             version_changes=version_changes(baseline.versions, self.candidate.origin.versions),
-            pacemaker_is_baseline=compared.then is None,
+            pacemaker_is_baseline=compared.baseline_duet is None,
         )

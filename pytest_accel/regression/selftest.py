@@ -1,4 +1,4 @@
-"""Can the gate hold on this machine, now? ``--accel-selftest`` has it decide two cases whose answers are known.
+"""Can the gate hold on this machine? ``--accel-selftest`` has it decide two cases whose answers are known.
 
 The yardstick network beside itself must not be called slower; beside itself with real work added to each call, twice
 what is tolerated, it must. The two cases take turns until the time is spent. Nothing is simulated: launches are the
@@ -29,7 +29,7 @@ EXTRA = 2.0
 
 
 @dataclass(frozen=True)
-class Trial:
+class GateTrial:
     """One verdict of the gate. ``ratio`` is None when it had too few launches for one."""
 
     decision: Decision
@@ -42,8 +42,8 @@ class Proof:
 
     accelerator: str
     extra_work: float
-    unchanged: tuple[Trial, ...]
-    slowed: tuple[Trial, ...]
+    unchanged: tuple[GateTrial, ...]
+    slowed: tuple[GateTrial, ...]
 
     @property
     def green(self) -> int:
@@ -102,21 +102,21 @@ def prove(session: Session, accelerator: str, *, clock: Callable[[], float] = ti
     """
     limit = session.settings.budgets.get("max_regression", DEFAULT_MAX_REGRESSION)
     gate = Gate(max_regression=limit, confidence=session.settings.confidence)
-    unchanged: list[Trial] = []
-    slowed: list[Trial] = []
+    unchanged: list[GateTrial] = []
+    slowed: list[GateTrial] = []
     with session.exclusive(accelerator):
         (plan,) = expand_marker((accelerator,), {}, session.registry)
         network = yardstick(session, plan.variant)
         began_s = clock()
         while not slowed or fits_another(len(slowed), clock() - began_s, session.settings.selftest_budget_s):
             title = f"testing the gate on {accelerator}, round {len(slowed) + 1}"
-            unchanged.append(_trial(session, network, network, gate, f"{title}, unchanged"))
+            unchanged.append(_trial(network, network, gate, f"{title}, unchanged"))
             more = replace(network, extra_work=EXTRA * limit)
-            slowed.append(_trial(session, more, network, gate, f"{title}, slowed"))
+            slowed.append(_trial(more, network, gate, f"{title}, slowed"))
     return Proof(accelerator, EXTRA * limit, tuple(unchanged), tuple(slowed))
 
 
-def _trial(session: Session, candidate: Side, opponent: Side, gate: Gate, title: str) -> Trial:
-    launches = race(session, candidate, opponent, gate, title=title)
+def _trial(candidate: Side, opponent: Side, gate: Gate, title: str) -> GateTrial:
+    launches = race(candidate, opponent, gate, title=title)
     ratio = gate.ratio(Duet(pacemaker="yardstick", pacemaker_digest="", launches=launches))
-    return Trial(gate.decide(ratio), ratio)
+    return GateTrial(gate.decide(ratio), ratio)

@@ -24,7 +24,7 @@ def header(settings: Settings) -> str:
     parts.append(f"confidence: {100 * settings.confidence:.4g}%")
     parts += [word for word, said in (("strict", settings.strict), ("in process", settings.in_process)) if said]
     if settings.against is not None:
-        parts.append(f"against {settings.against.said}")
+        parts.append(f"against {settings.against.text}")
     if settings.resume:
         parts.append("resuming")
     if settings.save:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pytest_accel.facts.records import Budgets
 
 
-class Breaches:
+class BrokenLimits:
     """The latency limits that this process has seen broken beyond doubt, and what follows for larger batches.
 
     What follows is that a call with more items takes no less time, all other options being the same. A process of
@@ -41,11 +41,11 @@ class Breaches:
 
 def _broken(record: TestRecord) -> Iterator[Verdict]:
     if record.kind != "not-measured":  # what cannot be true proves nothing
-        yield from (each for each in record.verdicts if each.kind == "sla-breach" and each.budget)
+        yield from (verdict for verdict in record.verdicts if verdict.kind == "sla-breach" and verdict.budget)
 
 
 def _smaller_batch(smaller: Variant, larger: Variant) -> bool:
-    """Whether two variants differ in the batch alone, and how."""
+    """Whether two variants differ in the batch alone, and the first has the smaller one."""
     others = [{**variant.options, "batch_size": None} for variant in (smaller, larger)]
-    sizes = [int(variant.options["batch_size"] or 1) for variant in (smaller, larger)]
-    return smaller.accelerator == larger.accelerator and others[0] == others[1] and sizes[0] < sizes[1]
+    same = smaller.accelerator == larger.accelerator and others[0] == others[1]
+    return same and smaller.batch_size < larger.batch_size

@@ -1,176 +1,164 @@
-"""From a model to something that runs: the artefact, taken from the cache or compiled, and loaded in a fresh worker.
+"""From a model to its artefact, which is taken from the cache or compiled.
 
 What several variants convert a model to first, such as an ONNX file, is an entry of the cache in its own right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from pytest_accel.facts.errors import UnfitInput, UsageError
-from pytest_accel.facts.records import Artefact, Hardware, Origin, Scalar, Signature, Variant
+from pytest_accel.facts.errors import UsageError
+from pytest_accel.facts.records import Artefact, Hardware, Origin, Variant
 from pytest_accel.machine.hardware import seen_through
 from pytest_accel.processes.client import Converted
-from pytest_accel.store.cache import artefact_key
+from pytest_accel.session.candidate import Candidate
+from pytest_accel.store.cache import artefact_key, cache_key
 from pytest_accel.worker.accelerator import Source
 
 if TYPE_CHECKING:
     from pytest_accel.inputs.calibration import Calibration
-    from pytest_accel.inputs.dataset_elements import Arrays
     from pytest_accel.inputs.models import Model
-    from pytest_accel.processes.client import Launch
     from pytest_accel.session.session import Session
     from pytest_accel.store.cache import Cache, Entry
+    from pytest_accel.worker.accelerator import Accelerator
 
-#: Written beside the artefact by whoever compiled it, so that a cached one still tells how long that took.
+#: The file beside an artefact with the seconds that compiling it took, which a cached one still tells.
 _COMPILE_SECONDS = "compile_s"
-#: What it was compiled from, so that others can find it by model and variant.
+#: The file beside an artefact with its `Origin`, by which others find it.
 _ORIGIN = "origin.json"
+#: The folder of an entry with the artefact itself.
 _ARTEFACT = "artefact"
+#: The folder of an entry with a converted model; the file of the same name has the facts of the conversion.
 _CONVERTED = "converted"
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A compiled model. ``folder`` holds its artefact; ``cached`` says that this run did not compile it."""
-
-    model: Model
-    variant: Variant
-    folder: Path
-    artefact: Artefact
-    origin: Origin
-    hardware: Hardware
-    cached: bool
-    calibration: Calibration | None = None
-
-
-@dataclass(frozen=True)
-class Running:
-    """An artefact loaded in a worker of its own."""
-
-    launch: Launch
-    signature: Signature
-    load_s: float
 
 
 def compile_candidate(
     session: Session, model: Model, variant: Variant, calibration: Calibration | None = None
 ) -> Candidate:
-    """The model compiled for a variant. Compiles only what the cache does not hold.
+    """Compile the model for a variant, unless the cache holds what this would give.
 
     Raises `UsageError` when the accelerator cannot take this kind of model, `CompileFailed` with the vendor's words.
     """
-    accelerator = session.registry.find(variant.accelerator)
-    if model.kind not in accelerator.sources:
-        takes = ", ".join(accelerator.sources)
-        raise UsageError(f"{variant.accelerator} cannot compile {model.path} ({model.kind}); it takes: {takes}")
-    options = accelerator.options()
-    hardware, versions = _runs_on(session, variant)
-    origin = Origin(
-        model=model.name,
-        model_digest=model.digest,
-        accelerator=variant.accelerator,
-        options={name: value for name, value in variant.options.items() if options[name].compiled_in},
-        versions=versions,
-    )
-    key = artefact_key(
-        model.digest,
-        variant.accelerator,
-        origin.options,
-        versions=origin.versions,
-        hardware=hardware,
-        calibration_digest=calibration.digest if calibration is not None else "",
-    )
+    return _Compilation(session, model, variant, calibration).candidate()
 
-    def build(folder: Path) -> None:
-        session.tell(f"compiling {model.name} for {variant.id}")
-        source, converting_s = _converted(session, model, variant)
-        seconds = session.shared_launch(variant.accelerator).compile(
+
+@dataclass
+class _Compilation:
+    """The compiling of one model for one variant."""
+
+    session: Session
+    model: Model
+    variant: Variant
+    calibration: Calibration | None
+
+    def candidate(self) -> Candidate:
+        model, variant = self.model, self.variant
+        if model.kind not in self._accelerator.sources:
+            takes = ", ".join(self._accelerator.sources)
+            raise UsageError(f"{variant.accelerator} cannot compile {model.path} ({model.kind}); it takes: {takes}")
+        hardware, versions = self._runs_on
+        origin = self._origin
+        key = artefact_key(
+            model.digest,
+            variant.accelerator,
+            origin.options,
+            versions=versions,
+            hardware=hardware,
+            calibration_digest=self.calibration.digest if self.calibration is not None else "",
+        )
+        entry = self.session.cache.entry(key, self._compile, label=f"{model.name} for {variant.id}")
+        return Candidate(
+            session=self.session,
+            model=model,
+            variant=variant,
+            folder=entry.path / _ARTEFACT,
+            artefact=_facts(entry, model),
+            origin=origin,
+            hardware=hardware,
+            cached=entry.hit,
+            calibration=self.calibration,
+        )
+
+    @property
+    def _accelerator(self) -> type[Accelerator]:
+        return self.session.registry.find(self.variant.accelerator)
+
+    @cached_property
+    def _runs_on(self) -> tuple[Hardware, dict[str, str]]:
+        """The device and the versions under test; where a model runs elsewhere, its options lead to them."""
+        name = self.variant.accelerator
+        hardware, versions = self.session.hardware(name), self.session.versions(name)
+        if not self._accelerator.remote:
+            return hardware, versions
+        far_side = self.session.shared_launch(name).far_side(self.variant.options)
+        return seen_through(hardware, far_side.identity), {**versions, **far_side.versions}
+
+    @property
+    def _origin(self) -> Origin:
+        options = self._accelerator.options()
+        _, versions = self._runs_on
+        return Origin(
+            model=self.model.name,
+            model_digest=self.model.digest,
+            accelerator=self.variant.accelerator,
+            options={name: value for name, value in self.variant.options.items() if options[name].compiled_in},
+            versions=versions,
+        )
+
+    def _compile(self, folder: Path) -> None:
+        """Fill the folder of a new entry with the artefact, its origin and the seconds that it took."""
+        self.session.tell(f"compiling {self.model.name} for {self.variant.id}")
+        source, converting_s = self._source()
+        seconds = self.session.shared_launch(self.variant.accelerator).compile(
             source,
             folder / _ARTEFACT,
-            variant.options,
-            _teller(session, model, variant),
-            calibration.batches if calibration is not None else (),
+            self.variant.options,
+            self._tell,
+            self.calibration.batches if self.calibration is not None else (),
         )
-        (folder / _ORIGIN).write_bytes(msgspec.json.format(msgspec.json.encode(origin)))
+        (folder / _ORIGIN).write_bytes(msgspec.json.format(msgspec.json.encode(self._origin)))
         (folder / _COMPILE_SECONDS).write_text(f"{converting_s + seconds:.6f}\n", encoding="ascii")
 
-    entry = session.cache.entry(key, build, label=f"{model.name} for {variant.id}")
-    return Candidate(
-        model=model,
-        variant=variant,
-        folder=entry.path / _ARTEFACT,
-        artefact=_facts(entry, model),
-        origin=origin,
-        hardware=hardware,
-        cached=entry.hit,
-        calibration=calibration,
-    )
+    def _source(self) -> tuple[Source, float]:
+        """What to compile, and the seconds that converting to it takes or took."""
+        source, name = Source(self.model.kind, str(self.model.path)), self.variant.accelerator
+        depends_on = self._accelerator.converts.get(self.model.kind)
+        if depends_on is None:
+            return source, 0.0
 
+        def convert(folder: Path) -> None:
+            client = self.session.shared_launch(name)
+            converted = client.convert(source, folder / _CONVERTED, self.variant.options, self._tell)
+            (folder / f"{_CONVERTED}.json").write_bytes(msgspec.json.encode(converted))
 
-def _runs_on(session: Session, variant: Variant) -> tuple[Hardware, dict[str, str]]:
-    """The device and the versions under test; where a model runs elsewhere, its options lead to them."""
-    name = variant.accelerator
-    hardware, versions = session.hardware(name), session.versions(name)
-    if not session.registry.find(name).remote:
-        return hardware, versions
-    there = session.shared_launch(name).far_side(variant.options)
-    return seen_through(hardware, there.identity), {**versions, **there.versions}
+        key = cache_key(
+            "conversion",
+            model=self.model.digest,
+            accelerator=name,
+            options={option: self.variant.options[option] for option in depends_on},
+            versions=self.session.versions(name),
+            hardware=self.session.hardware(name).fingerprint,
+        )
+        entry = self.session.cache.entry(key, convert, label=f"conversion of {self.model.name} for {name}")
+        converted = msgspec.json.decode((entry.path / f"{_CONVERTED}.json").read_bytes(), type=Converted)
+        return Source(converted.kind, str(entry.path / _CONVERTED / converted.path)), converted.seconds
 
-
-def _converted(session: Session, model: Model, variant: Variant) -> tuple[Source, float]:
-    """What to compile, and the seconds that converting to it takes or took."""
-    source = Source(model.kind, str(model.path))
-    depends_on = session.registry.find(variant.accelerator).converts.get(model.kind)
-    if depends_on is None:
-        return source, 0.0
-
-    def build(folder: Path) -> None:
-        launch = session.shared_launch(variant.accelerator)
-        made = launch.convert(source, folder / _CONVERTED, variant.options, _teller(session, model, variant))
-        (folder / f"{_CONVERTED}.json").write_bytes(msgspec.json.encode(made))
-
-    key = artefact_key(
-        model.digest,
-        f"conversion for {variant.accelerator}",
-        {name: variant.options[name] for name in depends_on},
-        versions=session.versions(variant.accelerator),
-        hardware=session.hardware(variant.accelerator),
-    )
-    entry = session.cache.entry(key, build, label=f"conversion of {model.name} for {variant.accelerator}")
-    made = msgspec.json.decode((entry.path / f"{_CONVERTED}.json").read_bytes(), type=Converted)
-    return Source(made.kind, str(entry.path / _CONVERTED / made.path)), made.seconds
+    def _tell(self, share: float | None, detail: str) -> None:
+        """Pass on what the compiler is at."""
+        done = f"{share:.0%} " if share is not None else ""
+        self.session.tell(f"compiling {self.model.name} for {self.variant.id}", f"{done}{detail}", share=share)
 
 
 def _facts(entry: Entry, model: Model) -> Artefact:
     compile_s = float((entry.path / _COMPILE_SECONDS).read_text(encoding="ascii"))
     return Artefact(key=entry.key, size_mb=entry.size_mb, model_digest=model.digest, compile_s=compile_s)
-
-
-def _teller(session: Session, model: Model, variant: Variant) -> Callable[[float | None, str], None]:
-    def tell(share: float | None, doing: str) -> None:
-        done = f"{share:.0%} " if share is not None else ""
-        session.tell(f"compiling {model.name} for {variant.id}", f"{done}{doing}", share=share)
-
-    return tell
-
-
-def renamed(batches: Sequence[Arrays], signature: Signature) -> list[Arrays]:
-    """The batches under the names that an artefact gives its inputs: exporting or compiling anew may rename them.
-
-    Raises `UnfitInput` when they are not as many.
-    """
-    names = [spec.name for spec in signature.inputs]
-    for batch in batches:
-        if len(batch) != len(names):
-            raise UnfitInput(f"the model takes the inputs {names}, got {list(batch)}")
-    return [batch if set(batch) == set(names) else dict(zip(names, batch.values(), strict=True)) for batch in batches]
 
 
 def cached_artefact(cache: Cache, key: str) -> Path | None:
@@ -184,21 +172,3 @@ def stored_artefacts(cache: Cache) -> Iterator[tuple[str, Origin]]:
     for stored in reversed(cache.entries()):
         with suppress(FileNotFoundError, msgspec.MsgspecError):  # a reference, a conversion, or of another release
             yield stored.key, msgspec.json.decode((cache.content(stored.key) / _ORIGIN).read_bytes(), type=Origin)
-
-
-@contextmanager
-def shared(session: Session, candidate: Candidate) -> Iterator[Running]:
-    """Load a candidate in the worker that compiles, which has its SDK already. Nothing may be timed there."""
-    accelerator, options = candidate.variant.accelerator, candidate.variant.options
-    launch = session.shared_launch(accelerator)
-    loaded = launch.load(candidate.folder, options)
-    yield Running(launch, loaded.signature, loaded.load_s)
-    launch.close()  # after an error the next load takes the place of this one
-
-
-@contextmanager
-def running(session: Session, accelerator: str, folder: Path, options: Mapping[str, Scalar]) -> Iterator[Running]:
-    """Load an artefact in a fresh worker, which ends with the block."""
-    with session.fresh_launch(accelerator) as launch:
-        loaded = launch.load(folder, options)
-        yield Running(launch, loaded.signature, loaded.load_s)

@@ -5,6 +5,8 @@ Its outputs are computed once for a model, a dataset and a framework version, an
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,31 +14,105 @@ import msgspec
 import numpy as np
 
 from pytest_accel.facts.errors import UsageError
-from pytest_accel.facts.records import Scalar, Signature, Variant
-from pytest_accel.session.compilation import compile_candidate, renamed, shared
-from pytest_accel.store.cache import artefact_key
+from pytest_accel.facts.records import Signature, Variant
+from pytest_accel.session.compilation import compile_candidate
+from pytest_accel.store.cache import cache_key
 
 if TYPE_CHECKING:
     from pytest_accel.inputs.dataset_elements import Arrays
-    from pytest_accel.inputs.datasets import Batch, Dataset
+    from pytest_accel.inputs.datasets import Dataset
     from pytest_accel.inputs.models import Model
-    from pytest_accel.session.compilation import Running
+    from pytest_accel.session.candidate import Candidate, LoadedModel
     from pytest_accel.session.session import Session
 
-#: Samples that the reference computes in one call where it can, and the most bytes of inputs of such a call.
+#: Samples that the reference computes in one call, where that changes no output.
 LARGE_BATCH = 32
+#: The most bytes of inputs of such a call.
 LARGE_BATCH_BYTES = 64e6
 #: How far outputs of the same sample in other company may differ: by rounding, as a share of the largest output.
 SAME_RTOL = 1e-4
-_SIGNATURE = "signature.json"
+#: The file of an entry with the names of the outputs, whose arrays lie beside it by number.
 _NAMES = "names.json"
 
 
-def reference_variant(session: Session, model: Model, variant: Variant) -> Variant:
-    """How the reference runs: its own defaults, but the batch and signature of ``variant``, which say what a sample is.
+class Reference:
+    """The reference of a model for one variant, whose batch and signature say what a sample is.
 
-    Raises `UsageError` when there is no reference for this kind of model, or none here.
+    Raises `UsageError` when there is no reference for this kind of model, or none on this machine.
     """
+
+    def __init__(self, session: Session, model: Model, variant: Variant) -> None:
+        self._session = session
+        self._model = model
+        #: How the reference runs: its own defaults, but the batch and signature of the variant.
+        self.variant = _reference_variant(session, model, variant)
+
+    @classmethod
+    def of(cls, candidate: Candidate) -> Reference:
+        """The reference of a compiled model."""
+        return cls(candidate.session, candidate.model, candidate.variant)
+
+    @cached_property
+    def signature(self) -> Signature:
+        """What the uncompiled model takes and gives; known before any variant is compiled."""
+        key = self._key("signature")
+        return self._session.cache.value(key, Signature, self._ask, label=f"signature of {self._model.name}")
+
+    def outputs(self, dataset: Dataset) -> Arrays:
+        """The reference's outputs for every sample, by output name; memory-mapped, first axis the sample."""
+        key = self._key("reference outputs", dataset=dataset.digest)
+        compute = partial(self._compute, dataset)
+        entry = self._session.cache.entry(key, compute, label=f"reference outputs of {self._model.name}")
+        names = msgspec.json.decode((entry.path / _NAMES).read_bytes(), type=list[str])
+        return {name: np.load(entry.path / f"{number:04}.npy", mmap_mode="r") for number, name in enumerate(names)}
+
+    @cached_property
+    def _compiled(self) -> Candidate:
+        return compile_candidate(self._session, self._model, self.variant)
+
+    def _ask(self) -> Signature:
+        compiled = self._compiled
+        self._session.tell(f"asking what {self._model.name} takes")
+        with compiled.load_shared() as loaded:
+            return loaded.signature
+
+    def _compute(self, dataset: Dataset, folder: Path) -> None:
+        """Fill the folder of a new entry with the outputs."""
+        batches: dict[str, list[Any]] = {}
+        for outputs in self._predictions(dataset):
+            for name, output in outputs.items():
+                batches.setdefault(name, []).append(output)
+        for number, parts in enumerate(batches.values()):
+            np.save(folder / f"{number:04}.npy", np.concatenate(parts))
+        (folder / _NAMES).write_bytes(msgspec.json.encode(list(batches)))
+
+    def _predictions(self, dataset: Dataset) -> Iterator[Arrays]:
+        """The outputs of each batch, without those of padding."""
+        compiled, done = self._compiled, 0
+        self._session.tell(f"loading the reference of {self._model.name}")
+        with compiled.load_shared() as loaded:
+            for batch in _in_large_batches(loaded, dataset):
+                yield {name: output[: batch.rows] for name, output in loaded.predict(batch.inputs).items()}
+                done += batch.rows
+                detail = f"{done} of {dataset.samples} samples"
+                self._session.tell(
+                    f"computing the reference of {self._model.name}", detail, share=done / dataset.samples
+                )
+
+    def _key(self, kind: str, **more: str) -> str:
+        name = self.variant.accelerator
+        return cache_key(
+            kind,
+            model=self._model.digest,
+            accelerator=name,
+            signature=self.variant.options["signature"],
+            versions=self._session.versions(name),
+            hardware=self._session.hardware(name).fingerprint,
+            **more,
+        )
+
+
+def _reference_variant(session: Session, model: Model, variant: Variant) -> Variant:
     accelerator = session.registry.find(variant.accelerator).references.get(model.kind)
     if accelerator is None:
         raise UsageError(
@@ -50,50 +126,7 @@ def reference_variant(session: Session, model: Model, variant: Variant) -> Varia
     return Variant(accelerator=accelerator, options={**defaults, **shared})
 
 
-def signature_of(session: Session, model: Model, variant: Variant) -> Signature:
-    """What the uncompiled model takes and gives; known before ``variant`` is compiled."""
-    reference = reference_variant(session, model, variant)
-
-    def build(folder: Path) -> None:
-        compiled = compile_candidate(session, model, reference)
-        session.tell(f"asking what {model.name} takes")
-        with shared(session, compiled) as loaded:
-            (folder / _SIGNATURE).write_bytes(msgspec.json.encode(loaded.signature))
-
-    key = _key(session, model, reference, "signature", {})
-    entry = session.cache.entry(key, build, label=f"signature of {model.name}")
-    return msgspec.json.decode((entry.path / _SIGNATURE).read_bytes(), type=Signature)
-
-
-def reference_outputs(session: Session, model: Model, variant: Variant, dataset: Dataset) -> Arrays:
-    """The reference's outputs for every sample, by output name; memory-mapped, first axis the sample."""
-    reference = reference_variant(session, model, variant)
-
-    def build(folder: Path) -> None:
-        rows: dict[str, list[Any]] = {}
-        compiled = compile_candidate(session, model, reference)
-        session.tell(f"loading the reference of {model.name}")
-        with shared(session, compiled) as loaded:
-            done = 0
-            for batch in _in_large_batches(loaded, dataset):
-                for name, output in _predict(loaded, batch).items():
-                    rows.setdefault(name, []).append(output[: batch.rows])
-                done += batch.rows
-                share = done / dataset.samples
-                session.tell(
-                    f"computing the reference of {model.name}", f"{done} of {dataset.samples} samples", share=share
-                )
-        for number, parts in enumerate(rows.values()):
-            np.save(folder / f"{number:04}.npy", np.concatenate(parts))
-        (folder / _NAMES).write_bytes(msgspec.json.encode(list(rows)))
-
-    key = _key(session, model, reference, "named outputs", {"dataset": dataset.digest})
-    entry = session.cache.entry(key, build, label=f"reference outputs of {model.name}")
-    names = msgspec.json.decode((entry.path / _NAMES).read_bytes(), type=list[str])
-    return {name: np.load(entry.path / f"{number:04}.npy", mmap_mode="r") for number, name in enumerate(names)}
-
-
-def _in_large_batches(loaded: Running, dataset: Dataset) -> Dataset:
+def _in_large_batches(loaded: LoadedModel, dataset: Dataset) -> Dataset:
     """The dataset in batches that the reference computes faster, where that changes no output.
 
     A model whose first axis is no batch, or whose samples influence each other, gives other outputs for other batches.
@@ -105,13 +138,8 @@ def _in_large_batches(loaded: Running, dataset: Dataset) -> Dataset:
     if size <= first.rows or not all(spec.shape and spec.shape[0] is None for spec in loaded.signature.inputs):
         return dataset
     large = dataset.in_batches_of(size)
-    alone, among_others = _predict(loaded, first), _predict(loaded, next(iter(large)))
+    alone, among_others = loaded.predict(first.inputs), loaded.predict(next(iter(large)).inputs)
     return large if _agree(alone, among_others, first.rows, size) else dataset
-
-
-def _predict(loaded: Running, batch: Batch) -> Arrays:
-    (inputs,) = renamed([batch.inputs], loaded.signature)
-    return loaded.launch.predict(inputs)
 
 
 def _agree(alone: Arrays, among_others: Arrays, rows: int, size: int) -> bool:
@@ -128,13 +156,3 @@ def _agree(alone: Arrays, among_others: Arrays, rows: int, size: int) -> bool:
 def _largest(output: Any) -> float:
     finite = np.abs(output[np.isfinite(output)])
     return float(finite.max()) if finite.size else 0.0
-
-
-def _key(session: Session, model: Model, reference: Variant, what: str, more: dict[str, Scalar]) -> str:
-    return artefact_key(
-        model.digest,
-        f"{what} of {reference.accelerator}",
-        {"signature": reference.options["signature"], **more},
-        versions=session.versions(reference.accelerator),
-        hardware=session.hardware(reference.accelerator),
-    )

@@ -20,7 +20,7 @@ from pytest_accel.facts.errors import UsageError, WorkerError
 from pytest_accel.machine.hardware import describe_hardware, device_name
 from pytest_accel.processes.client import Deadlines, Launch
 from pytest_accel.processes.process import WorkerPool
-from pytest_accel.session.broken_limits import Breaches
+from pytest_accel.session.broken_limits import BrokenLimits
 from pytest_accel.store.baselines import Baselines
 from pytest_accel.store.cache import Cache, root_of
 from pytest_accel.store.journal import Finished, folder_of
@@ -48,7 +48,8 @@ class Session:
         self.tell = tell
         #: How many tests of this run may be compared with a baseline; false alarms are controlled over all of them.
         self.comparisons = 1
-        self.breaches = Breaches()
+        #: The latency limits that tests of this run have broken.
+        self.broken_limits = BrokenLimits()
         self._found: dict[str, Present | Missing] = {}
         self._unsaid: dict[str, WorkerError] = {}
         self._versions: dict[str, dict[str, str]] = {}

@@ -23,7 +23,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 import platformdirs
@@ -41,6 +41,8 @@ HASHED_AT_FIRST_USE_MB = 256
 
 _log = logging.getLogger("pytest_accel")
 _CONTENT = "content"
+_VALUE = "value.json"
+_Value = TypeVar("_Value")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -112,6 +114,11 @@ def artefact_key(
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]
 
 
+def cache_key(kind: str, **made_of: object) -> str:
+    """The key of an entry of any other kind: a digest of the kind and of all that the entry depends on, by name."""
+    return hashlib.sha256(json.dumps([kind, made_of], sort_keys=True).encode()).hexdigest()[:32]
+
+
 class Cache:
     """A folder of entries, shared by any number of processes and kept under ``limit_mb``.
 
@@ -145,6 +152,15 @@ class Cache:
         with _explained(self.root):
             self._keep_under_limit(made)
         return made
+
+    def value(self, key: str, shape: type[_Value], make: Callable[[], _Value], *, label: str) -> _Value:
+        """The value of this key, which ``make`` gives when there is none. It is kept as JSON of a ``shape``."""
+
+        def build(folder: Path) -> None:
+            (folder / _VALUE).write_bytes(msgspec.json.encode(make()))
+
+        entry = self.entry(key, build, label=label)
+        return msgspec.json.decode((entry.path / _VALUE).read_bytes(), type=shape)
 
     def lookup(self, key: str) -> Entry | None:
         """The entry of this key if there is a sound one."""

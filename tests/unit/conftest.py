@@ -15,7 +15,8 @@ from pytest_accel.inputs.models import Model, resolve
 from pytest_accel.inputs.registry import Registry
 from pytest_accel.inputs.variants import Plan, expand_marker
 from pytest_accel.processes.process import InProcessWorker
-from pytest_accel.session.compilation import Candidate, compile_candidate
+from pytest_accel.session.candidate import Candidate
+from pytest_accel.session.compilation import compile_candidate
 from pytest_accel.session.session import Session
 from pytest_accel.testing import FAKE, FakeAccelerator, fake_model
 

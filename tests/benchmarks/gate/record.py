@@ -106,7 +106,7 @@ def record(condition: str, seconds: float, launches: int, workloads: list[str], 
             if next_up not in made:
                 made[next_up] = sides(ours, WORKLOADS[workload], duet)
             began = time.monotonic()
-            pairs = play_pairs(ours, *made[next_up], rng)
+            pairs = play_pairs(*made[next_up], rng)
             line = msgspec.json.encode(Recorded.of(duet, time.monotonic() - began, pairs))
             with file_of(workload, condition).open("ab") as file:
                 file.write(line + b"\n")

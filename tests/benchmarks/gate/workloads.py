@@ -69,6 +69,7 @@ def sides(session: Session, workload: Workload, duet: str) -> tuple[Side, Side]:
     model = resolve(zoo.saved_model(workload.recipe), cache=session.cache, base=Path())
     candidate = compile_candidate(session, model, plan.variant)
     batch_size = int(workload.options.get("batch_size", 1))
-    own = Side(workload.accelerator, candidate.folder, plan.variant.options, partial(synthetic, batch_size=batch_size))
+    inputs = partial(synthetic, batch_size=batch_size)
+    own = Side(session, workload.accelerator, candidate.folder, plan.variant.options, inputs)
     extra_work, pacemaker = DUETS[duet]
     return replace(own, extra_work=extra_work), own if pacemaker == "own artefact" else yardstick(session, plan.variant)

@@ -115,7 +115,7 @@ def test_a_budget_of_the_call_has_to_be_judged_too(handed: AccelModel) -> None:
 def test_its_workers_end_with_the_test(handed: AccelModel) -> None:
     compiled = handed("model.fake.json")
     compiled.placement()
-    worker = compiled._running.launch.worker
+    worker = compiled._loaded.client.worker
     assert worker.alive
     handed.close()
     assert not worker.alive

@@ -12,7 +12,7 @@ from pytest_accel.check.failed import CheckFailed
 from pytest_accel.facts.records import Artefact, Budgets, Ratio, Verdict
 from pytest_accel.inputs.registry import Registry
 from pytest_accel.measuring.latency import planned_calls
-from pytest_accel.session.compilation import compile_candidate, running
+from pytest_accel.session.compilation import compile_candidate
 from pytest_accel.testing import FakeAccelerator
 from tests.unit import facts
 
@@ -41,8 +41,8 @@ class Forgetful(FakeAccelerator):
 def check(workshop: Workshop, budgets: Budgets = P99, *, script: Any = None, **options: Any) -> Iterator[Check]:
     plan = workshop.plan(**options)
     candidate = compile_candidate(workshop.session, workshop.model(**(script or {})), plan.variant)
-    with running(workshop.session, "fake", candidate.folder, candidate.variant.options) as now:
-        yield Check(workshop.session, candidate, now, plan=plan, budgets=budgets, test="test_it.py::test_it[fake]")
+    with candidate.load() as loaded:
+        yield Check(loaded, plan=plan, budgets=budgets, test="test_it.py::test_it[fake]")
 
 
 def checked(workshop: Workshop, budgets: Budgets = P99, *, script: Any = None, **options: Any) -> TestRecord:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_accel.check.left_out import pruned, refused
+from pytest_accel.check.left_out import Unmeasured
 from pytest_accel.facts.errors import CompileFailed
 from pytest_accel.facts.records import Budgets
 
@@ -27,7 +27,9 @@ def test_a_refusal_is_recorded_in_the_vendors_words(
     workshop: Workshop, on_compile_error: str, kind: str, summary: str
 ) -> None:
     plan = workshop.plan(batch_size=8, p99_ms=5, on_compile_error=on_compile_error)
-    record = refused(workshop.session, workshop.model(), plan, TEST, CompileFailed("E17: no kernel\nnode 5\n"))
+    record = Unmeasured(workshop.session, workshop.model(), plan, TEST).refused(
+        CompileFailed("E17: no kernel\nnode 5\n")
+    )
     (told,) = record.verdicts
     assert (told.kind, told.summary, told.details) == (kind, summary, ("node 5",))
     assert (record.model, record.variant, record.budgets, record.measurement) == ("model", plan.variant, LIMIT, None)
@@ -35,10 +37,12 @@ def test_a_refusal_is_recorded_in_the_vendors_words(
 
 
 def test_a_refusal_without_a_word_is_recorded_too(workshop: Workshop) -> None:
-    record = refused(workshop.session, workshop.model(), workshop.plan(), TEST, CompileFailed(""))
+    record = Unmeasured(workshop.session, workshop.model(), workshop.plan(), TEST).refused(CompileFailed(""))
     assert record.verdicts[0].summary == "The compiler refused it: no reason given"
 
 
 def test_a_pruned_variant_is_recorded_with_what_ruled_it_out(workshop: Workshop) -> None:
-    record = pruned(workshop.session, workshop.model(), workshop.plan(), TEST, "The smaller one was too slow.")
+    record = Unmeasured(workshop.session, workshop.model(), workshop.plan(), TEST).pruned(
+        "The smaller one was too slow."
+    )
     assert (record.kind, record.verdicts[0].summary) == ("pruned", "The smaller one was too slow.")

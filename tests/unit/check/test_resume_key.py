@@ -21,7 +21,7 @@ def key(workshop: Workshop, **changed: Any) -> str:
     candidate = compile_candidate(workshop.session, workshop.model(**changed.pop("script", {})), plan.variant)
     said: dict[str, Any] = {"test": "test_it.py::test_it[fake]", "metric": None, "baseline": None}
     budgets = changed.pop("budgets", Budgets(p99_ms=5))
-    return check_key(workshop.session, candidate, plan, budgets, **{**said, **changed})
+    return check_key(candidate, plan, budgets, **{**said, **changed})
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from pytest_accel.inputs.calibration import choose
 from pytest_accel.inputs.datasets import open_dataset
 from pytest_accel.inputs.registry import Registry
 from pytest_accel.measuring.accuracy import evaluate
-from pytest_accel.session.compilation import compile_candidate, running
-from pytest_accel.session.reference import signature_of
+from pytest_accel.session.compilation import compile_candidate
+from pytest_accel.session.reference import Reference
 from pytest_accel.testing import FAKE, FakeAccelerator
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_accel.facts.records import Accuracy
-    from pytest_accel.session.compilation import Candidate
+    from pytest_accel.session.candidate import Candidate
     from pytest_accel.worker.accelerator import Arrays, Progress, Source, Tensor
     from tests.unit.conftest import Workshop
 
@@ -30,20 +30,19 @@ LABELS = INPUTS[:, :3].argmax(axis=1)
 ROUGH_INT8: dict[str, Any] = {"identity": True, "by_precision": {"int8": {"output_noise": 2.0}}}
 
 
-def evaluated(workshop: Workshop, candidate: Candidate, data: Any = (INPUTS, LABELS)) -> Accuracy:
-    options = candidate.variant.options
-    with running(workshop.session, candidate.variant.accelerator, candidate.folder, options) as now:
-        dataset = open_dataset(data, now.signature, batch_size=int(options["batch_size"] or 1))
-        return evaluate(workshop.session, candidate, now, dataset, None)
+def evaluated(candidate: Candidate, data: Any = (INPUTS, LABELS)) -> Accuracy:
+    with candidate.load() as loaded:
+        dataset = open_dataset(data, loaded.signature, batch_size=candidate.variant.batch_size)
+        return evaluate(loaded, dataset, None)
 
 
 def test_every_sample_is_compared_once_and_padding_never(workshop: Workshop) -> None:
-    accuracy = evaluated(workshop, workshop.compile(workshop.model(identity=True), batch_size=2))
+    accuracy = evaluated(workshop.compile(workshop.model(identity=True), batch_size=2))
     assert (accuracy.samples, accuracy.top1, accuracy.agreement) == (5, 1.0, 1.0)
 
 
 def test_the_reference_keeps_its_own_precision(workshop: Workshop) -> None:
-    accuracy = evaluated(workshop, workshop.compile(workshop.model(**ROUGH_INT8), precision="int8"))
+    accuracy = evaluated(workshop.compile(workshop.model(**ROUGH_INT8), precision="int8"))
     assert accuracy.reference_top1 == 1.0
     assert accuracy.top1 is not None
     assert accuracy.top1 < 1.0
@@ -51,7 +50,7 @@ def test_the_reference_keeps_its_own_precision(workshop: Workshop) -> None:
 
 
 def test_progress_is_told_in_samples(workshop: Workshop) -> None:
-    evaluated(workshop, workshop.compile(batch_size=2))
+    evaluated(workshop.compile(batch_size=2))
     assert workshop.told[-1] == "checking the accuracy of model on fake-b2: 5 of 5 samples"
 
 
@@ -87,19 +86,19 @@ def calibrated_with(workshop: Workshop, inputs: NDArray[np.float32]) -> Candidat
     workshop.registry = Registry({"fake": f"{__name__}:{Calibrated.__name__}"})
     workshop.start_again()
     model, variant = workshop.model(**SLIGHTLY_OFF_INT8), workshop.variant(precision="int8")
-    calibration = choose(inputs, signature_of(workshop.session, model, variant), batch_size=1)
+    calibration = choose(inputs, Reference(workshop.session, model, variant).signature, batch_size=1)
     return compile_candidate(workshop.session, model, variant, calibration)
 
 
 def test_good_calibration_data_err_like_the_evaluation_data_themselves(workshop: Workshop) -> None:
-    accuracy = evaluated(workshop, calibrated_with(workshop, -INPUTS))
+    accuracy = evaluated(calibrated_with(workshop, -INPUTS))
     assert accuracy.calibration_samples == 5
     assert accuracy.error_ratio == pytest.approx(1.0)
 
 
 def test_a_range_that_is_too_small_errs_many_times_more_although_no_answer_changes(workshop: Workshop) -> None:
     clear = np.eye(3, 4, dtype=np.float32)
-    accuracy = evaluated(workshop, calibrated_with(workshop, clear * np.float32(0.5)), (clear, np.arange(3)))
+    accuracy = evaluated(calibrated_with(workshop, clear * np.float32(0.5)), (clear, np.arange(3)))
     assert accuracy.flips_lost == 0
     assert accuracy.error_ratio is not None
     assert accuracy.error_ratio > 5
@@ -107,18 +106,18 @@ def test_a_range_that_is_too_small_errs_many_times_more_although_no_answer_chang
 
 def test_the_control_is_made_once_for_a_variant_and_a_dataset(workshop: Workshop) -> None:
     candidate = calibrated_with(workshop, -INPUTS)
-    evaluated(workshop, candidate)
+    evaluated(candidate)
     workshop.asked.clear()
-    again = evaluated(workshop, candidate)
+    again = evaluated(candidate)
     assert again.control
     assert workshop.count("compile") == 0
     assert workshop.count("predict") == 5, "the candidate alone"
-    evaluated(workshop, candidate, (INPUTS + 1, LABELS))
+    evaluated(candidate, (INPUTS + 1, LABELS))
     assert workshop.count("compile") == 1
 
 
 def test_made_up_inputs_are_no_control(workshop: Workshop) -> None:
-    accuracy = evaluated(workshop, calibrated_with(workshop, INPUTS), None)
+    accuracy = evaluated(calibrated_with(workshop, INPUTS), None)
     assert (accuracy.control, accuracy.error_ratio, accuracy.calibration_samples) == ((), None, 5)
 
 
@@ -141,13 +140,13 @@ def test_another_precision_is_held_against_the_same_one_in_the_framework(
     candidate = compile_candidate(workshop.session, workshop.model(**ROUGH_EVERYWHERE), variant)
     for compiled in (2 + controls, 0):
         workshop.asked.clear()
-        accuracy = evaluated(workshop, candidate)
+        accuracy = evaluated(candidate)
         assert workshop.count("compile") <= compiled
         assert len(accuracy.control) == controls
     assert accuracy.error_ratio == (pytest.approx(1.0, abs=0.5) if controls else None)
 
 
 def test_what_was_not_calibrated_needs_no_control(workshop: Workshop) -> None:
-    accuracy = evaluated(workshop, workshop.compile(precision="int8"))
+    accuracy = evaluated(workshop.compile(precision="int8"))
     assert (accuracy.control, accuracy.calibration_samples) == ((), None)
     assert workshop.count("compile") == 2, "candidate and reference"

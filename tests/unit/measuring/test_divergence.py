@@ -15,7 +15,7 @@ from pytest_accel.inputs.registry import Registry
 from pytest_accel.inputs.variants import expand_marker
 from pytest_accel.measuring.divergence import Divergence, first_divergence
 from pytest_accel.session.compilation import compile_candidate
-from pytest_accel.session.reference import signature_of
+from pytest_accel.session.reference import Reference
 from pytest_accel.testing import FAKE, FakeAccelerator
 from pytest_accel.worker.accelerator import Intermediate
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pytest_accel.inputs.datasets import Dataset
+    from pytest_accel.session.candidate import Candidate
     from pytest_accel.worker.accelerator import Arrays, Progress, Source, Tensor
     from tests.unit.conftest import Workshop
 
@@ -84,16 +86,21 @@ def glass(workshop: Workshop) -> Workshop:
     return workshop
 
 
+def diverging(candidate: Candidate, signature: Signature, dataset: Dataset) -> Divergence | None:
+    with candidate.load() as loaded:
+        return first_divergence(dataclasses.replace(loaded, signature=signature), dataset)
+
+
 def found(
     workshop: Workshop, precision: str, data: Any = INPUTS, calibration: NDArray[np.float32] | None = None
 ) -> Divergence | None:
     model, variant = workshop.model(), workshop.variant(precision=precision, batch_size=4)
-    dynamic = signature_of(workshop.session, model, variant)
+    dynamic = Reference(workshop.session, model, variant).signature
     chosen = None if calibration is None else choose(calibration, dynamic, batch_size=4)
     candidate = compile_candidate(workshop.session, model, variant, chosen)
     fixed = Signature(inputs=(FOUR_AT_ONCE,), outputs=dynamic.outputs)
     dataset = open_dataset(data, fixed, batch_size=4)
-    return first_divergence(workshop.session, candidate, fixed, dataset)
+    return diverging(candidate, fixed, dataset)
 
 
 def test_what_a_well_calibrated_model_has_to_pay_too_is_no_divergence(glass: Workshop) -> None:
@@ -133,7 +140,7 @@ def fp32_on_crooked(workshop: Workshop, reference: str) -> Divergence | None:
     candidate = compile_candidate(workshop.session, workshop.model(), plan.variant)
     signature = Signature(inputs=(FOUR_AT_ONCE,), outputs=())
     dataset = open_dataset(INPUTS, signature, batch_size=4)
-    return first_divergence(workshop.session, candidate, signature, dataset)
+    return diverging(candidate, signature, dataset)
 
 
 def test_fp32_itself_is_held_against_the_reference(workshop: Workshop) -> None:

@@ -11,7 +11,6 @@ from pytest_accel.facts.errors import UsageError
 from pytest_accel.facts.records import Budgets
 from pytest_accel.inputs.synthetic import synthetic
 from pytest_accel.measuring.latency import CHECKS, FEWEST_CALLS, Load, Steady, planned_calls
-from pytest_accel.session.compilation import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,9 +25,9 @@ def steady(
 ) -> Iterator[Steady]:
     """A model in its steady state that rotates among two batches."""
     candidate = workshop.compile(workshop.model(**script), batch_size=batch_size)
-    with running(workshop.session, "fake", candidate.folder, candidate.variant.options) as now:
-        load = Load(shape, synthetic(now.signature, batch_size, batches=2), items_per_call=batch_size)
-        yield Steady(workshop.session, candidate, now, load)
+    with candidate.load() as loaded:
+        load = Load(shape, synthetic(loaded.signature, batch_size, batches=2), items_per_call=batch_size)
+        yield Steady(loaded, load)
 
 
 @pytest.mark.parametrize(

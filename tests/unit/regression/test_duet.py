@@ -39,7 +39,7 @@ SIZING = 5
 
 def side(workshop: Workshop, name: str, **script: Any) -> Side:
     candidate = workshop.compile(workshop.model(name, **script))
-    return Side("fake", candidate.folder, candidate.variant.options, partial(synthetic, batch_size=1))
+    return Side(workshop.session, "fake", candidate.folder, candidate.variant.options, partial(synthetic, batch_size=1))
 
 
 @pytest.fixture
@@ -61,7 +61,6 @@ def order(workshop: Workshop, blocks: list[Block], seed: int) -> list[bool]:
     """Whether the candidate came first: of the launch, then of each pair."""
     blocks.clear()
     play(
-        workshop.session,
         side(workshop, "candidate", latency_ms=3),
         side(workshop, "pacemaker", latency_ms=2),
         random.Random(seed),
@@ -89,7 +88,7 @@ def test_only_one_side_may_run_at_a_time(workshop: Workshop, monkeypatch: pytest
     monkeypatch.setattr(InProcessWorker, "paused", pausing)
     monkeypatch.setattr(InProcessWorker, "request", listening)
     same = side(workshop, "same", latency_ms=2)
-    play(workshop.session, dataclasses.replace(same, extra_work=0.1), same, random.Random(1))
+    play(dataclasses.replace(same, extra_work=0.1), same, random.Random(1))
     assert len(turns) > 2 * PAIRS
     assert set(turns) == {(False, 1)}, "in no turn is the side itself paused, and in each the other one is"
 
@@ -114,7 +113,6 @@ def test_slow_pairs_are_played_less_often_within_limits(pair_s: float, pairs: in
 
 def test_the_pace_is_the_candidates_time_beside_the_pacemakers(workshop: Workshop) -> None:
     launch = play(
-        workshop.session,
         side(workshop, "candidate", latency_ms=3),
         side(workshop, "pacemaker", latency_ms=2),
         random.Random(1),
@@ -126,7 +124,7 @@ def test_the_pace_is_the_candidates_time_beside_the_pacemakers(workshop: Worksho
 def test_extra_work_slows_one_side_down_by_its_share(workshop: Workshop) -> None:
     same = side(workshop, "same", latency_ms=2)
     slowed = dataclasses.replace(same, extra_work=0.1)
-    launch = play(workshop.session, slowed, same, random.Random(1))
+    launch = play(slowed, same, random.Random(1))
     assert math.exp(launch.log_pace) == pytest.approx(1.1)
 
 
@@ -150,7 +148,6 @@ def disturb(monkeypatch: pytest.MonkeyPatch) -> Callable[[Iterable[bool]], None]
 
 def beside_a_doubled(workshop: Workshop) -> DuetLaunch:
     return play(
-        workshop.session,
         side(workshop, "candidate", latency_ms=4),
         side(workshop, "pacemaker", latency_ms=2.5),
         random.Random(1),
@@ -201,14 +198,12 @@ def test_a_side_may_run_in_another_sessions_workers(workshop: Workshop) -> None:
             return workshop.session.fresh_launch(accelerator)
 
     here = side(workshop, "same", latency_ms=2)
-    play(workshop.session, here, dataclasses.replace(here, session=cast("Session", Elsewhere())), random.Random(1))
+    play(here, dataclasses.replace(here, session=cast("Session", Elsewhere())), random.Random(1))
     assert started == ["fake"]
 
 
 def test_each_block_follows_an_untimed_call_and_has_its_sides_length(workshop: Workshop, blocks: list[Block]) -> None:
-    play(
-        workshop.session, side(workshop, "slow", latency_ms=33), side(workshop, "fast", latency_ms=2), random.Random(1)
-    )
+    play(side(workshop, "slow", latency_ms=33), side(workshop, "fast", latency_ms=2), random.Random(1))
     assert [asked["calls"] for _, asked in blocks[:2]] == [SIZING] * 2
     lengths = {33_000_000: 1, 2_000_000: 5}
     assert all(asked["calls"] == lengths[latency_ns] for latency_ns, asked in blocks[2:])
@@ -241,7 +236,7 @@ def test_who_starts_is_drawn_for_each_launch_and_recorded(workshop: Workshop, bl
     started = set()
     for seed in range(8):
         blocks.clear()
-        launch = play(workshop.session, *sides, random.Random(seed))
+        launch = play(*sides, random.Random(seed))
         assert launch.started_first == ("candidate" if blocks[0][0] == 3_000_000 else "pacemaker")
         started.add(launch.started_first)
     assert started == {"candidate", "pacemaker"}
@@ -251,7 +246,7 @@ def test_each_launch_has_fresh_workers(workshop: Workshop) -> None:
     sides = side(workshop, "candidate"), side(workshop, "pacemaker")
     workshop.asked.clear()
     for _ in range(2):
-        play(workshop.session, *sides, random.Random(1))
+        play(*sides, random.Random(1))
     assert workshop.count("load") == 4
 
 
@@ -260,4 +255,4 @@ def test_each_launch_has_fresh_workers(workshop: Workshop) -> None:
 )
 def test_slow_calls_here_and_there_do_not_move_the_pace(workshop: Workshop, latency_ms: list[float]) -> None:
     sides = side(workshop, "candidate", latency_ms=latency_ms), side(workshop, "pacemaker", latency_ms=2)
-    assert play(workshop.session, *sides, random.Random(1)).log_pace == pytest.approx(math.log(1.5))
+    assert play(*sides, random.Random(1)).log_pace == pytest.approx(math.log(1.5))

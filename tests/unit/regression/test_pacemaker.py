@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from pytest_accel.facts.records import Duet, DuetLaunch
     from pytest_accel.inputs.dataset_elements import Arrays
-    from pytest_accel.session.compilation import Candidate
+    from pytest_accel.session.candidate import Candidate
     from pytest_accel.store.baselines import Baseline
     from tests.unit.conftest import Workshop
 
@@ -60,7 +60,7 @@ def baseline_of(candidate: Candidate, *duets: Duet) -> Baseline:
 
 
 def compared(workshop: Workshop, candidate: Candidate, baseline: Baseline, gate: Gate = GATE) -> Compared | None:
-    return against_baseline(workshop.session, candidate, inputs("x"), baseline, gate)
+    return against_baseline(candidate, inputs("x"), baseline, gate)
 
 
 def forget(workshop: Workshop, candidate: Candidate) -> None:
@@ -73,17 +73,17 @@ def forget(workshop: Workshop, candidate: Candidate) -> None:
 def test_the_baselines_own_artefact_is_the_pacemaker_while_it_is_cached(workshop: Workshop) -> None:
     then = workshop.compile(workshop.model(latency_ms=1.0))
     now = workshop.compile(workshop.model(latency_ms=1.3))
-    result = compared(workshop, now, baseline_of(then, yardstick_pace(workshop.session, then, inputs("x"))))
+    result = compared(workshop, now, baseline_of(then, yardstick_pace(then, inputs("x"))))
     assert result is not None
     assert result.ratio is not None
     assert (result.duet.pacemaker, result.duet.pacemaker_digest) == (OWN_ARTEFACT, then.artefact.key)
     assert result.ratio.estimate == pytest.approx(1.3)
-    assert result.then is None
+    assert result.baseline_duet is None
 
 
 def test_else_it_is_the_yardstick_with_the_pace_of_then(workshop: Workshop) -> None:
     then = workshop.compile(workshop.model(latency_ms=1.0))
-    pace = yardstick_pace(workshop.session, then, inputs("x"))
+    pace = yardstick_pace(then, inputs("x"))
     forget(workshop, then)
     now = workshop.compile(workshop.model(latency_ms=1.3))
     result = compared(workshop, now, baseline_of(then, pace))
@@ -91,7 +91,7 @@ def test_else_it_is_the_yardstick_with_the_pace_of_then(workshop: Workshop) -> N
     assert result.ratio is not None
     assert (result.duet.pacemaker, result.duet.pacemaker_digest) == (YARDSTICK, YARDSTICK_EDITION)
     assert result.ratio.estimate == pytest.approx(1.3)
-    assert result.then == pace
+    assert result.baseline_duet == pace
 
 
 def test_a_baseline_beside_another_yardstick_cannot_be_compared_with(workshop: Workshop) -> None:
@@ -118,7 +118,7 @@ def test_an_artefact_that_cannot_be_run_any_more_is_replaced_by_the_yardstick(
     workshop: Workshop, script: dict[str, Any], reason: str
 ) -> None:
     now = workshop.compile(workshop.model("now"))
-    pace = yardstick_pace(workshop.session, now, inputs("x"))
+    pace = yardstick_pace(now, inputs("x"))
     then = workshop.compile(workshop.model("then", **script))
     result = compared(workshop, now, baseline_of(then, pace))
     assert result is not None
@@ -158,7 +158,7 @@ def test_after_the_second_one_launches_end_before_the_next_one_would_break_the_t
 
 
 def test_a_pace_for_the_baseline_is_several_launches_beside_the_yardstick(workshop: Workshop) -> None:
-    pace = yardstick_pace(workshop.session, workshop.compile(workshop.model(latency_ms=4)), inputs("x"))
+    pace = yardstick_pace(workshop.compile(workshop.model(latency_ms=4)), inputs("x"))
     assert (pace.pacemaker, pace.pacemaker_digest) == (YARDSTICK, YARDSTICK_EDITION)
     assert [(each.candidate_p50_ms, each.pacemaker_p50_ms) for each in pace.launches] == [(4, 1)] * SAVED_LAUNCHES
     assert workshop.told[-1] == f"pacing model on fake for the baseline: launch {SAVED_LAUNCHES} of {SAVED_LAUNCHES}"
@@ -174,7 +174,7 @@ def test_disturbed_launches_of_a_pace_are_played_again(
         return msgspec.structs.replace(play(*sides), disturbed=next(number) < disturbed)
 
     monkeypatch.setattr("pytest_accel.regression.pacemaker.play", spoilt)
-    pace = yardstick_pace(workshop.session, workshop.compile(), inputs("x"))
+    pace = yardstick_pace(workshop.compile(), inputs("x"))
     assert len(pace.launches) == played
     assert workshop.told[-1].endswith(f"launch {1 if disturbed == 99 else SAVED_LAUNCHES} of {SAVED_LAUNCHES}")
 

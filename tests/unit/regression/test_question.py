@@ -21,13 +21,13 @@ pytestmark = pytest.mark.usefixtures("few_pairs")
 def beside(workshop: Workshop, monkeypatch: pytest.MonkeyPatch, *, cores: float, cached: bool) -> Verdict:
     """The answer about a model that takes 1.3 times as long, while others use so many cores."""
     then = workshop.compile(workshop.model(latency_ms=1.0))
-    baseline = baseline_of(then, yardstick_pace(workshop.session, then, inputs("x")))
+    baseline = baseline_of(then, yardstick_pace(then, inputs("x")))
     if not cached:
         forget(workshop, then)
     monkeypatch.setattr("pytest_accel.regression.pacemaker.ForeignLoad.cores", lambda _: cores)
     now = workshop.compile(workshop.model(latency_ms=1.3))
     measurement = msgspec.structs.replace(facts.measurement(), conditions=Conditions())
-    (answer,) = Contest(workshop.session, now, inputs("x"), measurement, 0.05).stand(baseline).verdicts
+    (answer,) = Contest(now, inputs("x"), measurement, 0.05).stand(baseline).verdicts
     return answer
 
 

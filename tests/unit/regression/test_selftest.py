@@ -8,7 +8,7 @@ import pytest
 
 from pytest_accel.facts.records import Ratio
 from pytest_accel.regression import selftest
-from pytest_accel.regression.selftest import EXTRA, Proof, Trial, Unproven, prove, prove_all
+from pytest_accel.regression.selftest import EXTRA, GateTrial, Proof, Unproven, prove, prove_all
 from pytest_accel.report.selftest import told
 from pytest_accel.store.locks import if_free
 from pytest_accel.verdict.gate import Decision
@@ -31,11 +31,11 @@ def ratio(estimate: float = 1.0, smallest_caught: float = 0.06) -> Ratio:
     )
 
 
-def trials(*decisions: Decision) -> tuple[Trial, ...]:
-    return tuple(Trial(decision, ratio()) for decision in decisions)
+def trials(*decisions: Decision) -> tuple[GateTrial, ...]:
+    return tuple(GateTrial(decision, ratio()) for decision in decisions)
 
 
-def proof(unchanged: tuple[Trial, ...], slowed: tuple[Trial, ...]) -> Proof:
+def proof(unchanged: tuple[GateTrial, ...], slowed: tuple[GateTrial, ...]) -> Proof:
     return Proof("fake", 0.1, unchanged, slowed)
 
 
@@ -91,14 +91,14 @@ def test_nobody_else_has_the_device_meanwhile(workshop: Workshop, monkeypatch: p
     ],
 )
 def test_it_holds_where_every_answer_was_right(
-    unchanged: tuple[Trial, ...], slowed: tuple[Trial, ...], holds: bool, green: int, red: int
+    unchanged: tuple[GateTrial, ...], slowed: tuple[GateTrial, ...], holds: bool, green: int, red: int
 ) -> None:
     found = proof(unchanged, slowed)
     assert (found.holds, found.green, found.red) == (holds, green, red)
 
 
 def test_the_rates_and_the_smallest_effect_are_told() -> None:
-    unchanged = tuple(Trial("pass", ratio(smallest_caught=caught)) for caught in (0.2, 0.051, 0.062))
+    unchanged = tuple(GateTrial("pass", ratio(smallest_caught=caught)) for caught in (0.2, 0.051, 0.062))
     assert list(told(proof(unchanged, trials("regressed", "regressed", "regressed")))) == [
         "fake holds: 3 of 3 unchanged stayed green, 3 of 3 with 10 % more work turned red",
         "  the smallest slowdown that would have been caught: 5.1%",

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pytest_accel.facts.records import Artefact, Budgets, TestRecord, Variant, Verdict
-from pytest_accel.session.broken_limits import Breaches
+from pytest_accel.session.broken_limits import BrokenLimits
 from tests.unit import facts
 
 TEST = "test_it.py::test_it[fake-b32]"
@@ -35,9 +35,9 @@ def ruled_out(
     test: str = TEST,
     model_digest: str = "d",
 ) -> str | None:
-    breaches = Breaches()
-    breaches.note(record)
-    return breaches.ruling_out(larger or variant(batch_size=32), budgets, test=test, model_digest=model_digest)
+    broken_limits = BrokenLimits()
+    broken_limits.note(record)
+    return broken_limits.ruling_out(larger or variant(batch_size=32), budgets, test=test, model_digest=model_digest)
 
 
 def test_a_larger_batch_cannot_keep_a_limit_that_a_smaller_one_broke() -> None:

@@ -9,10 +9,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from pytest_accel.facts.errors import CompileFailed, UnfitInput, UsageError
-from pytest_accel.facts.records import Signature, TensorSpec
+from pytest_accel.facts.errors import CompileFailed, UsageError
 from pytest_accel.inputs.registry import Registry
-from pytest_accel.session.compilation import cached_artefact, compile_candidate, renamed, running, stored_artefacts
+from pytest_accel.session.compilation import cached_artefact, compile_candidate, stored_artefacts
 from pytest_accel.testing import FakeAccelerator
 from pytest_accel.worker.accelerator import Source
 from pytest_accel.worker.accelerators.fake import ENVIRONMENT_VARIABLE
@@ -20,7 +19,7 @@ from pytest_accel.worker.accelerators.fake import ENVIRONMENT_VARIABLE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_accel.session.compilation import Candidate
+    from pytest_accel.session.candidate import Candidate
     from pytest_accel.worker.accelerator import Progress
     from tests.unit.conftest import Workshop
 
@@ -109,44 +108,6 @@ def test_an_earlier_artefact_is_found_by_its_key_until_it_is_pruned(workshop: Wo
     assert cached_artefact(workshop.session.cache, key) is None
 
 
-def test_it_runs_in_a_worker_that_ends_with_the_block(workshop: Workshop) -> None:
-    candidate = workshop.compile(workshop.model(load_s=0.25))
-    with running(workshop.session, "fake", candidate.folder, candidate.variant.options) as now:
-        assert [spec.name for spec in now.signature.inputs] == ["x"]
-        assert now.load_s == 0.25
-        assert now.launch.worker.alive
-    assert not now.launch.worker.alive
-
-
-def test_its_worker_ends_with_a_failure_too(workshop: Workshop) -> None:
-    candidate = workshop.compile()
-    with (
-        pytest.raises(ZeroDivisionError),
-        running(workshop.session, "fake", candidate.folder, candidate.variant.options) as now,
-    ):
-        raise ZeroDivisionError
-    assert not now.launch.worker.alive
-
-
-def signature(*names: str) -> Signature:
-    return Signature(inputs=tuple(TensorSpec(name=name, dtype="float32", shape=(1,)) for name in names), outputs=())
-
-
-def test_inputs_are_renamed_by_their_place_where_the_names_are_others() -> None:
-    batches = [{"a": np.zeros(1), "b": np.ones(1)}]
-    assert renamed(batches, signature("x", "y")) == [{"x": 0, "y": 1}]
-
-
-def test_inputs_of_the_same_names_keep_them_in_any_order() -> None:
-    batches = [{"a": np.zeros(1), "b": np.ones(1)}]
-    assert renamed(batches, signature("b", "a")) == batches
-
-
-def test_inputs_of_another_number_do_not_fit() -> None:
-    with pytest.raises(UnfitInput, match=r"takes the inputs \['x'\], got \['a', 'b'\]"):
-        renamed([{"a": np.zeros(1), "b": np.ones(1)}], signature("x"))
-
-
 class Converting(FakeAccelerator):
     """Copies a draft before it compiles it, for each batch size anew."""
 
@@ -175,8 +136,8 @@ def converter(workshop: Workshop) -> Workshop:
 def test_what_is_converted_first_is_compiled_and_shared_by_variants(converter: Workshop) -> None:
     first, second = converting(converter), converting(converter, precision="int8")
     assert (converter.count("convert"), converter.count("compile")) == (1, 2)
-    with running(converter.session, "fake", second.folder, second.variant.options) as now:
-        assert now.launch.predict({"x": np.ones((1, 4), np.float32)})
+    with second.load() as loaded:
+        assert loaded.predict({"x": np.ones((1, 4), np.float32)})
     assert not second.cached
     assert first.artefact.key != second.artefact.key
     assert any("converting" in line for line in converter.told)

@@ -9,7 +9,7 @@ from pytest_accel.facts.errors import UsageError
 from pytest_accel.facts.records import Signature, TensorSpec
 from pytest_accel.inputs.datasets import open_dataset
 from pytest_accel.inputs.registry import Registry
-from pytest_accel.session.reference import LARGE_BATCH, reference_outputs, reference_variant, signature_of
+from pytest_accel.session.reference import LARGE_BATCH, Reference
 from pytest_accel.testing import FakeAccelerator
 from pytest_accel.worker.accelerator import Missing
 
@@ -61,14 +61,13 @@ class Summed(FakeAccelerator):
 
 def referred(workshop: Workshop, model: Model, inputs: np.ndarray = INPUTS, **options: Any) -> Arrays:
     variant = workshop.variant(**options)
-    signature = signature_of(workshop.session, model, variant)
-    dataset = open_dataset(inputs, signature, batch_size=int(variant.options["batch_size"] or 1))
-    return reference_outputs(workshop.session, model, variant, dataset)
+    reference = Reference(workshop.session, model, variant)
+    return reference.outputs(open_dataset(inputs, reference.signature, batch_size=variant.batch_size))
 
 
 def test_it_shares_what_a_sample_is_and_nothing_else(workshop: Workshop) -> None:
     variant = workshop.variant(precision="int8", batch_size=4, signature="tokens", cores=3)
-    reference = reference_variant(workshop.session, workshop.model(), variant)
+    reference = Reference(workshop.session, workshop.model(), variant).variant
     assert {name: reference.options[name] for name in ("precision", "batch_size", "signature", "cores")} == {
         "precision": "fp32",
         "batch_size": 4,
@@ -84,7 +83,7 @@ def test_its_signature_is_known_before_the_variant_is_compiled_and_then_remember
         outputs=(TensorSpec(name="y", dtype="float32", shape=(None, 3)),),
     )
     for _ in range(2):
-        assert signature_of(workshop.session, model, workshop.variant(precision="int8")) == expected
+        assert Reference(workshop.session, model, workshop.variant(precision="int8")).signature == expected
     assert workshop.count("load") == 1
 
 

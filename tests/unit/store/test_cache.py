@@ -16,7 +16,7 @@ import pytest
 
 from pytest_accel.facts.errors import CacheError
 from pytest_accel.facts.records import Hardware
-from pytest_accel.store.cache import Cache, Entry, _sha256, artefact_key, default_root
+from pytest_accel.store.cache import Cache, Entry, _sha256, artefact_key, cache_key, default_root
 from pytest_accel.store.locks import lock_at
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -443,3 +443,28 @@ def test_all_entries_can_be_released_at_once_and_used_again(cache: Cache) -> Non
     assert not any(stored.in_use for stored in cache.entries())
     assert cache.lookup("a") is not None
     assert [stored.in_use for stored in cache.entries() if stored.key == "a"] == [True]
+
+
+def test_a_value_is_made_once_and_keeps_its_type(cache: Cache) -> None:
+    hardware = Hardware(fingerprint="a-cpu", identity={"cores": 2})
+    assert cache.value("k", Hardware, lambda: hardware, label="hardware") == hardware
+    cache.close()
+
+    def made_again() -> Hardware:
+        raise AssertionError("the value was there already")
+
+    assert Cache(cache.root, limit_mb=1).value("k", Hardware, made_again, label="hardware") == hardware
+
+
+def test_a_value_that_cannot_be_made_leaves_nothing(cache: Cache) -> None:
+    with pytest.raises(ZeroDivisionError):
+        cache.value("k", float, lambda: 1 / 0, label="a quotient")
+    assert cache.lookup("k") is None
+
+
+def test_a_key_depends_on_its_kind_and_on_every_part_by_name() -> None:
+    key = cache_key("signature", model="m", options={"a": 1, "b": None})
+    assert key == cache_key("signature", options={"b": None, "a": 1}, model="m")
+    assert len({key, cache_key("control", model="m", options={"a": 1, "b": None})}) == 2
+    assert len({key, cache_key("signature", model="m", options={"a": 1, "b": 0})}) == 2
+    assert len({key, cache_key("signature", models="m", options={"a": 1, "b": None})}) == 2

@@ -15,7 +15,9 @@ from pathlib import Path
 import psutil
 
 from pytest_accel.facts.records import Conditions
-from pytest_accel.machine.hardware import ROOT, cpu_quota_cores, read
+from pytest_accel.machine.hardware import ROOT
+from pytest_accel.worker.hardware.cpu_quota import cpu_quota_cores
+from pytest_accel.worker.hardware.kernel_files import read
 
 
 def conditions(*, in_process: bool = False, foreign_load_cores: float | None = None, root: Path = ROOT) -> Conditions:
@@ -53,7 +55,7 @@ def _watchers(root: Path) -> list[str]:
     if sys.version_info >= (3, 12):
         tools = (sys.monitoring.get_tool(tool) for tool in range(6))
         found += [f"sys.monitoring ({tool})" for tool in tools if tool]
-    tracer = re.search(r"^TracerPid:\s+([1-9]\d*)", read(root / "proc/self/status"), re.MULTILINE)
+    tracer = re.search(r"^TracerPid:\s+([1-9]\d*)", read(root, "proc/self/status"), re.MULTILINE)
     return [*found, f"ptrace by process {tracer[1]}"] if tracer else found
 
 

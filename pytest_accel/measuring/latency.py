@@ -101,7 +101,7 @@ class Steady:
         traffic = load.traffic(seed=self._measurements)
         timed = client.measure(load.shape, calls=calls, checks=CHECKS, **traffic)
         self.checked += timed.checked
-        held_back = throttling.told()
+        held_back = throttling.causes()
         around = conditions(in_process=session.settings.in_process, foreign_load_cores=foreign_load.cores())
         return Measurement(
             load_shape=load.shape,

@@ -11,6 +11,7 @@ import base64
 import binascii
 import datetime
 import errno
+import glob
 import hashlib
 import json
 import math
@@ -26,6 +27,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from pytest_accel.facts.errors import BaselineError
+from pytest_accel.facts.fingerprint import fingerprint_of
 from pytest_accel.facts.records import (
     Accuracy,
     Artefact,
@@ -41,9 +43,8 @@ from pytest_accel.facts.records import (
 from pytest_accel.stats import nearest_rank
 from pytest_accel.store import strict_json
 
-SCHEMA = 1
-#: How to make data of a schema into data of the next one, by the older schema's number.
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+#: The format of a file. Schema 1 described the processor twice.
+SCHEMA = 2
 
 #: More operators than a reviewer would read; a larger placement keeps its counts only.
 MOST_OPERATORS = 256
@@ -91,11 +92,6 @@ class Baseline(Fact, frozen=True, kw_only=True):
     duets: tuple[Duet, ...] = ()
     accuracy: Accuracy | None = None
     placement: Placement | None = None
-
-    @property
-    def model_digest(self) -> str:
-        """The digest of the model that was compiled."""
-        return self.artefact.model_digest
 
     def duet(self, pacemaker: str, digest: str) -> Duet | None:
         """The launches beside this pacemaker: paces beside another one do not compare."""
@@ -176,13 +172,20 @@ class Baselines:
         """The stored baseline, None when there is none."""
         path = self.path(fingerprint, model, variant_id)
         with _explained(path, "read"):
-            if not path.exists():
-                return None
-        found = read(path)
+            stored = path if path.exists() else self._of_an_older_schema(path, fingerprint)
+        if stored is None:
+            return None
+        found = read(stored)
         place = (found.hardware.fingerprint, found.model, found.variant.id)
         if place != (fingerprint, model, variant_id):
-            raise BaselineError(f"{path} is the baseline of {' / '.join(place)}: move it to {self.path(*place)}")
+            raise BaselineError(f"{stored} is the baseline of {' / '.join(place)}: move it to {self.path(*place)}")
         return found
+
+    def _of_an_older_schema(self, path: Path, fingerprint: str) -> Path | None:
+        """The file that an older release has put where the fingerprint of the same hardware was another one."""
+        words = _file_name(fingerprint).rpartition("-")[0]
+        beside = sorted(self.root.glob(f"{glob.escape(words)}-*/{path.parent.name}/{path.name}"))
+        return next((other for other in beside if read(other).hardware.fingerprint == fingerprint), None)
 
     def elsewhere(self, model: str, variant_id: str) -> list[str]:
         """The fingerprints of all hardware that has a baseline of this variant, sorted."""
@@ -211,8 +214,10 @@ class Baselines:
         The file appears whole or not at all, and a write that fails leaves the older one. Of two that write at once,
         the last one wins in mode "all" and the first one in mode "new".
         """
-        path = self.path(baseline.hardware.fingerprint, baseline.model, baseline.variant.id)
+        fingerprint = baseline.hardware.fingerprint
+        path = self.path(fingerprint, baseline.model, baseline.variant.id)
         text = dump(baseline)
+        older = None if path.exists() else self._of_an_older_schema(path, fingerprint)
         with _explained(path, "written"):
             path.parent.mkdir(parents=True, exist_ok=True)
             with _written_beside(path, text) as temporary:
@@ -224,6 +229,8 @@ class Baselines:
                     except FileExistsError:
                         return False
             _sync(path.parent)
+        if older is not None:
+            self.remove(older)
         return True
 
 
@@ -257,6 +264,20 @@ _RESTORE = "restore it from version control, or remove it and save a new one wit
 
 class _NewerSchema(Exception):
     """The file is fine, this pytest-accel is too old."""
+
+
+def _describe_processor_once(data: dict[str, Any]) -> dict[str, Any]:
+    """Drop the second list of the processor's flags, and name the hardware without it."""
+    hardware = data.get("hardware")
+    identity = hardware.get("identity") if isinstance(hardware, dict) else None
+    if not (isinstance(identity, dict) and {"flags", "cpu_flags", "device", "cores", "memory_gb"} <= identity.keys()):
+        return data
+    kept = {name: value for name, value in identity.items() if name != "flags"}
+    return {**data, "hardware": {"identity": kept, "fingerprint": fingerprint_of(kept)}}
+
+
+#: How to make data of a schema into data of the next one, by the older schema's number.
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _describe_processor_once}
 
 
 def _migrated(data: Any, text: str) -> Any:

@@ -107,7 +107,7 @@ class CpuOpenVino(Accelerator):
         except ImportError as error:
             return Missing("no-sdk", f"OpenVINO cannot be used: {error}", f"pip install 'pytest-accel[{self.extra}]'")
         identity = processor.identity()
-        peak_flops = processor.peak_flops(str(identity["flags"]), processor.usable_cores(), narrow=True)
+        peak_flops = processor.peak_flops(str(identity["cpu_flags"]), processor.usable_cores(), narrow=True)
         return Present(str(openvino.Core().get_property(_DEVICE, "FULL_DEVICE_NAME")), identity, peak_flops)
 
     def versions(self) -> Dict[str, str]:

@@ -1,6 +1,7 @@
-"""What the machine's processor is and what it could do at most, for the accelerators that run on it.
+"""What the machine's processor is and what it could do at most.
 
-Read from ``/proc/cpuinfo``; unknown facts are left out, never guessed.
+It is described here alone: for the accelerators that run on it, and by the controller for the host of any other one.
+Every file is read below a ``root``, ``/`` by default; what is not known is left empty, never guessed.
 """
 
 from __future__ import annotations
@@ -9,10 +10,28 @@ import os
 import platform
 from typing import Dict, Union
 
-#: The instructions that decide how fast inference can be; a baseline does not carry over where they differ.
+from pytest_accel.worker.hardware.cpu_quota import cpu_quota_cores
+from pytest_accel.worker.hardware.kernel_files import Path, read
+
+#: Instruction sets that decide which kernels run, so that times of machines with and without them do not compare.
 FLAGS = (
-    *("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_tile", "amx_int8", "amx_bf16"),
-    *("asimd", "asimddp", "i8mm", "bf16", "sve"),
+    "avx2",
+    "fma",
+    "avx512f",
+    "avx512_vnni",
+    "avx_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_tile",
+    "amx_int8",
+    "amx_bf16",
+    "asimd",
+    "asimddp",
+    "asimdhp",
+    "i8mm",
+    "bf16",
+    "sve",
+    "sve2",
 )
 
 #: Floating-point operations per core and cycle: vector units times lanes times two for a multiply-add, rounded up.
@@ -22,25 +41,34 @@ _NARROW_OPERATIONS_PER_CYCLE = {"amx_int8": 4096, "amx_bf16": 2048, "i8mm": 256}
 _FASTEST_CLOCK_HZ = 6e9
 
 
-def identity(cpuinfo: str = "/proc/cpuinfo") -> Dict[str, Union[str, int, float, bool, None]]:
-    """The processor's model, the flags that matter and the cores that this process may use, flat."""
-    try:
-        with open(cpuinfo, encoding="utf-8") as file:
-            pairs = [line.partition(":") for line in file]
-    except OSError:
-        pairs = []
-    facts = {key.strip(): value.strip() for key, _, value in reversed(pairs)}
-    flags = (facts.get("flags") or facts.get("Features") or "").split()
+def identity(root: Path = "/") -> Dict[str, Union[str, int, float, bool, None]]:
+    """The processor's model, its flags that matter, and the cores that this process may use.
+
+    ``/proc/cpuinfo`` of ARM has part numbers in place of a model name. ``cores`` is a fraction where a quota of the
+    control groups is smaller than the cores of the affinity.
+    """
+    fields: Dict[str, str] = {}
+    for line in read(root, "proc/cpuinfo").splitlines():
+        name, _, value = line.partition(":")
+        fields.setdefault(name.strip().lower(), value.strip())
+    parts = (platform.machine(), fields.get("cpu implementer", ""), fields.get("cpu part", ""))
+    flags = fields.get("flags", fields.get("features", "")).split()
     return {
-        "cpu": facts.get("model name") or platform.processor() or platform.machine(),
-        "flags": " ".join(flag for flag in FLAGS if flag in flags),
-        "cores": usable_cores(),
+        "cpu": fields.get("model name") or " ".join(part for part in parts if part),
+        "cpu_flags": " ".join(flag for flag in FLAGS if flag in flags),
+        "threads_per_core": int(fields.get("siblings", 1)) // max(int(fields.get("cpu cores", 1)), 1) or 1,
+        "cores": _cores_within_quota(root),
     }
+
+
+def _cores_within_quota(root: Path) -> Union[int, float]:
+    cores, quota = usable_cores(), cpu_quota_cores(root)
+    return cores if quota is None or quota >= cores else round(quota, 1)
 
 
 def has_bf16() -> bool:
     """Whether it has instructions for BF16, without which nothing gets faster in it."""
-    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(str(identity()["flags"]).split())
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(str(identity()["cpu_flags"]).split())
 
 
 def usable_cores() -> int:

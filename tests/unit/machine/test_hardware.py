@@ -11,7 +11,8 @@ import pytest
 from pytest_accel import __version__
 from pytest_accel.facts.records import Hardware, Scalar
 from pytest_accel.machine import hardware
-from pytest_accel.machine.hardware import cpu_quota_cores, describe_hardware, device_name
+from pytest_accel.machine.hardware import describe_hardware, device_name
+from pytest_accel.worker.hardware import processor
 
 XEON = """\
 processor\t: 0
@@ -116,49 +117,18 @@ def test_firmware_that_names_no_instance_type_is_not_believed(xeon: Path, vendor
     assert "instance_type" not in describe_hardware("x", {}, root=xeon).identity
 
 
-@pytest.mark.parametrize(
-    ("files", "expected"),
-    [
-        ({}, None),
-        ({"proc/self/cgroup": "0::/\n"}, None),
-        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "max 100000"}, None),
-        ({"proc/self/cgroup": "0::/pod/box\n", "sys/fs/cgroup/pod/box/cpu.max": "150000 100000"}, 1.5),
-        (
-            {
-                "proc/self/cgroup": "0::/pod/box\n",
-                "sys/fs/cgroup/pod/cpu.max": "50000 100000",
-                "sys/fs/cgroup/pod/box/cpu.max": "150000 100000",
-            },
-            0.5,
-        ),
-        (
-            {
-                "proc/self/cgroup": "5:cpuset:/\n4:cpu,cpuacct:/docker/7f\n0::/\n",
-                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "250000",
-                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000",
-            },
-            2.5,
-        ),
-        (
-            {
-                "proc/self/cgroup": "1:cpu:/\n",
-                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1",
-                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
-            },
-            None,
-        ),
-    ],
-    ids=["no-cgroups", "no-file", "v2-max", "v2", "v2-ancestor", "v1-in-container", "v1-unlimited"],
-)
-def test_the_cpu_quota_is_the_tightest_of_all_groups(
-    tmp_path: Path, files: dict[str, str], expected: float | None
-) -> None:
-    assert cpu_quota_cores(machine(tmp_path, files)) == expected
-
-
 def test_a_quota_below_the_cores_is_what_the_hardware_gives(xeon: Path) -> None:
     machine(xeon, {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "150000 100000"})
     assert describe_hardware("x", {}, root=xeon).identity["cores"] == 1.5
+
+
+def test_a_quota_of_one_core_is_not_lost_on_an_accelerator_that_runs_on_the_processor(xeon: Path) -> None:
+    whole = describe_hardware("Xeon", processor.identity(xeon), root=xeon)
+    machine(xeon, {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "100000 100000"})
+    throttled = describe_hardware("Xeon", processor.identity(xeon), root=xeon)
+    assert (whole.identity["cores"], throttled.identity["cores"]) == (2, 1.0)
+    assert "-1.0c-" in throttled.fingerprint
+    assert throttled == describe_hardware("Xeon", {}, root=xeon), "there is one description of a processor"
 
 
 def test_the_controller_tells_our_version() -> None:

@@ -26,7 +26,7 @@ def machine(root: Path, files: Mapping[str, str]) -> Path:
 def told(root: Path, before: Mapping[str, str], after: Mapping[str, str]) -> str:
     watch = Throttling(machine(root, before))
     machine(root, after)
-    return watch.told()
+    return watch.causes()
 
 
 def counted(periods: int, throttled: int) -> str:

@@ -89,8 +89,8 @@ def test_an_extension_adds_calls_of_the_same_launch(workshop: Workshop) -> None:
 def test_what_disturbs_either_part_of_an_extended_measurement_is_told(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = iter(["the processor was too hot 3 times", ""])
-    monkeypatch.setattr("pytest_accel.measuring.latency.Throttling", lambda: SimpleNamespace(told=told.__next__))
+    causes = iter(["the processor was too hot 3 times", ""])
+    monkeypatch.setattr("pytest_accel.measuring.latency.Throttling", lambda: SimpleNamespace(causes=causes.__next__))
     foreign_load = SimpleNamespace(cores=iter([1.5, 0.25]).__next__)
     monkeypatch.setattr("pytest_accel.measuring.latency.ForeignLoad", lambda: foreign_load)
     with steady(workshop, throttled="power cap") as launch:

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from pytest_accel.facts.errors import BaselineError
-from pytest_accel.facts.records import Accuracy, Artefact, OutputErrors, Placement, Variant, Verdict
+from pytest_accel.facts.fingerprint import fingerprint_of
+from pytest_accel.facts.records import Accuracy, Artefact, Hardware, OutputErrors, Placement, Variant, Verdict
 from pytest_accel.store import baselines as module
 from pytest_accel.store.baselines import MOST_OPERATORS, Baselines, dump, make_baseline, read, why_not_saved
 from tests.unit.facts import T4, TODAY, baseline, duet, measurement, record
@@ -39,7 +40,7 @@ def test_what_is_saved_is_found(store: Baselines) -> None:
     assert store.save(baseline())
     found = store.find(*WHERE)
     assert found is not None
-    assert (found.saved, found.model_digest, found.versions["driver"]) == ("2026-11-23", "d1", "570.1")
+    assert (found.saved, found.artefact.model_digest, found.versions["driver"]) == ("2026-11-23", "d1", "570.1")
     assert found.placement == baseline().placement
     assert found.duets[0].launches[0].log_pace == 1.6118
     assert names(store.root) == ["gpu-trt-int8-b8.json"]
@@ -210,14 +211,14 @@ def line_with(path: Path, text: str) -> int:
         ('"p99_ms": 99.0', '"p99_ms": 0', '"p99_ms": 0', "launches[0].p99_ms: Expected float > 0.0"),
         ('"model": "resnet50",', "", "{", "model: this field is missing"),
         ('"model": "resnet50",', '"model": "resnet50", "modell": 1,', "modell", "modell: there is no such field"),
-        ('"schema": 1', '"schema": 0', "schema", "schema: there was no schema 0"),
-        ('"schema": 1', '"schema": "1"', "schema", "schema: Expected int, got '1'"),
-        ('"schema": 1', '"schema": true', "schema", "schema: Expected int, got True"),
-        ('"schema": 1,', "", "{", "schema: this field is missing"),
+        ('"schema": 2', '"schema": 0', "schema", "schema: there was no schema 0"),
+        ('"schema": 2', '"schema": "1"', "schema", "schema: Expected int, got '1'"),
+        ('"schema": 2', '"schema": true', "schema", "schema: Expected int, got True"),
+        ('"schema": 2,', "", "{", "schema: this field is missing"),
         ('"right": "/+A="', '"right": "?"', '"right"', "accuracy.right: not base64"),
         ('"right": "/+A="', '"right": "/w=="', '"right"', "accuracy.right: 8 bits do not hold 12 samples"),
         ('"right": "/+A="', '"right": "////"', '"right"', "accuracy.right: 24 bits do not hold 12 samples"),
-        ('"schema": 1', '"schema" 1', "schema", "not JSON: Expecting ':' delimiter"),
+        ('"schema": 2', '"schema" 2', "schema", "not JSON: Expecting ':' delimiter"),
     ],
 )
 def test_a_mistake_is_named_by_file_line_and_field(
@@ -231,8 +232,8 @@ def test_a_mistake_is_named_by_file_line_and_field(
 
 
 def test_a_newer_schema_asks_for_an_upgrade(store: Baselines) -> None:
-    path = edited(store, '"schema": 1', '"schema": 2')
-    with pytest.raises(BaselineError, match=r"schema 2 is newer than 1, .* upgrade pytest-accel$") as caught:
+    path = edited(store, '"schema": 2', '"schema": 3')
+    with pytest.raises(BaselineError, match=r"schema 3 is newer than 2, .* upgrade pytest-accel$") as caught:
         read(path)
     assert str(caught.value).startswith(f"{path}:{line_with(path, 'schema')}: ")
 
@@ -241,10 +242,58 @@ def test_an_older_schema_is_migrated(store: Baselines, monkeypatch: pytest.Monke
     def rename_net(data: dict[str, Any]) -> dict[str, Any]:
         return {("model" if name == "net" else name): value for name, value in data.items()}
 
-    path = edited(store, '"schema": 1', '"schema": 0')
+    path = edited(store, '"schema": 2', '"schema": 0')
     path.write_text(path.read_text().replace('"model":', '"net":'))
     monkeypatch.setitem(module.MIGRATIONS, 0, rename_net)
     assert read(path) == read_saved(store)
+
+
+#: A processor as schema 1 described it, and the fingerprint that was made of that.
+TWICE: dict[str, Any] = {
+    "fingerprint": "intel-xeon-2c-24g-32997c",
+    "identity": {
+        "cores": 2,
+        "cpu": "Intel(R) Xeon(R) Processor",
+        "cpu_flags": "avx2 fma avx512f avx512_vnni avx_vnni avx512_bf16 avx512_fp16 amx_tile amx_int8 amx_bf16",
+        "device": "Intel(R) Xeon(R) Processor",
+        "flags": "avx2 fma avx512f avx512_vnni avx_vnni avx512_bf16 amx_tile amx_int8 amx_bf16",
+        "memory_gb": 24,
+        "threads_per_core": 2,
+    },
+}
+ONCE = {name: value for name, value in TWICE["identity"].items() if name != "flags"}
+XEON = Hardware(fingerprint=fingerprint_of(ONCE), identity=ONCE)
+
+
+@pytest.fixture
+def of_schema_1(store: Baselines) -> Path:
+    """A baseline of a processor's, where the release before has put it."""
+    path = store.path(TWICE["fingerprint"], *WHERE[1:])
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({**json.loads(dump(baseline())), "schema": 1, "hardware": TWICE}))
+    return path
+
+
+def test_a_processor_that_was_described_twice_keeps_its_baseline(store: Baselines, of_schema_1: Path) -> None:
+    found = store.find(XEON.fingerprint, *WHERE[1:])
+    assert found is not None
+    assert (found.hardware, found.artefact) == (XEON, baseline().artefact)
+    assert store.find("intel-xeon-1.0c-24g-1b7c59", *WHERE[1:]) is None, "a quota makes another machine of it"
+    assert store.find("intel-xeon-2c-24g-000000", *WHERE[1:]) is None
+
+
+def test_saving_takes_the_place_of_the_older_file(store: Baselines, of_schema_1: Path) -> None:
+    saved = store.find(XEON.fingerprint, *WHERE[1:])
+    assert saved is not None
+    assert store.save(saved)
+    assert store.paths() == [store.path(XEON.fingerprint, *WHERE[1:])]
+
+
+@pytest.mark.parametrize("hardware", [None, [], {}, {"identity": 3}, {"identity": {"flags": "avx2"}}])
+def test_a_damaged_file_of_an_older_schema_is_a_clear_error(of_schema_1: Path, hardware: Any) -> None:
+    of_schema_1.write_text(json.dumps({**json.loads(of_schema_1.read_text()), "hardware": hardware}))
+    with pytest.raises(BaselineError, match=r"hardware.*restore it from version control"):
+        read(of_schema_1)
 
 
 def read_saved(store: Baselines) -> Any:

@@ -42,7 +42,7 @@ class CpuOrt(OnnxRuntime):
                 "no-sdk", f"ONNX Runtime cannot be used: {error}", f"pip install 'pytest-accel[{self.extra}]'"
             )
         identity = processor.identity()
-        peak_flops = processor.peak_flops(str(identity["flags"]), processor.usable_cores(), narrow=True)
+        peak_flops = processor.peak_flops(str(identity["cpu_flags"]), processor.usable_cores(), narrow=True)
         return Present(str(identity["cpu"]), identity, peak_flops)
 
     def prepared(

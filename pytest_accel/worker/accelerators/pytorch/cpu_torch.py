@@ -34,7 +34,7 @@ class CpuTorch(TorchProgram):
         except ImportError as error:
             return Missing("no-sdk", f"PyTorch cannot be used: {error}", f"pip install 'pytest-accel[{self.extra}]'")
         identity = processor.identity()
-        peak_flops = processor.peak_flops(str(identity["flags"]), processor.usable_cores(), narrow=True)
+        peak_flops = processor.peak_flops(str(identity["cpu_flags"]), processor.usable_cores(), narrow=True)
         return Present(str(identity["cpu"]), identity, peak_flops)
 
     def configure(self, options: Mapping[str, Any]) -> None:

@@ -64,7 +64,7 @@ class Cpu(Accelerator):
                 "no-sdk", f"TensorFlow cannot be imported: {error}", f"pip install 'pytest-accel[{self.extra}]'"
             )
         identity = processor.identity()
-        peak_flops = processor.peak_flops(str(identity["flags"]), processor.usable_cores(), narrow=True)
+        peak_flops = processor.peak_flops(str(identity["cpu_flags"]), processor.usable_cores(), narrow=True)
         return Present(str(identity["cpu"]), identity, peak_flops)
 
     def versions(self) -> Dict[str, str]:

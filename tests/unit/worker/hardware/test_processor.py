@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import platform
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,25 +21,40 @@ flags\t\t: fpu sse2 fma avx2 avx512f avx512_vnni
 ARM = "processor\t: 0\nFeatures\t: fp asimd asimddp i8mm bf16 sve\nCPU part\t: 0xd40\n"
 
 
+def processor_of(root: Path, text: str, **files: str) -> dict[str, object]:
+    for name, content in {"proc/cpuinfo": text, **files}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+    return {**processor.identity(root)}
+
+
 @pytest.mark.parametrize(
     ("text", "cpu", "flags"),
     [
         (X86, "Intel(R) Xeon(R) Platinum 8375C CPU @ 2.90GHz", "avx2 fma avx512f avx512_vnni"),
-        (ARM, None, "asimd asimddp i8mm bf16 sve"),
+        (ARM, f"{platform.machine()} 0xd40", "asimd asimddp i8mm bf16 sve"),
     ],
+    ids=["x86", "ARM"],
 )
-def test_the_model_and_the_flags_that_matter(tmp_path: Path, text: str, cpu: str | None, flags: str) -> None:
-    (tmp_path / "cpuinfo").write_text(text)
-    identity = processor.identity(str(tmp_path / "cpuinfo"))
-    assert identity["flags"] == flags
-    assert identity["cpu"] == cpu if cpu else identity["cpu"]
-    assert identity["cores"] == processor.usable_cores()
+def test_the_model_and_the_flags_that_matter(tmp_path: Path, text: str, cpu: str, flags: str) -> None:
+    assert processor_of(tmp_path, text) == {
+        "cpu": cpu,
+        "cpu_flags": flags,
+        "threads_per_core": 1,
+        "cores": processor.usable_cores(),
+    }
 
 
 def test_without_cpuinfo_only_what_is_known_is_told(tmp_path: Path) -> None:
-    identity = processor.identity(str(tmp_path / "absent"))
-    assert identity["cpu"]
-    assert identity["flags"] == ""
+    identity = processor.identity(tmp_path)
+    assert identity["cpu"] == platform.machine()
+    assert identity["cpu_flags"] == ""
+
+
+@pytest.mark.parametrize(("quota", "cores"), [("50000", 0.5), ("max", None), ("99900000", None)])
+def test_the_cores_are_those_that_the_quota_leaves(tmp_path: Path, quota: str, cores: float | None) -> None:
+    group = {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": f"{quota} 100000\n"}
+    assert processor_of(tmp_path, X86, **group)["cores"] == (cores or processor.usable_cores())
 
 
 def test_the_bound_grows_with_cores_and_vectors_and_is_above_real_peaks() -> None:

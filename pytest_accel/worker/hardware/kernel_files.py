@@ -1,0 +1,18 @@
+"""Small files in which Linux tells what a machine is and does."""
+
+from __future__ import annotations
+
+import os
+from typing import Union
+
+#: What names a file or folder.
+Path = Union[str, "os.PathLike[str]"]
+
+
+def read(*path: Path) -> str:
+    """The stripped text of a file that the kernel may not have, or not show: empty in that case."""
+    try:
+        with open(os.path.join(*path), encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return ""

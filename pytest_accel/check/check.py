@@ -179,7 +179,7 @@ class Check:
     def _judge(self, facts: CheckFacts) -> tuple[Verdict, ...]:
         """Every question that can be asked, accuracy first: a fast wrong answer is worthless."""
         found = self._session.find(self._candidate.variant.accelerator)
-        precision = self._candidate.variant.precision
+        precision, confidence = self._candidate.variant.precision, self._session.settings.confidence
         stored = self._baseline.accuracy if self._baseline is not None else None
         return (
             *verdict.judge_measurement(
@@ -193,13 +193,12 @@ class Check:
             *verdict.judge_accuracy(
                 facts.accuracy,
                 self._budgets,
+                confidence=confidence,
                 precisions=facts.placement.precisions or {precision: 1},
                 baseline=stored,
             ),
-            *verdict.judge_calibration(facts.accuracy, self._budgets),
-            *verdict.judge_sla(
-                facts.measurement, self._budgets, confidence=self._session.settings.confidence, looks=LOOKS
-            ),
+            *verdict.judge_calibration(facts.accuracy, self._budgets, confidence=confidence),
+            *verdict.judge_sla(facts.measurement, self._budgets, confidence=confidence, looks=LOOKS),
             *verdict.judge_resources(self._budgets, measurement=facts.measurement, artefact=self._candidate.artefact),
             *facts.standing.verdicts,
         )

@@ -54,7 +54,7 @@ def evaluate(loaded: LoadedModel, dataset: Dataset, metric: Metric | None) -> Ac
 def _compare(loaded: LoadedModel, dataset: Dataset, metric: Metric | None, step: str) -> Accuracy:
     candidate, session = loaded.candidate, loaded.session
     expected = Reference.of(candidate).outputs(dataset)
-    comparison = Comparison(metric=metric)
+    comparison = Comparison(metric, confidence=session.settings.confidence)
     done = 0
     for batch in dataset:
         reference = {name: rows[done : done + batch.rows] for name, rows in expected.items()}

@@ -28,7 +28,6 @@ import numpy.typing as npt
 from pytest_accel import stats
 from pytest_accel.facts.errors import DatasetError
 from pytest_accel.facts.records import Accuracy, OutputErrors
-from pytest_accel.verdict.flips import CONFIDENCE
 
 Array: TypeAlias = npt.NDArray[Any]
 #: Takes all outputs (an array, or a dict by name where there are several) and the labels; higher is better.
@@ -45,9 +44,12 @@ NO_ANSWER = -1
 
 
 class Comparison:
-    """Candidate beside reference, one batch after the other: ``add`` each, then ask for the ``result``."""
+    """Candidate beside reference, one batch after the other: ``add`` each, then ask for the ``result``.
 
-    def __init__(self, metric: Metric | None = None) -> None:
+    ``confidence`` is that of the interval which unseen samples are said to lie in.
+    """
+
+    def __init__(self, metric: Metric | None = None, *, confidence: float) -> None:
         self._metric = metric
         self._samples = 0
         self._names: tuple[str, ...] = ()
@@ -55,7 +57,7 @@ class Comparison:
         self._non_finite: dict[str, int] = {}
         self._mismatches: dict[str, None] = {}  # a set that keeps its order
         self._labels: list[Array] = []
-        self._answers = _Answers()
+        self._answers = _Answers(confidence)
         self._kept: tuple[dict[str, list[Array]], dict[str, list[Array]]] = ({}, {})
 
     def add(
@@ -202,7 +204,8 @@ class _ErrorSums:
 class _Answers:
     """One answer a sample from either side, from the first output that has one."""
 
-    def __init__(self) -> None:
+    def __init__(self, confidence: float) -> None:
+        self._confidence = confidence
         self._name: str | None = None
         self._others: tuple[str, ...] = ()
         self._kind = ""
@@ -260,7 +263,7 @@ class _Answers:
         return {
             "agreement": agreement,
             "unscored": self._others,
-            **_paired(ours == classes, theirs == classes),
+            **_paired(ours == classes, theirs == classes, self._confidence),
             "top5": top5[0],
             "reference_top5": top5[1],
         }
@@ -287,7 +290,7 @@ def _answer_kind(values: Array) -> str:
     return "scores" if one_row_each and _kind(values) == "float" else ""
 
 
-def _paired(ours_right: Array, theirs_right: Array) -> dict[str, Any]:
+def _paired(ours_right: Array, theirs_right: Array, confidence: float) -> dict[str, Any]:
     samples = len(ours_right)
     both = int(np.count_nonzero(ours_right & theirs_right))
     lost = int(np.count_nonzero(theirs_right & ~ours_right))
@@ -298,7 +301,7 @@ def _paired(ours_right: Array, theirs_right: Array) -> dict[str, Any]:
         "flips_lost": lost,
         "flips_gained": gained,
         "drop_interval": tuple(
-            stats.paired_drop_interval(both, lost, gained, samples - both - lost - gained, CONFIDENCE)
+            stats.paired_drop_interval(both, lost, gained, samples - both - lost - gained, confidence)
         ),
         "right": base64.b64encode(np.packbits(ours_right).tobytes()).decode("ascii"),
     }

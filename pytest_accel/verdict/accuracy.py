@@ -14,7 +14,7 @@ import msgspec
 
 from pytest_accel import stats
 from pytest_accel.facts.records import Accuracy, Budgets, OutputErrors, Verdict, VerdictKind
-from pytest_accel.verdict.flips import CONFIDENCE, flips_since
+from pytest_accel.verdict.flips import flips_since
 from pytest_accel.verdict.placement import coarsest
 
 #: Judged where labels are given and no budget is.
@@ -31,6 +31,7 @@ def judge_accuracy(
     accuracy: Accuracy,
     budgets: Budgets,
     *,
+    confidence: float,
     precisions: Mapping[str, int] | None = None,
     baseline: Accuracy | None = None,
 ) -> list[Verdict]:
@@ -47,9 +48,9 @@ def judge_accuracy(
         verdicts = [_judge_drop(score, accuracy, budgets)]
         if baseline is not None:
             verdicts.append(_judge_drop_since(baseline, score, accuracy, budgets))
-        verdicts += _judge_unscored(accuracy, precisions or {})
+        verdicts += _judge_unscored(accuracy, precisions or {}, confidence)
     else:
-        verdicts = [_judge_distance(accuracy, precisions or {})]
+        verdicts = [_judge_distance(accuracy, precisions or {}, confidence)]
         if budgets.max_accuracy_drop is not None:
             verdicts.append(_judge_changed_answers(accuracy, budgets.max_accuracy_drop))
     if budgets.min_accuracy is not None:
@@ -131,7 +132,7 @@ def _judge_least(score: _Score | None, least: float) -> Verdict:
     return _verdict(kind, f"{score.name} {score.text(score.value)}, min_accuracy {score.text(least)}.")
 
 
-def _judge_distance(accuracy: Accuracy, precisions: Mapping[str, int]) -> Verdict:
+def _judge_distance(accuracy: Accuracy, precisions: Mapping[str, int], confidence: float) -> Verdict:
     if not accuracy.outputs:
         return _verdict("inconclusive", "No output was compared: accuracy is not judged.")
     precision = coarsest(precisions) or "fp32"
@@ -146,20 +147,21 @@ def _judge_distance(accuracy: Accuracy, precisions: Mapping[str, int]) -> Verdic
     )
     details = _errors_texts(accuracy)
     if accuracy.agreement is not None:
-        changed = stats.wilson_interval(accuracy.flips_lost, accuracy.samples, CONFIDENCE)
+        changed = stats.wilson_interval(accuracy.flips_lost, accuracy.samples, confidence)
         details.append(
             f"{accuracy.flips_lost} of {accuracy.samples} answers changed; of unseen samples like these "
-            f"{100 * changed.lower:.2f} to {100 * changed.upper:.2f} % do ({CONFIDENCE:.0%} confidence)."
+            f"{100 * changed.lower:.2f} to {100 * changed.upper:.2f} % do ({100 * confidence:.4g}% confidence)."
         )
     return _verdict("pass" if worst.normalised_l2 <= limit else "inaccurate", summary, *details)
 
 
-def _judge_unscored(accuracy: Accuracy, precisions: Mapping[str, int]) -> list[Verdict]:
+def _judge_unscored(accuracy: Accuracy, precisions: Mapping[str, int], confidence: float) -> list[Verdict]:
     """The distance of the outputs beside the one that labels score; the user's metric has seen them all."""
     others = tuple(errors for errors in accuracy.outputs if errors.name in accuracy.unscored)
     if not others or accuracy.metric is not None:
         return []
-    return [_judge_distance(msgspec.structs.replace(accuracy, outputs=others, agreement=None), precisions)]
+    unlabelled = msgspec.structs.replace(accuracy, outputs=others, agreement=None)
+    return [_judge_distance(unlabelled, precisions, confidence)]
 
 
 def _judge_changed_answers(accuracy: Accuracy, limit: float) -> Verdict:

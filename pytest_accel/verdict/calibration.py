@@ -11,18 +11,17 @@ from __future__ import annotations
 
 from pytest_accel import stats
 from pytest_accel.facts.records import Accuracy, Budgets, Verdict, VerdictKind
-from pytest_accel.verdict.flips import CONFIDENCE
 
-#: Largest error beside the control's. Other samples of the same kind were seen to give up to 1.3, and two controls to
-#: differ by 1.4; ranges three times too wide gave 2.3, ranges twenty times too wide 5 and 17.
+#: The largest error, as a multiple of the control's. Other samples of the same kind were seen to give up to 1.3, and
+#: two controls to differ by 1.4; ranges three times too wide gave 2.3, ranges twenty times too wide 5 and 17.
 DEFAULT_MAX_ERROR_RATIO = 2.0
 #: The share of unseen samples that the ranges have to be known to hold for: below, nothing was learnt at all.
 LEAST_COVERED = 0.5
-#: And the share that is enough to decide.
+#: The share of unseen samples that is enough to decide.
 COVERED = 0.9
 
 
-def judge_calibration(accuracy: Accuracy, budgets: Budgets) -> list[Verdict]:
+def judge_calibration(accuracy: Accuracy, budgets: Budgets, *, confidence: float) -> list[Verdict]:
     """Judge the error beside the control's and the number of samples; empty where neither was learnt nor asked for."""
     ratio = accuracy.error_ratio
     verdicts = []
@@ -33,7 +32,7 @@ def judge_calibration(accuracy: Accuracy, budgets: Budgets) -> list[Verdict]:
         summary = f"max_error_ratio={budgets.max_error_ratio:g} is not judged: {reason}."
         verdicts.append(_verdict("inconclusive", summary))
     if accuracy.calibration_samples is not None:
-        verdicts += _judge_samples(accuracy.calibration_samples)
+        verdicts += _judge_samples(accuracy.calibration_samples, confidence)
     return verdicts
 
 
@@ -58,15 +57,16 @@ def _judge_ratio(ratio: float, accuracy: Accuracy, given: float | None) -> Verdi
     return _verdict(kind, summary, *details)
 
 
-def _judge_samples(samples: int) -> list[Verdict]:
-    least, enough = (stats.required_samples(share, CONFIDENCE) for share in (LEAST_COVERED, COVERED))
+def _judge_samples(samples: int, confidence: float) -> list[Verdict]:
+    least, enough = (stats.required_samples(share, confidence) for share in (LEAST_COVERED, COVERED))
     if samples >= enough:
         return []
     # The largest of n values lies over the p-quantile with probability 1 - p^n.
-    covered = (1.0 - CONFIDENCE) ** (1.0 / samples)
+    covered = (1.0 - confidence) ** (1.0 / samples)
     summary = (
-        f"Calibrated with {samples} distinct sample{'s' if samples > 1 else ''}: it is only certain ({CONFIDENCE:.0%}) "
-        f"that the ranges hold for {100 * covered:.1f} % of unseen samples; {enough} are enough for {COVERED:.0%}."
+        f"Calibrated with {samples} distinct sample{'s' if samples > 1 else ''}: it is only certain "
+        f"({100 * confidence:.4g}%) that the ranges hold for {100 * covered:.1f} % of unseen samples; {enough} are "
+        f"enough for {COVERED:.0%}."
     )
     return [_verdict("inaccurate" if samples < least else "inconclusive", summary)]
 

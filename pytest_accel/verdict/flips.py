@@ -11,18 +11,18 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Accuracy
 
-#: Of the interval for unseen data.
-CONFIDENCE = 0.95
 
+def flips_since(baseline: Accuracy, accuracy: Accuracy) -> tuple[int, int] | None:
+    """How many samples went from right to wrong since the baseline, and how many from wrong to right.
 
-def flips_since(baseline: Accuracy, now: Accuracy) -> tuple[int, int] | None:
-    """How many samples were right then and are wrong now, and the opposite; None if they are not the same ones."""
-    if baseline.dataset_digest != now.dataset_digest or baseline.samples != now.samples:
+    None if the two did not see the same samples, or have no labels.
+    """
+    if baseline.dataset_digest != accuracy.dataset_digest or baseline.samples != accuracy.samples:
         return None
-    if not (baseline.right and now.right):
+    if not (baseline.right and accuracy.right):
         return None
-    then_right, now_right = _unpack(baseline.right, now.samples), _unpack(now.right, now.samples)
-    return int(np.count_nonzero(then_right & ~now_right)), int(np.count_nonzero(~then_right & now_right))
+    before, after = _unpack(baseline.right, accuracy.samples), _unpack(accuracy.right, accuracy.samples)
+    return int(np.count_nonzero(before & ~after)), int(np.count_nonzero(~before & after))
 
 
 def _unpack(right: str, samples: int) -> npt.NDArray[np.bool_]:

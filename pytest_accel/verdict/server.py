@@ -18,7 +18,7 @@ BLOCKS = 20
 MAX_LAG = 0.1
 
 
-def judge_rate(measurement: Measurement, *, confidence: float = 0.95, looks: int = 1) -> list[Verdict]:
+def judge_rate(measurement: Measurement, *, confidence: float, looks: int = 1) -> list[Verdict]:
     """Whether a server keeps its rate; empty for another load shape. ``looks`` is how often this is judged in all."""
     if measurement.rate is None:
         return []
@@ -45,7 +45,7 @@ def judge_rate(measurement: Measurement, *, confidence: float = 0.95, looks: int
     return [Verdict(kind="pass", question="sla", summary=summary)]
 
 
-def overloaded(measurement: Measurement, *, confidence: float = 0.95, looks: int = 1) -> bool:
+def overloaded(measurement: Measurement, *, confidence: float, looks: int = 1) -> bool:
     """Whether calls arrived faster than they could be served, beyond doubt."""
     return any(verdict.kind == "sla-breach" for verdict in judge_rate(measurement, confidence=confidence, looks=looks))
 

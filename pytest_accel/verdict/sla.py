@@ -21,7 +21,7 @@ from pytest_accel.verdict.server import BLOCKS, judge_rate, overloaded
 MATERIAL_DRIFT = 0.10
 
 
-def judge_sla(measurement: Measurement, budgets: Budgets, *, confidence: float = 0.95, looks: int = 1) -> list[Verdict]:
+def judge_sla(measurement: Measurement, budgets: Budgets, *, confidence: float, looks: int = 1) -> list[Verdict]:
     """One verdict for each latency limit, for ``min_throughput`` and for the rate of a server.
 
     ``looks`` is how often this measurement may be judged in all: 2 where one extension is planned, at both looks.
@@ -34,7 +34,7 @@ def judge_sla(measurement: Measurement, budgets: Budgets, *, confidence: float =
     return [unless_disturbed(verdict, disturbances(measurement)) for verdict in verdicts]
 
 
-def further_calls(measurement: Measurement, budgets: Budgets, *, confidence: float = 0.95, looks: int = 1) -> int:
+def further_calls(measurement: Measurement, budgets: Budgets, *, confidence: float, looks: int = 1) -> int:
     """How many more calls would pass every undecided latency limit, were none of them over; 0 when all are decided."""
     if overloaded(measurement, confidence=confidence, looks=looks):
         return 0

@@ -150,3 +150,13 @@ def test_what_was_not_calibrated_needs_no_control(workshop: Workshop) -> None:
     accuracy = evaluated(workshop.compile(precision="int8"))
     assert (accuracy.control, accuracy.calibration_samples) == ((), None)
     assert workshop.count("compile") == 2, "candidate and reference"
+
+
+def test_the_interval_for_unseen_samples_has_the_confidence_of_the_project(workshop: Workshop) -> None:
+    widths = []
+    for confidence in (0.8, 0.99):
+        workshop.start_again(confidence=confidence)
+        interval = evaluated(workshop.compile(workshop.model(**ROUGH_INT8), precision="int8")).drop_interval
+        assert interval is not None
+        widths.append(interval[1] - interval[0])
+    assert widths[0] < widths[1]

@@ -32,7 +32,7 @@ def compare(
 ) -> Accuracy:
     ours = candidate if isinstance(candidate, dict) else {"y": np.asarray(candidate)}
     theirs = reference if isinstance(reference, dict) else {"y": np.asarray(reference)}
-    comparison = Comparison(metric)
+    comparison = Comparison(metric, confidence=0.95)
     rows = len(next(iter(theirs.values())))
     comparison.add(ours, theirs, None if labels is None else np.asarray(labels), rows)
     return comparison.result("digest")
@@ -55,7 +55,7 @@ def test_right_is_one_bit_a_sample() -> None:
 
 def test_batches_add_up_and_padding_is_left_out() -> None:
     whole = compare(scores([0, 1, 2, 0]), scores([0, 1, 1, 0]), labels=[0, 1, 1, 2])
-    comparison = Comparison()
+    comparison = Comparison(confidence=0.95)
     comparison.add({"y": scores([0, 1, 2])}, {"y": scores([0, 1, 1])}, np.array([0, 1, 1]), 3)
     comparison.add({"y": scores([0, 2, 2])}, {"y": scores([0, 1, 1])}, np.array([2, 1, 1]), 1)
     assert comparison.result("digest") == whole
@@ -213,7 +213,7 @@ def test_metric_sees_the_whole_dataset_at_once() -> None:
         seen.append((outputs.shape, labels.shape))
         return float(np.mean(outputs > 0.5))
 
-    comparison = Comparison(share_over_half)
+    comparison = Comparison(share_over_half, confidence=0.95)
     for value in (0.2, 0.9):
         comparison.add(
             {"y": np.full((2, 1), value)}, {"y": np.ones((2, 1))}, np.array([[1.5], [2.5]]), 2 if value < 0.5 else 1
@@ -251,7 +251,7 @@ def test_labels_that_do_not_fit_are_named(labels: Any, says: str) -> None:
 
 def test_labels_for_some_batches_only_are_an_error() -> None:
     for first, second in ((np.array([0]), None), (None, np.array([0]))):
-        comparison = Comparison()
+        comparison = Comparison(confidence=0.95)
         comparison.add({"y": scores([0])}, {"y": scores([0])}, first, 1)
         with pytest.raises(DatasetError, match="for all or none"):
             comparison.add({"y": scores([0])}, {"y": scores([0])}, second, 1)
@@ -259,7 +259,7 @@ def test_labels_for_some_batches_only_are_an_error() -> None:
 
 def test_nothing_to_compare_is_an_error() -> None:
     with pytest.raises(DatasetError, match="no samples"):
-        Comparison().result("d")
+        Comparison(confidence=0.95).result("d")
 
 
 def test_a_timed_output_that_is_not_the_validated_one() -> None:

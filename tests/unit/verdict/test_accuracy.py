@@ -34,7 +34,7 @@ def scored(boxes: float, **changes: Any) -> Accuracy:
     [("float32", 5e-4, "pass"), ("float32", 2e-3, "inaccurate"), ("int8", 0.1, "pass"), ("int8", 0.3, "inaccurate")],
 )
 def test_what_labels_do_not_score_is_judged_by_its_distance(precision: str, distance: float, kind: str) -> None:
-    top1, other = verdict.judge_accuracy(scored(distance), Budgets(), precisions={precision: 9})
+    top1, other = verdict.judge_accuracy(scored(distance), Budgets(), precisions={precision: 9}, confidence=0.95)
     assert top1.kind == "pass"
     assert other.kind == kind
     assert other.summary.startswith(f"Output 'boxes' is {distance:.2g} away from the reference's (normalised L2)")
@@ -46,5 +46,5 @@ def test_what_labels_do_not_score_is_judged_by_its_distance(precision: str, dist
     ids=["one output", "the user's metric"],
 )
 def test_what_is_scored_is_not_judged_twice(changes: dict[str, Any]) -> None:
-    (only,) = verdict.judge_accuracy(scored(0.9, **changes), Budgets())
+    (only,) = verdict.judge_accuracy(scored(0.9, **changes), Budgets(), confidence=0.95)
     assert only.kind == "pass"

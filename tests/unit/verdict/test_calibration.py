@@ -26,7 +26,7 @@ def calibrated(error: float = 0.01, of_control: float = 0.01, **changes: Any) ->
 
 
 def judged(accuracy: Accuracy, **budgets: float) -> list[str]:
-    return [answer.kind for answer in verdict.judge_calibration(accuracy, Budgets(**budgets))]
+    return [answer.kind for answer in verdict.judge_calibration(accuracy, Budgets(**budgets), confidence=0.95)]
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_the_error_is_held_against_the_controls(error: float, budgets: dict[str,
 
 
 def test_a_ratio_that_is_too_large_is_told_with_both_errors_and_what_to_do() -> None:
-    (answer,) = verdict.judge_calibration(calibrated(0.117, 0.0072), Budgets())
+    (answer,) = verdict.judge_calibration(calibrated(0.117, 0.0072), Budgets(), confidence=0.95)
     assert answer.summary == (
         "The error is 16.2 times that of the same variant with ranges learnt from the evaluation data, "
         "default max_error_ratio 2."
@@ -70,7 +70,7 @@ def test_the_error_beside_the_frameworks_own_is_judged_where_a_limit_is_given() 
     bf16 = calibrated(0.04, 0.01, calibration_samples=None)
     assert judged(bf16) == []
     assert judged(bf16, max_error_ratio=5.0) == ["pass"]
-    (answer,) = verdict.judge_calibration(bf16, Budgets(max_error_ratio=3.0))
+    (answer,) = verdict.judge_calibration(bf16, Budgets(max_error_ratio=3.0), confidence=0.95)
     assert answer.kind == "inaccurate"
     assert answer.summary == (
         "The error is 4 times that of the same precision in the model's own framework, max_error_ratio 3."
@@ -87,7 +87,7 @@ def test_few_samples_cannot_know_a_range(samples: int, kinds: list[str]) -> None
 
 
 def test_few_samples_are_told_with_what_they_can_know() -> None:
-    _, answer = verdict.judge_calibration(calibrated(calibration_samples=2), Budgets())
+    _, answer = verdict.judge_calibration(calibrated(calibration_samples=2), Budgets(), confidence=0.95)
     assert answer.summary == (
         "Calibrated with 2 distinct samples: it is only certain (95%) that the ranges hold for 22.4 % of unseen "
         "samples; 29 are enough for 90%."
@@ -98,3 +98,10 @@ def test_a_budget_that_cannot_be_judged_is_inconclusive() -> None:
     without = calibrated(control=(), calibration_samples=None)
     assert judged(without) == []
     assert judged(without, max_error_ratio=1.5) == ["inconclusive"]
+
+
+def test_more_confidence_needs_more_samples() -> None:
+    enough = calibrated(calibration_samples=22)
+    assert [answer.kind for answer in verdict.judge_calibration(enough, Budgets(), confidence=0.9)] == ["pass"]
+    _, answer = verdict.judge_calibration(enough, Budgets(), confidence=0.99)
+    assert (answer.kind, "it is only certain (99%)" in answer.summary) == ("inconclusive", True)

@@ -42,7 +42,7 @@ def only(verdicts: list[Verdict]) -> Verdict:
 
 
 def test_an_overload_is_told_with_the_rate_that_could_be_kept_and_how_the_queue_grew() -> None:
-    answer = only(verdict.judge_sla(OVERLOAD, Budgets()))
+    answer = only(verdict.judge_sla(OVERLOAD, Budgets(), confidence=0.95))
     assert (answer.kind, answer.question) == ("sla-breach", "sla")
     assert answer.summary == (
         "Overload: 600 calls/s were asked for, but only about 500 calls/s can be kept, and no more than 500 with 95 % "
@@ -53,19 +53,19 @@ def test_an_overload_is_told_with_the_rate_that_could_be_kept_and_how_the_queue_
 
 def test_no_percentile_of_an_overload_passes_or_is_measured_further() -> None:
     budgets = Budgets(p99_ms=1e6)
-    assert [each.kind for each in verdict.judge_sla(OVERLOAD, budgets)] == ["sla-breach"]
+    assert [each.kind for each in verdict.judge_sla(OVERLOAD, budgets, confidence=0.95)] == ["sla-breach"]
     undecided = served(600, [*[nth / 3 for nth in range(899)], 2e6])
-    assert verdict.further_calls(undecided, budgets) == 0
-    assert verdict.further_calls(msgspec.structs.replace(undecided, rate=None), budgets) > 0
+    assert verdict.further_calls(undecided, budgets, confidence=0.95) == 0
+    assert verdict.further_calls(msgspec.structs.replace(undecided, rate=None), budgets, confidence=0.95) > 0
 
 
 def test_more_lanes_keep_a_higher_rate() -> None:
-    assert only(judge_rate(served(900, [0.0] * 900, concurrency=2))).kind == "pass"
-    assert only(judge_rate(served(1100, [0.0] * 900, concurrency=2))).kind == "sla-breach"
+    assert only(judge_rate(served(900, [0.0] * 900, concurrency=2), confidence=0.95)).kind == "pass"
+    assert only(judge_rate(served(1100, [0.0] * 900, concurrency=2), confidence=0.95)).kind == "sla-breach"
 
 
 def test_a_rate_that_is_kept_is_said_beside_the_latency() -> None:
-    rate, latency = verdict.judge_sla(served(100, [0.5] * 900), Budgets(p99_ms=3))
+    rate, latency = verdict.judge_sla(served(100, [0.5] * 900), Budgets(p99_ms=3), confidence=0.95)
     assert (rate.kind, latency.kind) == ("pass", "pass")
     assert rate.summary == (
         "100 calls/s are kept: they take at most 20% of the lanes' time with 95 % confidence (900 calls), and wait "
@@ -75,33 +75,33 @@ def test_a_rate_that_is_kept_is_said_beside_the_latency() -> None:
 
 def test_service_times_that_vary_around_the_limit_decide_nothing() -> None:
     varying = [1.0 + (nth // 45) % 2 * 2.0 for nth in range(900)]  # 1 or 3 ms, a block each
-    answer = only(judge_rate(served(490, [0.0] * 900, varying)))
+    answer = only(judge_rate(served(490, [0.0] * 900, varying), confidence=0.95))
     assert answer.kind == "inconclusive"
     assert answer.summary.startswith("Whether 490 calls/s are kept is not decided: they take 79% to 117% of the lanes'")
     # Looking twice takes more confidence each time.
     close = served(640, [0.0] * 900, varying)
-    assert only(judge_rate(close)).kind == "sla-breach"
-    assert only(judge_rate(close, looks=2)).kind == "inconclusive"
+    assert only(judge_rate(close, confidence=0.95)).kind == "sla-breach"
+    assert only(judge_rate(close, looks=2, confidence=0.95)).kind == "inconclusive"
 
 
 def test_a_queue_that_has_grown_decides_nothing_although_each_call_is_fast_enough() -> None:
     late = served(100, [nth * 1.2 for nth in range(900)])
-    answer = only(judge_rate(late))
+    answer = only(judge_rate(late, confidence=0.95))
     assert answer.kind == "inconclusive"
     assert "the last call ended 10.7% of the whole time after it arrived" in answer.summary
 
 
 def test_few_calls_decide_nothing() -> None:
-    assert only(judge_rate(served(100, [0.0] * 19))).kind == "inconclusive"
+    assert only(judge_rate(served(100, [0.0] * 19), confidence=0.95)).kind == "inconclusive"
 
 
 def test_a_disturbed_overload_is_undecided() -> None:
     disturbed = msgspec.structs.replace(OVERLOAD, conditions=Conditions(in_process=True))
-    assert only(verdict.judge_sla(disturbed, Budgets())).kind == "inconclusive"
+    assert only(verdict.judge_sla(disturbed, Budgets(), confidence=0.95)).kind == "inconclusive"
 
 
 def test_other_load_shapes_have_no_rate_to_keep() -> None:
-    assert judge_rate(facts.measurement()) == []
+    assert judge_rate(facts.measurement(), confidence=0.95) == []
 
 
 # -- plausibility -----------------------------------------------------------------------------------------------------

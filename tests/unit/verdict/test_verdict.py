@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import random
+from functools import partial
 from typing import Any, get_args
 
 import msgspec
@@ -35,6 +36,10 @@ PHASES = Phases(
     warm_up_s=1.0,
     steady=True,
 )
+
+judge_accuracy = partial(verdict.judge_accuracy, confidence=0.95)
+judge_sla = partial(verdict.judge_sla, confidence=0.95)
+further_calls = partial(verdict.further_calls, confidence=0.95)
 
 
 def measured(latencies_ms: list[float], **changes: Any) -> Measurement:
@@ -153,7 +158,7 @@ def test_disturbed_measurements_decide_nothing(changes: dict[str, Any], says: st
     answer = only(verdict.judge_measurement(disturbed))
     assert answer.kind == "inconclusive"
     assert says in answer.summary
-    breach = only(verdict.judge_sla(disturbed, Budgets(p50_ms=1.0)))
+    breach = only(judge_sla(disturbed, Budgets(p50_ms=1.0)))
     assert breach.kind == "inconclusive"
     assert says in breach.details[0]
 
@@ -187,7 +192,7 @@ def test_circumstances_are_told() -> None:
 
 
 def test_an_undecided_limit_says_how_many_more_calls_would_pass() -> None:
-    answer = only(verdict.judge_sla(measured(spread_out(500, 4)), Budgets(p99_ms=5.0)))
+    answer = only(judge_sla(measured(spread_out(500, 4)), Budgets(p99_ms=5.0)))
     assert answer.kind == "inconclusive"
     assert answer.summary == (
         "p99 <= 6 ms with 95 % confidence (500 calls); limit 5 ms: 4 calls over, pass needs <= 1, fail needs >= 10. "
@@ -196,18 +201,18 @@ def test_an_undecided_limit_says_how_many_more_calls_would_pass() -> None:
 
 
 def test_a_breach_names_the_bound() -> None:
-    answer = only(verdict.judge_sla(measured(spread_out(500, 10)), Budgets(p99_ms=5.0)))
+    answer = only(judge_sla(measured(spread_out(500, 10)), Budgets(p99_ms=5.0)))
     assert answer.kind == "sla-breach"
     assert answer.summary.startswith("p99 >= 6 ms with 95 % confidence (500 calls); limit 5 ms: 10 calls over")
 
 
 def test_a_limit_that_is_kept_passes() -> None:
-    answer = only(verdict.judge_sla(measured(spread_out(500, 1)), Budgets(p99_ms=5.0)))
+    answer = only(judge_sla(measured(spread_out(500, 1)), Budgets(p99_ms=5.0)))
     assert (answer.kind, answer.summary[:11]) == ("pass", "p99 <= 4 ms")
 
 
 def test_too_few_calls_cannot_pass_and_say_so() -> None:
-    answer = only(verdict.judge_sla(measured([4.0] * 100), Budgets(p99_ms=5.0)))
+    answer = only(judge_sla(measured([4.0] * 100), Budgets(p99_ms=5.0)))
     assert answer.kind == "inconclusive"
     assert "p99 has no upper bound yet: 100 calls, at least 299 needed" in answer.summary
     assert "pass needs more calls" in answer.summary
@@ -216,20 +221,20 @@ def test_too_few_calls_cannot_pass_and_say_so() -> None:
 
 def test_a_second_look_needs_more_certainty() -> None:
     few = measured([4.0] * 320)
-    assert only(verdict.judge_sla(few, Budgets(p99_ms=5.0), looks=1)).kind == "pass"
-    assert only(verdict.judge_sla(few, Budgets(p99_ms=5.0), looks=2)).kind == "inconclusive"
-    assert verdict.further_calls(few, Budgets(p99_ms=5.0), looks=2) == 368 - 320
+    assert only(judge_sla(few, Budgets(p99_ms=5.0), looks=1)).kind == "pass"
+    assert only(judge_sla(few, Budgets(p99_ms=5.0), looks=2)).kind == "inconclusive"
+    assert further_calls(few, Budgets(p99_ms=5.0), looks=2) == 368 - 320
 
 
 def test_further_calls_are_for_undecided_limits_only() -> None:
-    assert verdict.further_calls(measured(spread_out(500, 4)), Budgets(p99_ms=5.0, p50_ms=5.0)) == 413
-    assert verdict.further_calls(measured(spread_out(500, 10)), Budgets(p99_ms=5.0)) == 0
-    assert verdict.further_calls(measured([1.0]), Budgets()) == 0
+    assert further_calls(measured(spread_out(500, 4)), Budgets(p99_ms=5.0, p50_ms=5.0)) == 413
+    assert further_calls(measured(spread_out(500, 10)), Budgets(p99_ms=5.0)) == 0
+    assert further_calls(measured([1.0]), Budgets()) == 0
 
 
 def test_clustered_slow_calls_count_for_less() -> None:
-    scattered = only(verdict.judge_sla(measured(spread_out(500, 16)), Budgets(p95_ms=5.0)))
-    bunched = only(verdict.judge_sla(measured([4.0] * 484 + [6.0] * 16), Budgets(p95_ms=5.0)))
+    scattered = only(judge_sla(measured(spread_out(500, 16)), Budgets(p95_ms=5.0)))
+    bunched = only(judge_sla(measured([4.0] * 484 + [6.0] * 16), Budgets(p95_ms=5.0)))
     assert (scattered.kind, bunched.kind) == ("pass", "inconclusive")
     assert "came in clusters" in bunched.details[0]
     assert scattered.details == ()
@@ -253,7 +258,7 @@ def drifting(to: float, n: int = 1000) -> list[float]:
     ],
 )
 def test_a_latency_that_drifts_is_decided_only_far_from_the_limit(to: float, limit_ms: float, kind: str) -> None:
-    answer = only(verdict.judge_sla(measured(drifting(to)), Budgets(p90_ms=limit_ms)))
+    answer = only(judge_sla(measured(drifting(to)), Budgets(p90_ms=limit_ms)))
     assert answer.kind == kind
     assert any("let the machine settle" in detail.lower() for detail in answer.details) == (kind == "inconclusive")
 
@@ -261,21 +266,21 @@ def test_a_latency_that_drifts_is_decided_only_far_from_the_limit(to: float, lim
 def test_calls_that_come_in_long_runs_alike_are_decided_only_far_from_the_limit() -> None:
     runs = ([4.0] * 100 + [6.0] * 100) * 3
     for limit_ms, kind in ((6.5, "inconclusive"), (12.0, "pass"), (3.5, "inconclusive"), (2.0, "sla-breach")):
-        answer = only(verdict.judge_sla(measured(runs), Budgets(p50_ms=limit_ms)))
+        answer = only(judge_sla(measured(runs), Budgets(p50_ms=limit_ms)))
         assert answer.kind == kind, answer
         assert any("long runs alike" in detail for detail in answer.details) == (kind == "inconclusive")
 
 
 def test_a_drift_counts_for_throughput_too() -> None:
     for to, least, kind in ((1.3, 215.0, "inconclusive"), (1.3, 120.0, "pass"), (1.3, 400.0, "sla-breach")):
-        answer = only(verdict.judge_sla(measured(drifting(to)), Budgets(min_throughput=least)))
+        answer = only(judge_sla(measured(drifting(to)), Budgets(min_throughput=least)))
         assert answer.kind == kind, answer
 
 
 def test_each_limit_has_a_verdict() -> None:
-    answers = verdict.judge_sla(measured([4.0] * 500), Budgets(p50_ms=3.0, p99_ms=5.0, min_throughput=100.0))
+    answers = judge_sla(measured([4.0] * 500), Budgets(p50_ms=3.0, p99_ms=5.0, min_throughput=100.0), confidence=0.95)
     assert [answer.kind for answer in answers] == ["sla-breach", "pass", "pass"]
-    assert verdict.judge_sla(measured([4.0]), Budgets()) == []
+    assert judge_sla(measured([4.0]), Budgets()) == []
 
 
 def noisy(n: int) -> list[float]:
@@ -285,19 +290,19 @@ def noisy(n: int) -> list[float]:
 
 @pytest.mark.parametrize(("least", "kind"), [(240, "pass"), (260, "sla-breach"), (250, "inconclusive")])
 def test_throughput_is_bounded(least: float, kind: str) -> None:
-    answer = only(verdict.judge_sla(measured(noisy(2000)), Budgets(min_throughput=least)))
+    answer = only(judge_sla(measured(noisy(2000)), Budgets(min_throughput=least)))
     assert answer.kind == kind
     assert f"needed {least}" in answer.summary
 
 
 def test_throughput_counts_the_time_between_calls() -> None:
     idle = measured([4.0] * 100, wall_s=0.8)
-    assert only(verdict.judge_sla(idle, Budgets(min_throughput=200.0))).kind == "sla-breach"
-    assert only(verdict.judge_sla(idle, Budgets(min_throughput=125.0))).kind == "pass"
+    assert only(judge_sla(idle, Budgets(min_throughput=200.0))).kind == "sla-breach"
+    assert only(judge_sla(idle, Budgets(min_throughput=125.0))).kind == "pass"
 
 
 def test_throughput_needs_enough_calls() -> None:
-    answer = only(verdict.judge_sla(measured([4.0] * 19), Budgets(min_throughput=1.0)))
+    answer = only(judge_sla(measured([4.0] * 19), Budgets(min_throughput=1.0)))
     assert answer.kind == "inconclusive"
     assert "at least 20 needed" in answer.summary
 
@@ -332,55 +337,58 @@ def kinds(verdicts: list[Verdict]) -> list[str]:
 
 
 def test_a_drop_beyond_the_limit_is_inaccurate() -> None:
-    answer = only(verdict.judge_accuracy(labelled(0.88), Budgets(max_accuracy_drop=0.01)))
+    answer = only(judge_accuracy(labelled(0.88), Budgets(max_accuracy_drop=0.01)))
     assert answer.kind == "inaccurate"
     assert answer.summary == ("top-1 88.00 %, reference 90.00 %: drop 2.00 points, max_accuracy_drop 1.00 points.")
     assert "On unseen data top-1 drops by 0.10 to 2.00 points" in answer.details[0]
 
 
 def test_a_drop_of_exactly_the_limit_passes() -> None:
-    assert kinds(verdict.judge_accuracy(labelled(0.89), Budgets(max_accuracy_drop=0.01))) == ["pass"]
+    assert kinds(judge_accuracy(labelled(0.89), Budgets(max_accuracy_drop=0.01))) == ["pass"]
 
 
 def test_labels_without_a_budget_are_judged_by_the_default() -> None:
-    answer = only(verdict.judge_accuracy(labelled(0.888), Budgets()))
+    answer = only(judge_accuracy(labelled(0.888), Budgets()))
     assert answer.kind == "inaccurate"
     assert "default max_accuracy_drop 1.00 points" in answer.summary
 
 
 def test_a_metric_counts_before_top1() -> None:
     accuracy = labelled(0.5, metric_name="f1", metric=0.80, reference_metric=0.81)
-    answer = only(verdict.judge_accuracy(accuracy, Budgets(max_accuracy_drop=0.02)))
+    answer = only(judge_accuracy(accuracy, Budgets(max_accuracy_drop=0.02)))
     assert (answer.kind, answer.summary[:7]) == ("pass", "f1 0.8,")
 
 
 def test_the_baselines_accuracy_is_judged_on_the_same_dataset_only() -> None:
     better = labelled(0.95, 0.95, right="gA==")
     budgets = Budgets(max_accuracy_drop=0.02)
-    assert kinds(verdict.judge_accuracy(labelled(0.9), budgets, baseline=better)) == ["pass", "inaccurate"]
+    assert kinds(judge_accuracy(labelled(0.9), budgets, baseline=better)) == [
+        "pass",
+        "inaccurate",
+    ]
     other = msgspec.structs.replace(better, dataset_digest="d2")
-    answers = verdict.judge_accuracy(labelled(0.9), budgets, baseline=other)
+    answers = judge_accuracy(labelled(0.9), budgets, baseline=other)
     assert kinds(answers) == ["pass", "incomparable"]
     assert "another dataset" in answers[1].summary
-    assert kinds(verdict.judge_accuracy(labelled(0.9), budgets, baseline=unlabelled(0.0)))[1] == "incomparable"
+    assert kinds(judge_accuracy(labelled(0.9), budgets, baseline=unlabelled(0.0)))[1] == "incomparable"
 
 
 def test_a_baseline_of_another_metric_is_incomparable() -> None:
     now, then = (labelled(0.9, metric_name=name, metric=0.8, reference_metric=0.8) for name in ("f1", "recall"))
-    answer = verdict.judge_accuracy(now, Budgets(), baseline=then)[1]
+    answer = judge_accuracy(now, Budgets(), baseline=then)[1]
     assert (answer.kind, answer.summary) == ("incomparable", "The baseline holds no f1 to compare with.")
 
 
 def test_flips_since_the_baseline_are_told_in_both_directions() -> None:
     then = labelled(0.5, 0.5, samples=4, right="wA==")  # 1100
     now = labelled(0.5, 0.5, samples=4, right="YA==")  # 0110
-    answer = verdict.judge_accuracy(now, Budgets(), baseline=then)[1]
+    answer = judge_accuracy(now, Budgets(), baseline=then)[1]
     assert answer.details == ("Of 4 answers 1 went from right to wrong and 1 from wrong to right.",)
 
 
 @pytest.mark.parametrize(("least", "kind"), [(0.89, "pass"), (0.9, "pass"), (0.91, "inaccurate")])
 def test_min_accuracy(least: float, kind: str) -> None:
-    assert kinds(verdict.judge_accuracy(labelled(0.9), Budgets(min_accuracy=least))) == ["pass", kind]
+    assert kinds(judge_accuracy(labelled(0.9), Budgets(min_accuracy=least))) == ["pass", kind]
 
 
 @pytest.mark.parametrize(
@@ -397,7 +405,7 @@ def test_min_accuracy(least: float, kind: str) -> None:
 )
 def test_max_flips_is_a_number_or_a_share(limit: float, kind: str) -> None:
     accuracy = labelled(0.895)
-    assert kinds(verdict.judge_accuracy(accuracy, Budgets(max_flips=limit))) == ["pass", kind]
+    assert kinds(judge_accuracy(accuracy, Budgets(max_flips=limit))) == ["pass", kind]
 
 
 @pytest.mark.parametrize(
@@ -408,7 +416,7 @@ def test_max_flips_is_a_number_or_a_share(limit: float, kind: str) -> None:
     ],
 )
 def test_broken_outputs_are_inaccurate_whatever_the_score(changes: dict[str, Any], says: str) -> None:
-    answer = only(verdict.judge_accuracy(labelled(0.9, **changes), Budgets(min_accuracy=0.1)))
+    answer = only(judge_accuracy(labelled(0.9, **changes), Budgets(min_accuracy=0.1)))
     assert answer.kind == "inaccurate"
     assert says in answer.summary
 
@@ -428,7 +436,7 @@ def test_broken_outputs_are_inaccurate_whatever_the_score(changes: dict[str, Any
 def test_without_labels_the_distance_counts_by_the_precision_observed(
     distance: float, precisions: dict[str, int], kind: str
 ) -> None:
-    answer = only(verdict.judge_accuracy(unlabelled(distance), Budgets(), precisions=precisions))
+    answer = only(judge_accuracy(unlabelled(distance), Budgets(), precisions=precisions))
     assert answer.kind == kind
     assert "default limit for" in answer.summary
     assert answer.details == (
@@ -442,36 +450,36 @@ def test_without_labels_the_distance_counts_by_the_precision_observed(
 def test_a_distance_that_the_precision_costs_in_the_framework_too_is_allowed(in_framework: float, kind: str) -> None:
     control = unlabelled(in_framework).outputs
     accuracy = unlabelled(0.04, control=control)
-    answer = only(verdict.judge_accuracy(accuracy, Budgets(), precisions={"bfloat16": 40}))
+    answer = only(judge_accuracy(accuracy, Budgets(), precisions={"bfloat16": 40}))
     assert answer.kind == kind
     told = f"In the model's own framework the same precision puts output 'y' {in_framework:.2g} away."
     assert told in answer.details
     learnt = msgspec.structs.replace(accuracy, calibration_samples=300)
-    assert only(verdict.judge_accuracy(learnt, Budgets(), precisions={"bfloat16": 40})).kind == "inaccurate"
+    assert only(judge_accuracy(learnt, Budgets(), precisions={"bfloat16": 40})).kind == "inaccurate"
 
 
 def test_every_output_is_told_and_the_worst_one_judged() -> None:
     near, far = (*unlabelled(1e-4).outputs, *unlabelled(2e-3).outputs)
     outputs = (msgspec.structs.replace(near, name="boxes", snr_db=None), msgspec.structs.replace(far, name="scores"))
     for accuracy in (unlabelled(0.0, outputs=outputs), labelled(0.88, outputs=outputs)):
-        answer = only(verdict.judge_accuracy(accuracy, Budgets()))
+        answer = only(judge_accuracy(accuracy, Budgets()))
         boxes, scores = (detail for detail in answer.details if detail.startswith("Output "))
         assert boxes.startswith("Output 'boxes': normalised L2 0.0001, cosine 0.990000, largest error")
         assert scores.startswith("Output 'scores': normalised L2 0.002, cosine 0.990000, SNR 40.0 dB")
 
 
 def test_without_labels_a_drop_is_bounded_by_the_changed_answers() -> None:
-    assert kinds(verdict.judge_accuracy(unlabelled(0.0), Budgets(max_accuracy_drop=0.02)))[1] == "pass"
-    assert kinds(verdict.judge_accuracy(unlabelled(0.0), Budgets(max_accuracy_drop=0.015)))[1] == "inaccurate"
+    assert kinds(judge_accuracy(unlabelled(0.0), Budgets(max_accuracy_drop=0.02)))[1] == "pass"
+    assert kinds(judge_accuracy(unlabelled(0.0), Budgets(max_accuracy_drop=0.015)))[1] == "inaccurate"
 
 
 def test_budgets_that_cannot_be_judged_are_inconclusive() -> None:
     budgets = Budgets(max_accuracy_drop=0.01, min_accuracy=0.5, max_flips=3)
     regression = unlabelled(0.0, agreement=None)
-    answers = verdict.judge_accuracy(regression, budgets)
+    answers = judge_accuracy(regression, budgets)
     assert kinds(answers) == ["pass", "inconclusive", "inconclusive", "inconclusive"]
     assert all("is not judged" in answer.summary for answer in answers[1:])
-    assert kinds(verdict.judge_accuracy(unlabelled(0.0, outputs=()), Budgets())) == ["inconclusive"]
+    assert kinds(judge_accuracy(unlabelled(0.0, outputs=()), Budgets())) == ["inconclusive"]
 
 
 # --- placement --------------------------------------------------------------------------------------------------------

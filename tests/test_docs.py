@@ -9,9 +9,10 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, metadata
+from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -35,19 +36,20 @@ MOST_LINES_OF_README = 150
 MOST_WORDS, MOST_WORDS_ON_AVERAGE = 30, 15.9
 SWEEPS, ADDING = Page("docs/sweeps.md"), Page("docs/adding-an-accelerator.md")
 OPTIONS, TROUBLE = Page("docs/options.md"), Page("docs/troubleshooting.md")
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8")) if sys.version_info >= (3, 11) else {}
 #: Tests on a page that a test of their own runs, because there is more to see.
 RUN_APART = {(SWEEPS.name, "test_sweep.py"), (ADDING.name, "test_contract.py")}
-HERE = re.compile(r'"cpu(-ort|-openvino)?"')
+#: The accelerators that any machine with their packages has.
+HERE = re.compile(r'"cpu(-ort|-openvino)?"' if find_spec("torch") is None else r'"cpu(-ort|-openvino|-torch)?"')
 
 named = pytest.mark.parametrize("page", USER_PAGES, ids=lambda page: page.name)
 
 
-def examples() -> Iterator[Any]:
-    for page in USER_PAGES:
-        for name in page.files("python"):
-            if name.startswith("test_") and (page.name, name) not in RUN_APART:
-                yield pytest.param(page, name, id=f"{page.name}:{name}")
+EXAMPLES = [
+    pytest.param(page, name, id=f"{page.name}:{name}")
+    for page in USER_PAGES
+    for name in page.files("python")
+    if name.startswith("test_") and (page.name, name) not in RUN_APART
+]
 
 
 # Examples
@@ -66,7 +68,7 @@ def test_blocks_are_of_languages_that_are_looked_at(page: Page) -> None:
     assert len(page.blocks("")) == 0
 
 
-@pytest.mark.parametrize(("page", "name"), examples())
+@pytest.mark.parametrize(("page", "name"), EXAMPLES)
 def test_every_example_is_collected(pytester: pytest.Pytester, page: Page, name: str) -> None:
     (pytester.path / name).write_text(page.files("python")[name], encoding="utf-8")
     result = pytester.runpytest_subprocess("--collect-only", "-q", "-p", "no:cacheprovider")
@@ -74,7 +76,7 @@ def test_every_example_is_collected(pytester: pytest.Pytester, page: Page, name:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("page", "name"), examples())
+@pytest.mark.parametrize(("page", "name"), EXAMPLES)
 def test_every_example_runs_on_the_cpu_and_skips_elsewhere(
     pytester: pytest.Pytester, digits_cnn: Path, digits_val: Examples, page: Page, name: str
 ) -> None:
@@ -159,16 +161,13 @@ KNOWN_COMMANDS = ("pytest ", "pytest-accel ", "pip install ", "python -m ", "git
 
 
 def commands() -> list[str]:
-    """Every command of ours on any page: of shell blocks, of workflows and of code spans."""
-    found: dict[str, None] = {}
+    """Every command of ours on any page: of shell blocks, of workflows, and of code spans that are one."""
+    lines = [span for page in PAGES for span in page.code if span.startswith(("pytest ", "pytest-accel "))]
     for page in PAGES:
-        lines = [line for block in page.blocks("sh") for line in block.splitlines()]
+        lines += [line for block in page.blocks("sh") for line in block.splitlines()]
         lines += [line for _, run in runs_of(page) for line in run.splitlines()]
-        for line in [*lines, *page.code]:
-            for command in re.findall(r"(?:^|\s|\()((?:pytest|pytest-accel) (?:-|\w)[^#)>|]*)", line.strip()):
-                if line in lines or line.startswith(("pytest ", "pytest-accel ")):
-                    found[command.strip()] = None
-    return list(found)
+    found = [re.search(r"(?:^|&& |\()((?:pytest|pytest-accel) [^#)>]+)", line) for line in lines]
+    return list(dict.fromkeys(command[1].strip() for command in found if command is not None))
 
 
 def runs_of(page: Page) -> Iterator[tuple[str, str]]:
@@ -188,11 +187,12 @@ def test_shell_blocks_hold_known_commands_only(page: Page) -> None:
 
 @pytest.mark.parametrize("command", commands())
 def test_every_command_is_one_that_exists(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, command: str
+    pytester: pytest.Pytester, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     program, *args = shlex.split(re.sub(r"\$\{\{.*?\}\}", "cpu", command))
     if paths := [arg for arg in args if arg.startswith("tests/")]:
-        _check_command_of_this_repository(paths, args)
+        markers = {marker.partition(":")[0] for marker in pytestconfig.getini("markers")}
+        _check_command_of_this_repository(paths, args, markers)
         return
     branch = pytester.mkdir("branch")
     for folder in ("main/.accel", "branch/baselines", "main/baselines", "branch/tests", "branch/runs"):
@@ -210,12 +210,11 @@ def test_every_command_is_one_that_exists(
         assert result.ret in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED), result.stderr.str()
 
 
-def _check_command_of_this_repository(paths: list[str], args: list[str]) -> None:
+def _check_command_of_this_repository(paths: list[str], args: list[str], markers: set[str]) -> None:
     """Running it would take minutes; what it names is there."""
     assert [path for path in paths if not (ROOT / path).exists()] == []
-    markers = {marker.partition(":")[0] for marker in PROJECT["tool"]["pytest"]["ini_options"]["markers"]}
-    assert {after for before, after in zip(args, args[1:], strict=False) if before == "-m"} <= markers
-    assert {arg for arg in args if arg.startswith("-")} <= {"-m", "-s", "-n", "-q"}
+    assert {after for before, after in pairwise(args) if before == "-m"} <= markers
+    assert {arg for arg in args if arg.startswith("-")} <= {"-m", "-s"}
 
 
 MODULES = sorted({command for page in PAGES for command in re.findall(r"python -m (tests\.[^`\n]*)", page.text)})
@@ -288,12 +287,12 @@ def test_run_it_and_test_it_are_one_line_each() -> None:
         assert len(block.splitlines()) == 1
 
 
-@pytest.mark.skipif(not PROJECT, reason="needs tomllib, which came with Python 3.11")
 def test_every_extra_is_in_the_readme_and_no_other_is_named() -> None:
-    extras = PROJECT["project"]["optional-dependencies"].keys()
-    assert extras <= set(README.code)
-    wanted = {name for page in PAGES for names in re.findall(r"pytest-accel\[([\w,-]+)\]", page.text) for name in names.split(",")}
-    assert wanted <= extras
+    extras = set(metadata("pytest-accel").get_all("Provides-Extra") or ())
+    assert len(extras) > 10
+    assert sorted(extras - set(README.code)) == []
+    asked = [names for page in PAGES for names in re.findall(r"pytest-accel\[([\w,-]+)\]", page.text)]
+    assert sorted({name for names in asked for name in names.split(",")} - extras) == []
 
 
 # Nothing is left out, and nothing is made up

@@ -145,8 +145,9 @@ def test_every_ini_example_is_accepted_as_it_stands(pytester: pytest.Pytester, p
         (pytester.path / path).parent.mkdir(parents=True)
         (pytester.path / path).touch()
     pytester.makepyfile("def test_unmarked(): pass")
-    result = pytester.runpytest_subprocess("--accelerator=cpu")
+    result = pytester.runpytest_subprocess("--accelerator=cpu", "--strict-config")
     result.stdout.fnmatch_lines(["accel: *", "no accelerator test ran: nothing was measured"])
+    assert "ERROR" not in result.stderr.str()
 
 
 # Commands and workflows
@@ -269,7 +270,7 @@ def test_every_workflow_is_whole(page: Page) -> None:
             assert {"runs-on", "steps", "timeout-minutes"} <= job.keys()
             assert all(("uses" in step) != ("run" in step) for step in job["steps"])
             needed = job.get("needs", [])
-            assert {needed} if isinstance(needed, str) else set(needed) <= workflow["jobs"].keys()
+            assert ({needed} if isinstance(needed, str) else set(needed)) <= workflow["jobs"].keys()
         for needed, output in re.findall(r"needs\.(\w+)\.outputs\.(\w+)", text):
             assert output in workflow["jobs"][needed]["outputs"]
         for step, output in re.findall(r"steps\.(\w+)\.outputs\.(\w+)", text):

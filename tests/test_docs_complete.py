@@ -6,6 +6,7 @@ That their examples run is tested in `tests.test_docs`.
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from statistics import fmean
 import pytest
 
 from pytest_accel.facts.records import SEVERITY, Budgets
-from pytest_accel.registry import BUILTIN, Registry
+from pytest_accel.inputs.registry import BUILTIN, Registry
 from pytest_accel.worker.accelerator import COMMON_OPTIONS
 from tests.pages import DOCS, PAGES, README, ROOT, Page, word_count
 
@@ -133,6 +134,18 @@ def test_every_extra_is_in_the_readme_and_no_other_is_named() -> None:
     assert sorted(extras - set(README.code)) == []
     asked = [names for page in PAGES for names in re.findall(r"pytest-accel\[([\w,-]+)\]", page.text)]
     assert sorted({name for names in asked for name in names.split(",")} - extras) == []
+
+
+def test_every_path_and_module_that_is_named_is_there() -> None:
+    text = "\n".join(page.text for page in PAGES)
+    paths = set(re.findall(r"(?<![\w/.])(?:pytest_accel|tests)/[\w./-]*\w", text))
+    assert sorted(path for path in paths if not (ROOT / path).exists()) == []
+    layout = next(part for part in Page("CONTRIBUTING.md").text.split("## ") if part.startswith("Layout"))
+    folders = set(re.findall(r"`(?:pytest_accel/)?(\w+)/`", layout)) - {"tests"}
+    packages = {path.parent.name for path in (ROOT / "pytest_accel").glob("*/__init__.py")}
+    assert folders == packages
+    for module, name in re.findall(r"\b(pytest_accel(?:\.[a-z_]+)+)\.([A-Z]\w+)", text):
+        assert hasattr(importlib.import_module(module), name)
 
 
 # Reading

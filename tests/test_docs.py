@@ -131,6 +131,8 @@ def test_the_accelerator_example_keeps_the_contract(pytester: pytest.Pytester) -
     assert set(outcomes) <= {"passed", "skipped"}, result.stdout.str()
     assert outcomes["passed"] >= 10
     result.stdout.fnmatch_lines(["no-baseline * model[[]doubler-b2[]] *"])
+    without_us = pytester.runpytest_subprocess("-p", "no:accel", "--collect-only", "test_it.py")
+    assert without_us.ret == pytest.ExitCode.OK
 
 
 @pytest.mark.parametrize("page", [page for page in USER_PAGES if page.blocks("toml")], ids=lambda page: page.name)

@@ -141,7 +141,7 @@ def test_every_path_and_module_that_is_named_is_there() -> None:
     paths = set(re.findall(r"(?<![\w/.])(?:pytest_accel|tests)/[\w./-]*\w", text))
     assert sorted(path for path in paths if not (ROOT / path).exists()) == []
     layout = next(part for part in Page("CONTRIBUTING.md").text.split("## ") if part.startswith("Layout"))
-    folders = set(re.findall(r"`(?:pytest_accel/)?(\w+)/`", layout)) - {"tests"}
+    folders = set(re.findall(r"`(?:pytest_accel/)?(\w+)/`", layout))
     packages = {path.parent.name for path in (ROOT / "pytest_accel").glob("*/__init__.py")}
     assert folders == packages
     for module, name in re.findall(r"\b(pytest_accel(?:\.[a-z_]+)+)\.([A-Z]\w+)", text):

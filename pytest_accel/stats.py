@@ -16,18 +16,21 @@ from operator import mul
 from statistics import NormalDist, median
 from typing import NamedTuple
 
-#: Misses that a planned sample can absorb and still pass. With none, a model whose miss rate is a tenth of the allowed
-#: one would be inconclusive in every fourth run.
+#: Calls over a limit that a planned sample can have and still pass. With none, a model whose share of slow calls is a
+#: tenth of the allowed one would be inconclusive in every fourth run.
 PLANNED_MISSES = 2
-#: How wide the alternatives are that `Spread.margin_at_any_time` mixes, as the samples that would tell as much: half a
-#: one is best for means that lie about a standard deviation and a half from the limit, as 5 % slower lies from 2.5 %.
-MIXED = 0.5
-#: Blocks of a series whose medians are looked at for a trend, and the share of their pairs that must agree on one.
+#: The width of the alternatives that `Spread.margin_at_any_time` mixes, in samples that would tell as much. Half a
+#: sample is best for means about one and a half standard deviations from the limit, as 5 % slower is from 2.5 %.
+MIXTURE_SAMPLES = 0.5
+#: Blocks of a series whose medians are compared to find a trend.
 TREND_BLOCKS = 12
-STEADY_TREND = 0.7
-#: As many calls around the median count as one where bounds that allow for it are wrong more often than they promise.
-HANGS_TOGETHER = 8.0
-#: Lags beyond which autocorrelations are not summed: by then a series hangs together in any case.
+#: The share of all pairs of blocks that must rise, or fall, for a trend.
+TREND_SHARE = 0.7
+#: Calls that count as a single one in a series so correlated that its bounds would be wrong more often than they
+#: promise.
+MOST_CORRELATED_CALLS = 8.0
+#: The largest lag, in calls, of an autocorrelation that is summed; a series that is correlated further counts as the
+#: above.
 MOST_LAGS = 400
 
 
@@ -182,7 +185,7 @@ def wandering(values: Sequence[float]) -> float:
 
     Of samples that resemble so many before them, even the number of independent ones is hardly known.
     """
-    if len(values) < 3 * TREND_BLOCKS or clustering(values, 0.5) < HANGS_TOGETHER:
+    if len(values) < 3 * TREND_BLOCKS or clustering(values, 0.5) < MOST_CORRELATED_CALLS:
         return 1.0
     blocks = block_medians(values, TREND_BLOCKS)
     return max(blocks) / min(blocks)
@@ -199,7 +202,7 @@ def drift(values: Sequence[float]) -> float:
         return 1.0
     blocks = block_medians(values, TREND_BLOCKS)
     rises = [(later > earlier) - (later < earlier) for earlier, later in combinations(blocks, 2)]
-    if abs(sum(rises)) < STEADY_TREND * len(rises):
+    if abs(sum(rises)) < TREND_SHARE * len(rises):
         return 1.0
     third = TREND_BLOCKS // 3
     return median(blocks[-third:]) / median(blocks[:third])
@@ -221,13 +224,13 @@ class Spread:
         """How far a one-sided bound lies from the mean of ``n`` samples if it may be looked at after every sample.
 
         At confidence ``c`` the truth stays within it at all looks together, however many there are and whatever ends
-        them. This is the likelihood ratio of Student's t, mixed over the mean (a normal of `MIXED` samples' worth of
-        knowledge), and Ville's inequality: Robbins 1970; Lai 1976; Wang and Ramdas, "Anytime-valid t-tests", 2023.
+        them. This is the likelihood ratio of Student's t, mixed over the mean by a normal that is worth
+        `MIXTURE_SAMPLES` samples, and Ville's inequality: Robbins 1970; Lai 1976; Wang and Ramdas, "Anytime-valid t-tests", 2023.
         Infinite while the samples are too few to exclude anything.
         """
         exponent = (self.freedom + 1.0) / 2.0
-        rise = (sqrt((n + MIXED) / MIXED) / (2.0 * (1.0 - c))) ** (1.0 / exponent)
-        left = 1.0 - rise * MIXED / (n + MIXED)
+        rise = (sqrt((n + MIXTURE_SAMPLES) / MIXTURE_SAMPLES) / (2.0 * (1.0 - c))) ** (1.0 / exponent)
+        left = 1.0 - rise * MIXTURE_SAMPLES / (n + MIXTURE_SAMPLES)
         return self.error * sqrt(self.freedom * (rise - 1.0) / left) if left > 0.0 else inf
 
     def minus(self, other: Spread) -> Spread:
@@ -301,22 +304,22 @@ def paired_drop_interval(both: int, lost: int, gained: int, neither: int, c: flo
     correlation between the answers, so that it stays honest with few or no flips.
     """
     n = both + lost + gained + neither
-    before, now = both + lost, both + gained
+    before, after = both + lost, both + gained
     drop = (lost - gained) / n
-    wilson_before, wilson_now = wilson_interval(before, n, c), wilson_interval(now, n, c)
-    margins_product = before * (n - before) * now * (n - now)
+    wilson_before, wilson_after = wilson_interval(before, n, c), wilson_interval(after, n, c)
+    margins_product = before * (n - before) * after * (n - after)
     cross = float(both * neither - lost * gained)
     if cross > 0:
         cross = max(0.0, cross - n / 2)  # Newcombe's continuity correction
     phi = cross / sqrt(margins_product) if margins_product else 0.0
 
-    def margin(before_end: float, now_end: float) -> float:
-        d_before, d_now = abs(before / n - before_end), abs(now / n - now_end)
-        return sqrt(max(0.0, d_before**2 - 2.0 * phi * d_before * d_now + d_now**2))
+    def margin(before_end: float, after_end: float) -> float:
+        d_before, d_after = abs(before / n - before_end), abs(after / n - after_end)
+        return sqrt(max(0.0, d_before**2 - 2.0 * phi * d_before * d_after + d_after**2))
 
     return Interval(
-        drop - margin(wilson_before.lower, wilson_now.upper),
-        drop + margin(wilson_before.upper, wilson_now.lower),
+        drop - margin(wilson_before.lower, wilson_after.upper),
+        drop + margin(wilson_before.upper, wilson_after.lower),
     )
 
 

@@ -228,7 +228,7 @@ class Check:
         return msgspec.structs.replace(record, changes=changes_since(self._baseline, record))
 
     def _saved(self, record: TestRecord, batches: Sequence[Arrays]) -> TestRecord:
-        """Save this run as the baseline, unless it may not become one; the record tells which."""
+        """Save this run as the baseline, unless it may not become one; the record says which."""
         session = self._session
         if session.settings.save is None or record.measurement is None:
             return record

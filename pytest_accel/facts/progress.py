@@ -1,4 +1,4 @@
-"""What long work says of itself while it goes on. How that looks is told in `pytest_accel.report.progress`."""
+"""What long work reports while it goes on. How that looks on a terminal is in `pytest_accel.report.progress`."""
 
 from __future__ import annotations
 

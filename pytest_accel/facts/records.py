@@ -12,7 +12,7 @@ import msgspec
 
 Scalar: TypeAlias = str | int | float | bool | None
 
-#: What an answer can be, from the one that matters most to the one that matters least.
+#: The answers that a verdict can give, from the one that matters most to the one that matters least.
 VerdictKind: TypeAlias = Literal[
     "not-measured",
     "inaccurate",
@@ -28,13 +28,13 @@ VerdictKind: TypeAlias = Literal[
 ]
 SEVERITY: tuple[VerdictKind, ...] = get_args(VerdictKind)
 FAILING: frozenset[VerdictKind] = frozenset({"not-measured", "inaccurate", "sla-breach", "regressed"})
-#: Passes by default; fails under ``--accel-strict``.
+#: Verdicts that pass by default and fail under ``--accel-strict``.
 UNDECIDED: frozenset[VerdictKind] = frozenset({"inconclusive", "incomparable", "no-baseline"})
 
-#: Left out of a sweep, as its marker allows: neither passed nor failed, because nothing was measured.
+#: Verdicts of variants that a sweep leaves out, as its marker allows: they neither pass nor fail.
 LEFT_OUT: frozenset[VerdictKind] = frozenset({"refused", "pruned"})
 
-#: Which of the product's questions a verdict answers.
+#: The questions that a verdict can answer.
 Question: TypeAlias = Literal["accuracy", "sla", "regression", "placement", "resources", "measurement"]
 
 
@@ -155,7 +155,7 @@ class Placement(Fact, frozen=True, kw_only=True):
     """Where the operators ran and in which precision, as observed.
 
     ``operators`` maps an operator's name to ``"<device>:<precision>"``, for example ``"gpu:float16"``; it is empty when
-    the runtime tells only counts. ``on_device`` is a share of the operators, None when it cannot be known.
+    the runtime gives only counts. ``on_device`` is a share of the operators, None when it cannot be known.
     """
 
     on_device: float | None
@@ -234,7 +234,7 @@ class OutputErrors(Fact, frozen=True, kw_only=True):
     snr_db: float | None
 
 
-#: Two models that are both nearly exact are not told apart: this much is allowed between two FP32 runtimes.
+#: The least error of a control, in normalised L2, that another error is divided by: two FP32 runtimes may differ by it.
 SMALLEST_CONTROL_ERROR = 1e-3
 
 
@@ -282,7 +282,9 @@ class Accuracy(Fact, frozen=True, kw_only=True):
         Errors are normalised L2 distances; a control below `SMALLEST_CONTROL_ERROR` counts as that.
         """
         of_control = {errors.name: max(errors.normalised_l2, SMALLEST_CONTROL_ERROR) for errors in self.control}
-        ratios = (each.normalised_l2 / of_control[each.name] for each in self.outputs if each.name in of_control)
+        ratios = (
+            errors.normalised_l2 / of_control[errors.name] for errors in self.outputs if errors.name in of_control
+        )
         return max(ratios, default=None)
 
 

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from pytest_accel.inputs.dataset_elements import Arrays
     from pytest_accel.inputs.datasets import Dataset
 
-#: What the vendors' own tools take by default.
+#: Samples that are chosen where a test does not say how many; the vendors' own tools take as many.
 SAMPLES = 300
+#: The seed of the choice, so that it is the same every time.
 SEED = 0
 
 

@@ -72,8 +72,8 @@ class Reader:
             labels = _readable_labels(labels)
             lengths["labels"] = len(labels)
         if len(set(lengths.values())) > 1:
-            told = ", ".join(f"{name} {length}" for name, length in lengths.items())
-            raise DatasetError(f"inputs and labels have different numbers of rows: {told}")
+            listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
+            raise DatasetError(f"inputs and labels have different numbers of rows: {listed}")
         return Rows(inputs, labels, next(iter(lengths.values()), 1), self._constants)
 
     def _split(self, element: Any) -> tuple[Arrays, Array | None]:

@@ -19,9 +19,10 @@ from pytest_accel.inputs.dataset_elements import Array, Arrays, fits, shown
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Signature, TensorSpec
 
-#: Lowest value and how many there are.
+#: The lowest made-up value of a dtype, and how many values follow it.
 WHOLE_VALUES = {"bool": (0, 2), "uint8": (1, 255)}
-SMALL_INTEGERS = (1, 9)  # in range for almost any vocabulary
+#: The same for every other integer dtype: in range for almost any vocabulary.
+SMALL_INTEGERS = (1, 9)
 
 
 def synthetic(

@@ -101,6 +101,6 @@ class ForeignLoad:
 
     def cores(self) -> float:
         """The cores that other processes kept busy since the start, on average."""
-        (began, foreign_before), (now, foreign_now) = self._start, self._sample()
+        (began, foreign_before), (ended, foreign_after) = self._start, self._sample()
         # The two counters tick apart by up to a hundredth of a second, so a quiet machine may come out below nothing.
-        return max(0.0, (foreign_now - foreign_before) / (now - began)) if now > began else 0.0
+        return max(0.0, (foreign_after - foreign_before) / (ended - began)) if ended > began else 0.0

@@ -32,8 +32,8 @@ def describe_hardware(
 ) -> Hardware:
     """The hardware's identity and its fingerprint, such as ``intel-xeon-2c-24g-3fa9c1``.
 
-    ``device`` names the device and ``identity`` is what the accelerator's own handle told; where both speak of the
-    same thing the handle is right. ``instance_type`` overrides what the firmware tells.
+    ``device`` names the device and ``identity`` is what the accelerator's own handle says; where both speak of the
+    same thing the handle is right. ``instance_type`` overrides what the firmware says.
     """
     facts: dict[str, Scalar] = {"device": device, **processor.identity(root), "memory_gb": _memory_gb(root)}
     known_type = instance_type or _instance_type(root)
@@ -81,5 +81,5 @@ def _instance_type(root: Path) -> str:
 
 
 def controller_versions() -> dict[str, str]:
-    """What the controller adds to the versions that a worker tells of itself."""
+    """What the controller adds to the versions that a worker reports."""
     return {"pytest-accel": __version__, "kernel": platform.release()}

@@ -66,7 +66,7 @@ def _compare(loaded: LoadedModel, dataset: Dataset, metric: Metric | None, step:
 
 @dataclass(frozen=True)
 class _Control:
-    """A model whose errors show what a candidate's precision costs at best. ``step`` tells what it is run for."""
+    """A model whose errors show what a candidate's precision costs at best. Progress calls running it ``step``."""
 
     session: Session
     model: Model

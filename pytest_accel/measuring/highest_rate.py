@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from pytest_accel.facts.records import Budgets, Measurement
 
-#: Rates that are tried. The last one is within a 32nd of the capacity of where the limits break.
+#: Rates that are tried, each in the middle of what is left: the last one is a 32nd of the capacity from the true limit.
 HALVINGS = 5
 
 

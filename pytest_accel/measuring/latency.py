@@ -53,7 +53,7 @@ class Load:
         )
 
     def traffic(self, seed: int) -> dict[str, float]:
-        """What `Launch.measure` takes for this shape; ``seed`` draws the arrivals at a server."""
+        """What a worker's client takes for this shape; ``seed`` draws the arrivals at a server."""
         if self.shape == "server" and self.rate is not None:
             return {"concurrency": self.concurrency, "rate": self.rate, "seed": seed}
         return {"concurrency": self.concurrency} if self.shape == "multi_stream" else {}
@@ -173,6 +173,6 @@ def _of_both(earlier: Conditions, later: Conditions) -> Conditions:
     )
 
 
-def _joined(*told: str) -> str:
+def _joined(*texts: str) -> str:
     """Clauses joined by semicolons, each once."""
-    return "; ".join(dict.fromkeys(clause for each in told for clause in each.split("; ") if clause))
+    return "; ".join(dict.fromkeys(clause for text in texts for clause in text.split("; ") if clause))

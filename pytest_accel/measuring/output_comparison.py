@@ -1,7 +1,7 @@
 """The candidate's outputs beside the reference's, sample by sample.
 
 `Comparison` takes one batch at a time and keeps sums and one answer a sample, not the outputs (a user's metric is the
-exception: it needs them all). What is not an answer here: whether the result is good enough, which `verdict` decides.
+exception: it needs them all). Whether the result is good enough is decided in `pytest_accel.verdict.accuracy`.
 
 What an answer is, taken from the first output, in the reference's order, that has one:
 
@@ -30,16 +30,17 @@ from pytest_accel.facts.errors import DatasetError
 from pytest_accel.facts.records import Accuracy, OutputErrors
 
 Array: TypeAlias = npt.NDArray[Any]
-#: Takes all outputs (an array, or a dict by name where there are several) and the labels; higher is better.
+#: A user's metric takes all outputs (an array, or a dict by name where there are several) and the labels; higher is
+#: better.
 Metric: TypeAlias = Callable[[Any, Any], float]
 
-#: A dtype's kind by NumPy's letter.
+#: The kind of a dtype by NumPy's letter for it.
 _KINDS = {"f": "float", "i": "int", "u": "int", "b": "bool", "c": "complex"}
-#: Below this magnitude a relative error is taken of this magnitude, since nothing is relative to zero.
+#: The least magnitude that an error is taken relative to, since nothing is relative to zero.
 SMALLEST_REFERENCE = 1e-6
 #: Normalised L2 distance up to which two runs of one artefact on one input count as the same: atomics reorder sums.
 SAME_RUN = 1e-2
-#: Stands for "no answer": a sample whose scores hold NaN is never right.
+#: The class number of no answer: a sample whose scores hold NaN is never right.
 NO_ANSWER = -1
 
 
@@ -81,10 +82,10 @@ class Comparison:
         if self._mismatches:
             return
         pairs = {name: (np.asarray(candidate[name])[:rows], np.asarray(reference[name])[:rows]) for name in reference}
-        for name, (ours, theirs) in pairs.items():
-            self._add_errors(name, ours, theirs)
+        for name, (outputs, expected) in pairs.items():
+            self._add_errors(name, outputs, expected)
             if self._metric is not None:
-                for side, values in zip(self._kept, (ours, theirs), strict=True):
+                for side, values in zip(self._kept, (outputs, expected), strict=True):
                     side.setdefault(name, []).append(values)
         self._answers.add(pairs, labels)
 
@@ -114,18 +115,18 @@ class Comparison:
             if name not in candidate:
                 self._mismatches[f"output {name!r} is missing; there are {', '.join(map(repr, candidate))}"] = None
                 continue
-            ours, theirs = np.asarray(candidate[name]), np.asarray(reference[name])
-            if ours.shape[1:] != theirs.shape[1:] or not _holds(ours, rows) or not _holds(theirs, rows):
-                shapes = f"has shape {ours.shape}, the reference's {theirs.shape}"
+            outputs, expected = np.asarray(candidate[name]), np.asarray(reference[name])
+            if outputs.shape[1:] != expected.shape[1:] or not _holds(outputs, rows) or not _holds(expected, rows):
+                shapes = f"has shape {outputs.shape}, the reference's {expected.shape}"
                 self._mismatches[f"output {name!r} {shapes}, for {rows} samples"] = None
-            elif _kind(ours) != _kind(theirs):
-                self._mismatches[f"output {name!r} is {ours.dtype}, the reference's {theirs.dtype}"] = None
+            elif _kind(outputs) != _kind(expected):
+                self._mismatches[f"output {name!r} is {outputs.dtype}, the reference's {expected.dtype}"] = None
         for name in candidate:
             if name not in reference:
                 self._mismatches[f"output {name!r} is not among the reference's"] = None
 
-    def _add_errors(self, name: str, ours: Array, theirs: Array) -> None:
-        x, y = ours.astype(np.float64), theirs.astype(np.float64)
+    def _add_errors(self, name: str, outputs: Array, expected: Array) -> None:
+        x, y = outputs.astype(np.float64), expected.astype(np.float64)
         if np.isnan(y).any():
             raise DatasetError(
                 f"The reference itself gives NaN in output {name!r}: nothing can be compared with it. "
@@ -215,7 +216,7 @@ class _Answers:
 
     def add(self, pairs: Mapping[str, tuple[Array, Array]], labels: Array | None) -> None:
         if not self._kind:
-            self._choose({name: theirs for name, (_, theirs) in pairs.items()})
+            self._choose({name: expected for name, (_, expected) in pairs.items()})
         if self._name is None:
             return
         classes = None if labels is None else _class_numbers(labels, self._classes)
@@ -252,18 +253,19 @@ class _Answers:
                 f"Labels of shape {labels.shape} and dtype {labels.dtype} are not class numbers for output "
                 f"{self._name!r}: give integers of shape ({len(labels)},), or a metric that knows what they are."
             )
-        ours, theirs = (np.concatenate(side) for side in self._sides)
+        answers, expected = (np.concatenate(side) for side in self._sides)
         if self._kind == "single":
-            threshold = 0.5 if theirs.min() >= 0.0 and theirs.max() <= 1.0 else 0.0
-            ours, theirs = np.where(np.isnan(ours), NO_ANSWER, ours > threshold), (theirs > threshold).astype(int)
-        agreement = float(np.mean(ours == theirs))
+            threshold = 0.5 if expected.min() >= 0.0 and expected.max() <= 1.0 else 0.0
+            answers = np.where(np.isnan(answers), NO_ANSWER, answers > threshold)
+            expected = (expected > threshold).astype(int)
+        agreement = float(np.mean(answers == expected))
         if classes is None:
-            return {"agreement": agreement, "flips_lost": int(np.count_nonzero(ours != theirs))}
+            return {"agreement": agreement, "flips_lost": int(np.count_nonzero(answers != expected))}
         top5 = [float(np.mean(np.concatenate(side))) if side else None for side in self._top5]
         return {
             "agreement": agreement,
             "unscored": self._others,
-            **_paired(ours == classes, theirs == classes, self._confidence),
+            **_paired(answers == classes, expected == classes, self._confidence),
             "top5": top5[0],
             "reference_top5": top5[1],
         }
@@ -277,33 +279,33 @@ class _Answers:
                 self._classes = {"scores": values.shape[-1], "single": 2, "numbers": 0}[kind]
                 # The numbers of classes are answers too, of which a distance says nothing.
                 self._others = tuple(
-                    other for other, its in reference.items() if other != name and _kind(its) == "float"
+                    other for other, scores in reference.items() if other != name and _kind(scores) == "float"
                 )
                 return
 
 
 def _answer_kind(values: Array) -> str:
-    """What kind of answer an output of the reference holds, as the module's docstring tells; empty for none."""
+    """What kind of answer an output of the reference holds, as the module's docstring says; empty for none."""
     if values.size == len(values):
         return {"float": "single", "int": "numbers"}.get(_kind(values), "")
     one_row_each = values.size == len(values) * values.shape[-1]
     return "scores" if one_row_each and _kind(values) == "float" else ""
 
 
-def _paired(ours_right: Array, theirs_right: Array, confidence: float) -> dict[str, Any]:
-    samples = len(ours_right)
-    both = int(np.count_nonzero(ours_right & theirs_right))
-    lost = int(np.count_nonzero(theirs_right & ~ours_right))
-    gained = int(np.count_nonzero(ours_right & ~theirs_right))
+def _paired(right: Array, expected_right: Array, confidence: float) -> dict[str, Any]:
+    samples = len(right)
+    both = int(np.count_nonzero(right & expected_right))
+    lost = int(np.count_nonzero(expected_right & ~right))
+    gained = int(np.count_nonzero(right & ~expected_right))
     return {
-        "top1": float(np.mean(ours_right)),
-        "reference_top1": float(np.mean(theirs_right)),
+        "top1": float(np.mean(right)),
+        "reference_top1": float(np.mean(expected_right)),
         "flips_lost": lost,
         "flips_gained": gained,
         "drop_interval": tuple(
             stats.paired_drop_interval(both, lost, gained, samples - both - lost - gained, confidence)
         ),
-        "right": base64.b64encode(np.packbits(ours_right).tobytes()).decode("ascii"),
+        "right": base64.b64encode(np.packbits(right).tobytes()).decode("ascii"),
     }
 
 

@@ -1,6 +1,6 @@
 """A worker's operations with types: what may be asked of it, and replies that are checked before anybody uses them.
 
-Starting and ending the process is told in `pytest_accel.processes.process`; what the numbers mean is judged elsewhere.
+The process is started and ended in `process`; what the numbers mean is judged elsewhere.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ class Launch:
         ``traffic`` is ``concurrency`` for a multi_stream, and ``concurrency``, ``rate`` and ``seed`` for a server.
         """
         reply = self._ask("measure", phase="measure", load_shape=load_shape, calls=calls, checks=checks, **traffic)
-        checked = [{**each, "outputs": _arrays(each.get("outputs"), "measure")} for each in reply.get("checked", ())]
+        checked = [{**call, "outputs": _arrays(call.get("outputs"), "measure")} for call in reply.get("checked", ())]
         latencies_ns = _latencies(reply, calls, "measure")
         waits_ns = _times(reply, "waits_ns", "measure")
         if waits_ns and len(waits_ns) != calls:
@@ -221,11 +221,11 @@ class Launch:
         reply = self._ask("intermediates", phase="intermediates", inputs=_packed(inputs, "intermediates"))
         return [
             _valid(
-                {**each, "value": _arrays({"value": each.get("value")}, "intermediates")["value"]},
+                {**tensor, "value": _arrays({"value": tensor.get("value")}, "intermediates")["value"]},
                 Intermediate,
                 "intermediates",
             )
-            for each in reply.get("intermediates", ())
+            for tensor in reply.get("intermediates", ())
         ]
 
     def close(self) -> None:

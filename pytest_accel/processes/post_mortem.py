@@ -61,7 +61,7 @@ class Remains:
 
 
 def ending(status: int, *, more_oom_kills: bool) -> str:
-    """An exit status in words; ``more_oom_kills`` tells that the kernel ended some process for want of memory."""
+    """An exit status in words; ``more_oom_kills`` says that the kernel ended some process for want of memory."""
     if status >= 0:
         return f"exited with status {status}"
     words = f"was killed by {signal.Signals(-status).name}"

@@ -1,7 +1,7 @@
 """Workers: the processes in which accelerators run, from their start to whichever end they come to.
 
 A worker is an interpreter started through execnet. It answers one request at a time, and nothing that it does (crash,
-hang, print without end) reaches further than the request. What requests mean is in `pytest_accel.processes.client`.
+hang, print without end) reaches further than the request. What requests mean is in `client`.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 Plain: TypeAlias = dict[str, Any]
 
 _START_DEADLINE_S = 60.0
-#: How often a waiting controller looks at the size of the worker's log.
+#: Seconds between two looks of a waiting controller at the size of the worker's log.
 _LOOK_EVERY_S = 0.25
+#: Seconds that a worker has to show its stacks before it is killed.
 _GRACE_S = 5.0
 
 
@@ -233,12 +234,12 @@ class InProcessWorker:
         try:
             return self._operations.perform(op, params, on_progress or _ignore)
         except Exception as error:
-            told = error_of(described(error), phase)
-            raise told from (None if isinstance(told, UnfitInput) else error)
+            failure = error_of(described(error), phase)
+            raise failure from (None if isinstance(failure, UnfitInput) else error)
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """The face of `Worker.paused`: this process goes on, and no speed that it tells is judged."""
+        """The face of `Worker.paused`: this process goes on, and no speed that it measures is judged."""
         yield
 
     def kill(self) -> None:

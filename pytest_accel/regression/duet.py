@@ -80,7 +80,7 @@ class Side:
 class Pairs:
     """The timed blocks of one launch: nanoseconds of each call, a block of one side beside the other's same one.
 
-    ``disturbed`` tells of each pair whether other processes had cores of either block.
+    ``disturbed`` says of each pair whether other processes had cores of either block.
     """
 
     candidate: Sequence[Sequence[float]]

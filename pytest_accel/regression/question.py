@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Standing:
-    """The answer and what it rests on. ``opponent`` is empty for the baseline, whose changes a record tells."""
+    """The answer and what it rests on. ``opponent`` is empty for the baseline, whose changes a record has anyway."""
 
     verdicts: list[Verdict]
     compared: Compared | None = None

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pytest_accel.store.cache import Cache, Entry
     from pytest_accel.worker.accelerator import Accelerator
 
-#: The file beside an artefact with the seconds that compiling it took, which a cached one still tells.
+#: The file beside an artefact with the seconds that compiling it took, which a cached one still has.
 _COMPILE_SECONDS = "compile_s"
 #: The file beside an artefact with its `Origin`, by which others find it.
 _ORIGIN = "origin.json"

@@ -46,10 +46,11 @@ from pytest_accel.store import strict_json
 #: The format of a file. Schema 1 described the processor twice.
 SCHEMA = 2
 
-#: More operators than a reviewer would read; a larger placement keeps its counts only.
+#: The most operators that a reviewer would read; a larger placement keeps its counts only.
 MOST_OPERATORS = 256
+#: Digits that a measured number keeps.
 SIGNIFICANT_DIGITS = 6
-#: The parts that were measured and are rounded. What was chosen, such as an option, is kept as it is.
+#: The parts of a baseline that were measured and are rounded. What was chosen, such as an option, is kept as it is.
 _MEASURED = ("accuracy", "artefact", "duets", "launches", "placement")
 _NOT_SAVED: frozenset[VerdictKind] = frozenset(
     {"not-measured", "inaccurate", "sla-breach", "regressed", "inconclusive"}

@@ -6,7 +6,7 @@ the root are
     entries/<key>/      one finished entry: ``content/`` and ``manifest.json``, whose time is that of its last use
     building/<key>/     an entry being made or thrown away, seen by the holder of the key's lock only
     locks/<key>.lock    held while an entry is looked up, made or removed
-    in-use/<process>/   a marker for each entry a living process uses; ``<process>.lock`` tells that it lives
+    in-use/<process>/   a marker for each entry a living process uses; ``<process>.lock`` is held while it lives
 
 Entries appear and vanish by one rename, so nobody ever sees half of one. Locks die with their process, so nothing that
 a killed process leaves behind is in anybody's way. What a key is made of is the caller's to decide.
@@ -35,8 +35,8 @@ from pytest_accel.store.locks import Uses, discard, folders, if_free, lock_at
 if TYPE_CHECKING:
     from pytest_accel.facts.settings import Settings
 
-#: An entry up to this size has its contents hashed at its first use in a process; a larger one only where a file's time
-#: has changed, because reading gigabytes takes longer than many a compilation.
+#: The largest entry, in MB, whose contents are hashed at its first use in a process. Reading gigabytes takes longer
+#: than many a compilation, so a larger entry is hashed only where the time of a file has changed.
 HASHED_AT_FIRST_USE_MB = 256
 
 _log = logging.getLogger("pytest_accel")
@@ -122,7 +122,7 @@ def cache_key(kind: str, **made_of: object) -> str:
 class Cache:
     """A folder of entries, shared by any number of processes and kept under ``limit_mb``.
 
-    ``warn`` is told, in a sentence, of each damaged entry. Every method raises `CacheError` when the folder cannot be
+    ``warn`` gets a sentence about each damaged entry. Every method raises `CacheError` when the folder cannot be
     used, with what to do about it.
     """
 
@@ -262,12 +262,12 @@ class Cache:
         for name, stored in manifest.files.items():
             file = content / name
             try:
-                now = file.stat()
+                status = file.stat()
             except (FileNotFoundError, NotADirectoryError):
                 return f"{name} is missing"
-            if now.st_size != stored.size:
-                return f"{name} has {now.st_size} bytes instead of {stored.size}"
-            if (thorough or now.st_mtime_ns != stored.mtime_ns) and _sha256(file) != stored.sha256:
+            if status.st_size != stored.size:
+                return f"{name} has {status.st_size} bytes instead of {stored.size}"
+            if (thorough or status.st_mtime_ns != stored.mtime_ns) and _sha256(file) != stored.sha256:
                 return f"{name} has other contents"
         self._hashed.add(key)
         return ""

@@ -7,7 +7,7 @@ binds; a run that comes to its end removes both. In the cache folder are
     journals/<project>/<run>.lock    held while the run lives, so that nobody reads the journal of a living one
 
 A machine that dies may take the last lines along; they are measured again. Who measures, and what becomes of a record
-that was taken from here, is not told here.
+that was taken from here, is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ import msgspec
 from pytest_accel.facts.records import Fact, TestRecord
 from pytest_accel.store.locks import lock_at
 
-#: An interruption that nobody has come back to for so long is forgotten.
+#: Seconds after which an interrupted run is forgotten.
 KEPT_S = 7 * 24 * 3600
-#: Nobody who only asks whether a run has ended keeps others from asking for so long.
-ASKING_S = 2.0
+#: Seconds that another process may hold a journal's lock only to ask whether its run has ended.
+LONGEST_QUESTION_S = 2.0
 
 
 class Entry(Fact, frozen=True, kw_only=True):
@@ -120,7 +120,7 @@ def _ended(path: Path) -> bool:
     """Whether the run of a journal has ended. Other processes may be asking just now, which is soon over."""
     lock = lock_at(_lock_file(path))
     try:
-        lock.acquire(timeout=ASKING_S)
+        lock.acquire(timeout=LONGEST_QUESTION_S)
     except filelock.Timeout:
         return False
     lock.release()

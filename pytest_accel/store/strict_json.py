@@ -1,4 +1,4 @@
-"""Decodes JSON that people read and edit, and tells for each mistake the line and the field it is in.
+"""Decodes JSON that people read and edit, and names the line and the field of each mistake.
 
 Which files these are, and what to do about a mistake, is the caller's to say.
 """

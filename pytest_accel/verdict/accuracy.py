@@ -17,13 +17,15 @@ from pytest_accel.facts.records import Accuracy, Budgets, OutputErrors, Verdict,
 from pytest_accel.verdict.flips import flips_since
 from pytest_accel.verdict.placement import coarsest
 
-#: Judged where labels are given and no budget is.
+#: The drop that is allowed where labels are given and no budget is, as a share.
 DEFAULT_MAX_ACCURACY_DROP = 0.01
-#: Largest normalised L2 distance from the FP32 reference where there are no labels, by the coarsest precision observed.
+#: The largest normalised L2 distance from the FP32 reference where there are no labels, by the coarsest precision
+#: observed.
 DEFAULT_DISTANCES = {"fp64": 1e-3, "fp32": 1e-3, "tf32": 2e-2, "fp16": 2e-2, "bf16": 2e-2, "fp8": 0.2, "int8": 0.2}
-#: Or this many times what the same precision costs in the model's own framework, where that is known and more.
+#: How many times the distance of the same precision in the model's own framework is allowed, where that is known and
+#: more.
 TIMES_FRAMEWORK = 2.0
-#: Drops are differences of shares: this much is rounding.
+#: The part of a drop, which is a difference of shares, that may be rounding.
 ROUNDING = 1e-9
 
 
@@ -103,12 +105,12 @@ def _judge_drop(score: _Score, accuracy: Accuracy, budgets: Budgets) -> Verdict:
 
 
 def _judge_drop_since(baseline: Accuracy, score: _Score, accuracy: Accuracy, budgets: Budgets) -> Verdict:
-    then = _score(baseline)
+    before = _score(baseline)
     if baseline.dataset_digest != accuracy.dataset_digest:
         return _verdict("incomparable", "The baseline's accuracy is from another dataset: not compared.")
-    if then is None or then.name != score.name:
+    if before is None or before.name != score.name:
         return _verdict("incomparable", f"The baseline holds no {score.name} to compare with.")
-    summary, kind = _drop(score, then.value, "baseline", budgets)
+    summary, kind = _drop(score, before.value, "baseline", budgets)
     flips = flips_since(baseline, accuracy)
     return _verdict(kind, summary, *([_flips_text(*flips, accuracy.samples)] if flips is not None else []))
 
@@ -191,7 +193,7 @@ def _in_framework(accuracy: Accuracy) -> tuple[OutputErrors, ...]:
 def _errors_texts(accuracy: Accuracy) -> list[str]:
     texts = [_errors_text(errors) for errors in accuracy.outputs]
     own = "In the model's own framework the same precision puts output"
-    return texts + [f"{own} {each.name!r} {each.normalised_l2:.2g} away." for each in _in_framework(accuracy)]
+    return texts + [f"{own} {errors.name!r} {errors.normalised_l2:.2g} away." for errors in _in_framework(accuracy)]
 
 
 def _errors_text(errors: OutputErrors) -> str:

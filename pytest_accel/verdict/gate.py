@@ -40,15 +40,16 @@ from pytest_accel.facts.records import Duet, DuetLaunch, Ratio
 
 Decision = Literal["regressed", "pass", "improved", "inconclusive"]
 
-#: A run that does not say otherwise tolerates this much.
+#: The slowdown that is tolerated where nobody says otherwise, as a share.
 DEFAULT_MAX_REGRESSION = 0.05
-#: What a launch's log pace has been seen to deviate by (0.7 to 2 %, for the same artefact on both sides), and how many
-#: degrees of freedom that knowledge is worth. Where launches really spread three times as wide, the errors still hold.
+#: The standard deviation of a launch's log pace that is expected: 0.7 to 2 % were seen, the same artefact on both
+#: sides. Where launches really spread three times as wide, the error rates still hold.
 SPREAD = 0.015
+#: Degrees of freedom that this expectation is worth.
 SPREAD_FREEDOM = 4.0
-#: A comparison that has not decided by now lies at its limit.
+#: Launches after which a comparison that is still undecided lies at its limit.
 MOST_LAUNCHES = 50
-#: Bounds further out than this factor say nothing; capping them keeps records finite.
+#: The largest factor of a bound; one further out says nothing, and records stay finite.
 WIDEST = 1e6
 
 
@@ -102,13 +103,14 @@ class Gate:
         return max(1, ceil(needed) - ratio.launches) if needed <= 2 * MOST_LAUNCHES else None
 
     def _ratio(self, launches: Sequence[DuetLaunch], baseline: Duet | None) -> Ratio | None:
-        now, then = undisturbed(launches), undisturbed(baseline.launches) if baseline is not None else None
-        if not now or then == []:
+        played = undisturbed(launches)
+        stored = undisturbed(baseline.launches) if baseline is not None else None
+        if not played or stored == []:
             return None
-        spread, worth = _spread(now), float(len(now))
-        if then is not None:
-            spread = spread.minus(_spread(then))
-            worth = 1.0 / (1.0 / worth + 1.0 / len(then))
+        spread, worth = _spread(played), float(len(played))
+        if stored is not None:
+            spread = spread.minus(_spread(stored))
+            worth = 1.0 / (1.0 / worth + 1.0 / len(stored))
         error = 1.0 - self.confidence
         below = spread.margin_at_any_time(1.0 - error / self.tests, worth)
         above = spread.margin_at_any_time(1.0 - error, worth)
@@ -120,7 +122,7 @@ class Gate:
             lower=_factor(spread.mean - below),
             upper=_factor(spread.mean + above),
             confidence=self.confidence,
-            launches=len(now),
+            launches=len(played),
             smallest_caught=caught,
         )
 

@@ -19,9 +19,9 @@ def judge_measurement(
     asked: Mapping[str, Scalar] = _NOTHING,
     identity: Mapping[str, Scalar] = _NOTHING,
 ) -> list[Verdict]:
-    """Whether the measurement can be believed. ``difference`` tells how a timed output was wrong, if so.
+    """Whether the measurement can be believed. ``difference`` says how a timed output was wrong, if so.
 
-    ``asked`` are the variant's options, ``identity`` is what the handle that was used tells of itself.
+    ``asked`` are the variant's options, ``identity`` is what the handle that was used says of itself.
     """
     if measurement is None or not measurement.latencies_ns:
         return [Verdict(kind="not-measured", question="measurement", summary="Not a single call was timed.")]

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 
 from pytest_accel.facts.records import Budgets, Placement, Verdict, VerdictKind
 
-#: Judged where the runtime tells where operators run.
+#: The least share of operators on the device where nobody says otherwise and the runtime tells where they run.
 DEFAULT_MIN_ON_DEVICE = 0.5
-#: From finest to coarsest: one that is coarser than asked for is a silent fallback.
+#: How coarse a precision is, from the finest on; one that is coarser than asked for is a silent fallback.
 COARSENESS = {"fp64": 0, "fp32": 1, "tf32": 2, "fp16": 3, "bf16": 3, "fp8": 4, "int8": 4}
-#: What runtimes call them. Other dtypes say nothing about precision: integers also hold shapes, indices and images.
+#: The precisions by the names that runtimes have for them. Other dtypes say nothing: integers also hold shapes and
+#: images.
 _NAMES = {name: name for name in COARSENESS} | {
     "f64": "fp64",
     "float64": "fp64",
@@ -33,25 +34,27 @@ _NAMES = {name: name for name in COARSENESS} | {
 def judge_placement(placement: Placement | None, budgets: Budgets, *, precision: str) -> list[Verdict]:
     """Judge the share on the device and the precision; empty where the runtime tells neither and no budget asks.
 
-    ``precision`` is the one asked for. Which operators moved since the baseline, `changes` tells.
+    ``precision`` is the one asked for. `pytest_accel.store.changes` finds operators that moved since the baseline.
     """
     unknown = _unknown_share(budgets) if placement is None or placement.on_device is None else []
     if placement is None:
         return unknown
     least = DEFAULT_MIN_ON_DEVICE if budgets.min_on_device is None else budgets.min_on_device
-    findings, told = [], []
+    findings, facts = [], []
     if placement.on_device is not None:
-        told.append(f"{100 * placement.on_device:.0f} % of the operators run on the device, {100 * least:.0f} % needed")
+        facts.append(
+            f"{100 * placement.on_device:.0f} % of the operators run on the device, {100 * least:.0f} % needed"
+        )
         if placement.on_device < least:
-            findings.append(f"{told[-1]}: what was timed is largely the host")
+            findings.append(f"{facts[-1]}: what was timed is largely the host")
     observed = observed_precisions(placement.precisions)
     if observed:
-        told.append(f"in {_counted(observed)}")
+        facts.append(f"in {_counted(observed)}")
         findings += _precision_findings(observed, _NAMES.get(precision, precision))
-    if not told:
+    if not facts:
         return unknown
     kind: VerdictKind = "not-measured" if findings else "pass"
-    summary = f"Placement: {'; '.join(findings or told)}."
+    summary = f"Placement: {'; '.join(findings or facts)}."
     return [*unknown, Verdict(kind=kind, question="placement", summary=summary)]
 
 

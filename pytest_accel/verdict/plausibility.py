@@ -16,19 +16,21 @@ import msgspec
 
 from pytest_accel.facts.records import FAILING, Measurement, Scalar, Verdict
 
-#: Standard deviation of the calls' rates over their mean. Slow outliers hardly move it, impossibly fast calls do.
+#: The largest standard deviation of the calls' rates over their mean. Slow outliers hardly move it, impossibly fast
+#: calls do.
 MAX_RATE_SPREAD = 0.5
-#: Mean of the calls' rates over the true rate (items over time); they drift apart when some calls are impossibly fast.
+#: The largest mean of the calls' rates over the true rate (items over time); they drift apart when some calls are
+#: impossibly fast.
 MAX_RATE_RATIO = 1.2
-#: Least share of the wall clock that the calls of a single stream account for,
+#: The least share of the wall clock that the calls of a single stream account for.
 MIN_BUSY = 0.4
-#: once this much was left to the timing loop itself for each call, which outweighs a call of under a microsecond.
+#: Seconds of each call that are left to the timing loop itself, which outweigh a call of under a microsecond.
 LOOP_SLACK_S = 20e-6
-#: Cores that others may use before scattered rates are put down to them.
+#: Cores that other processes may use before scattered rates are put down to them.
 MATERIAL_LOAD_CORES = 0.5
 #: Options that name a kind of device, which the identity of the handle that was used has too.
 NAMING_A_DEVICE = ("instance_type", "accelerator_type")
-#: Slack for the clock itself.
+#: How many times the wall clock the calls may add up to, as slack for the clock itself.
 CLOCK_SLACK = 1.01
 
 

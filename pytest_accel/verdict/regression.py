@@ -17,7 +17,7 @@ from pytest_accel.verdict.plausibility import unless_disturbed
 if TYPE_CHECKING:
     from pytest_accel.verdict.gate import Gate
 
-#: A pacemaker that differs by more than this from the baseline's points at the machine or the SDK.
+#: The change of a pacemaker's own time, as a share, from which on it points at the machine or the SDK.
 DRIFT = 0.05
 
 
@@ -67,13 +67,13 @@ def judge_regression(
     return [unless_disturbed(verdict, disturbed)]
 
 
-def left_out(duet: Duet, then: Duet | None) -> tuple[str, ...]:
+def left_out(duet: Duet, baseline_duet: Duet | None) -> tuple[str, ...]:
     """Sentences about the launches of both that do not count, because other processes had their cores."""
     sentences = []
     if disturbed := len(duet.launches) - len(undisturbed(duet.launches)):
         some = f"{disturbed} of {len(duet.launches)}"
         sentences.append(f"Other processes had this model's cores during {some} launches, which do not count.")
-    if then is not None and not undisturbed(then.launches):
+    if baseline_duet is not None and not undisturbed(baseline_duet.launches):
         renew = "--accel-save-baseline on a quieter machine renews it"
         sentences.append(f"When the baseline was saved, they had them during all of its launches; {renew}.")
     return tuple(sentences)

@@ -38,8 +38,8 @@ def _memory(measurement: Measurement | None) -> tuple[float | None, str]:
 
 
 def _from_cache(artefact: Artefact | None) -> Verdict:
-    then = f", where compiling had taken {artefact.compile_s:.3g} s" if artefact is not None else ""
-    summary = f"Compiling (max_compile_s) is not judged: the artefact came from the cache{then}."
+    earlier = f", where compiling had taken {artefact.compile_s:.3g} s" if artefact is not None else ""
+    summary = f"Compiling (max_compile_s) is not judged: the artefact came from the cache{earlier}."
     return Verdict(kind="pass", question="resources", summary=summary)
 
 

@@ -12,9 +12,9 @@ from typing import NamedTuple
 from pytest_accel import stats
 from pytest_accel.facts.records import Measurement, Verdict
 
-#: Means are bounded by those of this many consecutive blocks, which are nearly independent where calls are not.
+#: Consecutive blocks of calls whose means bound the mean; blocks are nearly independent where calls are not.
 BLOCKS = 20
-#: Share of the whole time that the last call may come late; a queue that grows slowly shows here.
+#: The lateness of the last call, as a share of the whole time, that is allowed; a queue that grows slowly shows here.
 MAX_LAG = 0.1
 
 

@@ -17,7 +17,7 @@ from pytest_accel.facts.records import Budgets, Measurement, Verdict, VerdictKin
 from pytest_accel.verdict.plausibility import disturbances, unless_disturbed
 from pytest_accel.verdict.server import BLOCKS, judge_rate, overloaded
 
-#: A latency that ended by this share slower or faster than it began has drifted; a clock alone wanders by less.
+#: The change of a latency from its beginning to its end, as a share, that is a drift; a clock alone wanders by less.
 MATERIAL_DRIFT = 0.10
 
 

@@ -122,7 +122,7 @@ def test_diff_of_two_folders(run: Callable[..., Ran], store: Baselines, newer: B
 
 def test_diff_as_json(run: Callable[..., Ran], store: Baselines, newer: Baselines) -> None:
     ran = run("baseline", "diff", "--json", store.root, newer.root)
-    change = {"kind": "version", "name": "tensorrt", "before": "10.9.0", "now": "10.16"}
+    change = {"kind": "version", "name": "tensorrt", "before": "10.9.0", "after": "10.16"}
     assert ran.status == 1
     assert json.loads(ran.out) == {RESNET: [{"fact": CHANGED, "change": change}]}
 

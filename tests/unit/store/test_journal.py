@@ -80,7 +80,7 @@ def test_every_check_is_on_disk_when_it_is_written_down(tmp_path: Path) -> None:
 
 
 def test_the_journal_of_a_run_that_lives_is_nobody_elses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journals, "ASKING_S", 0.0)
+    monkeypatch.setattr(journals, "LONGEST_QUESTION_S", 0.0)
     journal = Journal(tmp_path, began="10:00")
     journal.append(finished_check())
     assert Finished(tmp_path).take("k", digest) is None

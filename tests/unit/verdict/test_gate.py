@@ -10,7 +10,7 @@ import scipy.stats
 from msgspec.structs import replace
 
 from pytest_accel.facts.records import Duet, DuetLaunch
-from pytest_accel.stats import MIXED
+from pytest_accel.stats import MIXTURE_SAMPLES
 from pytest_accel.verdict.gate import MOST_LAUNCHES, SPREAD, SPREAD_FREEDOM, Decision, Gate, comparable
 
 
@@ -101,7 +101,7 @@ def mixed_likelihood_ratio(logs: list[float], limit: float) -> float:
     """
     n = len(logs)
     common = [[(i == j) + 0.0 for j in range(n)] for i in range(n)]
-    mixed = [[(i == j) + 1.0 / MIXED for j in range(n)] for i in range(n)]
+    mixed = [[(i == j) + 1.0 / MIXTURE_SAMPLES for j in range(n)] for i in range(n)]
     likelihoods = [
         scipy.stats.multivariate_t(
             [limit] * n, [[SPREAD**2 * each for each in row] for row in shape], round(SPREAD_FREEDOM)

@@ -225,8 +225,8 @@ class Spread:
 
         At confidence ``c`` the truth stays within it at all looks together, however many there are and whatever ends
         them. This is the likelihood ratio of Student's t, mixed over the mean by a normal that is worth
-        `MIXTURE_SAMPLES` samples, and Ville's inequality: Robbins 1970; Lai 1976; Wang and Ramdas, "Anytime-valid t-tests", 2023.
-        Infinite while the samples are too few to exclude anything.
+        `MIXTURE_SAMPLES` samples, and Ville's inequality: Robbins 1970; Lai 1976; Wang and Ramdas, "Anytime-valid
+        t-tests", 2023. Infinite while the samples are too few to exclude anything.
         """
         exponent = (self.freedom + 1.0) / 2.0
         rise = (sqrt((n + MIXTURE_SAMPLES) / MIXTURE_SAMPLES) / (2.0 * (1.0 - c))) ** (1.0 / exponent)

@@ -16,7 +16,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pytest_accel.facts.errors import CompileFailed, DeadlineExceeded, UnfitInput, WorkerCrashed, WorkerError
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from pytest_accel.facts.records import Scalar
     from pytest_accel.worker.accelerator import Progress
 
 Plain: TypeAlias = dict[str, Any]
@@ -267,23 +265,14 @@ class WorkerPool:
         self._in_process = in_process
         self._log_dir = log_dir
         self._waiting = waiting
-        self._shared: dict[str, tuple[Mapping[str, Scalar], AnyWorker]] = {}
+        self._shared: dict[str, AnyWorker] = {}
         self._fresh: list[AnyWorker] = []
 
-    def shared(
-        self, accelerator_name: str, reference: str, settings: Mapping[str, Scalar] = MappingProxyType({})
-    ) -> AnyWorker:
-        """The accelerator's one worker, reused from test to test and replaced when it is gone.
-
-        ``settings`` are the values of options that a process cannot change; others than before mean another process.
-        """
-        if accelerator_name in self._shared:
-            known, worker = self._shared[accelerator_name]
-            if worker.alive and known == settings:
-                return worker
-            worker.kill()
-        worker = self._start(accelerator_name, reference)
-        self._shared[accelerator_name] = (dict(settings), worker)
+    def shared(self, accelerator_name: str, reference: str) -> AnyWorker:
+        """The accelerator's one worker, reused from test to test and replaced when it is gone."""
+        worker = self._shared.get(accelerator_name)
+        if worker is None or not worker.alive:
+            worker = self._shared[accelerator_name] = self._start(accelerator_name, reference)
         return worker
 
     def fresh(self, accelerator_name: str, reference: str) -> AnyWorker:
@@ -294,7 +283,7 @@ class WorkerPool:
 
     def close(self) -> None:
         """End every worker."""
-        for worker in [*self._fresh, *(worker for _, worker in self._shared.values())]:
+        for worker in [*self._fresh, *self._shared.values()]:
             worker.kill()
         self._fresh.clear()
         self._shared.clear()

@@ -43,15 +43,9 @@ __all__ = [
     "left_out",
     "no_baseline",
     "no_pacemaker",
-    "overall",
     "uneven_load",
     "with_baseline",
 ]
-
-
-def overall(verdicts: Collection[Verdict]) -> VerdictKind:
-    """The most severe kind; "not-measured" when nothing was judged."""
-    return min((verdict.kind for verdict in verdicts), key=SEVERITY.index, default="not-measured")
 
 
 def fails(kind: VerdictKind, strict: bool) -> bool:

@@ -159,15 +159,7 @@ def test_a_refusal_after_loading_is_about_the_inputs(pool: WorkerPool, tmp_path:
 
 
 def test_a_shared_worker_is_used_again(pool: WorkerPool) -> None:
-    assert pool.shared("fake", FAKE) is pool.shared("fake", FAKE, {})
-
-
-def test_other_settings_take_another_process_in_place_of_the_first(pool: WorkerPool) -> None:
-    first = pool.shared("fake", FAKE, {"cores": 1})
-    second = pool.shared("fake", FAKE, {"cores": 2})
-    assert not first.alive
-    assert second.pid != first.pid
-    assert pool.shared("fake", FAKE, {"cores": 2}) is second
+    assert pool.shared("fake", FAKE) is pool.shared("fake", FAKE)
 
 
 def test_a_fresh_worker_is_nobodys_but_ours_and_ends_with_its_block(pool: WorkerPool) -> None:

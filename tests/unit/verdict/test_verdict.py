@@ -73,13 +73,13 @@ def only(verdicts: list[Verdict]) -> Verdict:
 
 
 def test_the_most_severe_verdict_counts() -> None:
-    verdicts = [Verdict(kind=kind, question="sla", summary="") for kind in ("pass", "regressed", "inconclusive")]
-    assert verdict.overall(verdicts) == "regressed"
-    assert verdict.overall(verdicts[:1]) == "pass"
+    verdicts = tuple(Verdict(kind=kind, question="sla", summary="") for kind in ("pass", "regressed", "inconclusive"))
+    assert facts.record(verdicts=verdicts).kind == "regressed"
+    assert facts.record(verdicts=verdicts[:1]).kind == "pass"
 
 
 def test_nothing_judged_is_no_pass() -> None:
-    assert verdict.overall([]) == "not-measured"
+    assert facts.record(verdicts=()).kind == "not-measured"
 
 
 @pytest.mark.parametrize(

@@ -18,16 +18,13 @@ def print_json(data: Any) -> None:
 
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Columns as wide as their widest cell, numbers to the right."""
+    """Print a table whose columns of numbers are aligned to the right."""
+    from pytest_accel.report import columns
+
     table = [tuple(heads), *map(tuple, rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    numeric = [all(_is_number(cell) for cell in column[1:]) for column in zip(*table, strict=True)]
-    for row in table:
-        cells = (
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(row, widths, numeric, strict=True)
-        )
-        print("  ".join(cells).rstrip())
+    numeric = {at for at, (_, *cells) in enumerate(zip(*table, strict=True)) if all(map(_is_number, cells))}
+    for cells in columns.pad(table, right=numeric):
+        print(columns.join(cells))
 
 
 def _is_number(cell: str) -> bool:

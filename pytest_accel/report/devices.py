@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from pytest_accel.report import columns
+
 if TYPE_CHECKING:
     from pytest_accel.worker.accelerator import Missing, Present
 
@@ -13,10 +15,10 @@ def table(survey: Mapping[str, Present | Missing]) -> Iterator[str]:
     """A line or two for each accelerator, by name."""
     from pytest_accel.worker.accelerator import Present
 
-    width = max(map(len, survey), default=0)
+    rows = []
     for name, found in sorted(survey.items()):
         if isinstance(found, Present):
-            yield f"{name:<{width}}  present  {found.device}"
+            rows.append((name, "present", found.device))
         else:
-            yield f"{name:<{width}}  absent   {found.kind}: {found.reason}"
-            yield f"{'':<{width}}           {found.action}"
+            rows += [(name, "absent", f"{found.kind}: {found.reason}"), ("", "", found.action)]
+    return map(columns.join, columns.pad(rows))

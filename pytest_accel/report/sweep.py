@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from pytest_accel.facts.records import FAILING, LEFT_OUT, Scalar, TestRecord
+from pytest_accel.report.columns import join, pad
 from pytest_accel.report.figures import colour, latency_bounds, score_of
 from pytest_accel.verdict import interval
 
@@ -28,6 +29,9 @@ COLUMNS = (
     *("ratio", "compile s", "size MB", "host MB", "device MB"),
     "resumed",
 )
+
+#: HEADINGS holds the headings that differ from their column's name: a bound stands beside its percentile.
+HEADINGS = {"p50 ≤": "≤", "p99 ≤": "≤", "resumed": ""}
 
 Cell = float | str
 
@@ -65,19 +69,17 @@ def table(sweep: Sequence[TestRecord], confidence: float) -> list[Line]:
     records = ordered(sweep)
     best = best_of(records)
     accelerators = {record.variant.accelerator for record in records}
-    labels = [_label(record, alone=len(accelerators) == 1) for record in records]
-    verdicts = [record.kind for record in records]
-    aligned = [_column(name, texts) for name, texts in columns(records, confidence).items()]
-    headings, *cells = [[column[at] for column in aligned] for at in range(len(records) + 1)]
-    fronts = _aligned([["verdict", "variant"], *map(list, zip(verdicts, labels, strict=True))])
+    figures = columns(records, confidence)
+    rows = [["  verdict", "variant", *(HEADINGS.get(name, name) for name in figures)]]
+    for at, record in enumerate(records):
+        front = [f"{BEST if record is best else ' '} {record.kind}", _label(record, alone=len(accelerators) == 1)]
+        rows.append([*front, *(texts[at] for texts in figures.values())] if record.measurement is not None else front)
+    headings, *padded = pad(rows, right=range(2, len(rows[0])))
     on = f" on {accelerators.pop()}" if len(accelerators) == 1 else ""
     return [
         Line(f"{records[0].model}{on}: {len(records)} variants of {records[0].function}", ""),
-        Line("  ".join(("  " + fronts[0], *headings)).rstrip(), ""),
-        *(
-            Line(_told(record, front, row, mark=BEST if record is best else " "), colour(record))
-            for record, front, row in zip(records, fronts[1:], cells, strict=True)
-        ),
+        Line(join(headings), ""),
+        *(Line(_text(record, cells), colour(record)) for record, cells in zip(records, padded, strict=True)),
         *_footer(records, best),
     ]
 
@@ -94,12 +96,11 @@ def columns(records: Sequence[TestRecord], confidence: float) -> dict[str, list[
     return {name: texts for name, texts in found.items() if any(texts)}
 
 
-def _told(record: TestRecord, front: str, cells: Sequence[str], *, mark: str) -> str:
+def _text(record: TestRecord, cells: Sequence[str]) -> str:
     if record.measurement is not None:
-        return "  ".join((f"{mark} {front}", *cells)).rstrip()
-    reason = record.verdicts[0].summary if record.verdicts else ""
-    whole = f"{mark} {front}  {reason}"
-    return whole if len(whole) <= WIDTH else f"{whole[: WIDTH - 1].rstrip()}…"
+        return join(cells)
+    text = join([*cells, *(verdict.summary for verdict in record.verdicts[:1])])
+    return text if len(text) <= WIDTH else f"{text[: WIDTH - 1].rstrip()}…"
 
 
 def _footer(records: Sequence[TestRecord], best: TestRecord | None) -> Iterator[Line]:
@@ -184,15 +185,3 @@ def _texts(cells: Sequence[Cell]) -> list[str]:
     decimals = SIGNIFICANT_DIGITS - 1 - math.floor(math.log10(min(numbers))) if numbers else 0
     decimals = max(0, min(MOST_DECIMALS, decimals))
     return [f"{cell:,.{decimals}f}" if isinstance(cell, float) else cell for cell in cells]
-
-
-def _column(name: str, texts: Sequence[str]) -> list[str]:
-    """Heading and cells of one width."""
-    heading = {"p50 ≤": "≤", "p99 ≤": "≤", "resumed": ""}.get(name, name)
-    width = max(map(len, (heading, *texts)))
-    return [text.rjust(width) for text in (heading, *texts)]
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from pytest_accel.report import columns
 from pytest_accel.report.figures import latency_bounds, score_of
 from pytest_accel.verdict import interval
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import TestRecord
     from pytest_accel.facts.settings import Settings
-
-
-#: Columns of the summary that every line has: verdict and name.
-NAMED = 2
 
 
 def header(settings: Settings) -> str:
@@ -44,19 +41,19 @@ def summary(records: Sequence[TestRecord], confidence: float) -> list[str]:
 
     One that was never compiled has the reason in place of all these.
     """
-    rows = [_cells(record, confidence) for record in records]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for record, row in zip(records, rows, strict=True):
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True) if width]
-        if record.artefact is None:
-            cells[NAMED:] = [verdict.summary for verdict in record.verdicts[:1]]
-        lines.append("  ".join(cells).rstrip())
-    return lines
+    rows = columns.pad([_cells(record, confidence) for record in records])
+    return [columns.join([*cells, *_reason(record)]) for record, cells in zip(records, rows, strict=True)]
+
+
+def _reason(record: TestRecord) -> list[str]:
+    """Why a variant was not compiled, which stands in the place of its figures."""
+    return [verdict.summary for verdict in record.verdicts[:1]] if record.artefact is None else []
 
 
 def _cells(record: TestRecord, confidence: float) -> list[str]:
     name = f"{record.model}[{record.variant.id}]"
+    if record.artefact is None:
+        return [record.kind, name]
     resumed = "(resumed)" if record.resumed else ""
     return [record.kind, name, *_latency(record, confidence), _ratio(record), _accuracy(record), resumed]
 

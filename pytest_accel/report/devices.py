@@ -1,24 +1,31 @@
-"""The table of ``--accel-list`` and ``pytest-accel devices``: what is present and, for what is not, why."""
+"""The table of ``--accel-list`` and ``pytest-accel devices``: what can be used here and, if not, why and what to do."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from pytest_accel.report import columns
+from pytest_accel.report.columns import join, pad
 
 if TYPE_CHECKING:
     from pytest_accel.worker.accelerator import Missing, Present
 
 
-def table(survey: Mapping[str, Present | Missing]) -> Iterator[str]:
-    """A line or two for each accelerator, by name."""
+def table(survey: Mapping[str, Present | Missing | None]) -> Iterator[str]:
+    """Give a line or two for each accelerator, by name.
+
+    An accelerator whose hardware is here is None where its SDK was not asked.
+    """
+    return map(join, pad([row for name, found in sorted(survey.items()) for row in _rows(name, found)]))
+
+
+def _rows(name: str, found: Present | Missing | None) -> Iterator[tuple[str, ...]]:
     from pytest_accel.worker.accelerator import Present
 
-    rows = []
-    for name, found in sorted(survey.items()):
-        if isinstance(found, Present):
-            rows.append((name, "present", found.device))
-        else:
-            rows += [(name, "absent", f"{found.kind}: {found.reason}"), ("", "", found.action)]
-    return map(columns.join, columns.pad(rows))
+    if found is None:
+        yield name, "possible"
+    elif isinstance(found, Present):
+        yield name, "present", found.device
+    else:
+        yield name, "absent", f"{found.kind}: {found.reason}"
+        yield "", "", found.action

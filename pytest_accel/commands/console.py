@@ -1,4 +1,4 @@
-"""What the commands share: exit statuses, arguments of one kind, and how answers are printed."""
+"""The parts that the commands share: exit statuses, arguments, and how answers are printed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import argparse
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-#: Exit statuses: the command did what it was asked; it found what a script wants to know; the call was wrong.
-DONE, FOUND, TROUBLE = 0, 1, 2
+#: DONE is the exit status of a command that did what it was asked to do.
+DONE = 0
+#: FOUND is the exit status that answers a script: there are differences, or there is nothing to show.
+FOUND = 1
+#: TROUBLE is the exit status of a wrong call, or of a file that cannot be used.
+TROUBLE = 2
 
 
 def print_json(data: Any) -> None:
@@ -27,6 +31,11 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         print(columns.join(cells))
 
 
+def number(value: float | None) -> str:
+    """Write a number for a table; a dash where it is not known."""
+    return "-" if value is None else f"{value:.4g}"
+
+
 def _is_number(cell: str) -> bool:
     try:
         float(cell)
@@ -36,16 +45,16 @@ def _is_number(cell: str) -> bool:
 
 
 def add_json(command: argparse.ArgumentParser) -> None:
-    """Add ``--json``."""
+    """Add the option ``--json``."""
     command.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def at_least_zero(text: str) -> float:
-    """Read a number from 0 on, as argparse wants its types."""
+    """Read a number that is not negative. It is a type for argparse."""
     try:
-        number = float(text)
+        value = float(text)
     except ValueError:
-        number = -1
-    if not number >= 0:
+        value = -1
+    if not value >= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on")
-    return number
+    return value

@@ -266,10 +266,10 @@ def test_report_makes_one_of_several_runs(run: Callable[..., Ran], runs: list[Pa
     ran = run("report", *runs, "-o", tmp_path / "new" / name)
     assert (ran.status, ran.err) == (0, "")
     assert ran.out == f"{tmp_path / 'new' / name}: 2 runs, 2 checks\n"
-    told = (tmp_path / "new" / name).read_text(encoding="utf-8")
-    assert "Passed: none of 2 tests failed" in told
-    assert "23 November 2026, 17:00 UTC" in told
-    assert "23 November 2026, 18:30 UTC" in told
+    text = (tmp_path / "new" / name).read_text(encoding="utf-8")
+    assert "Passed: none of 2 tests failed" in text
+    assert "23 November 2026, 17:00 UTC" in text
+    assert "23 November 2026, 18:30 UTC" in text
 
 
 def test_report_takes_a_record_that_is_given_twice_once(run: Callable[..., Ran], runs: list[Path]) -> None:

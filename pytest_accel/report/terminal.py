@@ -1,4 +1,4 @@
-"""What a person reads in the terminal: the header, a line for each variant, and the notes below them."""
+"""What a person reads in the terminal: the line in pytest's header and the summary's line for each variant."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 
 
 def header(settings: Settings) -> str:
-    """One line for pytest's header."""
+    """Give the line for pytest's header, which says what holds for this run."""
     wanted = ", ".join(settings.accelerators) if settings.accelerators else "all"
     parts = [f"accelerators: {wanted}", f"baselines: {_relative(settings)}"]
     parts.append(f"confidence: {100 * settings.confidence:.4g}%")
-    parts += [word for word, said in (("strict", settings.strict), ("in process", settings.in_process)) if said]
+    if settings.strict:
+        parts.append("strict")
+    if settings.in_process:
+        parts.append("in process")
     if settings.against is not None:
         parts.append(f"against {settings.against.said}")
     if settings.resume:
@@ -37,9 +40,9 @@ def _relative(settings: Settings) -> str:
 
 
 def summary(records: Sequence[TestRecord], confidence: float) -> list[str]:
-    """A line for each variant, in columns: verdict, p50 and p99 with bounds, throughput, ratio, accuracy.
+    """Give a line for each variant, in columns: verdict, p50 and p99 with bounds, throughput, ratio, accuracy.
 
-    One that was never compiled has the reason in place of all these.
+    A variant that was not compiled has the reason in place of its figures.
     """
     rows = columns.pad([_cells(record, confidence) for record in records])
     return [columns.join([*cells, *_reason(record)]) for record, cells in zip(records, rows, strict=True)]

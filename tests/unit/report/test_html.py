@@ -176,8 +176,8 @@ def test_each_plot_that_says_something_is_there() -> None:
 )
 def test_plots_that_are_there_are_explained_once(run: RunRecord, explained: list[bool]) -> None:
     texts = " ".join(Page(run).texts)
-    words = ["Times beside the baseline's", "Throughput against accuracy is", "A curve of latencies is"]
-    assert [texts.count(each) for each in words] == explained
+    sentences = ["Times beside the baseline's", "Throughput against accuracy is", "A curve of latencies is"]
+    assert [texts.count(sentence) for sentence in sentences] == explained
 
 
 @pytest.mark.parametrize("tests", [(), (record("refused", measurement=None),)])

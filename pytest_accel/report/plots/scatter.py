@@ -13,6 +13,9 @@ from pytest_accel.report.plots.axes import LinearAxis, LogAxis, Tick
 if TYPE_CHECKING:
     from pytest_accel.report.model_table import Row, Table
 
+#: LABEL_PX is the height of a label's digits, in pixels.
+LABEL_PX = 9.0
+
 
 class Point(NamedTuple):
     """A variant by its accuracy and its throughput, in pixels. ``number`` is that of its row in the table."""
@@ -72,5 +75,6 @@ def scatter(table: Table) -> Scatter | None:
 
 def _label_x(x: float, y: float, others: Sequence[Point]) -> float:
     """Where a point's label starts: to the right of the labels that are there already."""
-    taken = [other.label_x for other in others if abs(other.x - x) < 40.0 and abs(other.y - y) < 11.0]
+    near = [other for other in others if abs(other.x - x) < 40.0 and abs(other.y - y) < LABEL_PX]
+    taken = [other.label_x for other in near]
     return max([x + 9.0, *(start + 18.0 for start in taken)])

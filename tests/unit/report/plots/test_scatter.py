@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pytest_accel.facts.records import TestRecord
-from pytest_accel.report.plots.scatter import scatter
+from pytest_accel.report.plots.scatter import LABEL_PX, scatter
 from tests.unit import facts
 from tests.unit.report.test_model_table import table
 from tests.unit.report.test_overview import record
@@ -32,6 +32,19 @@ def test_labels_of_points_that_lie_together_do_not() -> None:
     plot = scatter(table(scored("a", 0.8), scored("b", 0.8), scored("c", 0.9)))
     assert plot is not None
     assert len({point.label_x for point in plot.points}) == 3
+
+
+def test_labels_one_below_the_other_stay_beside_their_points() -> None:
+    walls_s = {"a": 10.0, "b": 9.1, "far": 1.0}
+    records = [
+        scored(name, 0.9 if name == "far" else 0.8, measurement=facts.measurement(wall_s=wall_s))
+        for name, wall_s in walls_s.items()
+    ]
+    plot = scatter(table(*records))
+    assert plot is not None
+    lower, upper, _ = plot.points
+    assert LABEL_PX <= lower.y - upper.y < 11.0
+    assert lower.label_x == upper.label_x
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What ``pytest-accel advise`` prints: which accelerator to take, in a sentence and as a table."""
+"""Put into a sentence and a table which accelerator to take, for ``pytest-accel advise``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``pytest-accel advise``: the cheapest accelerator that passes, from the records of any number of runs."""
+"""``pytest-accel advise`` finds the cheapest accelerator that passes, in the records of any number of runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``pytest-accel baseline``: list stored baselines, show how two differ, remove some."""
+"""``pytest-accel baseline`` lists stored baselines, shows how two differ, and removes some."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _diff(arguments: argparse.Namespace) -> int:
 
 
 def _compared_names(before: Path, after: Path) -> list[str]:
-    """The names of the baselines to compare: their paths in both folders, or one empty name for two files."""
+    """Name the baselines to compare: by their paths in both folders, or by one empty name for two files."""
     for side in (before, after):
         if not side.exists():
             raise UsageError(f"there is no file or folder {side}")

@@ -1,4 +1,4 @@
-"""``pytest-accel cache``: list the compile cache and evict entries from it."""
+"""``pytest-accel cache`` lists the compile cache and evicts entries from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parts that the commands share: exit statuses, arguments, and how answers are printed."""
+"""The commands share these exit statuses and arguments, and print their answers with these functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``pytest-accel devices``: the known accelerators and, for each that cannot be used on this machine, why."""
+"""``pytest-accel devices`` lists the known accelerators and says why some cannot be used on this machine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _entry(name: str, missing: Missing | None) -> dict[str, str]:
-    """The accelerator as ``--json`` prints it."""
+    """Describe the accelerator as ``--json`` prints it."""
     if missing is None:
         return {"accelerator": name, "here": "possible", "why": ""}
     return {"accelerator": name, "here": missing.kind, "why": f"{missing.reason}; {missing.action}"}

@@ -1,4 +1,4 @@
-"""The ``pytest-accel`` command: look at and tidy what the plugin keeps, plan CI jobs, make one report of several runs.
+"""The ``pytest-accel`` command shows and tidies what the plugin stores, plans CI jobs and makes reports.
 
 The exit status is 0 for success and 2 for a wrong call or a file that cannot be used. It is 1 for a `diff` with
 differences, a `show` of nothing, a `matrix` without jobs, and an `advise` that can advise nothing. Each command imports

@@ -1,4 +1,4 @@
-"""``pytest-accel matrix``: the CI jobs that a project's markers ask for, each on a runner that has the accelerator."""
+"""``pytest-accel matrix`` plans the CI jobs that a project's markers ask for, each on a runner with the accelerator."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class Job:
-    """A CI job: its accelerator, the labels of a runner for it, and how many tests it runs there."""
+    """A CI job has an accelerator, the labels of a runner for it, and the number of tests to run there."""
 
     accelerator: str
     runner: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Which variant is the cheapest one that is accurate and fast enough, from the records of any number of runs.
+"""Find the cheapest variant that is accurate and fast enough in the records of any number of runs.
 
 The price of a million items is that of an instance which is never idle and has the measured throughput. A variant that
 is slower than its baseline may still be the cheapest one that keeps its limits, so regressions do not count here.
@@ -21,7 +21,7 @@ _AGAINST = FAILING | LEFT_OUT | {"inconclusive"}
 
 @dataclass(frozen=True)
 class Offer:
-    """One variant of a model on one kind of instance, and what it costs.
+    """An offer is one variant of a model on one kind of instance, with its cost.
 
     ``usd_per_million`` is None where the throughput or the price is not known. ``unpriced`` are the instance types
     without a price. ``against`` is the reason not to advise the variant, or empty.
@@ -38,12 +38,12 @@ class Offer:
 
     @property
     def advisable(self) -> bool:
-        """Whether it passes and its cost is known."""
+        """Say whether the variant passes and its cost is known."""
         return not self.against and self.usd_per_million is not None
 
 
 def offers(runs: Iterable[RunRecord], prices: Mapping[str, Price]) -> list[Offer]:
-    """Give every variant on every hardware of these runs, sorted by model, with the cheapest advisable one first.
+    """Give every variant on every hardware of these runs, by model, with the cheapest advisable one first.
 
     Of a variant that was checked more than once the last check counts, in the order of ``runs``.
     """
@@ -79,14 +79,14 @@ def _offer(record: TestRecord, prices: Mapping[str, Price]) -> Offer:
 
 
 def _types(record: TestRecord) -> list[str]:
-    """The types that are paid for by the hour: the instance, and the accelerator that is attached to it."""
+    """List what is paid for by the hour: the type of the instance, and of the accelerator attached to it."""
     identity = record.hardware.identity
     types = [identity.get("instance_type"), identity.get("accelerator_type")]
     return [str(name) for name in types if name] if types[0] else []
 
 
 def _against(record: TestRecord) -> str:
-    """The first verdict that keeps the variant from being advised, or nothing."""
+    """Give the first verdict that keeps the variant from being advised, or nothing."""
     if record.measurement is None:
         return record.kind
     for verdict in record.verdicts:

@@ -1,4 +1,4 @@
-"""What an hour of an instance costs, for a first look. Each price has its source and its date.
+"""These are the prices of an hour of an instance, for a first look. Each has its source and its date.
 
 The prices are US dollars an hour, on demand, for Linux in US regions. An account may pay other prices, for example in
 another region, with reservations or for SageMaker's ``ml.`` types. So users can replace every price.
@@ -14,7 +14,7 @@ from pytest_accel.facts.errors import UsageError
 
 @dataclass(frozen=True)
 class Price:
-    """A price in US dollars an hour. ``source`` says where it comes from and of which date it is."""
+    """A price is in US dollars an hour. ``source`` says where it comes from and of which date it is."""
 
     usd_per_hour: float
     source: str
@@ -67,5 +67,5 @@ def with_own(given: Mapping[str, float]) -> dict[str, Price]:
 
 
 def usd_per_million(usd_per_hour: float, throughput: float) -> float:
-    """The price of a million items at ``throughput`` items a second, on an instance that is never idle."""
+    """Price a million items at ``throughput`` items a second, on an instance that is never idle."""
     return usd_per_hour * 1e6 / 3600 / throughput

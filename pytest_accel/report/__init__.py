@@ -1,1 +1,1 @@
-"""The reports of a run, in the terminal and in files. Nothing is decided here."""
+"""Report a run in the terminal and in files. Nothing is decided here."""

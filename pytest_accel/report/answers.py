@@ -1,4 +1,4 @@
-"""What a report says about one check in whole sentences: each verdict, and what bears on all of them."""
+"""Describe one check in sentences: each verdict, and the measurement and limits that they all depend on."""
 
 from __future__ import annotations
 

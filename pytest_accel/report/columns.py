@@ -1,4 +1,4 @@
-"""Text in columns, for every table that is read in a terminal.
+"""Put text in columns, for every table that is read in a terminal.
 
 There is no colour and no wrapping here: a table in a file or in a pipe is the same text.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from itertools import zip_longest
 
+#: GAP stands between two columns.
 GAP = "  "
 
 

@@ -1,4 +1,4 @@
-"""The table of ``--accel-list`` and ``pytest-accel devices``: what can be used here and, if not, why and what to do."""
+"""Make the table of ``--accel-list`` and ``pytest-accel devices``: what can be used here, and why the rest cannot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A failure for the author of the test: a traceback that ends in the test, and the message in plain words."""
+"""Show a failure to the author of the test, with a traceback that ends in the test."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from types import TracebackType
 
 from pytest_accel.facts.errors import AccelError
 
+#: _OWN is the package whose lines are left out of a traceback.
 _OWN = "pytest_accel"
 
 
@@ -36,14 +37,14 @@ def trim(error: BaseException) -> BaseException:
 
 
 def message(error: BaseException) -> str:
-    """The error's message, with its type unless the message was written for the test's author."""
+    """Give the error's message, with its type unless the message was written for the test's author."""
     if isinstance(error, AccelError | AssertionError) and str(error):
         return str(error)
     return "".join(traceback.format_exception_only(error)).strip()
 
 
 def line(error: BaseException, path: Path) -> int | None:
-    """The number of the line in a file where the error came from, counted from 1; the innermost of several."""
+    """Find the line in a file where the error came from, counted from 1; the innermost of several."""
     entries = traceback.walk_tb(error.__traceback__)
     lines = [number for frame, number in entries if frame.f_code.co_filename == str(path)]
     return lines[-1] if lines else None

@@ -1,4 +1,4 @@
-"""A record's figures as a person reads them: score, latency bounds, durations and colour."""
+"""Write the figures of a record for people: score, latency bounds, durations and colour."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
 
 
 def colour(record: TestRecord) -> str:
-    """The colour of a record's verdict, as pytest's terminal writer names it."""
+    """Give the colour of a record's verdict, as pytest's terminal writer names it."""
     if record.kind in FAILING:
         return "red"
     return "yellow" if record.kind in UNDECIDED | LEFT_OUT else "green"
 
 
 def latency_bounds(measurement: Measurement, confidence: float) -> Iterator[tuple[int, stats.QuantileBound]]:
-    """The percentiles of latency that reports show, p50 and p99, with their bounds in milliseconds."""
+    """Give the percentiles of latency that reports show, p50 and p99, with their bounds in milliseconds."""
     # In the order of the calls: the bound is wider where slow calls came in clusters.
     milliseconds = [nanoseconds / 1e6 for nanoseconds in measurement.latencies_ns]
     return ((percentile, stats.quantile_bound(milliseconds, percentile / 100, confidence)) for percentile in (50, 99))
 
 
 class Score(NamedTuple):
-    """A measure of accuracy as text. ``unit`` is "%" or empty.
+    """A score is a measure of accuracy as text. ``unit`` is "%" or empty.
 
     ``change`` is the difference to the reference's score; for "%" it is in points. ``is_users_metric`` is true for the
     metric that the user has written.
@@ -41,7 +41,7 @@ class Score(NamedTuple):
 
 
 def score_of(accuracy: Accuracy | None) -> Score | None:
-    """The most telling measure of accuracy that is known: the user's metric, top-1, agreement or the error."""
+    """Choose the first known measure of accuracy: the user's metric, top-1, agreement or the error."""
     if accuracy is None:
         return None
     if accuracy.metric is not None and accuracy.reference_metric is not None:
@@ -58,7 +58,7 @@ def score_of(accuracy: Accuracy | None) -> Score | None:
 
 
 def duration(seconds: float) -> str:
-    """A time span as people say it: ``1 h 4 min``, ``3 min 12 s``, ``4.2 s``."""
+    """Write a time span as people say it: ``1 h 4 min``, ``3 min 12 s``, ``4.2 s``."""
     if seconds < 60:
         return f"{seconds:.3g} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -1,4 +1,4 @@
-"""What GitHub Actions shows of a run: the job's step summary, and annotations beside the lines of failing tests.
+"""Show a run in GitHub Actions: in the job's step summary, and beside the lines of failing tests.
 
 The formats are those of GitHub's workflow commands. Outside GitHub Actions nothing of this is written.
 """
@@ -24,7 +24,7 @@ TOO_LONG = "The whole of it is more than GitHub shows: `--accel-report=report.md
 
 
 def is_here(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether this is a job of GitHub Actions."""
+    """Say whether this is a job of GitHub Actions."""
     return environ.get("GITHUB_ACTIONS") == "true"
 
 

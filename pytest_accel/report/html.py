@@ -1,4 +1,4 @@
-"""The report of runs as one HTML page, without scripts and without anything to fetch. All text is escaped.
+"""Write the report of runs as one HTML page, without scripts and without anything to fetch. All text is escaped.
 
 The plots are SVG that the template draws. A plotting library would add megabytes of script to each page, and many CI
 servers and mail programs forbid scripts.

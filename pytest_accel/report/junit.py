@@ -1,4 +1,4 @@
-"""The properties of a JUnit report: one number or word for each fact, so that CI servers can chart them."""
+"""Give the properties of a JUnit report: one number or word for each fact, so that CI servers can chart them."""
 
 from __future__ import annotations
 

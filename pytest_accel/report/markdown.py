@@ -1,4 +1,4 @@
-"""The report of runs as Markdown, for a comment on a pull request or the summary of a CI job."""
+"""Write the report of runs as Markdown, for a comment on a pull request or the summary of a CI job."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ def _lines(overview: Overview) -> Iterator[str]:
 def _model(table: Table) -> Iterator[str]:
     yield from ("", f"### {escape(table.model)}", "", escape(", ".join(table.functions)), "")
     yield _row(("verdict", "variant", *table.headings))
-    yield _row(("---", "---", *("---" if name in WORD_COLUMNS else "---:" for name in table.headings)))
+    rules = ["---" if name in WORD_COLUMNS else "---:" for name in table.headings]
+    yield _row(["---", "---", *rules])
     yield from (_row(_cells(row)) for row in table.rows)
     if table.best:
         yield from ("", f"{escape(BEST)} {table.best}")

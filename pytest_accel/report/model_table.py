@@ -1,4 +1,4 @@
-"""The table of one model in a page or a Markdown file: a row for each variant, of all its tests and on all machines."""
+"""Make the table of one model for a page or a Markdown file: a row for each variant, test and machine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WORD_COLUMNS = ("test", "machine", "limits", "operators", "resumed")
 
 @dataclass(frozen=True)
 class Row:
-    """One variant of a model, with a cell for each heading of its table.
+    """A row is one variant of a model, with a cell for each heading of its table.
 
     A variant that was not measured has the ``reason`` in place of its numbers. ``failing`` are the headings of the
     numbers that it failed for.
@@ -46,13 +46,13 @@ class Row:
 
     @property
     def sign(self) -> str:
-        """The outcome in one character."""
+        """Give the outcome as one character."""
         return SIGNS[self.outcome]
 
 
 @dataclass(frozen=True)
 class Table:
-    """The variants of one model, of all its tests and on all machines."""
+    """A table has the variants of one model, of all its tests and on all machines."""
 
     model: str
     functions: tuple[str, ...]
@@ -61,7 +61,7 @@ class Table:
 
     @property
     def best(self) -> str:
-        """What the mark of the best row means; empty where no row has it."""
+        """Say what the mark of the best row means; empty where no row has it."""
         return sweep.what_is_best([row.record for row in self.rows]) if any(row.best for row in self.rows) else ""
 
 
@@ -85,7 +85,7 @@ def model_table(records: Sequence[TestRecord], confidence: float, strict: Mappin
 
 
 def _columns(records: Sequence[TestRecord], confidence: float) -> dict[str, list[str]]:
-    """The cells of each column by its heading, without the columns that no record fills."""
+    """Give the cells of each column by its heading, without the columns that no record fills."""
     columns = {
         "test": _where_they_differ([record.function for record in records]),
         "machine": _where_they_differ([record.hardware.fingerprint for record in records]),
@@ -102,7 +102,7 @@ def _where_they_differ(texts: list[str]) -> list[str]:
 
 
 def outcome_of(record: TestRecord, *, strict: bool) -> Outcome:
-    """What a check's verdict does to its test."""
+    """Say what a check's verdict does to its test."""
     if fails(record.kind, strict):
         return "failed"
     if record.kind in LEFT_OUT:
@@ -111,7 +111,7 @@ def outcome_of(record: TestRecord, *, strict: bool) -> Outcome:
 
 
 def limits(budgets: Budgets) -> str:
-    """The limits on speed that a test gave: ``p99 7 ms, 900/s``."""
+    """List the limits on speed that a test gave: ``p99 7 ms, 900/s``."""
     texts = [f"p{100 * p:g}{NBSP}{limit:g}{NBSP}ms" for p, limit in budgets.latency_limits_ms.items()]
     if budgets.min_throughput is not None:
         texts.append(f"{budgets.min_throughput:g}/s")
@@ -119,7 +119,7 @@ def limits(budgets: Budgets) -> str:
 
 
 def precisions(placement: Placement | None) -> str:
-    """The precisions in which the operators computed: ``12 int8, 1 float32``."""
+    """Count the operators by the precision in which they computed: ``12 int8, 1 float32``."""
     counts = placement.precisions if placement is not None else {}
     return ", ".join(f"{count}{NBSP}{precision}" for precision, count in counts.items())
 

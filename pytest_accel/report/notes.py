@@ -1,4 +1,4 @@
-"""The notes below a run's table: what was not decided, saved or resumed, what was waited for and what is absent."""
+"""Write the notes below a run's table: what is undecided, saved, resumed, waited for or absent."""
 
 from __future__ import annotations
 

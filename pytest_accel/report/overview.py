@@ -1,4 +1,4 @@
-"""What a page and a Markdown file show of one or more runs. Each format only lays it out.
+"""Collect what a page and a Markdown file show of one or more runs. Each format only lays it out.
 
 The numbers are those of the terminal, so that nobody reads two roundings of one measurement.
 """
@@ -21,7 +21,7 @@ from pytest_accel.report.model_table import Outcome, Table, model_table
 
 @dataclass(frozen=True)
 class Overview:
-    """Everything that a report shows of some runs, in the order in which to read it.
+    """An overview has everything that a report shows of some runs, in the order in which to read it.
 
     ``versions`` has the versions of each accelerator's components, by the accelerator and the machine.
     """
@@ -66,7 +66,7 @@ class Overview:
 
     @property
     def facts(self) -> Iterator[dict[str, str]]:
-        """When, where and by which version each run was made, and how long it took."""
+        """Say when, where and by which version each run was made, and how long it took."""
         for run in self.runs:
             began = datetime.datetime.fromisoformat(run.started)
             machines = dict.fromkeys(record.hardware.fingerprint for record in run.tests)

@@ -1,4 +1,4 @@
-"""The line that shows the step of long work, how far it is and how much longer it takes."""
+"""Show in one line the step of long work, how far it is and how much longer it takes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEAST_SHARE = 0.03
 
 
 class ProgressLine:
-    """A line that a terminal shows in one place; elsewhere a new line is written every few seconds.
+    """A terminal shows the line in one place; elsewhere a new line is written every few seconds.
 
     ``write`` must reach the terminal even while pytest captures output. Only the thread that made the line writes it.
     """
@@ -96,7 +96,7 @@ class ProgressLine:
         return f"{step}{self._time()}"
 
     def _time(self) -> str:
-        """How much longer the step takes where that is known, otherwise how long it has taken."""
+        """Say how much longer the step takes where that is known, otherwise how long it has taken."""
         spent_s = self._clock() - self._began_s
         lasts_s = self._lasts_s or self._durations_s.get(self._step)
         if self._share is not None and self._share >= LEAST_SHARE:

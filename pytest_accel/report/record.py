@@ -1,4 +1,4 @@
-"""The run's record as JSON: what ``--accel-report=PATH.json`` writes and reports of several machines merge."""
+"""Write and read the record of a run as JSON, the format of ``--accel-report=PATH.json``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCHEMA = 1
 
 
 class _Head(msgspec.Struct):
-    """The fields that a record of any schema has."""
+    """A record of any schema has these fields."""
 
     schema: int
     version: str

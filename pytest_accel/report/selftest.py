@@ -1,4 +1,4 @@
-"""The lines of ``--accel-selftest``: whether the regression gate works on an accelerator, and what to do if not."""
+"""Write the lines of ``--accel-selftest``: whether the regression gate works, and what to do if not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of a sweep: a row for each variant of one model in one test, to choose the best one from.
+"""Make the table of a sweep: a row for each variant of one model in one test, to choose the best one from.
 
 It stands in the terminal in place of the variants' own lines. A variant that was left out has the reason in place of
 its figures.
@@ -26,7 +26,7 @@ HEADINGS = {"p50 ≤": "≤", "p99 ≤": "≤", "resumed": ""}
 
 
 class Line(NamedTuple):
-    """A line of the terminal. ``colour`` is empty, or a colour as pytest's terminal writer names it."""
+    """A line of the terminal has a colour, as pytest's terminal writer names it, or an empty one."""
 
     text: str
     colour: str

@@ -1,4 +1,4 @@
-"""What a person reads in the terminal: the line in pytest's header and the summary's line for each variant."""
+"""Write the line in pytest's header, and the summary's line for each variant."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def summary(records: Sequence[TestRecord], confidence: float) -> list[str]:
 
 
 def _reason(record: TestRecord) -> list[str]:
-    """Why a variant was not compiled, which stands in the place of its figures."""
+    """Say why a variant was not compiled. The reason stands in the place of its figures."""
     return [verdict.summary for verdict in record.verdicts[:1]] if record.artefact is None else []
 
 

@@ -1,4 +1,4 @@
-"""The figures of variants in columns, as the table of a sweep and the pages of a report show them."""
+"""Put the figures of variants in columns, for the table of a sweep and for the pages of a report."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ Cell = float | str
 
 
 def variant_columns(records: Sequence[TestRecord], confidence: float) -> dict[str, list[str]]:
-    """The figures of each record as text, by the columns' names; without the columns that no record fills."""
+    """Give the figures of each record as text, by column, without the columns that no record fills."""
     rows = [_row(record, confidence) for record in records]
     columns = {name: _texts([row.get(name, "") for row in rows]) for name in COLUMNS}
     return {name: texts for name, texts in columns.items() if any(texts)}
 
 
 def _row(record: TestRecord, confidence: float) -> dict[str, Cell]:
-    """The figures of a variant that are known, by column."""
+    """Give the figures of a variant that are known, by column."""
     measurement, artefact = record.measurement, record.artefact
     if measurement is None:
         return {}
@@ -65,7 +65,7 @@ def _row(record: TestRecord, confidence: float) -> dict[str, Cell]:
 
 
 def _accuracy(record: TestRecord) -> dict[str, Cell]:
-    """The measure of accuracy and its change from the reference's."""
+    """Give the measure of accuracy and its change from the reference's."""
     score = score_of(record.accuracy)
     if score is None:
         return {}

@@ -1,4 +1,4 @@
-"""The axes of plots, which turn values into pixels and have labels at round values."""
+"""Axes turn values into pixels and have labels at round values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LABELLED_PERCENTILES = (0.5, 0.9, 0.99, 0.999, 0.9999)
 
 
 class Tick(NamedTuple):
-    """A label on an axis. ``at`` is its pixel."""
+    """A tick is a label on an axis. ``at`` is its pixel."""
 
     at: float
     text: str
@@ -22,7 +22,7 @@ class Tick(NamedTuple):
 
 @dataclass(frozen=True)
 class LogAxis:
-    """A logarithmic axis, for positive values: double a value is the same distance away everywhere."""
+    """On a logarithmic axis, twice a value is the same distance away everywhere. All values are positive."""
 
     low: float
     high: float
@@ -38,13 +38,13 @@ class LogAxis:
         return cls(low / room, high * room, start, end)
 
     def at(self, value: float) -> float:
-        """The pixel of a value. A value beyond an end of the axis is at that end."""
+        """Give the pixel of a value. A value beyond an end of the axis is at that end."""
         inside = min(max(value, self.low), self.high)
         return _between(self.start, self.end, math.log(inside / self.low) / math.log(self.high / self.low))
 
     @property
     def ticks(self) -> list[Tick]:
-        """Round values, evenly spaced within a decade and powers of ten beyond."""
+        """Label round values: evenly spaced ones within a decade, and powers of ten beyond."""
         if self.high / self.low < 10.0:
             values = _multiples(self.low, self.high)
         else:
@@ -56,7 +56,7 @@ class LogAxis:
 
 @dataclass(frozen=True)
 class LinearAxis:
-    """An evenly divided axis from ``low`` to ``high``, which differ."""
+    """A linear axis is evenly divided from ``low`` to ``high``, which differ."""
 
     low: float
     high: float
@@ -64,35 +64,35 @@ class LinearAxis:
     end: float
 
     def at(self, value: float) -> float:
-        """The pixel of a value."""
+        """Give the pixel of a value."""
         return _between(self.start, self.end, (value - self.low) / (self.high - self.low))
 
     @property
     def ticks(self) -> list[Tick]:
-        """Evenly spaced round values."""
+        """Label evenly spaced round values."""
         return [Tick(self.at(value), f"{value:.6g}") for value in _multiples(self.low, self.high)]
 
 
 @dataclass(frozen=True)
 class PercentileAxis:
-    """An axis of percentiles on which p90, p99 and p99.9 are evenly spaced. It ends after so many ``nines``."""
+    """On an axis of percentiles, p90, p99 and p99.9 are evenly spaced. It ends after so many ``nines``."""
 
     nines: float
     start: float
     end: float
 
     def at(self, p: float) -> float:
-        """The pixel of the p-quantile. A quantile beyond the end of the axis is at the end."""
+        """Give the pixel of the p-quantile. A quantile beyond the end of the axis is at the end."""
         return _between(self.start, self.end, min(nines_of(p) / self.nines, 1.0))
 
     @property
     def ticks(self) -> list[Tick]:
-        """The labelled percentiles as far as the axis reaches."""
+        """Label the usual percentiles as far as the axis reaches."""
         return [Tick(self.at(p), f"p{100 * p:g}") for p in LABELLED_PERCENTILES if nines_of(p) <= self.nines]
 
 
 def nines_of(p: float) -> float:
-    """The number of nines of a quantile: 1 for p90, 2 for p99."""
+    """Count the nines of a quantile: 1 for p90, 2 for p99."""
     return -math.log10(1.0 - p)
 
 
@@ -101,7 +101,7 @@ def _between(start: float, end: float, share: float) -> float:
 
 
 def _multiples(low: float, high: float) -> list[float]:
-    """About `TICKS` multiples of a round step."""
+    """Give about `TICKS` multiples of a round step."""
     rough = (high - low) / TICKS
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1.0, 2.0, 2.5, 5.0, 10.0) if power * factor >= rough)

@@ -1,4 +1,4 @@
-"""How the latencies of each variant are spread, beside their limits."""
+"""Draw how the latencies of each variant are spread, beside their limits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POINTS = 80
 
 
 class Mark(NamedTuple):
-    """A percentile with its bounds, in pixels. A bound that is not known is at the percentile itself."""
+    """A mark is a percentile with its bounds, in pixels. An unknown bound is at the percentile itself."""
 
     x: float
     y: float
@@ -29,7 +29,7 @@ class Mark(NamedTuple):
 
 
 class Limit(NamedTuple):
-    """A latency limit at its percentile, in pixels: the curve has to pass below it.
+    """A limit is a bound on latency at a percentile, in pixels: the curve has to pass below it.
 
     The label, at ``label_y``, is on the side where the curve is not.
     """
@@ -42,7 +42,7 @@ class Limit(NamedTuple):
 
 @dataclass(frozen=True)
 class Curve:
-    """The latencies of one variant, by percentile. ``text`` says the same to those who do not see the plot."""
+    """A curve shows the latencies of one variant by percentile. ``text`` is for those who do not see the plot."""
 
     row: Row
     path: str
@@ -53,7 +53,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Curves:
-    """The variants of a model beside each other, all in one scale of milliseconds."""
+    """The curves of a model's variants are beside each other, all in one scale of milliseconds."""
 
     width: float
     height: float
@@ -85,7 +85,7 @@ def curves(table: Table, confidence: float) -> Curves | None:
 
 
 def _nines(calls: int) -> float:
-    """How deep into the tail so many calls reach; the slowest call is at the end."""
+    """Say how many nines so many calls reach; the slowest call is at the end."""
     return math.log10(max(calls, 2)) + 0.15
 
 

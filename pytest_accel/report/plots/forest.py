@@ -1,4 +1,4 @@
-"""How sure each comparison is: a model's ratios of latency with their intervals and limits, one below the other."""
+"""Draw how sure each comparison is: the ratios of a model's latencies with their intervals and limits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROW_PX = 26.0
 
 
 class Whisker(NamedTuple):
-    """A ratio with its interval and its limit, in pixels.
+    """A whisker is a ratio with its interval and its limit, in pixels.
 
     An end of the interval is open where there were too few launches to know it.
     """
@@ -38,7 +38,7 @@ class Whisker(NamedTuple):
 
 @dataclass(frozen=True)
 class Forest:
-    """The ratios of a model's variants to the baseline or to the opponent, one below the other."""
+    """A forest has the ratios of a model's variants to the baseline or the opponent, one below the other."""
 
     width: float
     height: float
@@ -78,7 +78,7 @@ def _limit(row: Row) -> float:
 
 
 def _finite(row: Row) -> Iterator[float]:
-    """What the axis has to show: the limit, the ratio, and the ends of its interval that are known."""
+    """Give the values that the axis has to show: the limit, the ratio, and the known ends of its interval."""
     ratio = row.record.ratio
     assert ratio is not None
     yield from (value for value in (ratio.lower, ratio.estimate, ratio.upper) if 1.0 / WIDEST < value < WIDEST)

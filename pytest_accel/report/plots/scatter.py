@@ -1,4 +1,4 @@
-"""What speed costs in accuracy: the throughput of a model's variants against their accuracy."""
+"""Draw what speed costs in accuracy: the throughput of a model's variants against their accuracy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LABEL_PX = 9.0
 
 
 class Point(NamedTuple):
-    """A variant by its accuracy and its throughput, in pixels. ``number`` is that of its row in the table."""
+    """A point is a variant at its accuracy and throughput, in pixels. ``number`` is that of its row in the table."""
 
     row: Row
     number: int
@@ -30,7 +30,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Scatter:
-    """Throughput against accuracy. ``accuracy`` is the name of the measure, with its unit."""
+    """A scatter plot has throughput against accuracy. ``accuracy`` is the name of the measure, with its unit."""
 
     width: float
     height: float
@@ -74,7 +74,7 @@ def scatter(table: Table) -> Scatter | None:
 
 
 def _label_x(x: float, y: float, others: Sequence[Point]) -> float:
-    """Where a point's label starts: to the right of the labels that are there already."""
+    """Find where a point's label starts: to the right of the labels that are there already."""
     near = [other for other in others if abs(other.x - x) < 40.0 and abs(other.y - y) < LABEL_PX]
     taken = [other.label_x for other in near]
     return max([x + 9.0, *(start + 18.0 for start in taken)])

@@ -1,1 +1,1 @@
-"""The console script `pytest-accel`, one file for each command."""
+"""This is the console script `pytest-accel`, with one file for each command."""

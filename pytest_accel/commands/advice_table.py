@@ -1,4 +1,4 @@
-"""Which accelerator to take, in words and as a table: what ``pytest-accel advise`` prints."""
+"""Put into a sentence and a table which accelerator to take, for ``pytest-accel advise``."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from pytest_accel.commands.console import number
+
 if TYPE_CHECKING:
     from pytest_accel.commands.offers import Offer
 
+#: HEADS are the headings of the table.
 HEADS = ("variant", "runs on", "$/million", "items/s", "$/h", "price of", "against it")
 
 
-def told(offers: Iterable[Offer]) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
-    """For each model the advice and the rows of a table with `HEADS`; ``offers`` come as `offers.offers` sorts them."""
+def advice(offers: Iterable[Offer]) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
+    """Give the advice for each model and the rows of its table. ``offers`` are in the order of `offers.offers`."""
     for model, group in itertools.groupby(offers, key=lambda offer: offer.model):
-        its = list(group)
-        yield f"{model}: {_advice(its)}", list(map(_row, its))
+        variants = list(group)
+        yield f"{model}: {_sentence(variants)}", list(map(_row, variants))
 
 
-def _advice(offers: Sequence[Offer]) -> str:
+def _sentence(offers: Sequence[Offer]) -> str:
     best = offers[0]
     if best.price is None or not best.advisable:
         return "nothing passes whose cost is known"
@@ -31,10 +34,12 @@ def _advice(offers: Sequence[Offer]) -> str:
 
 def _row(offer: Offer) -> tuple[str, ...]:
     price = offer.price
-    numbers = (offer.usd_per_million, offer.throughput, price.usd_per_hour if price else None)
     return (
-        *(offer.variant, offer.runs_on),
-        *("-" if number is None else f"{number:.4g}" for number in numbers),
+        offer.variant,
+        offer.runs_on,
+        number(offer.usd_per_million),
+        number(offer.throughput),
+        number(price.usd_per_hour if price else None),
         price.source if price else f"unknown: {_how_to_price(offer)}",
         offer.against,
     )

@@ -1,4 +1,4 @@
-"""``pytest-accel advise``: the cheapest accelerator that passes, by the records of any number of runs."""
+"""``pytest-accel advise`` finds the cheapest accelerator that passes, in the records of any number of runs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _run(arguments: argparse.Namespace) -> int:
     found = offers(map(read_record, arguments.records), with_own(dict(arguments.price)))
     if arguments.json:
         print_json(found)
-    for sentence, rows in advice_table.told(found) if not arguments.json else ():
+    for sentence, rows in advice_table.advice(found) if not arguments.json else ():
         print(sentence)
         print_table(advice_table.HEADS, rows)
     return DONE if any(offer.advisable for offer in found) else FOUND

@@ -1,4 +1,4 @@
-"""``pytest-accel baseline``: list stored baselines, tell how two differ, remove some."""
+"""``pytest-accel baseline`` lists stored baselines, shows how two differ, and removes some."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_accel.commands.console import DONE, FOUND, add_json, at_least_zero, print_json, print_table
+from pytest_accel.commands.console import DONE, FOUND, add_json, at_least_zero, number, print_json, print_table
 from pytest_accel.facts.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def add(area: argparse.ArgumentParser) -> None:
     show.add_argument("words", nargs="*", metavar="WORD", help="only those with all these words in their path")
     diff = commands.add_parser("diff", help="what differs between two files, or between the same files of two folders")
     diff.add_argument("before", type=Path)
-    diff.add_argument("now", type=Path)
+    diff.add_argument("after", type=Path)
     prune = commands.add_parser("prune", help="remove the baselines that all given conditions fit")
     for name in ("fingerprint", "model", "variant"):
         prune.add_argument(f"--{name}", metavar="NAME", help=f"of this {name}, as `show` lists it")
@@ -53,11 +53,16 @@ def _show(arguments: argparse.Namespace) -> int:
 
 def _baseline_row(baseline: Baseline) -> tuple[str, ...]:
     top1 = baseline.accuracy.top1 if baseline.accuracy else None
-    numbers = [baseline.median("p50_ms"), baseline.median("p99_ms"), baseline.median("throughput"), top1]
     return (
-        *(baseline.hardware.fingerprint, baseline.model, baseline.variant.id),
-        *("-" if number is None else f"{number:.4g}" for number in numbers),
-        *(str(len(baseline.launches)), baseline.saved),
+        baseline.hardware.fingerprint,
+        baseline.model,
+        baseline.variant.id,
+        number(baseline.median("p50_ms")),
+        number(baseline.median("p99_ms")),
+        number(baseline.median("throughput")),
+        number(top1),
+        str(len(baseline.launches)),
+        baseline.saved,
     )
 
 
@@ -65,33 +70,37 @@ def _diff(arguments: argparse.Namespace) -> int:
     from pytest_accel.store.baselines import read
     from pytest_accel.store.changes import diff
 
-    before, now = arguments.before, arguments.now
-    found = {}
-    for name in _compared_names(before, now):
-        sides = before / name, now / name
+    before, after = arguments.before, arguments.after
+    differences = {}
+    for name in _compared_names(before, after):
+        sides = before / name, after / name
         if all(side.exists() for side in sides):
-            found[name] = [{"fact": str(change), "change": change} for change in diff(read(sides[0]), read(sides[1]))]
+            changes = diff(read(sides[0]), read(sides[1]))
+            differences[name] = [{"fact": str(change), "change": change} for change in changes]
         else:
-            found[name] = [{"fact": f"only in {next(side for side in sides if side.exists())}", "change": None}]
-    found = {name: facts for name, facts in found.items() if facts}
+            differences[name] = [{"fact": f"only in {next(side for side in sides if side.exists())}", "change": None}]
+    differences = {name: facts for name, facts in differences.items() if facts}
     if arguments.json:
-        print_json(found)
-    for name, facts in found.items() if not arguments.json else ():
+        print_json(differences)
+    for name, facts in differences.items() if not arguments.json else ():
         indent = "  " if name else ""
-        print(*filter(None, [name, *(f"{indent}{line['fact']}" for line in facts)]), sep="\n")
-    return FOUND if found else DONE
+        if name:
+            print(name)
+        for line in facts:
+            print(f"{indent}{line['fact']}")
+    return FOUND if differences else DONE
 
 
-def _compared_names(before: Path, now: Path) -> list[str]:
-    """The baselines of two folders by their paths inside; of two files the one name that is empty."""
-    for side in (before, now):
+def _compared_names(before: Path, after: Path) -> list[str]:
+    """Name the baselines to compare: by their paths in both folders, or by one empty name for two files."""
+    for side in (before, after):
         if not side.exists():
             raise UsageError(f"there is no file or folder {side}")
-    if before.is_dir() != now.is_dir():
-        raise UsageError(f"{before} and {now}: give two files or two folders")
+    if before.is_dir() != after.is_dir():
+        raise UsageError(f"{before} and {after}: give two files or two folders")
     if before.is_file():
         return [""]
-    return sorted({path.relative_to(side).as_posix() for side in (before, now) for path in side.rglob("*.json")})
+    return sorted({path.relative_to(side).as_posix() for side in (before, after) for path in side.rglob("*.json")})
 
 
 def _prune(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""``pytest-accel cache``: list the compile cache and evict what need not stay."""
+"""``pytest-accel cache`` lists the compile cache and evicts entries from it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pytest_accel.commands.console import DONE, add_json, at_least_zero, print_j
 if TYPE_CHECKING:
     from pytest_accel.store.cache import Cache
 
-#: Pruning by hand gives its own limit in MB; this one only guards builds, which the command never makes.
+#: _NO_LIMIT_MB turns off the limit that guards builds, in MB; this command builds nothing and gives its own limit.
 _NO_LIMIT_MB = float("inf")
 
 

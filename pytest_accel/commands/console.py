@@ -1,4 +1,4 @@
-"""What the commands share: exit statuses, arguments of one kind, and how answers are printed."""
+"""The commands share these exit statuses and arguments, and print their answers with these functions."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import argparse
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-#: Exit statuses: the command did what it was asked; it found what a script wants to know; the call was wrong.
-DONE, FOUND, TROUBLE = 0, 1, 2
+#: DONE is the exit status of a command that did what it was asked to do.
+DONE = 0
+#: FOUND is the exit status that answers a script: there are differences, or there is nothing to show.
+FOUND = 1
+#: TROUBLE is the exit status of a wrong call, or of a file that cannot be used.
+TROUBLE = 2
 
 
 def print_json(data: Any) -> None:
@@ -18,16 +22,18 @@ def print_json(data: Any) -> None:
 
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Columns as wide as their widest cell, numbers to the right."""
+    """Print a table whose columns of numbers are aligned to the right."""
+    from pytest_accel.report import columns
+
     table = [tuple(heads), *map(tuple, rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    numeric = [all(_is_number(cell) for cell in column[1:]) for column in zip(*table, strict=True)]
-    for row in table:
-        cells = (
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(row, widths, numeric, strict=True)
-        )
-        print("  ".join(cells).rstrip())
+    numeric = {at for at, (_, *cells) in enumerate(zip(*table, strict=True)) if all(map(_is_number, cells))}
+    for cells in columns.pad(table, right=numeric):
+        print(columns.join(cells))
+
+
+def number(value: float | None) -> str:
+    """Write a number for a table; a dash where it is not known."""
+    return "-" if value is None else f"{value:.4g}"
 
 
 def _is_number(cell: str) -> bool:
@@ -39,16 +45,16 @@ def _is_number(cell: str) -> bool:
 
 
 def add_json(command: argparse.ArgumentParser) -> None:
-    """Add ``--json``."""
+    """Add the option ``--json``."""
     command.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def at_least_zero(text: str) -> float:
-    """Read a number from 0 on, as argparse wants its types."""
+    """Read a number that is not negative. It is a type for argparse."""
     try:
-        number = float(text)
+        value = float(text)
     except ValueError:
-        number = -1
-    if not number >= 0:
+        value = -1
+    if not value >= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on")
-    return number
+    return value

@@ -1,7 +1,8 @@
-"""The ``pytest-accel`` command: look at and tidy what the plugin keeps, plan CI jobs, make one report of several runs.
+"""The ``pytest-accel`` command shows and tidies what the plugin stores, plans CI jobs and makes reports.
 
-Exit status: 0 done, 1 for a `diff` that found differences, a `show` that found nothing or a `matrix` without a job, 2
-for a wrong call or a file that cannot be used. Each command imports what it needs when it runs.
+The exit status is 0 for success and 2 for a wrong call or a file that cannot be used. It is 1 for a `diff` with
+differences, a `show` of nothing, a `matrix` without jobs, and an `advise` that can advise nothing. Each command imports
+the modules that it needs when it runs, so that the others start quickly.
 """
 
 from __future__ import annotations
@@ -37,6 +38,6 @@ def _parser() -> argparse.ArgumentParser:
     report.add(commands.add_parser("report", help="one report of the runs of several machines"))
     matrix.add(commands.add_parser("matrix", help="the CI jobs that the tests' markers ask for, as JSON"))
     devices.add(
-        commands.add_parser("devices", help="the known accelerators and what speaks against each on this machine")
+        commands.add_parser("devices", help="the known accelerators, and why those that cannot be used here cannot")
     )
     return parser

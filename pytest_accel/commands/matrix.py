@@ -1,4 +1,4 @@
-"""``pytest-accel matrix``: the CI jobs that a project's markers ask for, each on a runner that has the accelerator."""
+"""``pytest-accel matrix`` plans the CI jobs that a project's markers ask for, each on a runner with the accelerator."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ def _runner(text: str) -> tuple[str, tuple[str, ...]]:
 def _run(arguments: argparse.Namespace) -> int:
     import msgspec
 
-    found = jobs(marked(arguments.pytest_args), dict(arguments.runner))
-    print(msgspec.json.encode({"include": found}).decode())  # on one line, which is what $GITHUB_OUTPUT takes
-    if not found:
+    include = jobs(count_variants(arguments.pytest_args), dict(arguments.runner))
+    print(msgspec.json.encode({"include": include}).decode())  # $GITHUB_OUTPUT takes one line
+    if not include:
         print("pytest-accel: no test is marked accelerator, so there is no job to start", file=sys.stderr)
-    return DONE if found else FOUND
+    return DONE if include else FOUND
 
 
 @dataclass(frozen=True)
 class Job:
-    """One job: ``--accelerator``, the labels of a runner for it, and how many tests it would run there."""
+    """A CI job has an accelerator, the labels of a runner for it, and the number of tests to run there."""
 
     accelerator: str
     runner: tuple[str, ...]
@@ -58,26 +58,26 @@ class Job:
 
 
 def jobs(variants: Mapping[str, int], runners: Mapping[str, tuple[str, ...]]) -> list[Job]:
-    """A job for each accelerator, by name. Without labels of its own a runner is found by the accelerator's name."""
+    """Plan a job for each accelerator. Its runner has the given labels, or the accelerator's name as a label."""
     for name in runners:
         if name not in variants:
-            asked = ", ".join(sorted(variants)) or "none at all"
+            wanted = ", ".join(sorted(variants)) or "none at all"
             raise UsageError(
-                f"--runner {name}: no test asks for this accelerator{nearest(name, variants)} They ask for: {asked}"
+                f"--runner {name}: no test asks for this accelerator{nearest(name, variants)} They ask for: {wanted}"
             )
     return [Job(name, runners.get(name, ("self-hosted", name)), variants[name]) for name in sorted(variants)]
 
 
-def marked(pytest_args: Sequence[str]) -> dict[str, int]:
-    """How many variants each accelerator has among the tests that ``pytest`` with these arguments would run."""
+def count_variants(pytest_args: Sequence[str]) -> dict[str, int]:
+    """Count the variants of each accelerator among the tests that ``pytest`` with these arguments would run."""
     with tempfile.TemporaryDirectory(prefix="pytest-accel-") as folder:
         file = Path(folder) / "marked.json"
-        ours = ["-p", "pytest_accel.plugin.count_variants", f"--accel-marked-to={file}", "--collect-only", "-q"]
-        command = [sys.executable, "-m", "pytest", *ours, *pytest_args]
+        options = ["-p", "pytest_accel.plugin.count_variants", f"--accel-marked-to={file}", "--collect-only", "-q"]
+        command = [sys.executable, "-m", "pytest", *options, *pytest_args]
         collected = subprocess.run(command, capture_output=True, text=True, check=False)
         if collected.returncode not in (0, 5) or not file.exists():  # 5: there is nothing to collect
-            said = (collected.stdout + collected.stderr).strip()
-            raise UsageError(f"the tests cannot be collected, so no job can be planned:\n{said}")
+            output = (collected.stdout + collected.stderr).strip()
+            raise UsageError(f"the tests cannot be collected, so no job can be planned:\n{output}")
         import msgspec
 
         return msgspec.json.decode(file.read_bytes(), type=dict[str, int])

@@ -1,7 +1,7 @@
-"""Which accelerator is the cheapest one that is accurate and fast enough? Asked of the records of any number of runs.
+"""Find the cheapest variant that is accurate and fast enough in the records of any number of runs.
 
-A million items are priced at the throughput that was measured, on an instance that is never idle. Whether a variant is
-slower than its baseline does not matter here: it may be, and still be the cheapest that holds what it has to.
+The price of a million items is that of an instance which is never idle and has the measured throughput. A variant that
+is slower than its baseline may still be the cheapest one that keeps its limits, so regressions do not count here.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ from functools import reduce
 from pytest_accel.commands.prices import Price, usd_per_million
 from pytest_accel.facts.records import FAILING, LEFT_OUT, RunRecord, TestRecord
 
-#: Verdicts on anything else do not keep a variant from being advised.
-_HAS_TO_HOLD = frozenset({"measurement", "placement", "accuracy", "sla", "resources"})
+#: _REQUIRED are the questions that a variant has to pass to be advised.
+_REQUIRED = frozenset({"measurement", "placement", "accuracy", "sla", "resources"})
+#: _AGAINST are the kinds of verdicts that do not pass.
 _AGAINST = FAILING | LEFT_OUT | {"inconclusive"}
 
 
 @dataclass(frozen=True)
 class Offer:
-    """One variant of a model on one kind of instance: what it costs, and why it cannot be advised, if so.
+    """An offer is one variant of a model on one kind of instance, with its cost.
 
-    ``usd_per_million`` is None where the throughput or the price is not known; ``unpriced`` are the types without one.
+    ``usd_per_million`` is None where the throughput or the price is not known. ``unpriced`` are the instance types
+    without a price. ``against`` is the reason not to advise the variant, or empty.
     """
 
     model: str
@@ -36,21 +38,20 @@ class Offer:
 
     @property
     def advisable(self) -> bool:
-        """Whether it passes and its cost is known."""
+        """Say whether the variant passes and its cost is known."""
         return not self.against and self.usd_per_million is not None
 
 
 def offers(runs: Iterable[RunRecord], prices: Mapping[str, Price]) -> list[Offer]:
-    """Every variant on every hardware of these runs, by model, the advisable and cheap ones first.
+    """Give every variant on every hardware of these runs, by model, with the cheapest advisable one first.
 
-    A variant that was checked more than once counts as it was checked last, in the order of ``runs``.
+    Of a variant that was checked more than once the last check counts, in the order of ``runs``.
     """
     last = {
         (record.model, record.variant.id, record.hardware.fingerprint): record for run in runs for record in run.tests
     }
-    found = [_offer(record, prices) for record in last.values()]
     return sorted(
-        found,
+        (_offer(record, prices) for record in last.values()),
         key=lambda offer: (
             offer.model,
             not offer.advisable,
@@ -78,17 +79,17 @@ def _offer(record: TestRecord, prices: Mapping[str, Price]) -> Offer:
 
 
 def _types(record: TestRecord) -> list[str]:
-    """What is paid for by the hour: the instance, and the accelerator that is attached to it."""
+    """List what is paid for by the hour: the type of the instance, and of the accelerator attached to it."""
     identity = record.hardware.identity
     types = [identity.get("instance_type"), identity.get("accelerator_type")]
-    return [str(each) for each in types if each] if types[0] else []
+    return [str(name) for name in types if name] if types[0] else []
 
 
 def _against(record: TestRecord) -> str:
-    """What keeps the variant from being advised: the first thing that has to hold and was not seen to."""
+    """Give the first verdict that keeps the variant from being advised, or nothing."""
     if record.measurement is None:
         return record.kind
     for verdict in record.verdicts:
-        if verdict.question in _HAS_TO_HOLD and verdict.kind in _AGAINST:
+        if verdict.question in _REQUIRED and verdict.kind in _AGAINST:
             return f"{verdict.kind}: {verdict.summary}"
     return ""

@@ -1,7 +1,7 @@
-"""What an hour of an instance costs: a snapshot for a first look, each price with where it is from and from when.
+"""These are the prices of an hour of an instance, for a first look. Each has its source and its date.
 
-US dollars an hour, Linux, on demand, US regions. What an account really pays (reservations, another region, SageMaker's
-own ``ml.`` types) only its owner knows, so every price can be replaced, and none is used without its date being told.
+The prices are US dollars an hour, on demand, for Linux in US regions. An account may pay other prices, for example in
+another region, with reservations or for SageMaker's ``ml.`` types. So users can replace every price.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pytest_accel.facts.errors import UsageError
 
 @dataclass(frozen=True)
 class Price:
-    """US dollars an hour; ``source`` says from where and when."""
+    """A price is in US dollars an hour. ``source`` says where it comes from and of which date it is."""
 
     usd_per_hour: float
     source: str
 
     def __add__(self, other: Price) -> Price:
-        """The price of both together."""
+        """Add the prices of two things that are used together."""
         return Price(self.usd_per_hour + other.usd_per_hour, f"{self.source}; {other.source}")
 
 
@@ -30,7 +30,7 @@ _PUBLIC = "public price tables, 2026-11"
 _BLOG = "AWS blog on Elastic Inference, 2019"
 _ENDED = "unverified; the service has ended"
 
-#: By EC2 instance type, and by the type of an attached Elastic Inference accelerator, which comes on top.
+#: PRICES are by EC2 instance type, and by the type of an attached Elastic Inference accelerator, whose price is added.
 PRICES: Mapping[str, Price] = {
     "c5.xlarge": Price(0.17, _LIBCLOUD),
     "c5.2xlarge": Price(0.34, _LIBCLOUD),
@@ -59,7 +59,7 @@ PRICES: Mapping[str, Price] = {
 
 
 def with_own(given: Mapping[str, float]) -> dict[str, Price]:
-    """The table with a user's own prices in it. Raises `UsageError` for one that is no price."""
+    """Replace prices by the user's own. Raises `UsageError` for one that is not more than 0."""
     for name, usd_per_hour in given.items():
         if not usd_per_hour > 0:
             raise UsageError(f"the price of {name} is {usd_per_hour:g}: dollars an hour are more than 0")
@@ -67,5 +67,5 @@ def with_own(given: Mapping[str, float]) -> dict[str, Price]:
 
 
 def usd_per_million(usd_per_hour: float, throughput: float) -> float:
-    """What a million items cost at ``throughput`` items a second, on an instance that is never idle."""
+    """Price a million items at ``throughput`` items a second, on an instance that is never idle."""
     return usd_per_hour * 1e6 / 3600 / throughput

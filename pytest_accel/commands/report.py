@@ -1,4 +1,4 @@
-"""``pytest-accel report``: one report of the runs of several machines."""
+"""``pytest-accel report`` makes one report of the runs of several machines."""
 
 from __future__ import annotations
 

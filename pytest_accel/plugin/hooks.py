@@ -158,11 +158,11 @@ def _list_devices(session: pytest.Session) -> None:
 def _test_the_gate(session: pytest.Session) -> None:
     from pytest_accel.facts.errors import AccelError
     from pytest_accel.regression.selftest import prove_all
-    from pytest_accel.report.selftest import told
+    from pytest_accel.report.selftest import describe
 
     try:
         for proof in prove_all(_session(session.config)):
-            _write(session.config, told(proof))
+            _write(session.config, describe(proof))
             session.testsfailed += not proof.holds
     except AccelError as error:
         raise pytest.UsageError(f"--accel-selftest: {error}") from None

@@ -1,1 +1,1 @@
-"""Telling what was found: each file is one way to tell it, and none of them decides anything."""
+"""Report a run in the terminal and in files. Nothing is decided here."""

@@ -1,4 +1,4 @@
-"""A failure as its reader wants it: the traceback cut down to what he wrote, the message without the machinery's."""
+"""Show a failure to the author of the test, with a traceback that ends in the test."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from types import TracebackType
 
 from pytest_accel.facts.errors import AccelError
 
+#: _OWN is the package whose lines are left out of a traceback.
 _OWN = "pytest_accel"
 
 
 def trim(error: BaseException) -> BaseException:
-    """The same error, its traceback cut off where code of ours was entered for the last time: a user's line is last.
+    """Cut the traceback off where it enters this package, so that the test's own line is the last one.
 
     An error that a user's own function raised, such as a metric that we called, keeps its traceback.
     """
@@ -23,7 +24,7 @@ def trim(error: BaseException) -> BaseException:
         entries.append(entry)
         entry = entry.tb_next
     packages = [entry.tb_frame.f_globals.get("__name__", "").partition(".")[0] for entry in entries]
-    # Between two lines of ours there may be one of the standard library's, of functools or contextlib.
+    # Between two lines of this package there may be one of the standard library, of functools or contextlib.
     last = max(
         (i for i, name in enumerate(packages) if name != _OWN and name not in sys.stdlib_module_names), default=-1
     )
@@ -36,14 +37,14 @@ def trim(error: BaseException) -> BaseException:
 
 
 def message(error: BaseException) -> str:
-    """What the error says; its kind is told too, unless the words were written for the test's author."""
+    """Give the error's message, with its type unless the message was written for the test's author."""
     if isinstance(error, AccelError | AssertionError) and str(error):
         return str(error)
     return "".join(traceback.format_exception_only(error)).strip()
 
 
 def line(error: BaseException, path: Path) -> int | None:
-    """The line of a file where the error came from, the innermost of several, counted from 1."""
+    """Find the line in a file where the error came from, counted from 1; the innermost of several."""
     entries = traceback.walk_tb(error.__traceback__)
     lines = [number for frame, number in entries if frame.f_code.co_filename == str(path)]
     return lines[-1] if lines else None

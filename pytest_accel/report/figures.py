@@ -1,4 +1,4 @@
-"""A record's figures as a person reads them: its score, its latency bounds and its colour."""
+"""Write the figures of a record for people: score, latency bounds, durations and colour."""
 
 from __future__ import annotations
 
@@ -13,39 +13,40 @@ if TYPE_CHECKING:
 
 
 def colour(record: TestRecord) -> str:
-    """The terminal writer's markup for a record's verdict."""
+    """Give the colour of a record's verdict, as pytest's terminal writer names it."""
     if record.kind in FAILING:
         return "red"
     return "yellow" if record.kind in UNDECIDED | LEFT_OUT else "green"
 
 
 def latency_bounds(measurement: Measurement, confidence: float) -> Iterator[tuple[int, stats.QuantileBound]]:
-    """The percentiles that are told, in milliseconds."""
+    """Give the percentiles of latency that reports show, p50 and p99, with their bounds in milliseconds."""
     # In the order of the calls: the bound is wider where slow calls came in clusters.
     milliseconds = [nanoseconds / 1e6 for nanoseconds in measurement.latencies_ns]
     return ((percentile, stats.quantile_bound(milliseconds, percentile / 100, confidence)) for percentile in (50, 99))
 
 
 class Score(NamedTuple):
-    """A measure of accuracy as text. ``unit`` is "%" or empty; ``change`` is from the reference's, in points for "%".
+    """A score is a measure of accuracy as text. ``unit`` is "%" or empty.
 
-    ``users`` says that the user's own metric was taken.
+    ``change`` is the difference to the reference's score; for "%" it is in points. ``is_users_metric`` is true for the
+    metric that the user has written.
     """
 
     name: str
     value: str
     unit: str = ""
     change: str = ""
-    users: bool = False
+    is_users_metric: bool = False
 
 
 def score_of(accuracy: Accuracy | None) -> Score | None:
-    """The best measure of accuracy there is."""
+    """Choose the first known measure of accuracy: the user's metric, top-1, agreement or the error."""
     if accuracy is None:
         return None
     if accuracy.metric is not None and accuracy.reference_metric is not None:
         change = accuracy.metric - accuracy.reference_metric
-        return Score(accuracy.metric_name, f"{accuracy.metric:.4g}", change=f"{change:+.2g}", users=True)
+        return Score(accuracy.metric_name, f"{accuracy.metric:.4g}", change=f"{change:+.2g}", is_users_metric=True)
     if accuracy.top1 is not None and accuracy.reference_top1 is not None:
         points = 100 * (accuracy.top1 - accuracy.reference_top1)
         return Score("top-1", f"{100 * accuracy.top1:.2f}", "%", f"{points:+.2f}")
@@ -54,3 +55,12 @@ def score_of(accuracy: Accuracy | None) -> Score | None:
     if accuracy.outputs:
         return Score("error", f"{max(output.normalised_l2 for output in accuracy.outputs):.2g}")
     return None
+
+
+def duration(seconds: float) -> str:
+    """Write a time span as people say it: ``1 h 4 min``, ``3 min 12 s``, ``4.2 s``."""
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

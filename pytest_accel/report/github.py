@@ -1,6 +1,6 @@
-"""What GitHub Actions shows of a run: the job's step summary, and annotations beside the lines of failing tests.
+"""Show a run in GitHub Actions: in the job's step summary, and beside the lines of failing tests.
 
-Only there: elsewhere nothing is written and nothing said. The formats are those of GitHub's workflow commands.
+The formats are those of GitHub's workflow commands. Outside GitHub Actions nothing of this is written.
 """
 
 from __future__ import annotations
@@ -17,25 +17,26 @@ from pytest_accel.report.overview import Overview
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Failure, RunRecord
 
-#: GitHub takes no larger summary of a step.
+#: MOST_BYTES is the size of the largest summary of a step that GitHub accepts, in bytes.
 MOST_BYTES = 1024 * 1024
+#: TOO_LONG stands in place of the tables that do not fit.
 TOO_LONG = "The whole of it is more than GitHub shows: `--accel-report=report.md` writes it to a file."
 
 
 def is_here(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether this is a job of GitHub Actions."""
+    """Say whether this is a job of GitHub Actions."""
     return environ.get("GITHUB_ACTIONS") == "true"
 
 
 def summarise(run: RunRecord, environ: Mapping[str, str] = os.environ) -> None:
-    """Add the run to the step's summary, where the job has one. Raises `AccelError` when it cannot be written."""
+    """Add the run to the step's summary, if the job has one. Raises `AccelError` when it cannot be written."""
     if not environ.get("GITHUB_STEP_SUMMARY"):
         return
     path, overview = Path(environ["GITHUB_STEP_SUMMARY"]), Overview.of([run])
     try:
-        taken = path.stat().st_size if path.exists() else 0
+        size = path.stat().st_size if path.exists() else 0
         text = markdown.markdown(overview).encode()
-        if taken + len(text) > MOST_BYTES:
+        if size + len(text) > MOST_BYTES:
             text = "\n".join((*markdown.head(overview), "", TOO_LONG, "")).encode()
         with path.open("ab") as summary:
             summary.write(text)
@@ -44,7 +45,7 @@ def summarise(run: RunRecord, environ: Mapping[str, str] = os.environ) -> None:
 
 
 def errors(failures: Iterable[Failure], rootdir: Path, environ: Mapping[str, str] = os.environ) -> Iterator[str]:
-    """An annotation of each failing test's line; its file is told from the checkout, as GitHub knows it."""
+    """Give an annotation for the line of each failing test. GitHub wants the file relative to the checkout."""
     checkout = environ.get("GITHUB_WORKSPACE") or rootdir
     for failure in failures:
         file = os.path.relpath(rootdir / failure.file, checkout)
@@ -53,12 +54,12 @@ def errors(failures: Iterable[Failure], rootdir: Path, environ: Mapping[str, str
 
 
 def warnings(notes: Iterable[str]) -> Iterator[str]:
-    """An annotation of each note that a run has beside its verdicts."""
+    """Give an annotation for each note on a run."""
     return (f"::warning title=accelerators::{_message(note)}" for note in notes)
 
 
 def _message(text: str) -> str:
-    """A command is one line, and a percent sign begins an escape."""
+    """Escape what a workflow command cannot hold: it is one line, and a percent sign begins an escape."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 

@@ -1,21 +1,25 @@
-"""Runs as a page of its own: no script, nothing fetched, everything that a record says escaped.
+"""Write the report of runs as one HTML page, without scripts and without anything to fetch. All text is escaped.
 
-The plots are SVG that the template draws. A plotting library would add megabytes of script to each page, for pictures
-that a browser without scripts, a mail or a CI server that forbids them would not show.
+The plots are SVG that the template draws. A plotting library would add megabytes of script to each page, and many CI
+servers and mail programs forbid scripts.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_accel.report import overview, plots
+from pytest_accel.report.answers import answers
+from pytest_accel.report.model_table import SIGNS, WORD_COLUMNS
+from pytest_accel.report.plots.curves import curves
+from pytest_accel.report.plots.forest import forest
+from pytest_accel.report.plots.scatter import scatter
 
 if TYPE_CHECKING:
     from pytest_accel.report.overview import Overview
 
 
-def page(told: Overview) -> str:
-    """The page as text. It needs jinja2, which comes with the extra ``report``."""
+def page(overview: Overview) -> str:
+    """Write the page. It needs jinja2, which comes with the extra ``report``."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -25,17 +29,14 @@ def page(told: Overview) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    drawn = [
-        (table, plots.forest(table), plots.scatter(table), plots.curves(table, told.confidence))
-        for table in told.tables
-    ]
+    plots = [(table, forest(table), scatter(table), curves(table, overview.confidence)) for table in overview.tables]
     return environment.get_template("page.html.jinja").render(
-        told=told,
-        drawn=[(table, *found) for table, *found in drawn if any(found)],
-        failed={failure.test: nth for nth, failure in enumerate(told.failures, start=1)},
-        answers=overview.answers,
-        signs=overview.SIGNS,
-        words=overview.WORDS,
+        overview=overview,
+        plots_by_table=[(table, *drawn) for table, *drawn in plots if any(drawn)],
+        failed={failure.test: number for number, failure in enumerate(overview.failures, start=1)},
+        answers=answers,
+        signs=SIGNS,
+        word_columns=WORD_COLUMNS,
         any=any,
         zip=zip,
     )

@@ -1,4 +1,4 @@
-"""JUnit properties: one flat number or word for each fact, so that CI servers can chart them."""
+"""Give the properties of a JUnit report: one number or word for each fact, so that CI servers can chart them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 def properties(record: TestRecord) -> Iterator[tuple[str, str | float | int]]:
-    """Name and value of every property of one check. Values are plain, so that they cross to xdist's controller."""
+    """Give the name and value of every property of one check.
+
+    The values are plain, because pytest-xdist sends nothing else from a worker to its controller.
+    """
     yield "accel.model", record.model
     yield "accel.variant", record.variant.id
     yield "accel.verdict", record.kind

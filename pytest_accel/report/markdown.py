@@ -1,24 +1,28 @@
-"""Runs as Markdown, for a pull request's comment or the summary of a CI job."""
+"""Write the report of runs as Markdown, for a comment on a pull request or the summary of a CI job."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from pytest_accel.report.overview import WORDS, Overview, Row, Table
+from pytest_accel.report.model_table import WORD_COLUMNS, Row, Table
 from pytest_accel.report.sweep import BEST
 
-#: What Markdown or HTML would make something of.
+if TYPE_CHECKING:
+    from pytest_accel.report.overview import Overview
+
+#: _SPECIAL matches the characters which Markdown or HTML would not show as they are.
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#+|~&])")
 
 
 def markdown(overview: Overview) -> str:
-    """The runs as GitHub's Markdown; whatever a record says is text there and nothing else."""
+    """Write the runs as GitHub's Markdown. All text from a record is escaped."""
     return "\n".join(_lines(overview)) + "\n"
 
 
 def head(overview: Overview) -> Iterator[str]:
-    """The lines that say whether everything passed, and of which run this is."""
+    """Give the first lines, which say whether everything passed and which runs these are."""
     yield f"## {escape(overview.headline)}"
     yield ""
     yield escape(", ".join(f"{count} {kind}" for kind, count in overview.counts.items()))
@@ -43,8 +47,8 @@ def _lines(overview: Overview) -> Iterator[str]:
     yield from _list("Notes", overview.notes)
     yield from _list("Absent accelerators", overview.absences)
     versions = [
-        f"{accelerator} on {machine}: {', '.join(f'{name} {version}' for name, version in found.items())}"
-        for (accelerator, machine), found in overview.versions.items()
+        f"{accelerator} on {machine}: {', '.join(f'{name} {version}' for name, version in components.items())}"
+        for (accelerator, machine), components in overview.versions.items()
     ]
     yield from _list("Versions", versions)
 
@@ -52,7 +56,8 @@ def _lines(overview: Overview) -> Iterator[str]:
 def _model(table: Table) -> Iterator[str]:
     yield from ("", f"### {escape(table.model)}", "", escape(", ".join(table.functions)), "")
     yield _row(("verdict", "variant", *table.headings))
-    yield _row(("---", "---", *("---" if name in WORDS else "---:" for name in table.headings)))
+    rules = ["---" if name in WORD_COLUMNS else "---:" for name in table.headings]
+    yield _row(["---", "---", *rules])
     yield from (_row(_cells(row)) for row in table.rows)
     if table.best:
         yield from ("", f"{escape(BEST)} {table.best}")
@@ -77,12 +82,12 @@ def _list(title: str, texts: Sequence[str]) -> Iterator[str]:
 
 
 def escape(text: str) -> str:
-    """Text that reads as it is, on one line, whatever is in it."""
+    """Escape text so that Markdown shows it as it is, on one line."""
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
 
 
 def _block(text: str) -> Iterator[str]:
-    """A fenced block, whose fence is longer than any within it."""
-    longest = max((len(found) for found in re.findall(r"`+", text)), default=0)
+    """Give a fenced block. Its fence is longer than any fence within the text."""
+    longest = max((len(ticks) for ticks in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     yield from (fence + "text", *text.splitlines(), fence)

@@ -1,4 +1,4 @@
-"""The line that tells what long work is at, how far it is and how much longer it takes."""
+"""Show in one line the step of long work, how far it is and how much longer it takes."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import threading
 import time
 from collections.abc import Callable
 
-#: Seconds between two lines where lines cannot be written over; a line every ten seconds is promised.
+#: SILENCE_S is the time between two lines where no line can be overwritten, in seconds; 10 s at most are promised.
 SILENCE_S = 8.0
-#: Seconds after which a terminal's line is written anew while a step goes on.
+#: REFRESH_S is the age after which a terminal's line is written again, in seconds.
 REFRESH_S = 1.0
-#: Seconds that a step lasts before its age is told.
+#: SHORT_S is the age of a step from which the line shows it, in seconds.
 SHORT_S = 2.0
-#: The share of a step that has to be done before it tells how long the rest takes.
+#: LEAST_SHARE is the share of a step, from 0 to 1, from which the line estimates how long the rest takes.
 LEAST_SHARE = 0.03
 
 
 class ProgressLine:
-    """One line that is written over on a terminal; a new line now and then elsewhere.
+    """A terminal shows the line in one place; elsewhere a new line is written every few seconds.
 
     ``write`` must reach the terminal even while pytest captures output. Only the thread that made the line writes it.
     """
@@ -42,13 +42,13 @@ class ProgressLine:
         self._began_s = 0.0
         self._share: float | None = None
         self._lasts_s: float | None = None
-        #: Seconds that each step took when it was done last.
+        # How long each step took the last time is the estimate for the next time.
         self._durations_s: dict[str, float] = {}
 
     def __call__(
         self, step: str, detail: str = "", *, share: float | None = None, lasts_s: float | None = None
     ) -> None:
-        """Begin a step, or tell how far it is."""
+        """Begin a step, or show how far it is."""
         if threading.get_ident() != self._thread:
             return
         if step != self._step:
@@ -65,7 +65,7 @@ class ProgressLine:
             self._show()
 
     def clear(self) -> None:
-        """Take the line away; the test's own output follows."""
+        """Remove the line, so that other output can follow."""
         self._end_step()
         if self._width:
             self._write("\r" + " " * self._width + "\r")
@@ -92,11 +92,11 @@ class ProgressLine:
         self._written_s = self._clock()
 
     def _text(self) -> str:
-        what = f"{self._step}: {self._detail}" if self._detail else self._step
-        return f"{what}{self._time()}"
+        step = f"{self._step}: {self._detail}" if self._detail else self._step
+        return f"{step}{self._time()}"
 
     def _time(self) -> str:
-        """How much longer where that can be said, else how long so far."""
+        """Say how much longer the step takes where that is known, otherwise how long it has taken."""
         spent_s = self._clock() - self._began_s
         lasts_s = self._lasts_s or self._durations_s.get(self._step)
         if self._share is not None and self._share >= LEAST_SHARE:

@@ -1,4 +1,4 @@
-"""The run's record as JSON: what ``--accel-report=PATH.json`` writes and reports of several machines merge."""
+"""Write and read the record of a run as JSON, the format of ``--accel-report=PATH.json``."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from pytest_accel import __version__
 from pytest_accel.facts.errors import AccelError
 from pytest_accel.facts.records import RunRecord
 
+#: SCHEMA is the version of the format; an older package refuses a record with a higher one.
 SCHEMA = 1
 
 
 class _Head(msgspec.Struct):
-    """What a record of any schema has."""
+    """A record of any schema has these fields."""
 
     schema: int
     version: str
 
 
 def to_json(run: RunRecord) -> str:
-    """The record, a fact a line."""
+    """Write the record with one fact on each line."""
     return msgspec.json.format(msgspec.json.encode(run, order="deterministic"), indent=1).decode() + "\n"
 
 

@@ -1,4 +1,4 @@
-"""The lines of ``--accel-selftest``: what the gate said of an accelerator, and what to do where it cannot hold."""
+"""Write the lines of ``--accel-selftest``: whether the regression gate works, and what to do if not."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pytest_accel.regression.selftest import Proof, Unproven
 
 
-def told(proof: Proof | Unproven) -> Iterator[str]:
-    """The rates, the smallest slowdown that was seen, and the way out where an answer was wrong."""
+def describe(proof: Proof | Unproven) -> Iterator[str]:
+    """Give the rates, the smallest slowdown that would be caught, and what to do about wrong answers."""
     if not isinstance(proof, Proof):
         yield f"{proof.accelerator} not proven: {proof.reason}"
         return

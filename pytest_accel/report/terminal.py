@@ -1,10 +1,11 @@
-"""What a person reads in the terminal: the header, a line for each variant, and the notes below them."""
+"""Write the line in pytest's header, and the summary's line for each variant."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from pytest_accel.report import columns
 from pytest_accel.report.figures import latency_bounds, score_of
 from pytest_accel.verdict import interval
 
@@ -13,16 +14,15 @@ if TYPE_CHECKING:
     from pytest_accel.facts.settings import Settings
 
 
-#: Columns of the summary that every line has: verdict and name.
-NAMED = 2
-
-
 def header(settings: Settings) -> str:
-    """One line for pytest's header."""
+    """Give the line for pytest's header, which says what holds for this run."""
     wanted = ", ".join(settings.accelerators) if settings.accelerators else "all"
     parts = [f"accelerators: {wanted}", f"baselines: {_relative(settings)}"]
     parts.append(f"confidence: {100 * settings.confidence:.4g}%")
-    parts += [word for word, said in (("strict", settings.strict), ("in process", settings.in_process)) if said]
+    if settings.strict:
+        parts.append("strict")
+    if settings.in_process:
+        parts.append("in process")
     if settings.against is not None:
         parts.append(f"against {settings.against.text}")
     if settings.resume:
@@ -40,23 +40,23 @@ def _relative(settings: Settings) -> str:
 
 
 def summary(records: Sequence[TestRecord], confidence: float) -> list[str]:
-    """A line for each variant, in columns: verdict, p50 and p99 with bounds, throughput, ratio, accuracy.
+    """Give a line for each variant, in columns: verdict, p50 and p99 with bounds, throughput, ratio, accuracy.
 
-    One that was never compiled has the reason in place of all these.
+    A variant that was not compiled has the reason in place of its figures.
     """
-    rows = [_cells(record, confidence) for record in records]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for record, row in zip(records, rows, strict=True):
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True) if width]
-        if record.artefact is None:
-            cells[NAMED:] = [verdict.summary for verdict in record.verdicts[:1]]
-        lines.append("  ".join(cells).rstrip())
-    return lines
+    rows = columns.pad([_cells(record, confidence) for record in records])
+    return [columns.join([*cells, *_reason(record)]) for record, cells in zip(records, rows, strict=True)]
+
+
+def _reason(record: TestRecord) -> list[str]:
+    """Say why a variant was not compiled. The reason stands in the place of its figures."""
+    return [verdict.summary for verdict in record.verdicts[:1]] if record.artefact is None else []
 
 
 def _cells(record: TestRecord, confidence: float) -> list[str]:
     name = f"{record.model}[{record.variant.id}]"
+    if record.artefact is None:
+        return [record.kind, name]
     resumed = "(resumed)" if record.resumed else ""
     return [record.kind, name, *_latency(record, confidence), _ratio(record), _accuracy(record), resumed]
 

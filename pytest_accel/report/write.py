@@ -1,4 +1,4 @@
-"""Runs told in a file, whose suffix says how. What is written in each format has a module of its own."""
+"""Write the report of runs to a file, in the format that the suffix says. Each format has a module of its own."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pytest_accel.facts.errors import AccelError, UsageError
 if TYPE_CHECKING:
     from pytest_accel.facts.records import RunRecord
 
+#: FORMATS are the suffixes of the formats that ``--accel-report`` writes.
 FORMATS = (".json", ".html", ".md")
 
 
@@ -25,11 +26,11 @@ def require_format(path: Path, formats: Sequence[str] = FORMATS) -> None:
 
 
 def write(runs: Sequence[RunRecord], path: Path) -> None:
-    """Tell the runs in a file, making its folder; a record tells a single one.
+    """Write the runs to a file and make its folder. A record, ``.json``, is of a single run.
 
     Raises `AccelError` that names the path when it cannot be written.
     """
-    text = _told(runs, path.suffix)
+    text = _text(runs, path.suffix)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -37,7 +38,7 @@ def write(runs: Sequence[RunRecord], path: Path) -> None:
         raise AccelError(f"{path}: {error.strerror}; name a file that can be written") from error
 
 
-def _told(runs: Sequence[RunRecord], suffix: str) -> str:
+def _text(runs: Sequence[RunRecord], suffix: str) -> str:
     if suffix == ".json":
         from pytest_accel.report.record import to_json
 

@@ -13,7 +13,7 @@ PRECISIONS = "precision=['fp32', 'int8']"
 
 
 @pytest.mark.parametrize(
-    ("said", "outcomes", "word", "kind"),
+    ("on_compile_error", "outcomes", "word", "kind"),
     [
         ("fail", {"passed": 1, "failed": 1}, "1 failed, 1 passed", "not-measured"),
         ("xfail", {"passed": 1, "xfailed": 1}, "1 passed, 1 xfailed", "refused"),
@@ -21,10 +21,10 @@ PRECISIONS = "precision=['fp32', 'int8']"
     ],
 )
 def test_what_the_compiler_refuses_is_a_row_whatever_becomes_of_its_test(
-    project: Project, said: str, outcomes: dict[str, int], word: str, kind: str
+    project: Project, on_compile_error: str, outcomes: dict[str, int], word: str, kind: str
 ) -> None:
     project.write_model(by_precision=NO_INT8)
-    project.write_test(f"{PRECISIONS}, on_compile_error={said!r}")
+    project.write_test(f"{PRECISIONS}, on_compile_error={on_compile_error!r}")
     result = project.run("--accel-report=run.json")
     result.assert_outcomes(**outcomes)
     result.stdout.fnmatch_lines(["model on fake: 2 variants of test_model.py::test_model", f"  {kind} *int8 *E17: no*"])

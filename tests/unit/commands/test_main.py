@@ -13,6 +13,8 @@ import pytest
 from pytest_accel import __version__
 from pytest_accel.commands.main import main
 from pytest_accel.facts.records import Variant
+from pytest_accel.inputs.registry import Registry
+from pytest_accel.report.devices import table
 from pytest_accel.report.write import write
 from pytest_accel.store.baselines import Baselines
 from pytest_accel.store.cache import Cache
@@ -264,10 +266,10 @@ def test_report_makes_one_of_several_runs(run: Callable[..., Ran], runs: list[Pa
     ran = run("report", *runs, "-o", tmp_path / "new" / name)
     assert (ran.status, ran.err) == (0, "")
     assert ran.out == f"{tmp_path / 'new' / name}: 2 runs, 2 checks\n"
-    told = (tmp_path / "new" / name).read_text(encoding="utf-8")
-    assert "Passed: none of 2 tests failed" in told
-    assert "23 November 2026, 17:00 UTC" in told
-    assert "23 November 2026, 18:30 UTC" in told
+    text = (tmp_path / "new" / name).read_text(encoding="utf-8")
+    assert "Passed: none of 2 tests failed" in text
+    assert "23 November 2026, 17:00 UTC" in text
+    assert "23 November 2026, 18:30 UTC" in text
 
 
 def test_report_takes_a_record_that_is_given_twice_once(run: Callable[..., Ran], runs: list[Path]) -> None:
@@ -303,18 +305,36 @@ def test_report_says_which_formats_there_are(run: Callable[..., Ran], runs: list
 # devices
 
 
-def test_devices_tells_what_speaks_against_each(run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def without_inf1(monkeypatch: pytest.MonkeyPatch) -> Missing:
     from pytest_accel.worker.accelerators.neuron.inf1 import Inf1
 
     missing = Missing("no-hardware", "no /dev/neuron0", "run on an Inf1 instance")
     monkeypatch.setattr(Inf1, "probe_hardware", classmethod(lambda _cls: missing))
+    return missing
+
+
+def test_devices_tells_what_speaks_against_each(run: Callable[..., Ran], without_inf1: Missing) -> None:
     ran = run("devices")
-    rows = {line.split()[0]: line.split(maxsplit=2)[1:] for line in ran.lines}
+    at = next(number for number, line in enumerate(ran.lines) if line.startswith("inf1 "))
     assert ran.status == 0
-    assert rows["inf1"] == ["no-hardware", "no /dev/neuron0; run on an Inf1 instance"]
-    assert rows["cpu"] == ["possible"]
-    found = {one["accelerator"]: one["here"] for one in json.loads(run("devices", "--json").out)}
-    assert (found["inf1"], found["cpu"]) == ("no-hardware", "possible")
+    assert ran.lines[at].split(maxsplit=2)[1:] == ["absent", "no-hardware: no /dev/neuron0"]
+    assert ran.lines[at + 1].split(maxsplit=1) == ["run", "on an Inf1 instance"]
+    assert ["cpu", "possible"] in [line.split() for line in ran.lines]
+    assert ran.lines[-1].startswith("Devices only; `pytest --accel-list`")
+
+
+def test_devices_prints_the_table_of_accel_list(run: Callable[..., Ran], without_inf1: Missing) -> None:
+    registry = Registry.discover()
+    survey = {name: registry.find(name).probe_hardware() for name in registry.names}
+    assert survey["inf1"] == without_inf1
+    assert run("devices").lines[:-1] == list(table(survey))
+
+
+def test_devices_as_json(run: Callable[..., Ran], without_inf1: Missing) -> None:
+    found = {entry.pop("accelerator"): entry for entry in json.loads(run("devices", "--json").out)}
+    assert found["inf1"] == {"here": "no-hardware", "why": "no /dev/neuron0; run on an Inf1 instance"}
+    assert found["cpu"] == {"here": "possible", "why": ""}
 
 
 # The command line itself

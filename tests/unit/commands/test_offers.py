@@ -49,7 +49,7 @@ def test_the_articles_rows_cost_what_their_time_says(name: str) -> None:
     row = ROWS[name]
     # The host's hour, and the accelerator's as it was published.
     types = [row["instance_type"], *([TABLES["elastic_inference"]["published_as"]] if name == "ei_8" else [])]
-    usd_per_hour = sum(PRICES[each].usd_per_hour for each in types)
+    usd_per_hour = sum(PRICES[name].usd_per_hour for name in types)
     cost = usd_per_million(usd_per_hour, TABLES["images"] / row["timed_s"])
     assert cost == pytest.approx(row["usd_per_million"], abs=5e-5)
 
@@ -153,8 +153,8 @@ def test_the_command_tells_when_nothing_passes_and_how_a_machine_gets_a_price(ru
 def test_the_command_gives_json(run: RunCommand, tmp_path: Path) -> None:
     file = tmp_path / "run.json"
     file.write_text(to_json(run_of(checked("cpu", 20.0))))
-    (told,) = json.loads(run("advise", file, "--json").out)
-    assert (told["variant"], told["price"]["source"]) == ("cpu", "Apache Libcloud's price list, 2023-08-06")
+    (offer,) = json.loads(run("advise", file, "--json").out)
+    assert (offer["variant"], offer["price"]["source"]) == ("cpu", "Apache Libcloud's price list, 2023-08-06")
 
 
 @pytest.mark.parametrize(

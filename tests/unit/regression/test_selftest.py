@@ -9,7 +9,7 @@ import pytest
 from pytest_accel.facts.records import Ratio
 from pytest_accel.regression import selftest
 from pytest_accel.regression.selftest import EXTRA, GateTrial, Proof, Unproven, prove, prove_all
-from pytest_accel.report.selftest import told
+from pytest_accel.report.selftest import describe
 from pytest_accel.store.locks import if_free
 from pytest_accel.verdict.gate import Decision
 from pytest_accel.worker.accelerators.fake import ENVIRONMENT_VARIABLE
@@ -99,14 +99,14 @@ def test_it_holds_where_every_answer_was_right(
 
 def test_the_rates_and_the_smallest_effect_are_told() -> None:
     unchanged = tuple(GateTrial("pass", ratio(smallest_caught=caught)) for caught in (0.2, 0.051, 0.062))
-    assert list(told(proof(unchanged, trials("regressed", "regressed", "regressed")))) == [
+    assert list(describe(proof(unchanged, trials("regressed", "regressed", "regressed")))) == [
         "fake holds: 3 of 3 unchanged stayed green, 3 of 3 with 10 % more work turned red",
         "  the smallest slowdown that would have been caught: 5.1%",
     ]
 
 
 def test_a_wrong_answer_is_told_with_what_to_do() -> None:
-    lines = list(told(proof(trials("regressed"), trials("inconclusive"))))
+    lines = list(describe(proof(trials("regressed"), trials("inconclusive"))))
     assert lines[0] == "fake cannot hold: 0 of 1 unchanged stayed green, 0 of 1 with 10 % more work turned red"
     assert "judge no regressions" in lines[2]
     assert "too noisy now" in lines[3]
@@ -131,4 +131,4 @@ def test_an_accelerator_without_a_yardstick_is_unproven(workshop: Workshop, monk
     (found,) = prove_all(workshop.session)
     assert isinstance(found, Unproven)
     assert "NotImplementedError" in found.reason
-    assert list(told(found)) == [f"fake not proven: {found.reason}"]
+    assert list(describe(found)) == [f"fake not proven: {found.reason}"]

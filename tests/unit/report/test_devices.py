@@ -16,5 +16,14 @@ def test_each_accelerator_has_its_device_or_its_reason_and_what_to_do() -> None:
     ]
 
 
+def test_an_accelerator_whose_sdk_was_not_asked_is_possible() -> None:
+    survey = {"cpu": None, "gpu-trt": Missing("no-hardware", "no GPU", "get one")}
+    assert list(table(survey)) == [
+        "cpu      possible",
+        "gpu-trt  absent    no-hardware: no GPU",
+        "                   get one",
+    ]
+
+
 def test_nothing_known_is_an_empty_table() -> None:
     assert list(table({})) == []

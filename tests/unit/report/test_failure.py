@@ -86,7 +86,7 @@ def test_an_error_with_no_line_of_the_users_is_left_alone(model: object) -> None
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "text"),
     [
         (AccelError("no such model; name one"), "no such model; name one"),
         (AssertionError("assert 2 <= 1"), "assert 2 <= 1"),
@@ -94,8 +94,8 @@ def test_an_error_with_no_line_of_the_users_is_left_alone(model: object) -> None
         (KeyError("x"), "KeyError: 'x'"),
     ],
 )
-def test_a_message_tells_its_kind_unless_it_was_written_for_the_author(error: Exception, said: str) -> None:
-    assert message(error) == said
+def test_a_message_tells_its_kind_unless_it_was_written_for_the_author(error: Exception, text: str) -> None:
+    assert message(error) == text
 
 
 def test_the_line_of_a_failure_is_the_innermost_of_the_file() -> None:

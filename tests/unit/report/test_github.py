@@ -49,11 +49,11 @@ def test_one_that_cannot_be_written_names_the_variable(tmp_path: Path) -> None:
 
 
 def test_an_error_is_beside_the_line_that_failed() -> None:
-    said = Failure(test="t.py::t[a,b]", file="tests/t.py", line=7, message="100 % slower\nthan: before")
-    assert list(errors([said], Path("/checkout/project"), {"GITHUB_WORKSPACE": "/checkout"})) == [
+    failure = Failure(test="t.py::t[a,b]", file="tests/t.py", line=7, message="100 % slower\nthan: before")
+    assert list(errors([failure], Path("/checkout/project"), {"GITHUB_WORKSPACE": "/checkout"})) == [
         "::error file=project/tests/t.py,line=7,title=t.py%3A%3At[a%2Cb]::100 %25 slower%0Athan: before"
     ]
-    (alone,) = errors([said], Path("/checkout/project"), {})
+    (alone,) = errors([failure], Path("/checkout/project"), {})
     assert alone.startswith("::error file=tests/t.py,line=7,")
 
 

@@ -5,6 +5,7 @@ import zipfile
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hatchling.builders.wheel import WheelBuilder
@@ -155,6 +156,23 @@ def test_a_row_that_was_not_measured_gives_its_reason_across_the_table() -> None
     assert "A sentence." in found.texts
 
 
+def test_a_model_without_any_numbers_has_a_heading_for_its_reasons() -> None:
+    refused = record("refused", measurement=None, placement=None, budgets=Budgets())
+    found = Page(facts.run(refused))
+    assert found.attributes("td", "colspan") == ["1"]
+    assert found.texts[found.texts.index("variant") + 1] == "reason"
+
+
+@pytest.mark.parametrize(
+    ("changed", "explained"),
+    [({"ratio": RATIO}, [True, True, False]), ({"measurement": None}, [False, False, False])],
+    ids=["a ratio", "nothing measured"],
+)
+def test_only_columns_that_are_there_are_explained(changed: dict[str, Any], explained: list[bool]) -> None:
+    texts = " ".join(Page(facts.run(record(**changed))).texts)
+    assert [words in texts for words in ("column with ≤", "A ratio is", "A change is")] == explained
+
+
 def test_a_failure_has_its_whole_message_with_its_lines() -> None:
     assert f"one\ntwo\nReproduce: pytest &#39;{TEST}&#39;</pre>" in Page(full_run()).source
 
@@ -176,8 +194,8 @@ def test_each_plot_that_says_something_is_there() -> None:
 )
 def test_plots_that_are_there_are_explained_once(run: RunRecord, explained: list[bool]) -> None:
     texts = " ".join(Page(run).texts)
-    words = ["Times beside the baseline's", "Throughput against accuracy is", "A curve of latencies is"]
-    assert [texts.count(each) for each in words] == explained
+    sentences = ["A latency of ×1.1 is", "The best variants for throughput", "A curve of latencies shows"]
+    assert [texts.count(sentence) for sentence in sentences] == explained
 
 
 @pytest.mark.parametrize("tests", [(), (record("refused", measurement=None),)])

@@ -28,8 +28,8 @@ def test_it_starts_with_the_answer() -> None:
 
 def test_a_model_is_a_table_whose_rows_have_a_cell_for_every_heading() -> None:
     left_out = record("refused", accelerator="gpu", measurement=None)
-    told = lines(facts.run(record(ratio=RATIO), left_out))
-    rows = [line for line in told if line.startswith("|")]
+    text = lines(facts.run(record(ratio=RATIO), left_out))
+    rows = [line for line in text if line.startswith("|")]
     assert len(rows) == 4
     assert len({row.count(" | ") for row in rows}) == 1
     assert rows[0].startswith("| verdict | variant | limits | p50 ms | ")
@@ -39,17 +39,17 @@ def test_a_model_is_a_table_whose_rows_have_a_cell_for_every_heading() -> None:
 
 
 def test_the_best_of_a_sweep_is_marked_and_explained() -> None:
-    told = lines(facts.run(record(), record(accelerator="slow", measurement=facts.measurement(wall_s=99.0))))
-    assert any(line.startswith("| ✓ pass | cpu \\* |") for line in told)
-    assert "\\* highest throughput of those that keep all their limits, so the cheapest for each item" in told
+    text = lines(facts.run(record(), record(accelerator="slow", measurement=facts.measurement(wall_s=99.0))))
+    assert any(line.startswith("| ✓ pass | cpu \\* |") for line in text)
+    assert "\\* highest throughput of those that keep all their limits, so the cheapest for each item" in text
 
 
 def test_a_failure_has_its_whole_message_in_a_block_of_its_own() -> None:
-    said = Failure(test="t.py::t[a_b]", file="t.py", line=7, message="one\n```two```", details="Fatal")
-    told = lines(facts.run(failures=(said,)))
-    start = told.index("**t.py::t\\[a\\_b\\]** t.py:7")
-    assert told[start + 2 : start + 7] == ["````text", "one", "```two```", "Reproduce: pytest 't.py::t[a_b]'", "````"]
-    assert told[start + 8 : start + 15] == [
+    failure = Failure(test="t.py::t[a_b]", file="t.py", line=7, message="one\n```two```", details="Fatal")
+    text = lines(facts.run(failures=(failure,)))
+    start = text.index("**t.py::t\\[a\\_b\\]** t.py:7")
+    assert text[start + 2 : start + 7] == ["````text", "one", "```two```", "Reproduce: pytest 't.py::t[a_b]'", "````"]
+    assert text[start + 8 : start + 15] == [
         "<details><summary>accelerator's worker</summary>",
         "",
         "```text",
@@ -61,14 +61,14 @@ def test_a_failure_has_its_whole_message_in_a_block_of_its_own() -> None:
 
 
 def test_notes_absent_accelerators_and_versions_come_last() -> None:
-    told = lines(facts.run(record("inconclusive"), absent={"inf1": "no device"}))
-    assert [line for line in told if line.startswith("### ")][1:] == [
+    text = lines(facts.run(record("inconclusive"), absent={"inf1": "no device"}))
+    assert [line for line in text if line.startswith("### ")][1:] == [
         "### Notes",
         "### Absent accelerators",
         "### Versions",
     ]
-    assert "- inf1 absent: no device" in told
-    assert told[-1] == "- cpu on g4dn.xlarge-tesla-t4-2c-16g-0f7ecb: tensorrt 10.9.0, driver 570.1"
+    assert "- inf1 absent: no device" in text
+    assert text[-1] == "- cpu on g4dn.xlarge-tesla-t4-2c-16g-0f7ecb: tensorrt 10.9.0, driver 570.1"
 
 
 @pytest.mark.parametrize(

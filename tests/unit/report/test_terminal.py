@@ -71,8 +71,8 @@ def test_resumed_results_are_told_by_the_run_they_are_from() -> None:
 def test_latency_is_told_with_the_bounds_that_are_known() -> None:
     latencies_ns = [n * 1_000_000 for n in range(1, 101)]
     random.Random(1).shuffle(latencies_ns)
-    told = line(measurement=facts.measurement(latencies_ns=latencies_ns, wall_s=8))
-    assert told.endswith("  p50 50 ms (≤ 59)  p99 99 ms  100/s")
+    text = line(measurement=facts.measurement(latencies_ns=latencies_ns, wall_s=8))
+    assert text.endswith("  p50 50 ms (≤ 59)  p99 99 ms  100/s")
 
 
 def test_the_ratio_is_told_with_its_interval() -> None:
@@ -82,7 +82,7 @@ def test_the_ratio_is_told_with_its_interval() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "told"),
+    ("found", "text"),
     [
         (accuracy(metric_name="f1", metric=0.81, reference_metric=0.8, top1=0.1), "f1 0.81 (+0.01)"),
         (accuracy(top1=0.755, reference_top1=0.76, agreement=0.9), "top-1 75.50% (-0.50 points)"),
@@ -98,8 +98,8 @@ def test_the_ratio_is_told_with_its_interval() -> None:
         ),
     ],
 )
-def test_accuracy_is_told_by_the_best_there_is(found: Accuracy, told: str) -> None:
-    assert line(accuracy=found).endswith(f"]  {told}")
+def test_accuracy_is_told_by_the_best_there_is(found: Accuracy, text: str) -> None:
+    assert line(accuracy=found).endswith(f"]  {text}")
 
 
 def test_nothing_is_told_of_an_accuracy_that_could_not_be_compared() -> None:
@@ -114,7 +114,7 @@ def test_lines_stand_in_columns_and_a_column_that_nobody_fills_takes_no_room() -
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "text"),
     [
         ({}, "accel: accelerators: all; baselines: baselines; confidence: 95%"),
         (
@@ -135,5 +135,5 @@ def test_lines_stand_in_columns_and_a_column_that_nobody_fills_takes_no_room() -
         ),
     ],
 )
-def test_the_header_says_what_holds_for_this_run(settings: dict[str, Any], told: str) -> None:
-    assert header(Settings(**{"rootdir": Path("/p"), "baseline_dir": Path("/p/baselines"), **settings})) == told
+def test_the_header_says_what_holds_for_this_run(settings: dict[str, Any], text: str) -> None:
+    assert header(Settings(**{"rootdir": Path("/p"), "baseline_dir": Path("/p/baselines"), **settings})) == text

@@ -26,6 +26,7 @@ from pytest_accel.facts.records import (
     VerdictKind,
 )
 from pytest_accel.verdict.gate import Gate
+from tests.unit.facts import record
 
 PHASES = Phases(
     compile_s=12.0,
@@ -74,12 +75,12 @@ def only(verdicts: list[Verdict]) -> Verdict:
 
 def test_the_most_severe_verdict_counts() -> None:
     verdicts = tuple(Verdict(kind=kind, question="sla", summary="") for kind in ("pass", "regressed", "inconclusive"))
-    assert facts.record(verdicts=verdicts).kind == "regressed"
-    assert facts.record(verdicts=verdicts[:1]).kind == "pass"
+    assert record(verdicts=verdicts).kind == "regressed"
+    assert record(verdicts=verdicts[:1]).kind == "pass"
 
 
 def test_nothing_judged_is_no_pass() -> None:
-    assert facts.record(verdicts=()).kind == "not-measured"
+    assert record(verdicts=()).kind == "not-measured"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""From values to pixels: logarithmic, linear and percentile axes, and the round values that are named on them."""
+"""Axes turn values into pixels and have labels at round values."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-#: Values that an axis names, about.
+#: TICKS is about the number of labels on an axis.
 TICKS = 5
-#: Percentiles that are named.
-NAMED = (0.5, 0.9, 0.99, 0.999, 0.9999)
+#: LABELLED_PERCENTILES are the percentiles that an axis has labels for, as shares from 0 to 1.
+LABELLED_PERCENTILES = (0.5, 0.9, 0.99, 0.999, 0.9999)
 
 
 class Tick(NamedTuple):
-    """A label on an axis."""
+    """A tick is a label on an axis. ``at`` is its pixel."""
 
     at: float
     text: str
@@ -22,7 +22,7 @@ class Tick(NamedTuple):
 
 @dataclass(frozen=True)
 class LogAxis:
-    """What is twice as much is as far away everywhere. Values are positive."""
+    """On a logarithmic axis, twice a value is the same distance away everywhere. All values are positive."""
 
     low: float
     high: float
@@ -31,20 +31,20 @@ class LogAxis:
 
     @classmethod
     def over(cls, values: Iterable[float], start: float, end: float) -> LogAxis:
-        """The axis that shows all these values, with some room."""
+        """Make an axis that shows all these values and leaves some room at both ends."""
         known = list(values)
         low, high = min(known), max(known)
         room = max((high / low) ** 0.06, 1.03)
         return cls(low / room, high * room, start, end)
 
     def at(self, value: float) -> float:
-        """The pixel of a value; one beyond an end is at that end."""
+        """Give the pixel of a value. A value beyond an end of the axis is at that end."""
         inside = min(max(value, self.low), self.high)
         return _between(self.start, self.end, math.log(inside / self.low) / math.log(self.high / self.low))
 
     @property
     def ticks(self) -> list[Tick]:
-        """Round values, evenly spaced within a decade and powers of ten beyond."""
+        """Label round values: evenly spaced ones within a decade, and powers of ten beyond."""
         if self.high / self.low < 10.0:
             values = _multiples(self.low, self.high)
         else:
@@ -56,7 +56,7 @@ class LogAxis:
 
 @dataclass(frozen=True)
 class LinearAxis:
-    """From ``low`` to ``high``, which differ."""
+    """A linear axis is evenly divided from ``low`` to ``high``, which differ."""
 
     low: float
     high: float
@@ -64,35 +64,35 @@ class LinearAxis:
     end: float
 
     def at(self, value: float) -> float:
-        """The pixel of a value."""
+        """Give the pixel of a value."""
         return _between(self.start, self.end, (value - self.low) / (self.high - self.low))
 
     @property
     def ticks(self) -> list[Tick]:
-        """Evenly spaced round values."""
+        """Label evenly spaced round values."""
         return [Tick(self.at(value), f"{value:.6g}") for value in _multiples(self.low, self.high)]
 
 
 @dataclass(frozen=True)
 class PercentileAxis:
-    """Each further nine is as wide as the one before, up to so many ``nines``: p90, p99 and p99.9 are evenly spaced."""
+    """On an axis of percentiles, p90, p99 and p99.9 are evenly spaced. It ends after so many ``nines``."""
 
     nines: float
     start: float
     end: float
 
     def at(self, p: float) -> float:
-        """The pixel of the p-quantile; one beyond the end is at the end."""
+        """Give the pixel of the p-quantile. A quantile beyond the end of the axis is at the end."""
         return _between(self.start, self.end, min(nines_of(p) / self.nines, 1.0))
 
     @property
     def ticks(self) -> list[Tick]:
-        """The percentiles that people name."""
-        return [Tick(self.at(p), f"p{100 * p:g}") for p in NAMED if nines_of(p) <= self.nines]
+        """Label the usual percentiles as far as the axis reaches."""
+        return [Tick(self.at(p), f"p{100 * p:g}") for p in LABELLED_PERCENTILES if nines_of(p) <= self.nines]
 
 
 def nines_of(p: float) -> float:
-    """How many nines a quantile has: 1 for p90, 2 for p99."""
+    """Count the nines of a quantile: 1 for p90, 2 for p99."""
     return -math.log10(1.0 - p)
 
 
@@ -101,7 +101,7 @@ def _between(start: float, end: float, share: float) -> float:
 
 
 def _multiples(low: float, high: float) -> list[float]:
-    """About `TICKS` multiples of a round step."""
+    """Give about `TICKS` multiples of a round step."""
     rough = (high - low) / TICKS
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1.0, 2.0, 2.5, 5.0, 10.0) if power * factor >= rough)

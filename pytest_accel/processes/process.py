@@ -270,9 +270,11 @@ class WorkerPool:
 
     def shared(self, accelerator_name: str, reference: str) -> AnyWorker:
         """The accelerator's one worker, reused from test to test and replaced when it is gone."""
-        worker = self._shared.get(accelerator_name)
-        if worker is None or not worker.alive:
-            worker = self._shared[accelerator_name] = self._start(accelerator_name, reference)
+        if (worker := self._shared.get(accelerator_name)) is not None:
+            if worker.alive:
+                return worker
+            worker.kill()  # which removes what a dead worker has left
+        worker = self._shared[accelerator_name] = self._start(accelerator_name, reference)
         return worker
 
     def fresh(self, accelerator_name: str, reference: str) -> AnyWorker:

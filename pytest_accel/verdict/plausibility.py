@@ -2,9 +2,9 @@
 
 Timing the dispatch of a call instead of its result is the classic way to publish a device beyond its physical peak. It
 leaves traces: more operations per second than the device has, rates that scatter by half their mean, calls that
-account for a fraction of the wall clock. Any of them refuses the measurement, and so does a device other than the one
-that was asked for: the same article named its accelerator from a list and measured the next one on it. What merely
-slowed a measurement down, such as a tracer, leaves it undecided instead.
+account for a fraction of the wall clock. Any of them refuses the measurement. So does a device other than the one that
+was asked for: a published comparison took its accelerator's name from a list and measured the next one on it. What
+merely slowed a measurement down, such as a tracer, leaves it undecided instead.
 """
 
 from __future__ import annotations

@@ -5,13 +5,42 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+import pytest
+
 from pytest_accel.facts.errors import UsageError
 from pytest_accel.inputs.variants import Plan, expand_marker
+from pytest_accel.plugin import benchmark_export, options
+from pytest_accel.plugin.state import SETTINGS, session_of
 
 if TYPE_CHECKING:
-    import pytest
-
     from pytest_accel.inputs.registry import Registry
+
+
+def parametrize(metafunc: pytest.Metafunc, markers: Sequence[tuple[object, pytest.Mark]]) -> None:
+    """Make one test of each plan that a test function's markers ask for."""
+    asks = "accel_model" in metafunc.fixturenames
+    try:
+        found = plans(markers, asks=asks, registry=session_of(metafunc.config).registry)
+    except UsageError as error:
+        pytest.fail(f"{metafunc.definition.nodeid}: {error}", pytrace=False)
+    metafunc.parametrize("accel_model", found, ids=[plan.variant.id for plan in found], indirect=True)
+
+
+def select(config: pytest.Config, items: list[pytest.Item], marked: Sequence[pytest.Item]) -> None:
+    """Deselect the marked tests of accelerators that this run does not name, and prepare the others."""
+    settings, session = config.stash[SETTINGS], session_of(config)
+    try:
+        others = unwanted(marked, settings.accelerators, session.registry)
+    except UsageError as error:
+        raise pytest.UsageError(f"--accelerator: {error}") from None
+    options.require_known(settings.interpreters, session.registry)
+    session.comparisons = max(1, len(marked) - len(others))
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in set(others)]
+    if benchmark_export.can_export(config):
+        for item in marked:
+            benchmark_export.mark_for_export(config, item)
 
 
 def plans(markers: Iterable[tuple[object, pytest.Mark]], *, asks: bool, registry: Registry) -> list[Plan]:

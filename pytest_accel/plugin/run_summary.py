@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_accel.plugin.options import runs_no_tests
+from pytest_accel.plugin.state import REPORT_DATA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,14 +21,11 @@ if TYPE_CHECKING:
 
     from pytest_accel.facts.records import Failure, RunRecord, TestRecord
     from pytest_accel.facts.settings import Settings
+    from pytest_accel.plugin.report_data import ReportData
     from pytest_accel.store.journal import Journal
 
 
-#: The property of a report that tells how many seconds its test waited for its device.
-WAITED = "accel.waited_s"
-
-
-class Gathering:
+class RunSummary:
     """A plugin of its own, so that it can keep what arrives."""
 
     def __init__(self, settings: Settings) -> None:
@@ -43,27 +41,23 @@ class Gathering:
         self._waits_s: dict[str, float] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take the records that a test's report carries; they are JSON, so that they cross from xdist's workers."""
-        if arrived := getattr(report, "accel_records", ()):
-            import msgspec
+        """Take what the report of an accelerator test carries."""
+        if hasattr(report, REPORT_DATA):
+            from pytest_accel.plugin import report_data
 
-            from pytest_accel.facts.records import TestRecord
+            self._take(report, report_data.read(report))
 
-            records = [msgspec.json.decode(record, type=TestRecord) for record in arrived]
-            self._records += records
-            for record in records:
-                if record.key and not record.resumed:
-                    self._write_down(record)
-        if report.failed and (failure := getattr(report, "accel_failure", "")):
-            import msgspec
-
-            from pytest_accel.facts.records import Failure
-
-            self._failures.append(msgspec.json.decode(failure, type=Failure))
-        self._measured |= getattr(report, "accel_measured", False)
-        if isinstance(waited_s := dict(report.user_properties).get(WAITED), float):
-            self._waits_s[report.nodeid] = waited_s
-        self._absent.update(getattr(report, "accel_absent", {}))
+    def _take(self, report: pytest.TestReport, data: ReportData) -> None:
+        self._absent.update(data.absent)
+        self._measured |= data.measured
+        if data.failure is not None and report.failed:  # a hook of the user's may have turned the report
+            self._failures.append(data.failure)
+        if data.waited_s is not None:
+            self._waits_s[report.nodeid] = data.waited_s
+        self._records += data.records
+        for record in data.records:
+            if record.key and not record.resumed:
+                self._write_down(record)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

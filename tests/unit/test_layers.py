@@ -48,11 +48,12 @@ WORKER_ROOMS = [name for name in MODULES if name.split(".")[1:2] == ["worker"]]
 #: Loaded by every pytest run in the environment, whether it has accelerator tests or not.
 ENTRANCE = {
     "pytest_accel.facts.settings",
-    *(f"pytest_accel.plugin.{name}" for name in ("hooks", "options", "hookspecs", "run_summary")),
+    *(f"pytest_accel.plugin.{name}" for name in ["hooks", "options", "hookspecs", "run_summary", "state"]),
 }
 KNOW_PYTEST = {
     "pytest_accel.testing.contract",
-    *(f"pytest_accel.plugin.{name}" for name in ("hooks", "options", "run_summary", "benchmark_export")),
+    *(f"pytest_accel.plugin.{name}" for name in ["hooks", "options", "run_summary", "state", "benchmark_export"]),
+    *(f"pytest_accel.plugin.{name}" for name in ["collection", "running", "report_data", "without_tests"]),
 }
 #: What the package depends on; frameworks and SDKs are imported where they are used, in a worker.
 DEPENDENCIES = {"pytest", "numpy", "msgspec", "filelock", "platformdirs", "psutil", "execnet"}

@@ -9,7 +9,8 @@ import pytest
 
 from pytest_accel.facts.errors import UsageError
 from pytest_accel.inputs.variants import Plan, expand_marker
-from pytest_accel.plugin import benchmark_export, options
+from pytest_accel.plugin import benchmark_export
+from pytest_accel.plugin.option_values import require_known
 from pytest_accel.plugin.state import SETTINGS, session_of
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def select(config: pytest.Config, items: list[pytest.Item], marked: Sequence[pyt
         others = unwanted(marked, settings.accelerators, session.registry)
     except UsageError as error:
         raise pytest.UsageError(f"--accelerator: {error}") from None
-    options.require_known(settings.interpreters, session.registry)
+    require_known(settings.interpreters, session.registry)
     session.comparisons = max(1, len(marked) - len(others))
     if others:
         config.hook.pytest_deselected(items=others)

@@ -45,16 +45,12 @@ Modules = Mapping[str, ast.Module]
 MODULES: Modules = {name: ast.parse(source) for name, source in SOURCES.items()}
 WORKER_ROOMS = [name for name in MODULES if name.split(".")[1:2] == ["worker"]]
 
-#: Loaded by every pytest run in the environment, whether it has accelerator tests or not.
-ENTRANCE = {
-    "pytest_accel.facts.settings",
-    *(f"pytest_accel.plugin.{name}" for name in ["hooks", "options", "hookspecs", "run_summary", "state"]),
-}
-KNOW_PYTEST = {
-    "pytest_accel.testing.contract",
-    *(f"pytest_accel.plugin.{name}" for name in ["hooks", "options", "run_summary", "state", "benchmark_export"]),
-    *(f"pytest_accel.plugin.{name}" for name in ["collection", "running", "report_data", "without_tests"]),
-}
+#: The modules of the plugin that are loaded by every pytest run, whether it has accelerator tests or not.
+AT_START = [f"pytest_accel.plugin.{name}" for name in ["hooks", "options", "option_values", "run_summary", "state"]]
+ENTRANCE = {"pytest_accel.facts.settings", "pytest_accel.plugin.hookspecs", *AT_START}
+#: The modules of the plugin that the first accelerator test loads.
+LATER = [f"pytest_accel.plugin.{name}" for name in ["collection", "running", "report_data", "without_tests"]]
+KNOW_PYTEST = {"pytest_accel.testing.contract", "pytest_accel.plugin.benchmark_export", *AT_START, *LATER}
 #: What the package depends on; frameworks and SDKs are imported where they are used, in a worker.
 DEPENDENCIES = {"pytest", "numpy", "msgspec", "filelock", "platformdirs", "psutil", "execnet"}
 

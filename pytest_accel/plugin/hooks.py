@@ -89,9 +89,9 @@ def pytest_runtestloop(session: pytest.Session) -> object:
 @pytest.fixture
 def accel_model(request: pytest.FixtureRequest) -> Generator[AccelModel]:
     """Compile a model for the accelerator of this variant: ``accel_model(source).check(dataset)``.
-
-    ``source`` is a SavedModel folder, a ``.keras`` file, a Keras model in memory, or a function that makes one.
-    """
+    ``source`` is a SavedModel folder, a ``.keras``, ``.onnx`` or ``.pt2`` file, a Keras model or a PyTorch module in
+    memory, or a callable without arguments that makes one of these.
+    """  # one paragraph, for of several pytest's --fixtures prints the first alone
     from pytest_accel.plugin import running
 
     model = running.model_for(request)

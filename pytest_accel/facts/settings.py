@@ -1,4 +1,4 @@
-"""What command line and ini say of one session, as plain values that every room may read."""
+"""This module holds the settings of one session, as plain values that every package may read."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ SaveMode = Literal["all", "new"]
 
 @dataclass(frozen=True)
 class Opponent:
-    """What ``--accel-against`` names, ``said`` as the user wrote it.
+    """This is what ``--accel-against`` names; ``said`` is what the user wrote.
 
-    An interpreter, a compile cache with artefacts, one model, or another checkout of the project.
+    It is an interpreter, a compile cache with artefacts, one model, or another checkout of the project.
     """
 
     kind: Literal["interpreter", "artefacts", "model", "checkout"]
@@ -27,7 +27,10 @@ class Opponent:
 
 
 def default_lock_dir() -> Path:
-    """Where a user's processes on one machine find each other's locks; the cache may be another machine's too."""
+    """Return where the processes of one user on one machine find each other's locks.
+
+    It is not in the cache folder, which several machines may share.
+    """
     return Path(tempfile.gettempdir()) / f"pytest-accel-{os.getuid()}"
 
 
@@ -37,10 +40,10 @@ NOT_BINDING = {"binds": False}
 
 @dataclass(frozen=True)
 class Settings:
-    """One pytest session's settings, checked. Durations are seconds, sizes megabytes.
+    """These are the checked settings of one pytest session. Durations are seconds, sizes megabytes.
 
-    Every default stands here. A check is taken over from an interrupted run only where all settings are the same that
-    bind it; those marked `NOT_BINDING` may differ.
+    Every default stands here. A check is taken over from an interrupted run only if no setting differs that binds it.
+    All settings bind a check but those that are marked `NOT_BINDING`.
     """
 
     #: ``rootdir`` is pytest's rootdir, which relative paths start from.
@@ -90,5 +93,5 @@ class Settings:
 
 
 def binding_settings() -> tuple[str, ...]:
-    """The names of the settings that a result depends on."""
-    return tuple(each.name for each in fields(Settings) if each.metadata.get("binds", True))
+    """Return the names of the settings that a result depends on."""
+    return tuple(setting.name for setting in fields(Settings) if setting.metadata.get("binds", True))

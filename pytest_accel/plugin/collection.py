@@ -1,4 +1,4 @@
-"""Which plans a test has, and which of the collected tests this run leaves out."""
+"""This module makes tests of markers, and deselects those that this run leaves out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def parametrize(metafunc: pytest.Metafunc, markers: Sequence[tuple[object, pytest.Mark]]) -> None:
-    """Make one test of each plan that a test function's markers ask for."""
+    """Make one test of each plan that the markers of a test function ask for."""
     asks = "accel_model" in metafunc.fixturenames
     try:
         found = plans(markers, asks=asks, registry=session_of(metafunc.config).registry)
@@ -45,9 +45,10 @@ def select(config: pytest.Config, items: list[pytest.Item], marked: Sequence[pyt
 
 
 def plans(markers: Iterable[tuple[object, pytest.Mark]], *, asks: bool, registry: Registry) -> list[Plan]:
-    """Every plan of one test, from its ``(node, marker)`` pairs, nearest node first.
+    """Return every plan of one test from the ``(node, marker)`` pairs, nearest node first.
 
-    Markers add up. One on the test replaces the same variant of its class or module; twice on one node is an error.
+    Markers add up. A variant on the test replaces the same variant on the class or module. Two markers on one node that
+    make the same variant are an error.
     """
     found: dict[str, tuple[object, Plan]] = {}
     for node, marker in markers:
@@ -66,7 +67,10 @@ def plans(markers: Iterable[tuple[object, pytest.Mark]], *, asks: bool, registry
 
 
 def unwanted(marked: Sequence[pytest.Item], wanted: Sequence[str] | None, registry: Registry) -> list[pytest.Item]:
-    """The marked tests whose accelerator this run does not name. Names are checked even when nothing is marked."""
+    """Return the marked tests of accelerators that this run does not name.
+
+    An unknown name is an error even where no test is marked.
+    """
     if wanted is None:
         return []
     for name in wanted:
@@ -75,6 +79,6 @@ def unwanted(marked: Sequence[pytest.Item], wanted: Sequence[str] | None, regist
 
 
 def plan_of(item: pytest.Item) -> Plan:
-    """The plan that a collected test was parametrised with."""
+    """Return the plan that a collected test was parametrised with."""
     plan: Plan = item.callspec.params["accel_model"]  # type: ignore[attr-defined]
     return plan

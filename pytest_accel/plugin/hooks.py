@@ -1,6 +1,6 @@
-"""The plugin: every hook that pytest calls. Each hands on in a few lines to the module that does the work.
+"""This is the plugin. It has every hook that pytest calls, and each hands on in a few lines.
 
-This module is loaded by every pytest run in the environment, so it imports the standard library and pytest alone. All
+Every pytest run in the environment loads this module, so that it imports the standard library and pytest alone. All
 else is imported when the first accelerator test is collected.
 """
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pytest_accel.check.accel_model import AccelModel
 
-#: MARKER is what ``pytest --markers`` says of ours.
+#: MARKER is what ``pytest --markers`` prints of our marker.
 MARKER = (
     "accelerator(*names, **options_and_budgets): compile, measure and judge the model of this test on these "
     "accelerators; list values make variants, markers add up"
@@ -91,7 +91,7 @@ def accel_model(request: pytest.FixtureRequest) -> Generator[AccelModel]:
     """Compile a model for the accelerator of this variant: ``accel_model(source).check(dataset)``.
     ``source`` is a SavedModel folder, a ``.keras``, ``.onnx`` or ``.pt2`` file, a Keras model or a PyTorch module in
     memory, or a callable without arguments that makes one of these.
-    """  # one paragraph, for of several pytest's --fixtures prints the first alone
+    """  # This is one paragraph because pytest --fixtures prints the first one alone.
     from pytest_accel.plugin import running
 
     model = running.model_for(request)
@@ -103,7 +103,7 @@ def accel_model(request: pytest.FixtureRequest) -> Generator[AccelModel]:
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
     try:
         return (yield)
-    except Exception as error:  # a fixture of the user's may have compiled the model
+    except Exception as error:  # a fixture of the user may have compiled the model
         if (model := item.stash.get(MODEL, None)) is not None:
             from pytest_accel.plugin import running
 
@@ -133,7 +133,7 @@ def pytest_runtest_makereport(
     return report
 
 
-# Reporting; what needs all reports of a run is in `run_summary`
+# Reporting: what needs all reports of a run is in `run_summary`.
 
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:

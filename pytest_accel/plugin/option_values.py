@@ -1,6 +1,6 @@
-"""From what a user gave an option to the value of its setting. What cannot be right is a `pytest.UsageError`.
+"""These functions turn what a user gave an option into the value of a setting.
 
-The messages name the option or ini key and what it takes.
+What cannot be right is a `pytest.UsageError`. It names the option or ini key and what that takes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Given(NamedTuple):
-    """What the user gave an option, or the option's default where nothing was given."""
+    """This is what the user gave an option. Where that is nothing, ``value`` is the default."""
 
     name: str
     value: Any
@@ -27,38 +27,38 @@ class Given(NamedTuple):
 
 
 def as_given(given: Given) -> Any:
-    """The value itself."""
+    """Return the value itself."""
     return given.value
 
 
 def text(given: Given) -> str | None:
-    """A text, or None for an empty one."""
+    """Return a text, or None for an empty one."""
     return given.value or None
 
 
 def folder(given: Given) -> Path:
-    """A folder, which is looked for from the rootdir."""
+    """Return a folder. A relative one starts from the rootdir."""
     path: str = given.value
     return given.config.rootpath / path
 
 
 def own_folder(given: Given) -> Path | None:
-    """A folder as `folder` has it, or None where the user's own is to be used."""
+    """Return a folder as `folder` does, or None for the user's own."""
     return folder(given) if given.value else None
 
 
 def lock_folder(given: Given) -> Path:
-    """A folder as `folder` has it, or the one of this user on this machine."""
+    """Return a folder as `folder` does, or the one of this user on this machine."""
     return folder(given) if given.value else default_lock_dir()
 
 
 def seconds(given: Given) -> float:
-    """A duration that is longer than nothing."""
+    """Return a duration that is more than 0."""
     return _more_than_zero(given, "seconds")
 
 
 def megabytes(given: Given) -> float:
-    """A size that is larger than nothing."""
+    """Return a size that is more than 0."""
     return _more_than_zero(given, "MB")
 
 
@@ -70,7 +70,7 @@ def _more_than_zero(given: Given, unit: str) -> float:
 
 
 def confidence(given: Given) -> float:
-    """A confidence with which something can be decided."""
+    """Return a confidence with which something can be decided."""
     value: float = given.value
     if not 0.5 <= value < 1:
         raise pytest.UsageError(f"{given.name}={value} must be at least 0.5 and below 1")
@@ -78,7 +78,7 @@ def confidence(given: Given) -> float:
 
 
 def accelerators(given: Given) -> tuple[str, ...] | None:
-    """The names of several uses of one option, each once, or None where it was not used."""
+    """Return the names that one or several uses of the option give, each once; None where there is no use."""
     if given.value is None:
         return None
     names = [name.strip() for value in given.value for name in value.split(",")]
@@ -88,7 +88,7 @@ def accelerators(given: Given) -> tuple[str, ...] | None:
 
 
 def reports(given: Given) -> tuple[Path, ...]:
-    """Files of known formats, which are looked for from the folder that pytest was called in."""
+    """Return files of known formats. A relative one starts from the folder that pytest was called in."""
     paths = tuple(given.config.invocation_params.dir / path for path in given.value or ())
     if paths:
         from pytest_accel.facts.errors import UsageError
@@ -103,7 +103,7 @@ def reports(given: Given) -> tuple[Path, ...]:
 
 
 def interpreters(given: Given) -> dict[str, str]:
-    """The interpreter of each accelerator that has one of its own, which is looked for from the rootdir."""
+    """Return the interpreter of each accelerator that is named. A relative path starts from the rootdir."""
     found = {}
     for line in given.value:
         name, separator, path = line.partition("=")
@@ -117,7 +117,7 @@ def interpreters(given: Given) -> dict[str, str]:
 
 
 def require_known(interpreters: Mapping[str, str], registry: Registry) -> None:
-    """Raise `pytest.UsageError` for an interpreter of no accelerator, for nothing would ever use it."""
+    """Raise `pytest.UsageError` for a name that no accelerator has: the interpreter would never be used."""
     from pytest_accel.facts.errors import UsageError
 
     try:
@@ -128,14 +128,14 @@ def require_known(interpreters: Mapping[str, str], registry: Registry) -> None:
 
 
 def resume(given: Given) -> bool:
-    """Whether to resume, which cannot be together with an opponent."""
+    """Say whether to resume. An opponent rules that out."""
     if given.value and given.config.getoption("accel_against") is not None:
         raise pytest.UsageError("--accel-resume: an opponent is measured here and now, so leave --accel-against out")
     return bool(given.value)
 
 
 def opponent(given: Given) -> Opponent | None:
-    """What is named as the opponent, or None where nothing is."""
+    """Return the opponent, or None where none is named."""
     name: str | None = given.value
     if name is None:
         return None
@@ -154,7 +154,7 @@ def opponent(given: Given) -> Opponent | None:
 
 
 def budgets(values: Mapping[str, float | None]) -> dict[str, float]:
-    """The budgets that the project sets for all its tests, by name; those that are None are not set."""
+    """Return the budgets that the project sets for all tests. A value of None sets nothing."""
     found = {name: value for name, value in values.items() if value is not None}
     if found:
         from pytest_accel.facts.errors import UsageError

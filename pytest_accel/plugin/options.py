@@ -1,6 +1,7 @@
-"""Every option on the command line and in the ini file, in one table, and the one place where they become `Settings`.
+"""This module has one table of all options. pytest's parser and the `Settings` are both made from it.
 
-The command line speaks of this run, the ini file of the project's policy; the command line wins.
+The command line speaks of this run, the ini file of the project's policy. Where both say something, the command line
+wins.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from pytest_accel.plugin.option_values import Given, as_given
 
 @dataclass(frozen=True)
 class OptionSpec:
-    """One option: a flag of the command line, a key of the ini file, or both.
+    """This describes one option: a flag of the command line, a key of the ini file, or both.
 
-    ``name`` is the ini key, and under this name `pytest.Config.getoption` finds what the command line says. ``setting``
-    is the field of `Settings` that the option sets; it is empty for an option that is no setting. ``read`` makes the
-    setting's value of what was given. ``arguments`` are more keywords for pytest's ``addoption``.
+    ``name`` is the ini key, and `pytest.Config.getoption` finds the command line's value under it. ``setting`` is the
+    field of `Settings` that the option sets, and ``read`` makes the value of that field. An option that sets no field
+    of its own has an empty ``setting``. ``arguments`` are more keywords for pytest's ``addoption``.
     """
 
     name: str
@@ -37,14 +38,16 @@ class OptionSpec:
 
     @property
     def text(self) -> str:
-        """What pytest's help says: the option's help with its default, where it has one that says something."""
+        """Return what pytest's help prints: the help and, where that is more than nothing, the default."""
         if not self.default:
             return self.help
         shown = f"{self.default:g}" if self.type == "float" else str(self.default).lower()
         return f"{self.help}; default: {shown}"
 
 
+#: _SECONDS shows in the help that a flag takes a number of seconds.
 _SECONDS = {"metavar": "S"}
+#: _FOLDER shows in the help that a flag takes a folder.
 _FOLDER = {"metavar": "DIR"}
 
 #: SETTING_OPTIONS are the options that set one field of `Settings` each, in the order in which pytest's help has them.
@@ -259,12 +262,12 @@ BUDGET_OPTIONS = {
         "max_load_s",
     )
 }
-#: OPTIONS are all options.
+#: OPTIONS are all options; their flags and ini keys are the plugin's interface.
 OPTIONS = (*SETTING_OPTIONS, *COMMAND_OPTIONS, *BUDGET_OPTIONS.values())
 
 
 def add_options(parser: pytest.Parser) -> None:
-    """Register every option; called by the hook of the same name."""
+    """Register every option with pytest."""
     group = parser.getgroup("accel", "accelerators: accuracy, latency and regression of compiled models")
     for option in OPTIONS:
         if option.flag:
@@ -274,18 +277,21 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def _arguments(option: OptionSpec) -> dict[str, Any]:
-    """Keywords for pytest's ``addoption``. None always stands for what the command line does not name."""
+    """Return keywords for pytest's ``addoption``. What the command line does not name is None."""
     kinds: dict[str, dict[str, Any]] = {"bool": {"action": "store_true"}, "float": {"type": float}}
     return {"default": None, **kinds.get(option.type, {}), **option.arguments}
 
 
 def runs_no_tests(config: pytest.Config) -> bool:
-    """Whether this run tells something else and then ends."""
+    """Say whether this run does something else in place of running tests."""
     return any(config.getoption(option.name) for option in COMMAND_OPTIONS)
 
 
 def read_settings(config: pytest.Config) -> Settings:
-    """Settings of this session. Raises `pytest.UsageError` that names the option or ini key and what it takes."""
+    """Return the settings of this session.
+
+    Raise `pytest.UsageError` for what cannot be right. It names the option or ini key and what that takes.
+    """
     if config.getoption("accel_selftest") and config.getoption("accel_in_process"):
         raise pytest.UsageError("--accel-selftest judges processes, so leave --accel-in-process out")
     return Settings(
@@ -299,7 +305,7 @@ def read_settings(config: pytest.Config) -> Settings:
 
 
 def _value(config: pytest.Config, option: OptionSpec) -> Any:
-    """What the command line says of an option, else the ini file, else its default."""
+    """Return what the command line gives an option, else the ini file, else the default."""
     value = config.getoption(option.name) if option.flag else None
     if option.in_ini and value in (None, ""):
         return _ini(config, option.name)
@@ -307,7 +313,7 @@ def _value(config: pytest.Config, option: OptionSpec) -> Any:
 
 
 def _ini(config: pytest.Config, name: str) -> Any:
-    """The value of an ini key. Of a wrong one pytest's own message names the key in a TOML file only."""
+    """Return the value of an ini key. An error names the key, which pytest's own does in a TOML file alone."""
     try:
         return config.getini(name)
     except (ValueError, pytest.UsageError) as error:  # which of them depends on pytest's version

@@ -1,6 +1,7 @@
-"""What the report of an accelerator test carries to the process that sums the run up, and how it is carried.
+"""This module is about what the report of an accelerator test carries to the summary of the run.
 
-pytest sends the plain attributes of a report to xdist's controller. So there is one, and it is JSON.
+The summary may be made in another process: pytest sends the plain attributes of a report to xdist's controller. So all
+data are one attribute, and it is JSON.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ from pytest_accel.report import failure, junit
 if TYPE_CHECKING:
     from pytest_accel.check.accel_model import AccelModel
 
-#: WORTH_TELLING_S is the shortest wait for a device that a run tells of, in seconds.
+#: WORTH_TELLING_S is the shortest wait for a device that a summary names, in seconds.
 WORTH_TELLING_S = 1.0
 
 
 class ReportData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one report hands on.
+    """This is what one report hands on.
 
-    ``absent`` maps an accelerator that this machine does not have to the reason. ``failure`` is there for a test that
-    failed. ``left_out`` is the kind of verdict, such as ``pruned``, of a variant that its marker allows to leave out.
-    ``measured`` tells whether the test has measured anything, be it by parts, which leave no record. ``records`` are
-    those of its checks. ``waited_s`` is how many seconds the test waited for its device, where that is worth telling.
+    ``absent`` maps an accelerator that this machine does not have to the reason. ``failure`` describes a failed test.
+    ``left_out`` is the verdict, such as ``pruned``, on a variant that was not measured because the marker allows that.
+    ``measured`` is true where the test has measured something, even without a check. ``records`` has one record for
+    each check. ``waited_s`` is the time that the test waited for the device, in seconds, or None where it is short.
     """
 
     absent: dict[str, str] = {}
@@ -40,23 +41,20 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 def write(report: pytest.TestReport, data: ReportData) -> None:
-    """Put data on a report."""
+    """Put the data on a report."""
     setattr(report, REPORT_DATA, msgspec.json.encode(data).decode())
 
 
 def read(report: pytest.TestReport) -> ReportData:
-    """Take the data from a report; one without any has those of a test that did nothing."""
+    """Return the data that are on a report. A report without any reads as a test that did nothing."""
     return msgspec.json.decode(getattr(report, REPORT_DATA, "{}"), type=ReportData)
 
 
 def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo[None]) -> None:
-    """Add what is known of a test to the report of one of its phases.
-
-    These are the data, the properties for JUnit and a section with what the accelerator's worker left behind.
-    """
+    """Add the data, the properties for JUnit and the last words of the worker to the report of one phase."""
     data = _data(report, item, call)
     write(report, data)
-    item.user_properties.extend(_properties(data))  # pytest writes those of the teardown's report
+    item.user_properties.extend(_properties(data))  # JUnit gets those that the report of the teardown has
     if report.when != "teardown" and (details := _details(item, call)):
         report.sections.append(("accelerator's worker", details))
 
@@ -87,7 +85,7 @@ def _properties(data: ReportData) -> Iterator[tuple[str, str | float | int]]:
 
 
 def _left_out(model: AccelModel, call: pytest.CallInfo[None]) -> str:
-    """The verdict of a variant that was skipped because its marker allows it; other skips have none."""
+    """Return the verdict on a variant that was skipped as the marker allows. Other skips have none."""
     if call.excinfo is None or not call.excinfo.errisinstance(pytest.skip.Exception):
         return ""
     kinds = [record.kind for record in model.records if record.kind in LEFT_OUT]
@@ -101,9 +99,9 @@ def _wait_worth_telling_s(model: AccelModel) -> float | None:
 
 
 def _failure(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo[None]) -> Failure:
-    """What failed and where."""
+    """Describe what failed and where."""
     file, first_line, _ = item.location
-    line, message = None, report.longreprtext  # of a strict xfail that passed there is no more
+    line, message = None, report.longreprtext  # a strict xfail that passed has no exception
     if call.excinfo is not None:
         line, message = failure.line(call.excinfo.value, item.path), failure.message(call.excinfo.value)
     return Failure(
@@ -116,7 +114,7 @@ def _failure(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
 
 
 def _details(item: pytest.Item, call: pytest.CallInfo[None]) -> str:
-    """What the accelerator's worker left behind, where it is the worker that failed."""
+    """Return what the worker left behind, where the error is a worker's."""
     error = item.stash.get(BROKEN, None) or (call.excinfo.value if call.excinfo is not None else None)
     details: str = getattr(error, "details", "")
     return details

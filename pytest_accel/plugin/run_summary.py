@@ -1,6 +1,6 @@
-"""What all tests of a run told: gathered from their reports, written, summed up, and held against ``--accel-strict``.
+"""This module sums a run up: on the terminal, in reports, in the journal and, under ``--accel-strict``, by failing it.
 
-Lives only in the process that sees every report: the single one, or xdist's controller.
+It works in the process that sees every report. That is the only process, or xdist's controller.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 
 class RunSummary:
-    """A plugin of its own, so that it can keep what arrives."""
+    """This is a plugin of its own, so that it can keep what the reports of a run carry."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._started = datetime.datetime.now(datetime.timezone.utc)
         self._started_s = time.monotonic()
         self._records: list[TestRecord] = []
-        #: Whether a test has measured something, be it by parts, which leave no record.
+        #: ``_measured`` is true when a test has measured something, even without a check, which leaves a record.
         self._measured = False
         self._absent: dict[str, str] = {}
         self._failures: list[Failure] = []
@@ -50,18 +50,18 @@ class RunSummary:
     def _take(self, report: pytest.TestReport, data: ReportData) -> None:
         self._absent.update(data.absent)
         self._measured |= data.measured
-        if data.failure is not None and report.failed:  # a hook of the user's may have turned the report
+        if data.failure is not None and report.failed:  # a hook of the user may have changed the outcome
             self._failures.append(data.failure)
         if data.waited_s is not None:
             self._waits_s[report.nodeid] = data.waited_s
         self._records += data.records
         for record in data.records:
             if record.key and not record.resumed:
-                self._write_down(record)
+                self._add_to_journal(record)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write the run's record, and fail a strict run in which nothing was measured, or nothing of a sweep."""
+        """Write the reports. Fail a strict run that measured nothing, or nothing of one sweep."""
         if runs_no_tests(session.config):
             if session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
                 session.exitstatus = pytest.ExitCode.OK
@@ -72,7 +72,7 @@ class RunSummary:
         self._close_journal(session)
         if self._settings.reports:
             self._write_reports(session)
-        if self._told_on_github():
+        if self._reports_to_github():
             self._summarise_on_github()
 
     def _require_something(self, session: pytest.Session) -> None:
@@ -91,10 +91,10 @@ class RunSummary:
         ):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def _write_down(self, record: TestRecord) -> None:
+    def _add_to_journal(self, record: TestRecord) -> None:
         try:
             self._journal.append(record)
-        except OSError as error:  # this run is none the worse for it
+        except OSError as error:  # the results of this run do not depend on the journal
             warning = f"this run could not be resumed after an interruption: {error}"
             self._warnings += [warning] if warning not in self._warnings else []
 
@@ -111,9 +111,9 @@ class RunSummary:
         return folder_of(root_of(self._settings), self._settings.rootdir)
 
     def _close_journal(self, session: pytest.Session) -> None:
-        """Keep the journal of a run that did not come to its end, and say so; else remove it and what was resumed."""
-        ended = session.exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
-        keep = ended or bool(session.shouldstop or session.shouldfail)
+        """Keep the journal of an interrupted run and say so. Otherwise remove it and what was resumed from."""
+        broken_off = session.exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
+        keep = broken_off or bool(session.shouldstop or session.shouldfail)
         if self._records:
             self._journal.close(keep=keep)
             if keep and self._journal.lines:
@@ -153,7 +153,7 @@ class RunSummary:
                 self._warnings.append(f"--accel-report={error}")
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def _told_on_github(self) -> bool:
+    def _reports_to_github(self) -> bool:
         if not self._settings.github or not (self._records or self._failures or self._absent or self._warnings):
             return False
         from pytest_accel.report import github
@@ -166,27 +166,27 @@ class RunSummary:
 
         try:
             github.summarise(self._run())
-        except AccelError as error:  # the verdicts stand, whoever reads them
+        except AccelError as error:  # the verdicts hold, even where GitHub does not show them
             self._warnings.append(str(error))
 
     def _annotations(self, config: pytest.Config) -> Iterator[str]:
         from pytest_accel.report import github, notes
 
-        # That plugin annotates every failing test, ours among them.
+        # That plugin annotates every failing test, accelerator tests among them.
         if not config.pluginmanager.hasplugin("pytest_github_actions_annotate_failures"):
             yield from github.errors(self._failures, self._settings.rootdir)
         yield from github.warnings([*notes.notes(self._records), *self._warnings])
 
     def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:
-        """Sum the run up, for people and for GitHub Actions, which looks for its commands in the output."""
+        """Sum the run up for people. GitHub Actions, too, reads its commands from the terminal's output."""
         if self._records or self._absent or self._warnings or self._waits_s:
             self._sum_up(terminalreporter)
-        if self._told_on_github():
+        if self._reports_to_github():
             for annotation in self._annotations(config):
                 terminalreporter.write_line(annotation)
 
     def _sum_up(self, terminalreporter: Any) -> None:
-        """A line for each variant, a table for each sweep, then what a green run still has to say."""
+        """Write a line for each variant and a table for each sweep. Notes that a green run has follow."""
         from pytest_accel.report import figures, notes, sweep, terminal
 
         records, confidence = self._records, self._settings.confidence
@@ -194,8 +194,8 @@ class RunSummary:
         terminalreporter.section("accelerators")
         for record, line in zip(single, terminal.summary(single, confidence), strict=True):
             terminalreporter.write_line(line, **{figures.colour(record): True})
-        for each in sweeps:
-            for text, colour in sweep.table(each, confidence):
+        for variants in sweeps:
+            for text, colour in sweep.table(variants, confidence):
                 terminalreporter.write_line(text, **({colour: True} if colour else {}))
         for saving in [*notes.savings(records), *notes.resumptions(records), *notes.waits(self._waits_s)]:
             terminalreporter.write_line(saving)

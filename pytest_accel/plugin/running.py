@@ -1,4 +1,4 @@
-"""One accelerator test while it runs: its fixture, and how an error or a missing measurement ends it."""
+"""This module makes the fixture of an accelerator test, and decides how an error ends the test."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _require_presence(request: pytest.FixtureRequest, session: Session) -> None:
 
 
 def _absence(request: pytest.FixtureRequest, session: Session, accelerator: str) -> str | None:
-    """Why this machine does not have the accelerator. Fail the test whose worker cannot even say that."""
+    """Return why this machine does not have the accelerator. Fail a test whose worker cannot even say that."""
     try:
         return session.absence(accelerator)
     except WorkerError as error:
@@ -58,7 +58,7 @@ def _absence(request: pytest.FixtureRequest, session: Session, accelerator: str)
 
 
 def settle(model: AccelModel, error: BaseException) -> None:
-    """End the test as its marker says, where the compiler refused its variant or a limit made measuring it needless."""
+    """End the test as its marker says, if the variant was refused by the compiler or pruned from a sweep."""
     if isinstance(error, Pruned):
         pytest.skip(f"pruned: {error}")
     if isinstance(error, CompileFailed):
@@ -70,10 +70,10 @@ def settle(model: AccelModel, error: BaseException) -> None:
 
 
 class JudgedCall:
-    """A context around the call of one test function.
+    """This context is around the call of one test function.
 
-    It ends a test that raised as `settle` says, with a traceback that stops at the author's own line. It fails a test
-    that returned without a measurement, or without judging a budget that it was given.
+    A test that raises ends as `settle` says, or with a traceback that stops at the author's line. A test that returns
+    fails if nothing was measured, or if one of the budgets was not judged.
     """
 
     def __init__(self, model: AccelModel) -> None:
@@ -97,5 +97,5 @@ class JudgedCall:
     def _require_judged(self) -> None:
         try:
             self._model.require_judged()
-        except UsageError as error:  # no line of the test is at fault, so none is shown
+        except UsageError as error:  # no line of the test is wrong, so none is shown
             pytest.fail(str(error), pytrace=False)

@@ -1,6 +1,6 @@
-"""What the plugin keeps on pytest's own objects, and under which keys.
+"""These are the keys under which the plugin keeps things on pytest's objects.
 
-This module is loaded by every pytest run in the environment, so it imports the standard library and pytest alone.
+Every pytest run in the environment loads this module, so that it imports the standard library and pytest alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 #: MODEL holds a test's fixture, on the item.
 MODEL: pytest.StashKey[AccelModel] = pytest.StashKey()
-#: ABSENT holds, on the item, why this machine does not have the test's accelerator; it maps the name to the reason.
+#: ABSENT holds, on the item, the reason why this machine does not have the accelerator, by name.
 ABSENT: pytest.StashKey[dict[str, str]] = pytest.StashKey()
 #: BROKEN holds, on the item, the error of a worker that could not even say whether the accelerator is present.
 BROKEN: pytest.StashKey[WorkerError] = pytest.StashKey()
@@ -30,7 +30,7 @@ REPORT_DATA = "accel_data"
 
 
 def session_of(config: pytest.Config) -> Session:
-    """The session of this process, which is made when it is first asked for."""
+    """Return the session of this process. The first call makes it."""
     if SESSION not in config.stash:
         from pytest_accel.inputs.registry import Registry
         from pytest_accel.plugin.terminal import progress_of
@@ -42,5 +42,5 @@ def session_of(config: pytest.Config) -> Session:
 
 
 def is_xdist_worker(config: pytest.Config) -> bool:
-    """Whether this process runs tests for xdist's controller, which sums up and writes in its place."""
+    """Say whether this process runs tests for xdist's controller, which alone writes and sums up."""
     return hasattr(config, "workerinput")

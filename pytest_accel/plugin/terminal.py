@@ -1,4 +1,4 @@
-"""Writing to pytest's terminal: whole lines, and the one line that shows what long work is at."""
+"""This module writes to pytest's terminal: whole lines, and the line that shows the progress of long work."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def progress_of(config: pytest.Config) -> Progress:
-    """The progress line of this process. It is silent where pytest has no terminal, or where xdist's controller has."""
+    """Return the progress line of this process. It is silent in a process that has no terminal."""
     terminal = config.pluginmanager.getplugin("terminalreporter")
     if terminal is None or is_xdist_worker(config):
         return Silence()

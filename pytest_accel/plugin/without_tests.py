@@ -1,4 +1,4 @@
-"""What a run does that runs no tests: ``--accel-list`` and ``--accel-selftest``."""
+"""These functions do what ``--accel-list`` and ``--accel-selftest`` ask for in place of running tests."""
 
 from __future__ import annotations
 

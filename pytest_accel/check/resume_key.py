@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from pytest_accel.facts.settings import binding_settings
 from pytest_accel.machine.hardware import controller_versions
 
 if TYPE_CHECKING:
@@ -17,26 +18,8 @@ if TYPE_CHECKING:
     from pytest_accel.store.baselines import Baseline
 
 
-#: Settings that change what is run or told but no result, or that a key holds in another form. All others bind.
-_NOT_BINDING = frozenset(
-    [
-        "rootdir",
-        "baseline_dir",
-        "cache_dir",
-        "cache_limit_mb",
-        "lock_dir",
-        "accelerators",
-        "reports",
-        "strict",
-        "resume",
-        "compile_timeout_s",
-        "run_timeout_s",
-        "selftest_budget_s",
-        "interpreters",
-        "instance_type",
-        "budgets",
-    ]
-)
+#: BINDING names the settings that a check depends on.
+BINDING = binding_settings()
 
 
 def check_key(
@@ -53,7 +36,6 @@ def check_key(
     The text of the test's own file is part of it. The baseline is not where this run writes one itself.
     """
     session = candidate.session
-    settings = vars(session.settings)  # plain values; copying them for each test would cost as much as the digest
     file = session.settings.rootdir / test.partition("::")[0]
     beside = [] if baseline is None or session.settings.save else [_digest(baseline), session.comparisons]
     made_of = [
@@ -67,7 +49,7 @@ def check_key(
         msgspec.to_builtins(budgets),
         plan.input_shapes,
         getattr(metric, "__qualname__", repr(metric)),
-        {name: value for name, value in settings.items() if name not in _NOT_BINDING},
+        {name: getattr(session.settings, name) for name in BINDING},
         beside,
     ]
     return hashlib.sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest()[:32]

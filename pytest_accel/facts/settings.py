@@ -1,10 +1,10 @@
-"""What command line and ini say of one session, as plain values that every room may read."""
+"""This module holds the settings of one session, as plain values that every package may read."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,9 +16,9 @@ SaveMode = Literal["all", "new"]
 
 @dataclass(frozen=True)
 class Opponent:
-    """What ``--accel-against`` names, ``said`` as the user wrote it.
+    """This is what ``--accel-against`` names; ``said`` is what the user wrote.
 
-    An interpreter, a compile cache with artefacts, one model, or another checkout of the project.
+    It is an interpreter, a compile cache with artefacts, one model, or another checkout of the project.
     """
 
     kind: Literal["interpreter", "artefacts", "model", "checkout"]
@@ -27,40 +27,71 @@ class Opponent:
 
 
 def default_lock_dir() -> Path:
-    """Where a user's processes on one machine find each other's locks; the cache may be another machine's too."""
+    """Return where the processes of one user on one machine find each other's locks.
+
+    It is not in the cache folder, which several machines may share.
+    """
     return Path(tempfile.gettempdir()) / f"pytest-accel-{os.getuid()}"
+
+
+#: NOT_BINDING marks a setting on which no result depends, or which a check's key holds in another form.
+NOT_BINDING = {"binds": False}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """One pytest session's settings, checked. Durations are seconds, sizes megabytes.
+    """These are the checked settings of one pytest session. Durations are seconds, sizes megabytes.
 
-    ``accelerators`` is None when all are wanted; ``save`` is None when no baseline is to be written; ``resume``
-    takes over what an interrupted run has finished; ``cache_dir`` is
-    None for the user's own cache folder; ``interpreters`` maps an accelerator to the Python of its worker; ``budgets``
-    are the project's defaults for tests that say nothing; ``first_divergence`` asks where an inaccurate model differs;
-    ``github`` lets GitHub Actions be told; ``against`` is compared with in place of stored baselines.
+    Every default stands here. A check is taken over from an interrupted run only if no setting differs that binds it.
+    All settings bind a check but those that are marked `NOT_BINDING`.
     """
 
-    rootdir: Path
-    baseline_dir: Path
-    accelerators: tuple[str, ...] | None = None
-    strict: bool = False
+    #: ``rootdir`` is pytest's rootdir, which relative paths start from.
+    rootdir: Path = field(metadata=NOT_BINDING)
+    #: ``baseline_dir`` is the folder of the baselines.
+    baseline_dir: Path = field(metadata=NOT_BINDING)
+    #: ``accelerators`` names those whose tests run, and is None where all run.
+    accelerators: tuple[str, ...] | None = field(default=None, metadata=NOT_BINDING)
+    #: ``strict`` fails a run on what it could not decide or measure.
+    strict: bool = field(default=False, metadata=NOT_BINDING)
+    #: ``save`` says which baselines are written, and is None where none is.
     save: SaveMode | None = None
-    resume: bool = False
+    #: ``resume`` takes over what an interrupted run has finished.
+    resume: bool = field(default=False, metadata=NOT_BINDING)
+    #: ``in_process`` runs models in the pytest process, where no timing is judged.
     in_process: bool = False
-    reports: tuple[Path, ...] = ()
-    compile_timeout_s: float = 3600.0
-    run_timeout_s: float = 600.0
+    #: ``reports`` are the files that the run is reported in.
+    reports: tuple[Path, ...] = field(default=(), metadata=NOT_BINDING)
+    #: ``compile_timeout_s`` is the deadline of one compilation.
+    compile_timeout_s: float = field(default=3600.0, metadata=NOT_BINDING)
+    #: ``run_timeout_s`` is the deadline of one measurement.
+    run_timeout_s: float = field(default=600.0, metadata=NOT_BINDING)
+    #: ``compare_budget_s`` is the time after which a comparison gets no more launches.
     compare_budget_s: float = 180.0
-    selftest_budget_s: float = 120.0
-    cache_dir: Path | None = None
-    cache_limit_mb: float = 20_000.0
-    lock_dir: Path = field(default_factory=default_lock_dir)
+    #: ``selftest_budget_s`` is the time that the self-test takes for one accelerator.
+    selftest_budget_s: float = field(default=120.0, metadata=NOT_BINDING)
+    #: ``cache_dir`` is the folder of the compile cache, and is None for the user's own cache folder.
+    cache_dir: Path | None = field(default=None, metadata=NOT_BINDING)
+    #: ``cache_limit_mb`` is the size that the compile cache is kept under.
+    cache_limit_mb: float = field(default=20_000.0, metadata=NOT_BINDING)
+    #: ``lock_dir`` is the folder of the locks that keep a device to one process.
+    lock_dir: Path = field(default_factory=default_lock_dir, metadata=NOT_BINDING)
+    #: ``confidence`` is the confidence of every statistical decision, as a fraction.
     confidence: float = 0.95
+    #: ``first_divergence`` looks for the place where an inaccurate model starts to differ from FP32.
     first_divergence: bool = False
+    #: ``github`` reports to GitHub Actions in one of its jobs.
     github: bool = True
-    instance_type: str | None = None
-    interpreters: Mapping[str, str] = field(default_factory=dict)
-    budgets: Mapping[str, float] = field(default_factory=dict)
+    #: ``instance_type`` is the cloud's name of this machine, and is None where the machine tells it itself.
+    instance_type: str | None = field(default=None, metadata=NOT_BINDING)
+    #: ``interpreters`` maps an accelerator to the Python of its worker.
+    interpreters: Mapping[str, str] = field(default_factory=dict, metadata=NOT_BINDING)
+    #: ``budgets`` are the project's defaults for tests that set none, by name.
+    budgets: Mapping[str, float] = field(default_factory=dict, metadata=NOT_BINDING)
+    #: ``against`` is the opponent that is compared with in place of stored baselines, or None.
     against: Opponent | None = None
+
+
+def binding_settings() -> tuple[str, ...]:
+    """Return the names of the settings that a result depends on."""
+    return tuple(setting.name for setting in fields(Settings) if setting.metadata.get("binds", True))

@@ -1,1 +1,1 @@
-"""The rooms that know pytest: hooks, options and what a run tells at its end."""
+"""These modules know pytest: the hooks, the options and the summary of a run."""

@@ -1,7 +1,7 @@
-"""A pytest plugin for ``pytest-accel matrix`` alone: which accelerators the collected tests ask for, in a file.
+"""This pytest plugin serves ``pytest-accel matrix`` alone: it counts the variants that each accelerator has.
 
-It is loaded by name (``-p pytest_accel.plugin.count_variants``) into a run that only collects, so that markers,
-deselection and the accelerators of a project's own conftest count as they do in the run that CI will start.
+The command loads it by name (``-p pytest_accel.plugin.count_variants``) into a run that only collects. So markers,
+deselection and accelerators of the project's conftest count as in the run that CI will start.
 """
 
 from __future__ import annotations
@@ -16,12 +16,17 @@ if TYPE_CHECKING:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The one option; nobody else's help shows it."""
-    parser.addoption("--accel-marked-to", metavar="FILE", required=True, help="where to write the numbers of variants")
+    """Add the one option. No help shows it, because no other run loads this plugin."""
+    parser.addoption(
+        "--accel-marked-to",
+        metavar="FILE",
+        required=True,
+        help="the JSON file that the numbers of variants are written to",
+    )
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Write how many of the tests that would run each accelerator has."""
+    """Write how many of the collected tests each accelerator has."""
     from pytest_accel.plugin import collection
 
     marked = [item for item in session.items if item.get_closest_marker("accelerator")]

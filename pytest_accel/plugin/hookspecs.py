@@ -1,4 +1,4 @@
-"""Hooks that pytest-accel calls; a conftest or another plugin implements them."""
+"""These are the hooks that pytest-accel calls. A conftest or another plugin implements them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ if TYPE_CHECKING:
 
 
 def pytest_accel_accelerators() -> Mapping[str, str]:  # type: ignore[empty-body]
-    """Accelerators of this project: ``{"tpu": "my_project.tpu:Tpu"}``, a class of `pytest_accel.testing`'s contract.
+    """Return the accelerators of this project by name, for example ``{"tpu": "my_project.tpu:Tpu"}``.
 
-    An installed package uses the entry-point group ``pytest_accel.accelerators`` instead, with the same values.
+    A value names a class that keeps `pytest_accel.testing.contract.AcceleratorContract`. An installed package uses the
+    entry-point group ``pytest_accel.accelerators`` instead, with the same names and values.
     """

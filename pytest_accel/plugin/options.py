@@ -1,304 +1,321 @@
-"""Command line and ini options, and the one place where they become `Settings`.
+"""This module has one table of all options. pytest's parser and the `Settings` are both made from it.
 
-The command line speaks of this run, the ini file of the project's policy; the command line wins.
+The command line speaks of this run, the ini file of the project's policy. Where both say something, the command line
+wins.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import pytest
 
-from pytest_accel.facts.settings import Opponent, Settings, default_lock_dir
+from pytest_accel.facts.settings import Settings
+from pytest_accel.plugin import option_values
+from pytest_accel.plugin.option_values import Given, as_given
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
-    from pytest_accel.inputs.registry import Registry
+@dataclass(frozen=True)
+class OptionSpec:
+    """This describes one option: a flag of the command line, a key of the ini file, or both.
 
-#: Budgets that a project may set for all its tests, as ini keys ``accel_<name>``.
-BUDGET_DEFAULTS = (
-    "max_accuracy_drop",
-    "min_accuracy",
-    "max_error_ratio",
-    "max_regression",
-    "min_on_device",
-    "max_memory_mb",
-    "max_artefact_mb",
-    "max_compile_s",
-    "max_load_s",
+    ``name`` is the ini key, and `pytest.Config.getoption` finds the command line's value under it. ``setting`` is the
+    field of `Settings` that the option sets, and ``read`` makes the value of that field. An option that sets no field
+    of its own has an empty ``setting``. ``arguments`` are more keywords for pytest's ``addoption``.
+    """
+
+    name: str
+    help: str
+    flag: str = ""
+    in_ini: bool = False
+    type: Literal["string", "bool", "float", "linelist"] = "string"
+    default: Any = None
+    setting: str = ""
+    read: Callable[[Given], Any] = as_given
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """Return what pytest's help prints: the help and, where that is more than nothing, the default."""
+        if not self.default:
+            return self.help
+        shown = f"{self.default:g}" if self.type == "float" else str(self.default).lower()
+        return f"{self.help}; default: {shown}"
+
+
+#: _SECONDS shows in the help that a flag takes a number of seconds.
+_SECONDS = {"metavar": "S"}
+#: _FOLDER shows in the help that a flag takes a folder.
+_FOLDER = {"metavar": "DIR"}
+
+#: SETTING_OPTIONS are the options that set one field of `Settings` each, in the order in which pytest's help has them.
+SETTING_OPTIONS = (
+    OptionSpec(
+        "accel_accelerators",
+        "of the tests marked accelerator, run only these accelerators' variants; repeatable",
+        flag="--accelerator",
+        setting="accelerators",
+        read=option_values.accelerators,
+        arguments={"action": "append", "metavar": "NAME[,NAME]"},
+    ),
+    OptionSpec(
+        "accel_save_baseline",
+        "write baselines from this run; 'new' writes only missing ones",
+        flag="--accel-save-baseline",
+        setting="save",
+        arguments={"nargs": "?", "const": "all", "choices": ("all", "new")},
+    ),
+    OptionSpec(
+        "accel_against",
+        "compare with this, measured here and now, and not with baselines: another interpreter (popen//python=PATH, or "
+        "a virtual environment), an older model, the compile cache of another checkout, or the checkout itself",
+        flag="--accel-against",
+        setting="against",
+        read=option_values.opponent,
+        arguments={"metavar": "WHAT"},
+    ),
+    OptionSpec(
+        "accel_baseline_dir",
+        "folder of the baselines, relative to the rootdir",
+        flag="--accel-baseline-dir",
+        in_ini=True,
+        default="baselines",
+        setting="baseline_dir",
+        read=option_values.folder,
+        arguments=_FOLDER,
+    ),
+    OptionSpec(
+        "accel_strict",
+        "fail on absent hardware, missing baselines, inconclusive results and runs without accelerator tests",
+        flag="--accel-strict",
+        in_ini=True,
+        type="bool",
+        default=Settings.strict,
+        setting="strict",
+    ),
+    OptionSpec(
+        "accel_resume",
+        "do not measure again what a run that was interrupted had finished, as long as nothing has changed",
+        flag="--accel-resume",
+        type="bool",
+        default=Settings.resume,
+        setting="resume",
+        read=option_values.resume,
+    ),
+    OptionSpec(
+        "accel_in_process",
+        "run models in the pytest process, for a debugger; timings are not judged",
+        flag="--accel-in-process",
+        type="bool",
+        default=Settings.in_process,
+        setting="in_process",
+    ),
+    OptionSpec(
+        "accel_report",
+        "report the run in a file: its record (.json), a page with plots (.html) or Markdown (.md); repeatable",
+        flag="--accel-report",
+        setting="reports",
+        read=option_values.reports,
+        arguments={"action": "append", "metavar": "PATH"},
+    ),
+    OptionSpec(
+        "accel_compile_timeout",
+        "deadline of one compilation, in seconds",
+        flag="--accel-compile-timeout",
+        in_ini=True,
+        type="float",
+        default=Settings.compile_timeout_s,
+        setting="compile_timeout_s",
+        read=option_values.seconds,
+        arguments=_SECONDS,
+    ),
+    OptionSpec(
+        "accel_run_timeout",
+        "deadline of one measurement, in seconds",
+        flag="--accel-run-timeout",
+        in_ini=True,
+        type="float",
+        default=Settings.run_timeout_s,
+        setting="run_timeout_s",
+        read=option_values.seconds,
+        arguments=_SECONDS,
+    ),
+    OptionSpec(
+        "accel_compare_budget",
+        "seconds after which a comparison gets no more launches",
+        in_ini=True,
+        type="float",
+        default=Settings.compare_budget_s,
+        setting="compare_budget_s",
+        read=option_values.seconds,
+    ),
+    OptionSpec(
+        "accel_selftest_budget",
+        "seconds that --accel-selftest takes for an accelerator",
+        in_ini=True,
+        type="float",
+        default=Settings.selftest_budget_s,
+        setting="selftest_budget_s",
+        read=option_values.seconds,
+    ),
+    OptionSpec(
+        "accel_cache_dir",
+        "folder of the compile cache, relative to the rootdir; default: the user's cache folder",
+        flag="--accel-cache-dir",
+        in_ini=True,
+        default="",
+        setting="cache_dir",
+        read=option_values.own_folder,
+        arguments=_FOLDER,
+    ),
+    OptionSpec(
+        "accel_cache_limit_mb",
+        "size in megabytes that the compile cache is kept under",
+        in_ini=True,
+        type="float",
+        default=Settings.cache_limit_mb,
+        setting="cache_limit_mb",
+        read=option_values.megabytes,
+    ),
+    OptionSpec(
+        "accel_lock_dir",
+        "folder of the locks that keep a device to one process; default: the machine's temporary folder",
+        in_ini=True,
+        default="",
+        setting="lock_dir",
+        read=option_values.lock_folder,
+    ),
+    OptionSpec(
+        "accel_confidence",
+        "confidence of every statistical decision, as a fraction",
+        in_ini=True,
+        type="float",
+        default=Settings.confidence,
+        setting="confidence",
+        read=option_values.confidence,
+    ),
+    OptionSpec(
+        "accel_first_divergence",
+        "tell in the failure of an inaccurate model where it starts to differ from FP32",
+        in_ini=True,
+        type="bool",
+        default=Settings.first_divergence,
+        setting="first_divergence",
+    ),
+    OptionSpec(
+        "accel_github",
+        "in a job of GitHub Actions, add the run to the step summary and annotate failing tests",
+        in_ini=True,
+        type="bool",
+        default=Settings.github,
+        setting="github",
+    ),
+    OptionSpec(
+        "accel_instance_type",
+        "instance type, where the machine does not tell it",
+        in_ini=True,
+        default="",
+        setting="instance_type",
+        read=option_values.text,
+    ),
+    OptionSpec(
+        "accel_python",
+        "interpreter of an accelerator's worker: NAME=PATH, one a line",
+        in_ini=True,
+        type="linelist",
+        default=(),
+        setting="interpreters",
+        read=option_values.interpreters,
+    ),
 )
+#: COMMAND_OPTIONS make a run do something other than running tests.
+COMMAND_OPTIONS = (
+    OptionSpec(
+        "accel_list",
+        "show which accelerators are present and, for the others, why not; then exit",
+        flag="--accel-list",
+        type="bool",
+        default=False,
+    ),
+    OptionSpec(
+        "accel_selftest",
+        "prove the gate on this machine: an unchanged network must stay green, a slowed one turn red; then exit",
+        flag="--accel-selftest",
+        type="bool",
+        default=False,
+    ),
+)
+#: BUDGET_OPTIONS are the budgets that a project may set for all its tests, by name.
+BUDGET_OPTIONS = {
+    name: OptionSpec(f"accel_{name}", f"default of the budget {name}", in_ini=True, type="float")
+    for name in (
+        "max_accuracy_drop",
+        "min_accuracy",
+        "max_error_ratio",
+        "max_regression",
+        "min_on_device",
+        "max_memory_mb",
+        "max_artefact_mb",
+        "max_compile_s",
+        "max_load_s",
+    )
+}
+#: OPTIONS are all options; their flags and ini keys are the plugin's interface.
+OPTIONS = (*SETTING_OPTIONS, *COMMAND_OPTIONS, *BUDGET_OPTIONS.values())
 
 
 def add_options(parser: pytest.Parser) -> None:
-    """Register every option; called by the hook of the same name."""
+    """Register every option with pytest."""
     group = parser.getgroup("accel", "accelerators: accuracy, latency and regression of compiled models")
-    group.addoption(
-        "--accelerator",
-        action="append",
-        dest="accel_accelerators",
-        metavar="NAME[,NAME]",
-        help="of the tests marked accelerator, run only these accelerators' variants; repeatable",
-    )
-    group.addoption(
-        "--accel-save-baseline",
-        nargs="?",
-        const="all",
-        choices=("all", "new"),
-        dest="accel_save_baseline",
-        help="write baselines from this run; 'new' writes only missing ones",
-    )
-    group.addoption(
-        "--accel-against",
-        dest="accel_against",
-        metavar="WHAT",
-        help="compare with this, measured here and now, and not with baselines: another interpreter "
-        "(popen//python=PATH, or a virtual environment), an older model, the compile cache of another checkout, or the "
-        "checkout itself",
-    )
-    group.addoption(
-        "--accel-baseline-dir",
-        dest="accel_baseline_dir",
-        metavar="DIR",
-        help="where baselines are kept; default: baselines",
-    )
-    group.addoption(
-        "--accel-strict",
-        action="store_true",
-        default=None,
-        dest="accel_strict",
-        help="fail on absent hardware, missing baselines, inconclusive results and runs without accelerator tests",
-    )
-    group.addoption(
-        "--accel-resume",
-        action="store_true",
-        dest="accel_resume",
-        help="do not measure again what a run that was interrupted had finished, as long as nothing has changed",
-    )
-    group.addoption(
-        "--accel-list",
-        action="store_true",
-        dest="accel_list",
-        help="show which accelerators are present and, for the others, why not; then exit",
-    )
-    group.addoption(
-        "--accel-selftest",
-        action="store_true",
-        dest="accel_selftest",
-        help="prove the gate on this machine: an unchanged network must stay green, a slowed one turn red; then exit",
-    )
-    group.addoption(
-        "--accel-in-process",
-        action="store_true",
-        dest="accel_in_process",
-        help="run models in the pytest process, for a debugger; timings are not judged",
-    )
-    group.addoption(
-        "--accel-report",
-        action="append",
-        default=[],
-        dest="accel_report",
-        metavar="PATH",
-        help="tell the run in a file: its record (.json), a page with plots (.html) or Markdown (.md); repeatable",
-    )
-    seconds: dict[str, Any] = {"type": float, "metavar": "S"}
-    group.addoption(
-        "--accel-compile-timeout",
-        dest="accel_compile_timeout",
-        help="deadline of one compilation; default: 3600",
-        **seconds,
-    )
-    group.addoption(
-        "--accel-run-timeout", dest="accel_run_timeout", help="deadline of one measurement; default: 600", **seconds
-    )
-    group.addoption(
-        "--accel-cache-dir",
-        dest="accel_cache_dir",
-        metavar="DIR",
-        help="where compiled models are kept; default: the user's cache folder",
-    )
+    for option in OPTIONS:
+        if option.flag:
+            group.addoption(option.flag, dest=option.name, help=option.text, **_arguments(option))
+        if option.in_ini:
+            parser.addini(option.name, option.text, type=option.type, default=option.default)
 
-    parser.addini("accel_baseline_dir", "folder of the baselines, relative to the rootdir", default="baselines")
-    parser.addini(
-        "accel_first_divergence",
-        "tell in the failure of an inaccurate model where it starts to differ from FP32",
-        type="bool",
-        default=False,
-    )
-    parser.addini("accel_strict", "same as --accel-strict", type="bool", default=False)
-    parser.addini("accel_compile_timeout", "seconds one compilation may take", type="float", default=3600.0)
-    parser.addini("accel_run_timeout", "seconds one measurement may take", type="float", default=600.0)
-    parser.addini(
-        "accel_compare_budget", "seconds after which a comparison gets no more launches", type="float", default=180.0
-    )
-    parser.addini(
-        "accel_selftest_budget", "seconds that --accel-selftest takes for an accelerator", type="float", default=120.0
-    )
-    parser.addini("accel_cache_dir", "folder of the compile cache; default: the user's cache folder", default="")
-    parser.addini("accel_cache_limit_mb", "size the compile cache is kept under", type="float", default=20_000.0)
-    parser.addini(
-        "accel_lock_dir",
-        "folder of the locks that keep a device to one process; default: the machine's temporary folder",
-        default="",
-    )
-    parser.addini("accel_confidence", "confidence of every statistical decision", type="float", default=0.95)
-    parser.addini(
-        "accel_github",
-        "in a job of GitHub Actions, add the run to the step summary and annotate failing tests",
-        type="bool",
-        default=True,
-    )
-    parser.addini("accel_instance_type", "instance type, where the machine does not tell it", default="")
-    parser.addini("accel_python", "interpreter of an accelerator's worker: NAME=PATH, one a line", type="linelist")
-    for name in BUDGET_DEFAULTS:
-        parser.addini(f"accel_{name}", f"default of the budget {name}", type="float", default=None)
+
+def _arguments(option: OptionSpec) -> dict[str, Any]:
+    """Return keywords for pytest's ``addoption``. What the command line does not name is None."""
+    kinds: dict[str, dict[str, Any]] = {"bool": {"action": "store_true"}, "float": {"type": float}}
+    return {"default": None, **kinds.get(option.type, {}), **option.arguments}
 
 
 def runs_no_tests(config: pytest.Config) -> bool:
-    """Whether this run tells something else and then ends."""
-    return bool(config.getoption("accel_list") or config.getoption("accel_selftest"))
+    """Say whether this run does something else in place of running tests."""
+    return any(config.getoption(option.name) for option in COMMAND_OPTIONS)
 
 
 def read_settings(config: pytest.Config) -> Settings:
-    """Settings of this session. Raises `pytest.UsageError` that names the option or ini key and what it takes."""
-    confidence = _ini(config, "confidence")
-    if not 0.5 <= confidence < 1:
-        raise pytest.UsageError(f"accel_confidence={confidence} must be at least 0.5 and below 1")
-    cache_dir = config.getoption("accel_cache_dir") or config.getini("accel_cache_dir")
-    lock_dir = config.getini("accel_lock_dir")
-    baseline_dir = config.getoption("accel_baseline_dir") or config.getini("accel_baseline_dir")
-    strict = config.getoption("accel_strict")
+    """Return the settings of this session.
+
+    Raise `pytest.UsageError` for what cannot be right. It names the option or ini key and what that takes.
+    """
     if config.getoption("accel_selftest") and config.getoption("accel_in_process"):
         raise pytest.UsageError("--accel-selftest judges processes, so leave --accel-in-process out")
     return Settings(
         rootdir=config.rootpath,
-        accelerators=_accelerators(config.getoption("accel_accelerators")),
-        strict=_ini(config, "strict") if strict is None else strict,
-        baseline_dir=config.rootpath / baseline_dir,
-        save=config.getoption("accel_save_baseline"),
-        resume=_resume(config),
-        in_process=config.getoption("accel_in_process"),
-        reports=_reports(config),
-        compile_timeout_s=_seconds(config, "compile_timeout"),
-        run_timeout_s=_seconds(config, "run_timeout"),
-        compare_budget_s=_more_than_zero("compare_budget", _ini(config, "compare_budget"), "seconds"),
-        selftest_budget_s=_more_than_zero("selftest_budget", _ini(config, "selftest_budget"), "seconds"),
-        cache_dir=config.rootpath / cache_dir if cache_dir else None,
-        cache_limit_mb=_more_than_zero("cache_limit_mb", _ini(config, "cache_limit_mb"), "MB"),
-        lock_dir=config.rootpath / lock_dir if lock_dir else default_lock_dir(),
-        confidence=confidence,
-        first_divergence=_ini(config, "first_divergence"),
-        github=_ini(config, "github"),
-        instance_type=config.getini("accel_instance_type") or None,
-        interpreters=_interpreters(config),
-        budgets=_budgets(config),
-        against=_against(config),
+        budgets=option_values.budgets({name: _value(config, option) for name, option in BUDGET_OPTIONS.items()}),
+        **{
+            option.setting: option.read(Given(option.name, _value(config, option), config))
+            for option in SETTING_OPTIONS
+        },
     )
 
 
-def _accelerators(given: list[str] | None) -> tuple[str, ...] | None:
-    if given is None:
-        return None
-    names = [name.strip() for value in given for name in value.split(",")]
-    if not all(names):
-        raise pytest.UsageError(f"--accelerator={','.join(given)} has an empty name")
-    return tuple(dict.fromkeys(names))
-
-
-def _reports(config: pytest.Config) -> tuple[Path, ...]:
-    paths = tuple(config.invocation_params.dir / path for path in config.getoption("accel_report"))
-    if paths:
-        from pytest_accel.facts.errors import UsageError
-        from pytest_accel.report.write import require_format
-
-        try:
-            for path in paths:
-                require_format(path)
-        except UsageError as error:
-            raise pytest.UsageError(f"--accel-report={error}") from None
-    return paths
+def _value(config: pytest.Config, option: OptionSpec) -> Any:
+    """Return what the command line gives an option, else the ini file, else the default."""
+    value = config.getoption(option.name) if option.flag else None
+    if option.in_ini and value in (None, ""):
+        return _ini(config, option.name)
+    return option.default if value is None else value
 
 
 def _ini(config: pytest.Config, name: str) -> Any:
-    """The value of an ini key. Of a wrong one pytest's own message names the key in a TOML file only."""
+    """Return the value of an ini key. An error names the key, which pytest's own does in a TOML file alone."""
     try:
-        return config.getini(f"accel_{name}")
+        return config.getini(name)
     except (ValueError, pytest.UsageError) as error:  # which of them depends on pytest's version
-        said = str(error)
-        raise pytest.UsageError(said if f"accel_{name}" in said else f"ini file, accel_{name}: {said}") from None
-
-
-def _seconds(config: pytest.Config, name: str) -> float:
-    from_line = config.getoption(f"accel_{name}")
-    return _more_than_zero(name, _ini(config, name) if from_line is None else from_line, "seconds")
-
-
-def _more_than_zero(name: str, value: float, unit: str) -> float:
-    if not value > 0:
-        raise pytest.UsageError(f"accel_{name}={value:g} must be more than 0 {unit}")
-    return value
-
-
-def _interpreters(config: pytest.Config) -> dict[str, str]:
-    interpreters = {}
-    for line in config.getini("accel_python"):
-        name, separator, path = line.partition("=")
-        if not separator or not path.strip():
-            raise pytest.UsageError(f"accel_python: {line!r} is not NAME=PATH, for example inf1=/opt/neuron/bin/python")
-        interpreter = config.rootpath / Path(path.strip()).expanduser()
-        if not interpreter.is_file():
-            raise pytest.UsageError(f"accel_python: {line!r}: there is no interpreter {interpreter}")
-        interpreters[name.strip()] = str(interpreter)
-    return interpreters
-
-
-def require_known(interpreters: Mapping[str, str], registry: Registry) -> None:
-    """Raise `pytest.UsageError` for an interpreter of no accelerator: its tests would run in another one unnoticed."""
-    from pytest_accel.facts.errors import UsageError
-
-    try:
-        for name in interpreters:
-            registry.reference(name)
-    except UsageError as error:
-        raise pytest.UsageError(f"accel_python: {error}") from None
-
-
-def _resume(config: pytest.Config) -> bool:
-    resume: bool = config.getoption("accel_resume")
-    if resume and config.getoption("accel_against") is not None:
-        raise pytest.UsageError("--accel-resume: an opponent is measured here and now, so leave --accel-against out")
-    return resume
-
-
-def _against(config: pytest.Config) -> Opponent | None:
-    said = config.getoption("accel_against")
-    if said is None:
-        return None
-    from pytest_accel.facts.errors import UsageError
-    from pytest_accel.regression.opponent import opponent_named
-
-    try:
-        opponent = opponent_named(said, config.invocation_params.dir)
-    except UsageError as error:
-        raise pytest.UsageError(str(error)) from None
-    if opponent.kind == "interpreter" and config.getoption("accel_in_process"):
-        raise pytest.UsageError(
-            f"--accel-against={said}: another interpreter cannot be this process, so leave --accel-in-process out"
-        )
-    return opponent
-
-
-def _budgets(config: pytest.Config) -> dict[str, float]:
-    given = {name: _ini(config, name) for name in BUDGET_DEFAULTS}
-    given = {name: value for name, value in given.items() if value is not None}
-    if given:
-        from pytest_accel.facts.errors import UsageError
-        from pytest_accel.facts.records import Budgets
-        from pytest_accel.inputs.variants import check_budgets
-
-        try:
-            check_budgets(Budgets(), given)
-        except UsageError as error:
-            raise pytest.UsageError(f"ini file, accel_<budget>: {error}") from None
-    return given
+        message = str(error)
+        raise pytest.UsageError(message if name in message else f"ini file, {name}: {message}") from None

@@ -1,6 +1,6 @@
-"""What all tests of a run told: gathered from their reports, written, summed up, and held against ``--accel-strict``.
+"""This module sums a run up: on the terminal, in reports, in the journal and, under ``--accel-strict``, by failing it.
 
-Lives only in the process that sees every report: the single one, or xdist's controller.
+It works in the process that sees every report. That is the only process, or xdist's controller.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_accel.plugin.options import runs_no_tests
+from pytest_accel.plugin.state import REPORT_DATA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,22 +21,19 @@ if TYPE_CHECKING:
 
     from pytest_accel.facts.records import Failure, RunRecord, TestRecord
     from pytest_accel.facts.settings import Settings
+    from pytest_accel.plugin.report_data import ReportData
     from pytest_accel.store.journal import Journal
 
 
-#: The property of a report that tells how many seconds its test waited for its device.
-WAITED = "accel.waited_s"
-
-
-class Gathering:
-    """A plugin of its own, so that it can keep what arrives."""
+class RunSummary:
+    """This is a plugin of its own, so that it can keep what the reports of a run carry."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._started = datetime.datetime.now(datetime.timezone.utc)
         self._started_s = time.monotonic()
         self._records: list[TestRecord] = []
-        #: Whether a test has measured something, be it by parts, which leave no record.
+        #: ``_measured`` is true when a test has measured something, even without a check, which leaves a record.
         self._measured = False
         self._absent: dict[str, str] = {}
         self._failures: list[Failure] = []
@@ -43,31 +41,27 @@ class Gathering:
         self._waits_s: dict[str, float] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take the records that a test's report carries; they are JSON, so that they cross from xdist's workers."""
-        if arrived := getattr(report, "accel_records", ()):
-            import msgspec
+        """Take what the report of an accelerator test carries."""
+        if hasattr(report, REPORT_DATA):
+            from pytest_accel.plugin import report_data
 
-            from pytest_accel.facts.records import TestRecord
+            self._take(report, report_data.read(report))
 
-            records = [msgspec.json.decode(record, type=TestRecord) for record in arrived]
-            self._records += records
-            for record in records:
-                if record.key and not record.resumed:
-                    self._write_down(record)
-        if report.failed and (failure := getattr(report, "accel_failure", "")):
-            import msgspec
-
-            from pytest_accel.facts.records import Failure
-
-            self._failures.append(msgspec.json.decode(failure, type=Failure))
-        self._measured |= getattr(report, "accel_measured", False)
-        if isinstance(waited_s := dict(report.user_properties).get(WAITED), float):
-            self._waits_s[report.nodeid] = waited_s
-        self._absent.update(getattr(report, "accel_absent", {}))
+    def _take(self, report: pytest.TestReport, data: ReportData) -> None:
+        self._absent.update(data.absent)
+        self._measured |= data.measured
+        if data.failure is not None and report.failed:  # a hook of the user may have changed the outcome
+            self._failures.append(data.failure)
+        if data.waited_s is not None:
+            self._waits_s[report.nodeid] = data.waited_s
+        self._records += data.records
+        for record in data.records:
+            if record.key and not record.resumed:
+                self._add_to_journal(record)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write the run's record, and fail a strict run in which nothing was measured, or nothing of a sweep."""
+        """Write the reports. Fail a strict run that measured nothing, or nothing of one sweep."""
         if runs_no_tests(session.config):
             if session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
                 session.exitstatus = pytest.ExitCode.OK
@@ -78,7 +72,7 @@ class Gathering:
         self._close_journal(session)
         if self._settings.reports:
             self._write_reports(session)
-        if self._told_on_github():
+        if self._reports_to_github():
             self._summarise_on_github()
 
     def _require_something(self, session: pytest.Session) -> None:
@@ -97,10 +91,10 @@ class Gathering:
         ):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def _write_down(self, record: TestRecord) -> None:
+    def _add_to_journal(self, record: TestRecord) -> None:
         try:
             self._journal.append(record)
-        except OSError as error:  # this run is none the worse for it
+        except OSError as error:  # the results of this run do not depend on the journal
             warning = f"this run could not be resumed after an interruption: {error}"
             self._warnings += [warning] if warning not in self._warnings else []
 
@@ -117,9 +111,9 @@ class Gathering:
         return folder_of(root_of(self._settings), self._settings.rootdir)
 
     def _close_journal(self, session: pytest.Session) -> None:
-        """Keep the journal of a run that did not come to its end, and say so; else remove it and what was resumed."""
-        ended = session.exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
-        keep = ended or bool(session.shouldstop or session.shouldfail)
+        """Keep the journal of an interrupted run and say so. Otherwise remove it and what was resumed from."""
+        broken_off = session.exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
+        keep = broken_off or bool(session.shouldstop or session.shouldfail)
         if self._records:
             self._journal.close(keep=keep)
             if keep and self._journal.lines:
@@ -159,7 +153,7 @@ class Gathering:
                 self._warnings.append(f"--accel-report={error}")
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def _told_on_github(self) -> bool:
+    def _reports_to_github(self) -> bool:
         if not self._settings.github or not (self._records or self._failures or self._absent or self._warnings):
             return False
         from pytest_accel.report import github
@@ -172,27 +166,27 @@ class Gathering:
 
         try:
             github.summarise(self._run())
-        except AccelError as error:  # the verdicts stand, whoever reads them
+        except AccelError as error:  # the verdicts hold, even where GitHub does not show them
             self._warnings.append(str(error))
 
     def _annotations(self, config: pytest.Config) -> Iterator[str]:
         from pytest_accel.report import github, notes
 
-        # That plugin annotates every failing test, ours among them.
+        # That plugin annotates every failing test, accelerator tests among them.
         if not config.pluginmanager.hasplugin("pytest_github_actions_annotate_failures"):
             yield from github.errors(self._failures, self._settings.rootdir)
         yield from github.warnings([*notes.notes(self._records), *self._warnings])
 
     def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:
-        """Sum the run up, for people and for GitHub Actions, which looks for its commands in the output."""
+        """Sum the run up for people. GitHub Actions, too, reads its commands from the terminal's output."""
         if self._records or self._absent or self._warnings or self._waits_s:
             self._sum_up(terminalreporter)
-        if self._told_on_github():
+        if self._reports_to_github():
             for annotation in self._annotations(config):
                 terminalreporter.write_line(annotation)
 
     def _sum_up(self, terminalreporter: Any) -> None:
-        """A line for each variant, a table for each sweep, then what a green run still has to say."""
+        """Write a line for each variant and a table for each sweep. Notes that a green run has follow."""
         from pytest_accel.report import figures, notes, sweep, terminal
 
         records, confidence = self._records, self._settings.confidence
@@ -200,8 +194,8 @@ class Gathering:
         terminalreporter.section("accelerators")
         for record, line in zip(single, terminal.summary(single, confidence), strict=True):
             terminalreporter.write_line(line, **{figures.colour(record): True})
-        for each in sweeps:
-            for text, colour in sweep.table(each, confidence):
+        for variants in sweeps:
+            for text, colour in sweep.table(variants, confidence):
                 terminalreporter.write_line(text, **({colour: True} if colour else {}))
         for saving in [*notes.savings(records), *notes.resumptions(records), *notes.waits(self._waits_s)]:
             terminalreporter.write_line(saving)

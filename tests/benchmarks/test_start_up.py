@@ -1,4 +1,4 @@
-"""What the installed plugin costs an unrelated pytest run, beside what pytest-benchmark costs it."""
+"""The installed plugin costs an unrelated pytest run at most a third of what pytest-benchmark costs it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from tests.benchmarks.rounds import Costs, Limit, Rounds, in_turn, until_decided
 
 pytestmark = pytest.mark.benchmark_suite
 
-#: What we may add, in units of what pytest-benchmark adds: three times a third is as much as it does.
-MOST_OF_THEIRS = Limit.cost(1 / 3)
+#: HIGHEST_SHARE is the largest start-up cost of this plugin, as a share of pytest-benchmark's.
+HIGHEST_SHARE = Limit.cost(1 / 3)
+#: LOOKS are the numbers of rounds after which the result is judged.
 LOOKS = (10, 20, 40)
 
 
 def unrelated_run(folder: Path, plugin: str | None) -> float:
-    """CPU seconds of a run of one empty test with no plugin, or this one, installed."""
+    """Return the CPU seconds of a run of one empty test, with one plugin or none installed."""
     unwanted = sorted({entry.name for entry in entry_points(group="pytest11")} - {plugin})
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     unwanted_options = [f"-pno:{name}" for name in unwanted]
@@ -38,11 +39,11 @@ def test_the_plugin_starts_in_a_third_of_the_time_of_pytest_benchmark(
     for plugin in ("accel", "benchmark"):
         unrelated_run(tmp_path, plugin)  # writes the byte code
 
-    most_of_theirs = (MOST_OF_THEIRS.tripled() if in_ci else MOST_OF_THEIRS).highest
+    share = (HIGHEST_SHARE.tripled() if in_ci else HIGHEST_SHARE).highest
 
     def beyond_ms(costs: Costs) -> float:
-        """How much more we add than we may; a difference, because a ratio of small differences has no mean."""
-        return 1e3 * (costs["accel"] - costs["none"] - most_of_theirs * (costs["benchmark"] - costs["none"]))
+        """Return the cost beyond that share. It is a difference, because a ratio of small differences has no mean."""
+        return 1e3 * (costs["accel"] - costs["none"] - share * (costs["benchmark"] - costs["none"]))
 
     installed = {"none": None, "accel": "accel", "benchmark": "benchmark"}
     found = until_decided(
@@ -52,9 +53,9 @@ def test_the_plugin_starts_in_a_third_of_the_time_of_pytest_benchmark(
         looks=LOOKS,
         in_ci=in_ci,
     )
-    ours, theirs = (1e3 * (found.typical(name) - found.typical("none")) for name in ("accel", "benchmark"))
+    accel_ms, benchmark_ms = (1e3 * (found.typical(name) - found.typical("none")) for name in ("accel", "benchmark"))
     tell(
-        f"start-up: {ours:.1f} ms beside pytest-benchmark's {theirs:.1f} ms; {found.estimate:+.1f} ms "
-        f"[{found.lower:+.1f}, {found.upper:+.1f}] from {most_of_theirs:.2f} of theirs; {found.judged}"
+        f"start-up: {accel_ms:.1f} ms beside pytest-benchmark's {benchmark_ms:.1f} ms; {found.estimate:+.1f} ms "
+        f"[{found.lower:+.1f}, {found.upper:+.1f}] from {share:.2f} of that; {found.judged}"
     )
     assert not found.beyond

@@ -36,6 +36,9 @@ def _ranks(floors: tuple[str, ...], package: str) -> dict[str, int]:
 RANK = _ranks(FLOORS, "pytest_accel")
 WORKER_RANK = _ranks(WORKER_FLOORS, "pytest_accel.worker")
 
+#: FRONT_DOOR is the bare package. It shows users the names of all floors, and nobody inside goes through it.
+FRONT_DOOR = "pytest_accel"
+
 ROOT = Path(pytest_accel.__file__).parent
 SOURCES = {
     ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__"): path.read_text("utf-8")
@@ -45,15 +48,12 @@ Modules = Mapping[str, ast.Module]
 MODULES: Modules = {name: ast.parse(source) for name, source in SOURCES.items()}
 WORKER_ROOMS = [name for name in MODULES if name.split(".")[1:2] == ["worker"]]
 
-#: Loaded by every pytest run in the environment, whether it has accelerator tests or not.
-ENTRANCE = {
-    "pytest_accel.facts.settings",
-    *(f"pytest_accel.plugin.{name}" for name in ("hooks", "options", "hookspecs", "run_summary")),
-}
-KNOW_PYTEST = {
-    "pytest_accel.testing.contract",
-    *(f"pytest_accel.plugin.{name}" for name in ("hooks", "options", "run_summary", "benchmark_export")),
-}
+#: The modules of the plugin that are loaded by every pytest run, whether it has accelerator tests or not.
+AT_START = [f"pytest_accel.plugin.{name}" for name in ["hooks", "options", "option_values", "run_summary", "state"]]
+ENTRANCE = {"pytest_accel.facts.settings", "pytest_accel.plugin.hookspecs", *AT_START}
+#: The modules of the plugin that the first accelerator test loads.
+LATER = [f"pytest_accel.plugin.{name}" for name in ["collection", "running", "report_data", "without_tests"]]
+KNOW_PYTEST = {"pytest_accel.testing.contract", "pytest_accel.plugin.benchmark_export", *AT_START, *LATER}
 #: What the package depends on; frameworks and SDKs are imported where they are used, in a worker.
 DEPENDENCIES = {"pytest", "numpy", "msgspec", "filelock", "platformdirs", "psutil", "execnet"}
 
@@ -104,8 +104,8 @@ def room(module: str) -> str:
 
 
 def without_rank(modules: Modules) -> set[str]:
-    """The packages that nobody has given a floor; the bare packages hold a docstring and know nothing."""
-    bare = {"pytest_accel", "pytest_accel.worker"}
+    """The packages that nobody has given a floor; the bare packages have none."""
+    bare = {FRONT_DOOR, "pytest_accel.worker"}
     return {room(name) for name in modules} - {*RANK, *WORKER_RANK} - bare
 
 
@@ -118,13 +118,16 @@ def rank(module: str, beside: str) -> int:
 
 def not_downwards(module: str, modules: Modules) -> set[str]:
     """The imports of a module that climb, or that enter another room on its own floor."""
-    known = own(imports(module, types=True, modules=modules)) - {"pytest_accel", "pytest_accel.worker"}
+    if module == FRONT_DOOR:
+        return own(imports(module, modules=modules))
+    known = own(imports(module, types=True, modules=modules)) - {FRONT_DOOR, "pytest_accel.worker"}
     return {name for name in known if room(name) != room(module) and rank(name, module) >= rank(module, name)}
 
 
 def require_no_circle(modules: Modules) -> None:
     """Raise `graphlib.CycleError` where modules import each other, be it for types alone."""
-    known = {name: own(imports(name, anywhere=False, types=True, modules=modules)) for name in modules}
+    inside = modules.keys() - {FRONT_DOOR}
+    known = {name: own(imports(name, anywhere=False, types=True, modules=modules)) - {FRONT_DOOR} for name in inside}
     graphlib.TopologicalSorter(known).prepare()
 
 
@@ -173,6 +176,28 @@ def test_a_circle_is_found_even_for_types_alone() -> None:
     back = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import pytest_accel.session.one\n"
     with pytest.raises(graphlib.CycleError):
         require_no_circle(planted(session__one="import pytest_accel.session.other", session__other=back))
+
+
+def through_the_front_door(module: str, modules: Modules) -> set[str]:
+    """The public names that a module imports from the bare package, where each has a module of its own."""
+    public = set(pytest_accel.__all__)
+    named = (node for node in ast.walk(modules[module]) if isinstance(node, ast.ImportFrom))
+    return {alias.name for node in named if node.module == FRONT_DOOR for alias in node.names} & public
+
+
+@each_module
+def test_nobody_inside_goes_through_the_front_door(module: str) -> None:
+    assert through_the_front_door(module, MODULES) == set()
+
+
+def test_who_goes_through_the_front_door_is_found() -> None:
+    modules = planted(session__new="from pytest_accel import AccelModel, __version__")
+    assert through_the_front_door("pytest_accel.session.new", modules) == {"AccelModel"}
+
+
+@pytest.mark.parametrize("text", ["import pytest_accel.stats", "def f():\n    from pytest_accel import stats"])
+def test_a_front_door_that_imports_for_more_than_types_is_found(text: str) -> None:
+    assert not_downwards(FRONT_DOOR, {**MODULES, FRONT_DOOR: ast.parse(text)}) == {"pytest_accel.stats"}
 
 
 @each_module

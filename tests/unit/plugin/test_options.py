@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pytest_accel.facts.records import Budgets
 from pytest_accel.facts.settings import Settings
-from pytest_accel.plugin.options import read_settings
+from pytest_accel.plugin.options import BUDGET_OPTIONS, OPTIONS, SETTING_OPTIONS, read_settings
 
 
 def settings(pytester: pytest.Pytester, *args: str, ini: str = "") -> Settings:
@@ -16,6 +19,28 @@ def settings(pytester: pytest.Pytester, *args: str, ini: str = "") -> Settings:
 
 def test_without_a_word_the_defaults_are_those_of_the_settings(pytester: pytest.Pytester) -> None:
     assert settings(pytester) == Settings(rootdir=pytester.path, baseline_dir=pytester.path / "baselines")
+
+
+def test_every_setting_is_set_by_one_option() -> None:
+    by_several_or_none = {"rootdir", "budgets"}
+    settings = Counter(option.setting for option in SETTING_OPTIONS)
+    assert settings == Counter({field.name for field in fields(Settings)} - by_several_or_none)
+    assert BUDGET_OPTIONS.keys() <= set(Budgets.__struct_fields__)
+
+
+def test_an_option_is_there_once_and_somewhere() -> None:
+    assert len({option.name for option in OPTIONS}) == len(OPTIONS)
+    assert all(option.flag or option.in_ini for option in OPTIONS)
+
+
+def test_pytests_help_shows_every_option_with_its_default(pytester: pytest.Pytester) -> None:
+    text = " ".join(pytester.runpytest("--help").stdout.str().split())
+    for option in OPTIONS:
+        assert not option.flag or f"{option.flag}" in text
+        assert not option.in_ini or f"{option.name} ({option.type})" in text
+    assert "deadline of one compilation, in seconds; default: 3600" in text
+    assert "folder of the baselines, relative to the rootdir; default: baselines" in text
+    assert "annotate failing tests; default: true" in text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,168 @@
+"""These functions turn what a user gave an option into the value of a setting.
+
+What cannot be right is a `pytest.UsageError`. It names the option or ini key and what that takes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from pytest_accel.facts.settings import Opponent, default_lock_dir
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_accel.inputs.registry import Registry
+
+
+class Given(NamedTuple):
+    """This is what the user gave an option. Where that is nothing, ``value`` is the default."""
+
+    name: str
+    value: Any
+    config: pytest.Config
+
+
+def as_given(given: Given) -> Any:
+    """Return the value itself."""
+    return given.value
+
+
+def text(given: Given) -> str | None:
+    """Return a text, or None for an empty one."""
+    return given.value or None
+
+
+def folder(given: Given) -> Path:
+    """Return a folder. A relative one starts from the rootdir."""
+    path: str = given.value
+    return given.config.rootpath / path
+
+
+def own_folder(given: Given) -> Path | None:
+    """Return a folder as `folder` does, or None for the user's own."""
+    return folder(given) if given.value else None
+
+
+def lock_folder(given: Given) -> Path:
+    """Return a folder as `folder` does, or the one of this user on this machine."""
+    return folder(given) if given.value else default_lock_dir()
+
+
+def seconds(given: Given) -> float:
+    """Return a duration that is more than 0."""
+    return _more_than_zero(given, "seconds")
+
+
+def megabytes(given: Given) -> float:
+    """Return a size that is more than 0."""
+    return _more_than_zero(given, "MB")
+
+
+def _more_than_zero(given: Given, unit: str) -> float:
+    value: float = given.value
+    if not value > 0:
+        raise pytest.UsageError(f"{given.name}={value:g} must be more than 0 {unit}")
+    return value
+
+
+def confidence(given: Given) -> float:
+    """Return a confidence with which something can be decided."""
+    value: float = given.value
+    if not 0.5 <= value < 1:
+        raise pytest.UsageError(f"{given.name}={value} must be at least 0.5 and below 1")
+    return value
+
+
+def accelerators(given: Given) -> tuple[str, ...] | None:
+    """Return the names that one or several uses of the option give, each once; None where there is no use."""
+    if given.value is None:
+        return None
+    names = [name.strip() for value in given.value for name in value.split(",")]
+    if not all(names):
+        raise pytest.UsageError(f"--accelerator={','.join(given.value)} has an empty name")
+    return tuple(dict.fromkeys(names))
+
+
+def reports(given: Given) -> tuple[Path, ...]:
+    """Return files of known formats. A relative one starts from the folder that pytest was called in."""
+    paths = tuple(given.config.invocation_params.dir / path for path in given.value or ())
+    if paths:
+        from pytest_accel.facts.errors import UsageError
+        from pytest_accel.report.write import require_format
+
+        try:
+            for path in paths:
+                require_format(path)
+        except UsageError as error:
+            raise pytest.UsageError(f"--accel-report={error}") from None
+    return paths
+
+
+def interpreters(given: Given) -> dict[str, str]:
+    """Return the interpreter of each accelerator that is named. A relative path starts from the rootdir."""
+    found = {}
+    for line in given.value:
+        name, separator, path = line.partition("=")
+        if not separator or not path.strip():
+            raise pytest.UsageError(f"accel_python: {line!r} is not NAME=PATH, for example inf1=/opt/neuron/bin/python")
+        interpreter = given.config.rootpath / Path(path.strip()).expanduser()
+        if not interpreter.is_file():
+            raise pytest.UsageError(f"accel_python: {line!r}: there is no interpreter {interpreter}")
+        found[name.strip()] = str(interpreter)
+    return found
+
+
+def require_known(interpreters: Mapping[str, str], registry: Registry) -> None:
+    """Raise `pytest.UsageError` for a name that no accelerator has: the interpreter would never be used."""
+    from pytest_accel.facts.errors import UsageError
+
+    try:
+        for name in interpreters:
+            registry.reference(name)
+    except UsageError as error:
+        raise pytest.UsageError(f"accel_python: {error}") from None
+
+
+def resume(given: Given) -> bool:
+    """Say whether to resume. An opponent rules that out."""
+    if given.value and given.config.getoption("accel_against") is not None:
+        raise pytest.UsageError("--accel-resume: an opponent is measured here and now, so leave --accel-against out")
+    return bool(given.value)
+
+
+def opponent(given: Given) -> Opponent | None:
+    """Return the opponent, or None where none is named."""
+    name: str | None = given.value
+    if name is None:
+        return None
+    from pytest_accel.facts.errors import UsageError
+    from pytest_accel.regression.opponent import opponent_named
+
+    try:
+        named = opponent_named(name, given.config.invocation_params.dir)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+    if named.kind == "interpreter" and given.config.getoption("accel_in_process"):
+        raise pytest.UsageError(
+            f"--accel-against={name}: another interpreter cannot be this process, so leave --accel-in-process out"
+        )
+    return named
+
+
+def budgets(values: Mapping[str, float | None]) -> dict[str, float]:
+    """Return the budgets that the project sets for all tests. A value of None sets nothing."""
+    found = {name: value for name, value in values.items() if value is not None}
+    if found:
+        from pytest_accel.facts.errors import UsageError
+        from pytest_accel.facts.records import Budgets
+        from pytest_accel.inputs.variants import check_budgets
+
+        try:
+            check_budgets(Budgets(), found)
+        except UsageError as error:
+            raise pytest.UsageError(f"ini file, accel_<budget>: {error}") from None
+    return found

@@ -1,0 +1,120 @@
+"""This module is about what the report of an accelerator test carries to the summary of the run.
+
+The summary may be made in another process: pytest sends the plain attributes of a report to xdist's controller. So all
+data are one attribute, and it is JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from pytest_accel.facts.records import LEFT_OUT, Failure, TestRecord
+from pytest_accel.plugin.state import ABSENT, BROKEN, MODEL, REPORT_DATA
+from pytest_accel.report import failure, junit
+
+if TYPE_CHECKING:
+    from pytest_accel.check.accel_model import AccelModel
+
+#: WORTH_TELLING_S is the shortest wait for a device that a summary names, in seconds.
+WORTH_TELLING_S = 1.0
+
+
+class ReportData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """This is what one report hands on.
+
+    ``absent`` maps an accelerator that this machine does not have to the reason. ``failure`` describes a failed test.
+    ``left_out`` is the verdict, such as ``pruned``, on a variant that was not measured because the marker allows that.
+    ``measured`` is true where the test has measured something, even without a check. ``records`` has one record for
+    each check. ``waited_s`` is the time that the test waited for the device, in seconds, or None where it is short.
+    """
+
+    absent: dict[str, str] = {}
+    failure: Failure | None = None
+    left_out: str = ""
+    measured: bool = False
+    records: tuple[TestRecord, ...] = ()
+    waited_s: float | None = None
+
+
+def write(report: pytest.TestReport, data: ReportData) -> None:
+    """Put the data on a report."""
+    setattr(report, REPORT_DATA, msgspec.json.encode(data).decode())
+
+
+def read(report: pytest.TestReport) -> ReportData:
+    """Return the data that are on a report. A report without any reads as a test that did nothing."""
+    return msgspec.json.decode(getattr(report, REPORT_DATA, "{}"), type=ReportData)
+
+
+def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Add the data, the properties for JUnit and the last words of the worker to the report of one phase."""
+    data = _data(report, item, call)
+    write(report, data)
+    item.user_properties.extend(_properties(data))  # JUnit gets those that the report of the teardown has
+    if report.when != "teardown" and (details := _details(item, call)):
+        report.sections.append(("accelerator's worker", details))
+
+
+def _data(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo[None]) -> ReportData:
+    absent = item.stash.get(ABSENT, {})
+    if report.when == "teardown":
+        return ReportData(absent=absent)
+    failed = _failure(report, item, call) if report.failed else None
+    model = item.stash.get(MODEL, None)
+    if model is None or (report.when == "setup" and report.passed):
+        return ReportData(absent=absent, failure=failed)
+    return ReportData(
+        absent=absent,
+        failure=failed,
+        left_out=_left_out(model, call),
+        measured=model.measured_something,
+        records=tuple(model.records),
+        waited_s=_wait_worth_telling_s(model),
+    )
+
+
+def _properties(data: ReportData) -> Iterator[tuple[str, str | float | int]]:
+    if data.waited_s is not None:
+        yield "accel.waited_s", data.waited_s
+    for record in data.records:
+        yield from junit.properties(record)
+
+
+def _left_out(model: AccelModel, call: pytest.CallInfo[None]) -> str:
+    """Return the verdict on a variant that was skipped as the marker allows. Other skips have none."""
+    if call.excinfo is None or not call.excinfo.errisinstance(pytest.skip.Exception):
+        return ""
+    kinds = [record.kind for record in model.records if record.kind in LEFT_OUT]
+    return kinds[-1] if kinds else ""
+
+
+def _wait_worth_telling_s(model: AccelModel) -> float | None:
+    if model.waited_s is None or model.waited_s < WORTH_TELLING_S:
+        return None
+    return round(model.waited_s, 1)
+
+
+def _failure(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo[None]) -> Failure:
+    """Describe what failed and where."""
+    file, first_line, _ = item.location
+    line, message = None, report.longreprtext  # a strict xfail that passed has no exception
+    if call.excinfo is not None:
+        line, message = failure.line(call.excinfo.value, item.path), failure.message(call.excinfo.value)
+    return Failure(
+        test=item.nodeid,
+        file=file,
+        line=line or (first_line or 0) + 1,
+        message=message,
+        details=_details(item, call),
+    )
+
+
+def _details(item: pytest.Item, call: pytest.CallInfo[None]) -> str:
+    """Return what the worker left behind, where the error is a worker's."""
+    error = item.stash.get(BROKEN, None) or (call.excinfo.value if call.excinfo is not None else None)
+    details: str = getattr(error, "details", "")
+    return details

@@ -1,0 +1,101 @@
+"""This module makes the fixture of an accelerator test, and decides how an error ends the test."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_accel.check.accel_model import AccelModel
+from pytest_accel.facts.errors import (
+    AccelError,
+    BaselineError,
+    CacheError,
+    CompileFailed,
+    Pruned,
+    UsageError,
+    WorkerError,
+)
+from pytest_accel.plugin import benchmark_export
+from pytest_accel.plugin.state import ABSENT, BROKEN, MODEL, session_of
+from pytest_accel.report.failure import trim
+
+if TYPE_CHECKING:
+    from pytest_accel.session.session import Session
+
+
+def model_for(request: pytest.FixtureRequest) -> AccelModel:
+    """Make the fixture of one test. Skip the test where its accelerator is absent; under ``--accel-strict`` fail it."""
+    session = session_of(request.config)
+    _require_presence(request, session)
+    model = AccelModel(session, request.param, test=request.node.nodeid)
+    if benchmark_export.can_export(request.config) and "benchmark" not in request.fixturenames:
+        model.on_measurement = lambda ns, facts: benchmark_export.export(request, ns, facts)
+    request.node.stash[MODEL] = model
+    return model
+
+
+def _require_presence(request: pytest.FixtureRequest, session: Session) -> None:
+    accelerator = request.param.variant.accelerator
+    reason = _absence(request, session, accelerator)
+    if reason is None:
+        return
+    request.node.stash[ABSENT] = {accelerator: reason}
+    if session.settings.strict:
+        pytest.fail(f"{accelerator} absent: {reason} (--accel-strict)", pytrace=False)
+    pytest.skip(f"{accelerator} absent: {reason}")
+
+
+def _absence(request: pytest.FixtureRequest, session: Session, accelerator: str) -> str | None:
+    """Return why this machine does not have the accelerator. Fail a test whose worker cannot even say that."""
+    try:
+        return session.absence(accelerator)
+    except WorkerError as error:
+        request.node.stash[BROKEN] = error
+    # Outside of the except clause, so that the worker's error is not shown as the context of this failure.
+    pytest.fail(str(request.node.stash[BROKEN]), pytrace=False)
+
+
+def settle(model: AccelModel, error: BaseException) -> None:
+    """End the test as its marker says, if the variant was refused by the compiler or pruned from a sweep."""
+    if isinstance(error, Pruned):
+        pytest.skip(f"pruned: {error}")
+    if isinstance(error, CompileFailed):
+        model.refused(error)
+        if model.plan.on_compile_error == "xfail":
+            pytest.xfail(str(error))
+        if model.plan.on_compile_error == "record":
+            pytest.skip(f"refused: {error}")
+
+
+class JudgedCall:
+    """This context is around the call of one test function.
+
+    A test that raises ends as `settle` says, or with a traceback that stops at the author's line. A test that returns
+    fails if nothing was measured, or if one of the budgets was not judged.
+    """
+
+    def __init__(self, model: AccelModel) -> None:
+        self._model = model
+
+    def __enter__(self) -> None:
+        """Let the test run."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Look at how the test ended."""
+        if error is None:
+            self._require_judged()
+        elif isinstance(error, AccelError | AssertionError):
+            settle(self._model, error)
+            # The message of these errors is complete, and their cause is a traceback through our own lines.
+            complete = isinstance(error, BaselineError | CacheError | CompileFailed)
+            raise trim(error) from None if complete else error.__cause__
+
+    def _require_judged(self) -> None:
+        try:
+            self._model.require_judged()
+        except UsageError as error:  # no line of the test is wrong, so none is shown
+            pytest.fail(str(error), pytrace=False)

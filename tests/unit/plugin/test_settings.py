@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from pytest_accel.facts import settings
+from pytest_accel.facts.settings import binding_settings
+
+LINES = Path(settings.__file__).read_text("utf-8").splitlines()
+(CLASS,) = [
+    node for node in ast.parse("\n".join(LINES)).body if isinstance(node, ast.ClassDef) and node.name == "Settings"
+]
+
+
+@pytest.mark.parametrize("field", [node for node in CLASS.body if isinstance(node, ast.AnnAssign)], ids=ast.unparse)
+def test_a_line_says_what_each_setting_is(field: ast.AnnAssign) -> None:
+    assert LINES[field.lineno - 2].startswith(f"    #: ``{ast.unparse(field.target)}`` ")
+
+
+def test_a_result_depends_on_what_changes_it() -> None:
+    changing = {"save", "in_process", "compare_budget_s", "confidence", "first_divergence", "github", "against"}
+    assert set(binding_settings()) == changing

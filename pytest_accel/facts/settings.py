@@ -6,7 +6,7 @@ import os
 import tempfile
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 SaveMode = Literal["all", "new"]
 
 
-@dataclass(frozen=True)
-class Opponent:
+class Opponent(NamedTuple):
     """This is what ``--accel-against`` names; ``said`` is what the user wrote.
 
     It is an interpreter, a compile cache with artefacts, one model, or another checkout of the project.

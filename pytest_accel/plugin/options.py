@@ -7,8 +7,8 @@ wins.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 import pytest
 
@@ -17,13 +17,14 @@ from pytest_accel.plugin import option_values
 from pytest_accel.plugin.option_values import Given, as_given
 
 
-@dataclass(frozen=True)
-class OptionSpec:
+class OptionSpec(NamedTuple):
     """This describes one option: a flag of the command line, a key of the ini file, or both.
 
     ``name`` is the ini key, and `pytest.Config.getoption` finds the command line's value under it. ``setting`` is the
     field of `Settings` that the option sets, and ``read`` makes the value of that field. An option that sets no field
     of its own has an empty ``setting``. ``arguments`` are more keywords for pytest's ``addoption``.
+
+    It is a named tuple because every pytest run makes this class, and a dataclass takes seven times as long to make.
     """
 
     name: str
@@ -34,7 +35,7 @@ class OptionSpec:
     default: Any = None
     setting: str = ""
     read: Callable[[Given], Any] = as_given
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def text(self) -> str:

@@ -149,6 +149,8 @@ class Accelerator(ABC):
     name: ClassVar[str]
     #: The options of its own beside the common ones; an entry here replaces the common one of that name.
     own_options: ClassVar[Mapping[str, Option]] = {}
+    #: What to do in place of an option that is gone, by the option's name.
+    former_options: ClassVar[Mapping[str, str]] = {}
     #: The kinds of source it compiles.
     sources: ClassVar[Tuple[str, ...]] = ()
     #: Model files of its own, the kind by how the name ends: ``{".engine": "engine"}``.

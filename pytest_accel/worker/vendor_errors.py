@@ -157,7 +157,7 @@ ADVICE: Tuple[Tuple[str, str], ...] = (
     (
         r"not been built with TensorRT support",
         "TensorFlow 2.17 was the last release with TF-TRT: set accel_python to an environment that has it with "
-        "TensorRT 8.6, or use mode='native'",
+        "TensorRT 8.6, or use gpu-trt",
     ),
     (
         r"disallowed engine native segment",

@@ -1,9 +1,8 @@
 """The ``gpu-trt`` accelerator: TensorRT engines on an NVIDIA GPU, in FP32, TF32, FP16 or INT8.
 
-A SavedModel or a Keras file is converted by tf2onnx first, or with ``mode="tf-trt"`` by what TensorFlow itself had up
-to 2.17: see `tf_trt` beside this file. The artefact is a folder with the engine and the facts that bind it to this
-TensorRT and this kind of GPU. The engine is built in `builder` and run in `engine`, through the CUDA of
-`pytest_accel.worker.hardware.cuda`.
+A SavedModel or a Keras file is converted by tf2onnx first. The artefact is a folder with the engine and the facts that
+bind it to this TensorRT and this kind of GPU. The engine is built in `builder` and run in `engine`, through the CUDA of
+`pytest_accel.worker.hardware.cuda`. Engines inside a SavedModel are another accelerator, ``gpu-tftrt``.
 """
 
 from __future__ import annotations
@@ -28,8 +27,7 @@ from pytest_accel.worker.accelerator import (
 from pytest_accel.worker.accelerators.tensorrt.builder import PRECISIONS, Batches, Recipe, build
 from pytest_accel.worker.accelerators.tensorrt.engine import Engine
 from pytest_accel.worker.accelerators.tensorrt.log import capturing_logger
-from pytest_accel.worker.accelerators.tensorrt.tf_trt import TfTrt
-from pytest_accel.worker.formats import onnx_model, saved_model, yardstick
+from pytest_accel.worker.formats import onnx_model, yardstick
 from pytest_accel.worker.formats.quantise import require
 from pytest_accel.worker.hardware import device_files, gpu_peak, nvml, versions
 from pytest_accel.worker.hardware.cuda import Cuda
@@ -37,7 +35,6 @@ from pytest_accel.worker.hardware.cuda import Cuda
 _ENGINE = "model.engine"
 _FACTS = "facts.json"
 _MODEL = "model.onnx"
-_TF_TRT = "tf-trt"
 
 
 class GpuTrt(Accelerator):
@@ -48,8 +45,8 @@ class GpuTrt(Accelerator):
     sources = ("saved_model", "keras", "onnx")
     calibrated = ("int8",)
     converts: ClassVar[Mapping[str, Tuple[str, ...]]] = {
-        "saved_model": ("signature", "batch_size", "profile", "mode"),
-        "keras": ("signature", "batch_size", "profile", "mode"),
+        "saved_model": ("signature", "batch_size", "profile"),
+        "keras": ("signature", "batch_size", "profile"),
     }
     references: ClassVar[Mapping[str, str]] = {"saved_model": "cpu", "keras": "cpu", "onnx": "cpu-ort"}
     own_options: ClassVar[Mapping[str, Option]] = {
@@ -59,24 +56,19 @@ class GpuTrt(Accelerator):
         ),
         "workspace_mb": Option(int, None, minimum=1, doc="memory that one layer may use; TensorRT's default is all"),
         "timing_cache": Option(str, "", doc="file of kernels' times that builds share, so that they choose alike"),
-        "mode": Option(
-            str,
-            "native",
-            choices=("native", _TF_TRT),
-            doc="tf-trt puts engines into the SavedModel, with a TensorFlow up to 2.17, and leaves the rest to it",
-        ),
+    }
+    former_options: ClassVar[Mapping[str, str]] = {
+        "mode": "use the accelerator 'gpu-tftrt' for engines inside a SavedModel, and leave mode= out for all others"
     }
 
     def __init__(self) -> None:
         nvml.order_devices()
         self._logger: Any = None
-        self._engine: Union[Engine, TfTrt, None] = None
+        self._engine: Optional[Engine] = None
         self._flops: Optional[float] = None
 
     @classmethod
     def impossible(cls, options: Mapping[str, Any]) -> Optional[str]:
-        if options["mode"] == _TF_TRT and (options["profile"] or options["timing_cache"]):
-            return "mode='tf-trt' builds engines for one batch_size, without profile= and timing_cache="
         if not options["profile"]:
             return None
         try:
@@ -111,13 +103,9 @@ class GpuTrt(Accelerator):
         return {**used, **versions.installed("onnx", "onnxruntime", "tf2onnx", "tensorflow")}
 
     def convert(self, source: Source, folder: str, options: Mapping[str, Any], progress: Progress) -> Source:
-        progress(None, f"converting {source.path}")
-        if options["mode"] == _TF_TRT:
-            path = os.path.join(folder, saved_model.FOLDER)
-            saved_model.write_saved_model(source, path)
-            return Source("saved_model", path)
         import onnx
 
+        progress(None, f"converting {source.path}")
         path = os.path.join(folder, _MODEL)
         onnx.save(_converted(source, options), path)
         return Source("onnx", path)
@@ -132,9 +120,6 @@ class GpuTrt(Accelerator):
     ) -> None:
         if options["precision"] == "int8":
             require(calibration)
-        if options["mode"] == _TF_TRT:
-            TfTrt().compile(source, artefact, options, progress, calibration)
-            return
         progress(None, f"converting {source.path}")
         model = _converted(source, options)
         recipe = Recipe(
@@ -153,9 +138,6 @@ class GpuTrt(Accelerator):
 
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
         self.close()
-        if options["mode"] == _TF_TRT:
-            self._engine = TfTrt()
-            return self._engine.load(artefact, options)
         try:
             with open(os.path.join(artefact, _FACTS), encoding="utf-8") as file:
                 facts = json.load(file)
@@ -185,15 +167,14 @@ class GpuTrt(Accelerator):
         return self._loaded().placement()
 
     def flops(self) -> Optional[float]:
-        return self._engine.flops() if isinstance(self._engine, TfTrt) else self._flops
+        return self._flops
 
     def device_memory_mb(self) -> Optional[float]:
         held_mb = nvml.Device().memory_mb()
         return self._loaded().device_memory_mb() if held_mb is None else held_mb
 
     def parts_ms(self) -> Dict[str, float]:
-        loaded = self._loaded()
-        return loaded.parts_ms() if isinstance(loaded, TfTrt) else loaded.copies_ms()
+        return self._loaded().copies_ms()
 
     def throttled(self) -> str:
         return nvml.Device().throttled()
@@ -204,7 +185,7 @@ class GpuTrt(Accelerator):
     def close(self) -> None:
         self._engine = None
 
-    def _loaded(self) -> Union[Engine, TfTrt]:
+    def _loaded(self) -> Engine:
         if self._engine is None:
             raise RuntimeError("nothing is loaded: load an artefact first")
         return self._engine

@@ -1,9 +1,9 @@
-"""TF-TRT, which is ``mode="tf-trt"`` of ``gpu-trt``: engines inside a SavedModel, and TensorFlow for all the rest.
+"""The ``gpu-tftrt`` accelerator: TF-TRT, which puts TensorRT's engines into a SavedModel and leaves the rest as it is.
 
-TensorFlow 2.17 was the last release that was built with it. Which parts TensorRT takes is read from the artefact, and
-their share is what runs on the accelerator, for TensorFlow's own kernels are what ``gpu`` is for. Where an engine
-cannot be built or run TensorFlow would compute its part, with a line in a log: here that is an error. Which precision
-a layer of an engine has TF-TRT does not tell; in FP32 there is only one.
+TensorFlow 2.17 was the last release that was built with it. Which parts TensorRT takes is read from the artefact. Their
+share is what runs on the accelerator, for TensorFlow's own kernels are what ``gpu`` is for. Where an engine cannot be
+built or run, TensorFlow would compute its part and write a line into a log: here that is an error. TF-TRT does not say
+which precision a layer of an engine has; in FP32 there is only one.
 """
 
 from __future__ import annotations
@@ -11,11 +11,23 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
+from typing import Any, ClassVar, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
-from pytest_accel.worker.accelerator import Arrays, Observed, Progress, Refused, Source, Tensor
+from pytest_accel.worker.accelerator import (
+    COMMON_OPTIONS,
+    Arrays,
+    Missing,
+    Observed,
+    Option,
+    Present,
+    Progress,
+    Refused,
+    Source,
+    Tensor,
+)
 from pytest_accel.worker.accelerators.tensorflow.gpu import GPU, IN_TF32, MODEL, Gpu, compute_in, tensorflow_on_gpu
 from pytest_accel.worker.formats import saved_model
+from pytest_accel.worker.formats.quantise import require
 from pytest_accel.worker.formats.saved_graph import needed, operator_of, signature_graph
 from pytest_accel.worker.vendor_errors import explained
 
@@ -23,18 +35,49 @@ _ENGINE_OP = "TRTEngineOp"
 _FACTS = "facts.json"
 #: TensorFlow's names of the precisions that an engine may use.
 _MODES = {"fp32": "FP32", "tf32": "FP32", "fp16": "FP16", "int8": "INT8"}
-#: Whether TensorFlow may compute what an engine should have; it is asked at every call.
+#: This variable says whether TensorFlow may compute what an engine should have. TensorFlow reads it at every call.
 _FALLBACK = "TF_TRT_ALLOW_ENGINE_NATIVE_SEGMENT_EXECUTION"
 
 
-class TfTrt(Gpu):
-    """A SavedModel with TensorRT's engines inside. It stands for no name of its own."""
+class GpuTfTrt(Gpu):
+    """A SavedModel with TensorRT's engines inside, run by TensorFlow on an NVIDIA GPU."""
+
+    name = "gpu-tftrt"
+    concurrent = False  # an engine takes one call at a time, and TensorFlow lets the others wait
+    calibrated = ("int8",)
+    own_options: ClassVar[Mapping[str, Option]] = {
+        "batch_size": COMMON_OPTIONS["batch_size"],
+        "precision": Option(
+            str, "fp32", choices=tuple(_MODES), doc="INT8 needs calibration data; FP32 is without TF32"
+        ),
+        "workspace_mb": Option(int, None, minimum=1, doc="memory that one layer may use; by default TF-TRT's choice"),
+    }
 
     def __init__(self) -> None:
         super().__init__()
-        self._counted: Any = None
+        self._counted_flops: Optional[float] = None
         self._engines: Dict[str, str] = {}
         self._left: Dict[str, str] = {}
+
+    @classmethod
+    def impossible(cls, options: Mapping[str, Any]) -> Optional[str]:
+        return None
+
+    def probe(self) -> Union[Present, Missing]:
+        found = super().probe()
+        if isinstance(found, Missing):
+            return found
+        tensorflow = tensorflow_on_gpu()
+        if not tensorflow.sysconfig.get_build_info().get("is_tensorrt_build", True):
+            return Missing(
+                "no-sdk",
+                f"TensorFlow {tensorflow.__version__} was built without TensorRT; 2.17 was the last release with it",
+                "set accel_python to an environment that has TensorFlow 2.17 with TensorRT 8.6, or use gpu-trt",
+            )
+        return found
+
+    def versions(self) -> Dict[str, str]:
+        return {**super().versions(), "tensorrt": _tensorrt_release()}
 
     def compile(
         self,
@@ -45,9 +88,9 @@ class TfTrt(Gpu):
         calibration: Sequence[Arrays] = (),
     ) -> None:
         if source.kind not in self.sources:
-            raise Refused(
-                f"mode='tf-trt' takes a saved_model or a keras source, not {source.kind!r}: use mode='native'"
-            )
+            raise Refused(f"{self.name} takes a saved_model or a keras source, not {source.kind!r}: use gpu-trt")
+        if options["precision"] == "int8":
+            require(calibration)
         tensorflow = tensorflow_on_gpu()
         progress(None, f"converting {source.path} with TF-TRT")
         with tempfile.TemporaryDirectory() as folder:
@@ -69,7 +112,7 @@ class TfTrt(Gpu):
         if not engines:
             raise Refused(
                 f"TensorRT takes no part of this model, and all {len(left)} operators would be TensorFlow's: use "
-                "mode='native', which says why, or gpu"
+                "gpu-trt, which says why, or gpu"
             )
         with open(os.path.join(artefact, _FACTS), "w", encoding="utf-8") as file:
             json.dump({**_bound_to(tensorflow), "flops": flops}, file, indent=2)
@@ -87,7 +130,7 @@ class TfTrt(Gpu):
                     f"these engines were built for {fact} {facts.get(fact)}, and here is {here}: compile them anew"
                 )
         os.environ[_FALLBACK] = "False"
-        self._counted = facts["flops"]
+        self._counted_flops = facts["flops"]
         self._engines, self._left = _parts(os.path.join(artefact, MODEL), options)
         return super().load(artefact, {**options, "xla": False, "precision": _of_tensorflow(options["precision"])})
 
@@ -102,8 +145,8 @@ class TfTrt(Gpu):
             precisions[precision] = precisions.get(precision, 0) + 1
         return Observed(len(self._engines) / len(operators) if operators else None, precisions, operators)
 
-    def flops(self) -> Any:
-        return self._counted
+    def flops(self) -> Optional[float]:
+        return self._counted_flops
 
 
 def _of_tensorflow(precision: str) -> str:
@@ -171,11 +214,18 @@ def _bound_to(tensorflow: Any) -> Dict[str, str]:
     (gpu, *_) = tensorflow.config.list_physical_devices("GPU")
     details = tensorflow.config.experimental.get_device_details(gpu)
     capability = "{}.{}".format(*details["compute_capability"])
+    return {
+        "tensorflow": tensorflow.__version__,
+        "tensorrt": _tensorrt_release(),
+        "gpu": str(details["device_name"]),
+        "compute_capability": capability,
+    }
+
+
+def _tensorrt_release() -> str:
+    """The release of TensorRT that TensorFlow has loaded, or unknown."""
     try:
         from tensorflow.compiler.tf2tensorrt import _pywrap_py_utils
-
-        release = ".".join(map(str, _pywrap_py_utils.get_loaded_tensorrt_version()))
     except ImportError:
-        release = "unknown"
-    told = {"tensorflow": tensorflow.__version__, "tensorrt": release}
-    return {**told, "gpu": str(details["device_name"]), "compute_capability": capability}
+        return "unknown"
+    return ".".join(map(str, _pywrap_py_utils.get_loaded_tensorrt_version()))

@@ -106,6 +106,21 @@ class Source:
 
 
 @dataclass(frozen=True)
+class CompileJob:
+    """One model to compile, and all that the result depends on.
+
+    ``artefact`` is the empty folder for the result. ``calibration`` holds batches of inputs to observe ranges on, for a
+    precision that needs them.
+    """
+
+    source: Source
+    artefact: str
+    options: Mapping[str, Any]
+    progress: Progress
+    calibration: Sequence[Arrays] = ()
+
+
+@dataclass(frozen=True)
 class Tensor:
     """One input or output; ``shape`` holds None where a dimension is dynamic, ``dtype`` is NumPy's name."""
 
@@ -207,7 +222,6 @@ class Accelerator(ABC):
         """
         raise NotImplementedError
 
-    @abstractmethod
     def compile(
         self,
         source: Source,
@@ -216,10 +230,15 @@ class Accelerator(ABC):
         progress: Progress,
         calibration: Sequence[Arrays] = (),
     ) -> None:
-        """Compile ``source`` into the empty folder ``artefact``. Raises `Refused` with the vendor's words.
+        """Compile ``source`` into the empty folder ``artefact``: what a worker calls. `CompileJob` has the details.
 
-        ``calibration`` holds batches of inputs to observe ranges on, for a precision that needs them.
+        An accelerator overrides this method or `compile_job`, whichever it likes better.
         """
+        self.compile_job(CompileJob(source, artefact, options, progress, calibration))
+
+    def compile_job(self, job: CompileJob) -> None:
+        """Compile ``job.source`` into the folder ``job.artefact``. Raises `Refused` with the vendor's words."""
+        raise NotImplementedError(f"{type(self).__name__} overrides neither compile nor compile_job")
 
     @abstractmethod
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:

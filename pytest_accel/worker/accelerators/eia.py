@@ -18,17 +18,17 @@ import subprocess
 import sys
 import tempfile
 from contextlib import contextmanager
-from typing import Any, ClassVar, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, ClassVar, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 
 from pytest_accel.worker.accelerator import (
     Accelerator,
     Arrays,
+    CompileJob,
     Missing,
     Option,
     Present,
-    Progress,
     Refused,
     Source,
     Tensor,
@@ -120,18 +120,11 @@ class ElasticInference(Accelerator):
         tensorflow = saved_model.import_tensorflow()
         return {"tensorflow": tensorflow.__version__, **versions.installed("ei-for-tf")}
 
-    def compile(
-        self,
-        source: Source,
-        artefact: str,
-        options: Mapping[str, Any],
-        progress: Progress,
-        calibration: Sequence[Arrays] = (),
-    ) -> None:
-        progress(None, f"copying {source.path}")
-        folder = os.path.join(artefact, _MODEL)
-        saved_model.write_saved_model(source, folder)
-        saved_model.check_signature(folder, options["signature"])
+    def compile_job(self, job: CompileJob) -> None:
+        job.progress(None, f"copying {job.source.path}")
+        folder = os.path.join(job.artefact, _MODEL)
+        saved_model.write_saved_model(job.source, folder)
+        saved_model.check_signature(folder, job.options["signature"])
 
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
         """Load, and make one call: the first one brings the model to the accelerator, and says which that is."""

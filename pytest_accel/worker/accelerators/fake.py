@@ -26,11 +26,11 @@ import numpy as np
 from pytest_accel.worker.accelerator import (
     Accelerator,
     Arrays,
+    CompileJob,
     Missing,
     Observed,
     Option,
     Present,
-    Progress,
     Refused,
     Source,
     Tensor,
@@ -156,22 +156,15 @@ class FakeAccelerator(Accelerator):
     def versions(self) -> Dict[str, str]:
         return dict(self._script.versions)
 
-    def compile(
-        self,
-        source: Source,
-        artefact: str,
-        options: Mapping[str, Any],
-        progress: Progress,
-        calibration: Sequence[Arrays] = (),
-    ) -> None:
-        if source.kind not in self.sources:
-            raise Refused(f"the fake accelerator compiles {self.sources[0]!r} models, not {source.kind!r}")
-        self._script = _script_at(source.path, options["precision"])
-        progress(0.0, "compiling")
+    def compile_job(self, job: CompileJob) -> None:
+        if job.source.kind not in self.sources:
+            raise Refused(f"the fake accelerator compiles {self.sources[0]!r} models, not {job.source.kind!r}")
+        self._script = _script_at(job.source.path, job.options["precision"])
+        job.progress(0.0, "compiling")
         self._fail("compile")
         self._time.advance(self._script.compile_s * 1e9)
-        shutil.copyfile(source.path, os.path.join(artefact, _MODEL))
-        progress(1.0, "compiled")
+        shutil.copyfile(job.source.path, os.path.join(job.artefact, _MODEL))
+        job.progress(1.0, "compiled")
 
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
         self._script = _script_at(os.path.join(artefact, _MODEL), options["precision"])

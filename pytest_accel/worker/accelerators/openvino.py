@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Deque, Dict, List, Mapping, Optional, Sequence
 from pytest_accel.worker.accelerator import (
     Accelerator,
     Arrays,
+    CompileJob,
     Intermediate,
     Missing,
     Observed,
@@ -120,25 +121,19 @@ class CpuOpenVino(Accelerator):
         import_openvino().save_model(model, path, compress_to_fp16=False)
         return Source(openvino_model.OWN_KIND, path)
 
-    def compile(
-        self,
-        source: Source,
-        artefact: str,
-        options: Mapping[str, Any],
-        progress: Progress,
-        calibration: Sequence[Arrays] = (),
-    ) -> None:
+    def compile_job(self, job: CompileJob) -> None:
+        options = job.options
         openvino = import_openvino()
         if options["precision"] == "int8":
-            require(calibration)
-        progress(None, f"reading {source.path}")
-        model = openvino_model.read(source, options["signature"])
+            require(job.calibration)
+        job.progress(None, f"reading {job.source.path}")
+        model = openvino_model.read(job.source, options["signature"])
         model = openvino_model.fix_batch(model, options["batch_size"])
         if options["precision"] == "int8":
-            model = _quantised(model, calibration, progress)
-        path = os.path.join(artefact, _MODEL)
+            model = _quantised(model, job.calibration, job.progress)
+        path = os.path.join(job.artefact, _MODEL)
         openvino.save_model(model, path, compress_to_fp16=False)
-        progress(None, "checking that OpenVINO takes it")
+        job.progress(None, "checking that OpenVINO takes it")
         _compiled(path, options)
 
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:

@@ -13,15 +13,15 @@ import os
 import re
 import tempfile
 from abc import abstractmethod
-from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, ClassVar, Dict, List, Mapping, Optional, Tuple, Union
 
 from pytest_accel.worker.accelerator import (
     Accelerator,
     Arrays,
+    CompileJob,
     Missing,
     Observed,
     Present,
-    Progress,
     Refused,
     Source,
     Tensor,
@@ -114,20 +114,14 @@ class TensorFlowNeuron(Accelerator):
         package = self.packages[0]
         return {"tensorflow": tensorflow.__version__, **told, package: getattr(sdk, "__version__", told[package])}
 
-    def compile(
-        self,
-        source: Source,
-        artefact: str,
-        options: Mapping[str, Any],
-        progress: Progress,
-        calibration: Sequence[Arrays] = (),
-    ) -> None:
-        sdk, target = self._sdk(), os.path.join(artefact, _MODEL)
+    def compile_job(self, job: CompileJob) -> None:
+        options = job.options
+        sdk, target = self._sdk(), os.path.join(job.artefact, _MODEL)
         with tempfile.TemporaryDirectory() as folder:
             model = os.path.join(folder, _MODEL)
-            saved_model.write_saved_model(source, model)
+            saved_model.write_saved_model(job.source, model)
             saved_model.check_signature(model, options["signature"])
-            progress(None, f"compiling {source.path} with {self.packages[0]}")
+            job.progress(None, f"compiling {job.source.path} with {self.packages[0]}")
             said = compiler.compile_saved_model(sdk, model, target, self.compiler_flags(options), options)
         graph.require_compiled(graph.read(target, self._signature(options)), said)
 

@@ -9,9 +9,9 @@ There are no pipelines: NeuronCores hold copies that share the items of a dynami
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, ClassVar, Dict, List, Mapping, Optional, Tuple, Union
 
-from pytest_accel.worker.accelerator import Accelerator, Arrays, Missing, Option, Progress, Source
+from pytest_accel.worker.accelerator import Accelerator, CompileJob, Missing, Option, Source
 from pytest_accel.worker.accelerators.neuron import graph, torch_program
 from pytest_accel.worker.accelerators.neuron.base import TensorFlowNeuron, batch_problem
 from pytest_accel.worker.formats import yardstick
@@ -84,19 +84,12 @@ class Inf2(TensorFlowNeuron):
             return {**of_torch, "neuron-driver": neuron_devices.driver_version() or "unknown"}
         return {**super().versions(), **of_torch}
 
-    def compile(
-        self,
-        source: Source,
-        artefact: str,
-        options: Mapping[str, Any],
-        progress: Progress,
-        calibration: Sequence[Arrays] = (),
-    ) -> None:
-        if source.kind != "torch":
-            super().compile(source, artefact, options, progress, calibration)
+    def compile_job(self, job: CompileJob) -> None:
+        if job.source.kind != "torch":
+            super().compile_job(job)
             return
-        progress(None, f"compiling {source.path} with {torch_program.PACKAGE}")
-        torch_program.compile_program(source.path, artefact, self.compiler_flags(options), options)
+        job.progress(None, f"compiling {job.source.path} with {torch_program.PACKAGE}")
+        torch_program.compile_program(job.source.path, job.artefact, self.compiler_flags(job.options), job.options)
 
     def loaded(
         self, artefact: str, options: Mapping[str, Any]

@@ -15,7 +15,17 @@ from typing import Any, ClassVar, Dict, Iterator, List, Mapping, NamedTuple, Opt
 
 import numpy as np
 
-from pytest_accel.worker.accelerator import Accelerator, Arrays, Observed, Option, Progress, Refused, Source, Tensor
+from pytest_accel.worker.accelerator import (
+    Accelerator,
+    Arrays,
+    CompileJob,
+    Observed,
+    Option,
+    Progress,
+    Refused,
+    Source,
+    Tensor,
+)
 from pytest_accel.worker.formats import onnx_model, yardstick
 from pytest_accel.worker.hardware import versions
 from pytest_accel.worker.vendor_errors import explained
@@ -91,9 +101,7 @@ class OnnxRuntime(Accelerator):
     def session(self, model: Union[str, bytes], options: Mapping[str, Any], profile: str = "") -> Any:
         """A session for a file or a serialised model, which writes a ``profile`` if asked to. Raises `Refused`."""
 
-    def prepared(
-        self, model: Any, options: Mapping[str, Any], progress: Progress, calibration: Sequence[Arrays]
-    ) -> Any:
+    def prepared(self, model: Any, job: CompileJob) -> Any:
         """The model in the precision asked for."""
         return model
 
@@ -112,22 +120,16 @@ class OnnxRuntime(Accelerator):
         onnx.save(onnx_model.converted(source, options["signature"], options["batch_size"]), path)
         return Source("onnx", path)
 
-    def compile(
-        self,
-        source: Source,
-        artefact: str,
-        options: Mapping[str, Any],
-        progress: Progress,
-        calibration: Sequence[Arrays] = (),
-    ) -> None:
+    def compile_job(self, job: CompileJob) -> None:
+        options = job.options
         import onnx
 
-        progress(None, f"converting {source.path}")
-        model = onnx_model.converted(source, options["signature"], options["batch_size"])
-        model = self.prepared(model, options, progress, calibration)
-        path = os.path.join(artefact, _MODEL)
+        job.progress(None, f"converting {job.source.path}")
+        model = onnx_model.converted(job.source, options["signature"], options["batch_size"])
+        model = self.prepared(model, job)
+        path = os.path.join(job.artefact, _MODEL)
         onnx.save(model, path)
-        progress(None, "checking that ONNX Runtime takes it")
+        job.progress(None, "checking that ONNX Runtime takes it")
         _tensors(self.session(path, options))
 
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:

@@ -6,9 +6,17 @@ What it shares with ``gpu-ort`` is told in `pytest_accel.worker.accelerators.onn
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, List, Mapping, Sequence, Union
+from typing import Any, ClassVar, List, Mapping, Union
 
-from pytest_accel.worker.accelerator import Arrays, Intermediate, Missing, Option, Present, Progress, Refused
+from pytest_accel.worker.accelerator import (
+    Arrays,
+    CompileJob,
+    Intermediate,
+    Missing,
+    Option,
+    Present,
+    Refused,
+)
 from pytest_accel.worker.accelerators.onnx_runtime.base import CPU_PROVIDER, OPTIMISATION, OnnxRuntime, session_options
 from pytest_accel.worker.formats import intermediate
 from pytest_accel.worker.formats.quantise import ACTIVATIONS, quantise, require
@@ -45,13 +53,11 @@ class CpuOrt(OnnxRuntime):
         peak_flops = processor.peak_flops(str(identity["flags"]), processor.usable_cores(), narrow=True)
         return Present(str(identity["cpu"]), identity, peak_flops)
 
-    def prepared(
-        self, model: Any, options: Mapping[str, Any], progress: Progress, calibration: Sequence[Arrays]
-    ) -> Any:
-        if options["precision"] != "int8":
+    def prepared(self, model: Any, job: CompileJob) -> Any:
+        if job.options["precision"] != "int8":
             return model
-        require(calibration)
-        return quantise(model, calibration, options["activations"], progress)
+        require(job.calibration)
+        return quantise(model, job.calibration, job.options["activations"], job.progress)
 
     def session(self, model: Union[str, bytes], options: Mapping[str, Any], profile: str = "") -> Any:
         import onnxruntime

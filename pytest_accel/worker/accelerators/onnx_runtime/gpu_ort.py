@@ -11,9 +11,9 @@ import os
 import re
 import tempfile
 from contextlib import contextmanager
-from typing import Any, ClassVar, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, ClassVar, Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
-from pytest_accel.worker.accelerator import Arrays, Missing, Option, Present, Progress, Refused
+from pytest_accel.worker.accelerator import CompileJob, Missing, Option, Present, Refused
 from pytest_accel.worker.accelerators.onnx_runtime import base
 from pytest_accel.worker.accelerators.onnx_runtime.base import CPU_PROVIDER, Kernel, OnnxRuntime
 from pytest_accel.worker.formats.onnx_model import OPSET
@@ -83,14 +83,12 @@ class GpuOrt(OnnxRuntime):
     def versions(self) -> Dict[str, str]:
         return {**super().versions(), "nvidia-driver": self._device.driver_version()}
 
-    def prepared(
-        self, model: Any, options: Mapping[str, Any], progress: Progress, calibration: Sequence[Arrays]
-    ) -> Any:
-        if options["precision"] != "fp16" or options["provider"] == "tensorrt":  # which casts by itself
+    def prepared(self, model: Any, job: CompileJob) -> Any:
+        if job.options["precision"] != "fp16" or job.options["provider"] == "tensorrt":  # which casts by itself
             return model
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
-        progress(None, "converting to FP16")
+        job.progress(None, "converting to FP16")
         return convert_float_to_float16(model, keep_io_types=True)
 
     def session(self, model: Union[str, bytes], options: Mapping[str, Any], profile: str = "") -> Any:

@@ -9,15 +9,15 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import ExitStack
-from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, ClassVar, Dict, List, Mapping, Optional, Tuple
 
 from pytest_accel.worker.accelerator import (
     COMMON_OPTIONS,
     Accelerator,
     Arrays,
+    CompileJob,
     Observed,
     Option,
-    Progress,
     Refused,
     Source,
     Tensor,
@@ -53,20 +53,13 @@ class TorchProgram(Accelerator):
     def configure(self, options: Mapping[str, Any]) -> None:
         """Have what is run from now on computed as asked for. Raises `Refused` where the device cannot."""
 
-    def compile(
-        self,
-        source: Source,
-        artefact: str,
-        options: Mapping[str, Any],
-        progress: Progress,
-        calibration: Sequence[Arrays] = (),
-    ) -> None:
-        if source.kind != "torch":
-            raise Refused(f"{self.name} takes an exported PyTorch program, not {source.kind!r}")
-        progress(None, f"copying {source.path}")
-        torch_model.Program(source.path)  # so that what is wrong with it is said of the original
-        shutil.copyfile(source.path, os.path.join(artefact, _MODEL))
-        self.load(artefact, options)
+    def compile_job(self, job: CompileJob) -> None:
+        if job.source.kind != "torch":
+            raise Refused(f"{self.name} takes an exported PyTorch program, not {job.source.kind!r}")
+        job.progress(None, f"copying {job.source.path}")
+        torch_model.Program(job.source.path)  # so that what is wrong with it is said of the original
+        shutil.copyfile(job.source.path, os.path.join(job.artefact, _MODEL))
+        self.load(job.artefact, job.options)
         self.close()
 
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:

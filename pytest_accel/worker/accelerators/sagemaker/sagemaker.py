@@ -19,13 +19,12 @@ from typing import Any, ClassVar, Deque, Dict, List, Mapping, Optional, Sequence
 from pytest_accel.worker.accelerator import (
     Accelerator,
     Arrays,
+    CompileJob,
     FarSide,
     Missing,
     Option,
     Present,
-    Progress,
     Refused,
-    Source,
     Tensor,
 )
 from pytest_accel.worker.accelerators.sagemaker import body
@@ -118,29 +117,23 @@ class SageMaker(Accelerator):
         there = identity(account.region, options["instance_type"], options["accelerator_type"], instances=1)
         return FarSide({"serving-image": Order.from_environment().image}, there)
 
-    def compile(
-        self,
-        source: Source,
-        artefact: str,
-        options: Mapping[str, Any],
-        progress: Progress,
-        calibration: Sequence[Arrays] = (),
-    ) -> None:
-        progress(None, f"reading the signature of {source.path}")
+    def compile_job(self, job: CompileJob) -> None:
+        options = job.options
+        job.progress(None, f"reading the signature of {job.source.path}")
         with tempfile.TemporaryDirectory() as scratch:
             model = os.path.join(scratch, "model")
-            saved_model.write_saved_model(source, model)
+            saved_model.write_saved_model(job.source, model)
             inputs, outputs = saved_model.tensors_of_signature(model, options["signature"])
             if options["endpoint"] is None:
-                progress(None, "packing the model")
-                pack(model, os.path.join(artefact, ARCHIVE))
+                job.progress(None, "packing the model")
+                pack(model, os.path.join(job.artefact, ARCHIVE))
         facts = {
             "accelerator": self.name,
             "inputs": [vars(tensor) for tensor in inputs],
             "outputs": [vars(tensor) for tensor in outputs],
             "versions": self.far_side(options).versions,
         }
-        with open(os.path.join(artefact, _FACTS), "w", encoding="utf-8") as file:
+        with open(os.path.join(job.artefact, _FACTS), "w", encoding="utf-8") as file:
             json.dump(facts, file, indent=2, sort_keys=True)
 
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:

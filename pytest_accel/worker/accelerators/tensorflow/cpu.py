@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import os
 import platform
-from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, ClassVar, Dict, List, Mapping, Optional, Tuple, Union
 
 from pytest_accel.worker.accelerator import (
     COMMON_OPTIONS,
     Accelerator,
     Arrays,
+    CompileJob,
     Missing,
     Observed,
     Option,
     Present,
-    Progress,
     Refused,
     Source,
     Tensor,
@@ -71,19 +71,12 @@ class Cpu(Accelerator):
         release = _tensorflow().__version__
         return {"tensorflow": release, **versions.installed("keras"), "onednn": _onednn(release)}
 
-    def compile(
-        self,
-        source: Source,
-        artefact: str,
-        options: Mapping[str, Any],
-        progress: Progress,
-        calibration: Sequence[Arrays] = (),
-    ) -> None:
+    def compile_job(self, job: CompileJob) -> None:
         _tensorflow()
-        progress(None, f"copying {source.path}")
-        model = os.path.join(artefact, _MODEL)
-        saved_model.write_saved_model(source, model)
-        saved_model.check_signature(model, options["signature"])
+        job.progress(None, f"copying {job.source.path}")
+        model = os.path.join(job.artefact, _MODEL)
+        saved_model.write_saved_model(job.source, model)
+        saved_model.check_signature(model, job.options["signature"])
 
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
         self.close()

@@ -13,17 +13,17 @@ import re
 import subprocess
 import sys
 from statistics import median
-from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, ClassVar, Dict, List, Mapping, Optional, Tuple, Union
 
 from pytest_accel.worker.accelerator import (
     COMMON_OPTIONS,
     Accelerator,
     Arrays,
+    CompileJob,
     Missing,
     Observed,
     Option,
     Present,
-    Progress,
     Refused,
     Source,
     Tensor,
@@ -114,23 +114,16 @@ class Gpu(Accelerator):
             **versions.installed("keras"),
         }
 
-    def compile(
-        self,
-        source: Source,
-        artefact: str,
-        options: Mapping[str, Any],
-        progress: Progress,
-        calibration: Sequence[Arrays] = (),
-    ) -> None:
+    def compile_job(self, job: CompileJob) -> None:
         tensorflow_on_gpu()
-        progress(None, f"copying {source.path}")
-        model = os.path.join(artefact, MODEL)
-        saved_model.write_saved_model(source, model)
-        self.load(artefact, options)
-        progress(None, "checking that the GPU takes it")
+        job.progress(None, f"copying {job.source.path}")
+        model = os.path.join(job.artefact, MODEL)
+        saved_model.write_saved_model(job.source, model)
+        self.load(job.artefact, job.options)
+        job.progress(None, "checking that the GPU takes it")
         _, specs = self._function.structured_input_signature
         if all(None not in spec.shape.as_list()[1:] for spec in specs.values()):
-            self.infer(saved_model.zeros(self._function, options["batch_size"]))
+            self.infer(saved_model.zeros(self._function, job.options["batch_size"]))
         self.close()
 
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:

@@ -11,18 +11,16 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from typing import Any, ClassVar, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, ClassVar, Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
 from pytest_accel.worker.accelerator import (
     COMMON_OPTIONS,
-    Arrays,
+    CompileJob,
     Missing,
     Observed,
     Option,
     Present,
-    Progress,
     Refused,
-    Source,
     Tensor,
 )
 from pytest_accel.worker.accelerators.tensorflow.gpu import GPU, IN_TF32, MODEL, Gpu, compute_in, tensorflow_on_gpu
@@ -79,42 +77,22 @@ class GpuTfTrt(Gpu):
     def versions(self) -> Dict[str, str]:
         return {**super().versions(), "tensorrt": _tensorrt_release()}
 
-    def compile(
-        self,
-        source: Source,
-        artefact: str,
-        options: Mapping[str, Any],
-        progress: Progress,
-        calibration: Sequence[Arrays] = (),
-    ) -> None:
-        if source.kind not in self.sources:
-            raise Refused(f"{self.name} takes a saved_model or a keras source, not {source.kind!r}: use gpu-trt")
+    def compile_job(self, job: CompileJob) -> None:
+        options = job.options
+        if job.source.kind not in self.sources:
+            raise Refused(f"{self.name} takes a saved_model or a keras source, not {job.source.kind!r}: use gpu-trt")
         if options["precision"] == "int8":
-            require(calibration)
+            require(job.calibration)
         tensorflow = tensorflow_on_gpu()
-        progress(None, f"converting {source.path} with TF-TRT")
-        with tempfile.TemporaryDirectory() as folder:
-            original = os.path.join(folder, MODEL)
-            saved_model.write_saved_model(source, original)
-            saved_model.check_signature(original, options["signature"])
-            compute_in(tensorflow, _of_tensorflow(options["precision"]))
-            loaded = tensorflow.saved_model.load(original)
-            function = loaded.signatures[options["signature"]]
-            flops = saved_model.count_flops(saved_model.inlined_graph(function, options["batch_size"]))
-            zeros = saved_model.zeros(function, options["batch_size"])
-            os.environ[_FALLBACK] = "False"
-            try:
-                with tensorflow.device(GPU):
-                    _convert(tensorflow, original, os.path.join(artefact, MODEL), options, zeros, calibration)
-            except (tensorflow.errors.OpError, RuntimeError, ValueError) as error:
-                raise Refused(explained("TF-TRT cannot convert this model", error)) from error
-        engines, left = _parts(os.path.join(artefact, MODEL), options)
+        job.progress(None, f"converting {job.source.path} with TF-TRT")
+        flops = _converted(tensorflow, job)
+        engines, left = _parts(os.path.join(job.artefact, MODEL), options)
         if not engines:
             raise Refused(
                 f"TensorRT takes no part of this model, and all {len(left)} operators would be TensorFlow's: use "
                 "gpu-trt, which says why, or gpu"
             )
-        with open(os.path.join(artefact, _FACTS), "w", encoding="utf-8") as file:
+        with open(os.path.join(job.artefact, _FACTS), "w", encoding="utf-8") as file:
             json.dump({**_bound_to(tensorflow), "flops": flops}, file, indent=2)
 
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
@@ -154,14 +132,29 @@ def _of_tensorflow(precision: str) -> str:
     return "tf32" if precision == "tf32" else "fp32"
 
 
-def _convert(
-    tensorflow: Any,
-    original: str,
-    target: str,
-    options: Mapping[str, Any],
-    zeros: Mapping[str, Any],
-    calibration: Sequence[Arrays],
-) -> None:
+def _converted(tensorflow: Any, job: CompileJob) -> float:
+    """Write the SavedModel with engines into the artefact. Returns the floating-point operations of one call."""
+    options = job.options
+    with tempfile.TemporaryDirectory() as folder:
+        original = os.path.join(folder, MODEL)
+        saved_model.write_saved_model(job.source, original)
+        saved_model.check_signature(original, options["signature"])
+        compute_in(tensorflow, _of_tensorflow(options["precision"]))
+        loaded = tensorflow.saved_model.load(original)
+        function = loaded.signatures[options["signature"]]
+        flops = saved_model.count_flops(saved_model.inlined_graph(function, options["batch_size"]))
+        zeros = saved_model.zeros(function, options["batch_size"])
+        os.environ[_FALLBACK] = "False"
+        try:
+            with tensorflow.device(GPU):
+                _convert(tensorflow, original, job, zeros)
+        except (tensorflow.errors.OpError, RuntimeError, ValueError) as error:
+            raise Refused(explained("TF-TRT cannot convert this model", error)) from error
+    return flops
+
+
+def _convert(tensorflow: Any, original: str, job: CompileJob, zeros: Mapping[str, Any]) -> None:
+    options = job.options
     workspace = {} if options["workspace_mb"] is None else {"max_workspace_size_bytes": options["workspace_mb"] * 2**20}
     converter = tensorflow.experimental.tensorrt.Converter(
         input_saved_model_dir=original,
@@ -173,7 +166,7 @@ def _convert(
     )
 
     def batches() -> Iterator[Dict[str, Any]]:
-        for batch in calibration:
+        for batch in job.calibration:
             yield {name: tensorflow.constant(array) for name, array in batch.items()}
 
     if options["precision"] == "int8":
@@ -181,7 +174,7 @@ def _convert(
     else:
         converter.convert()
         converter.build(input_fn=lambda: iter([dict(zeros)]))
-    converter.save(target)
+    converter.save(os.path.join(job.artefact, MODEL))
 
 
 def _parts(folder: str, options: Mapping[str, Any]) -> Tuple[Dict[str, str], Dict[str, str]]:

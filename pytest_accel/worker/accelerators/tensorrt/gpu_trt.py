@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
-from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, ClassVar, Dict, List, Mapping, Optional, Tuple, Union
 
 from pytest_accel.worker.accelerator import (
     Accelerator,
     Arrays,
+    CompileJob,
     Missing,
     Observed,
     Option,
@@ -110,30 +111,18 @@ class GpuTrt(Accelerator):
         onnx.save(_converted(source, options), path)
         return Source("onnx", path)
 
-    def compile(
-        self,
-        source: Source,
-        artefact: str,
-        options: Mapping[str, Any],
-        progress: Progress,
-        calibration: Sequence[Arrays] = (),
-    ) -> None:
+    def compile_job(self, job: CompileJob) -> None:
+        options = job.options
         if options["precision"] == "int8":
-            require(calibration)
-        progress(None, f"converting {source.path}")
-        model = _converted(source, options)
-        recipe = Recipe(
-            precision=options["precision"],
-            batches=Batches.parse(options["profile"]) if options["profile"] else None,
-            workspace_mb=options["workspace_mb"],
-            timing_cache=options["timing_cache"],
-        )
+            require(job.calibration)
+        job.progress(None, f"converting {job.source.path}")
+        model = _converted(job.source, options)
         cuda = Cuda()
-        plan = build(model, recipe, calibration, progress, cuda=cuda, logger=self._its_logger())
+        plan = build(model, _recipe(options), job.calibration, job.progress, cuda=cuda, logger=self._its_logger())
         flops = onnx_model.count_flops(onnx_model.fix_batch(model, options["batch_size"]))
-        with open(os.path.join(artefact, _ENGINE), "wb") as file:
+        with open(os.path.join(job.artefact, _ENGINE), "wb") as file:
             file.write(plan)
-        with open(os.path.join(artefact, _FACTS), "w", encoding="utf-8") as facts:
+        with open(os.path.join(job.artefact, _FACTS), "w", encoding="utf-8") as facts:
             json.dump({**_bound_to(cuda), "flops": flops, "int64_inputs": _int64_inputs(model)}, facts, indent=2)
 
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
@@ -232,6 +221,15 @@ class GpuTrt(Accelerator):
 def _converted(source: Source, options: Mapping[str, Any]) -> Any:
     """The source as an ONNX model, of one batch size or of any where a profile says which."""
     return onnx_model.converted(source, options["signature"], None if options["profile"] else options["batch_size"])
+
+
+def _recipe(options: Mapping[str, Any]) -> Recipe:
+    return Recipe(
+        precision=options["precision"],
+        batches=Batches.parse(options["profile"]) if options["profile"] else None,
+        workspace_mb=options["workspace_mb"],
+        timing_cache=options["timing_cache"],
+    )
 
 
 def _int64_inputs(model: Any) -> List[str]:

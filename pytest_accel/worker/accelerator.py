@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Event
-from typing import Any, Callable, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple, TypeVar, Union
 
 import numpy as np
 
 Arrays = Dict[str, np.ndarray]
+_Loaded = TypeVar("_Loaded")
 #: Called during long work with the share done (None when unknown) and what is being done.
 Progress = Callable[[Optional[float], str], None]
 
@@ -140,6 +142,18 @@ class Observed:
     precisions: Dict[str, int]
     operators: Dict[str, str] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, operators: Mapping[str, str], on_device: Optional[float]) -> Observed:
+        """Count the precisions of ``operators``."""
+        precisions = Counter(place.partition(":")[2] for place in operators.values())
+        return cls(on_device, dict(precisions), dict(operators))
+
+
+def share_on(device: str, operators: Mapping[str, str]) -> Optional[float]:
+    """Return the share of ``operators`` that ran on ``device``, None where there are no operators."""
+    there = sum(place.partition(":")[0] == device for place in operators.values())
+    return there / len(operators) if operators else None
+
 
 @dataclass(frozen=True)
 class Intermediate:
@@ -153,6 +167,13 @@ class Intermediate:
 
 class Refused(Exception):
     """The compiler or runtime will not take this model or these options; the message is the vendor's words."""
+
+
+def require_loaded(loaded: Optional[_Loaded]) -> _Loaded:
+    """Return what ``load`` has left, or raise `RuntimeError` where nothing was loaded."""
+    if loaded is None:
+        raise RuntimeError("nothing is loaded: load an artefact first")
+    return loaded
 
 
 class Accelerator(ABC):

@@ -16,7 +16,16 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 import numpy as np
 
 from pytest_accel.worker import wire
-from pytest_accel.worker.accelerator import Accelerator, Arrays, Missing, Progress, Refused, Source, Tensor
+from pytest_accel.worker.accelerator import (
+    Accelerator,
+    Arrays,
+    Missing,
+    Progress,
+    Refused,
+    Source,
+    Tensor,
+    require_loaded,
+)
 from pytest_accel.worker.timing import extra_work, process_state, side_by_side, single_calls
 from pytest_accel.worker.timing.threads import Threads, Turn
 
@@ -200,10 +209,8 @@ class Operations:
 
     def _fitting(self, packed: Plain) -> Arrays:
         """The arrays, once their names, dtypes and shapes are those of the loaded artefact's inputs."""
-        if self._inputs is None:
-            raise RuntimeError("nothing is loaded: load an artefact first")
+        expected = {tensor.name: tensor for tensor in require_loaded(self._inputs)}
         arrays = wire.unpack_all(packed)
-        expected = {tensor.name: tensor for tensor in self._inputs}
         if arrays.keys() != expected.keys():
             raise Refused(f"the model takes the inputs {sorted(expected)}, got {sorted(arrays)}")
         for name, array in arrays.items():

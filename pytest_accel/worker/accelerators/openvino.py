@@ -107,9 +107,7 @@ class CpuOpenVino(Accelerator):
             openvino = import_openvino()
         except ImportError as error:
             return Missing("no-sdk", f"OpenVINO cannot be used: {error}", f"pip install 'pytest-accel[{self.extra}]'")
-        identity = processor.identity()
-        peak_flops = processor.peak_flops(str(identity["flags"]), processor.usable_cores(), narrow=True)
-        return Present(str(openvino.Core().get_property(_DEVICE, "FULL_DEVICE_NAME")), identity, peak_flops)
+        return processor.present(str(openvino.Core().get_property(_DEVICE, "FULL_DEVICE_NAME")))
 
     def versions(self) -> Dict[str, str]:
         return {"openvino": import_openvino().__version__, **versions.installed("nncf", "tensorflow")}
@@ -163,7 +161,6 @@ class CpuOpenVino(Accelerator):
         """The layers of the graph that OpenVINO executes, with the precision it chose for each."""
         devices = ",".join(self._model.get_property("EXECUTION_DEVICES")).lower()
         operators: Dict[str, str] = {}
-        precisions: Dict[str, int] = {}
         unnamed: Dict[str, int] = {}
         quantised = openvino_model.is_quantised(import_openvino().Core().read_model(self._path))
         for layer in self._model.get_runtime_model().get_ordered_ops():
@@ -178,8 +175,7 @@ class CpuOpenVino(Accelerator):
                 unnamed[kind] = unnamed.get(kind, 0) + 1
                 name = f"{kind}_{unnamed[kind]}"
             operators[name] = f"{devices}:{precision}"
-            precisions[precision] = precisions.get(precision, 0) + 1
-        return Observed(1.0 if devices == _DEVICE.lower() else None, precisions, operators)
+        return Observed.of(operators, 1.0 if devices == _DEVICE.lower() else None)
 
     def intermediates(self, inputs: Arrays) -> List[Intermediate]:
         model = import_openvino().Core().read_model(self._path)

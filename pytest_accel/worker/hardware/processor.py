@@ -9,10 +9,24 @@ import os
 import platform
 from typing import Dict, Union
 
+from pytest_accel.worker.accelerator import Present
+
 #: The instructions that decide how fast inference can be; a baseline does not carry over where they differ.
 FLAGS = (
-    *("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_tile", "amx_int8", "amx_bf16"),
-    *("asimd", "asimddp", "i8mm", "bf16", "sve"),
+    "avx2",
+    "fma",
+    "avx512f",
+    "avx512_vnni",
+    "avx_vnni",
+    "avx512_bf16",
+    "amx_tile",
+    "amx_int8",
+    "amx_bf16",
+    "asimd",
+    "asimddp",
+    "i8mm",
+    "bf16",
+    "sve",
 )
 
 #: Floating-point operations per core and cycle: vector units times lanes times two for a multiply-add, rounded up.
@@ -36,6 +50,13 @@ def identity(cpuinfo: str = "/proc/cpuinfo") -> Dict[str, Union[str, int, float,
         "flags": " ".join(flag for flag in FLAGS if flag in flags),
         "cores": usable_cores(),
     }
+
+
+def present(device: str = "") -> Present:
+    """Describe the processor as a device that is here, under ``device`` where an SDK has a name for it."""
+    facts = identity()
+    peak = peak_flops(str(facts["flags"]), usable_cores(), narrow=True)
+    return Present(device or str(facts["cpu"]), facts, peak)
 
 
 def has_bf16() -> bool:

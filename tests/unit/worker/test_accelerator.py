@@ -7,7 +7,7 @@ import pytest
 
 from pytest_accel.testing import FakeAccelerator, fake_model
 from pytest_accel.worker import serve, wire
-from pytest_accel.worker.accelerator import Accelerator, Present, Source
+from pytest_accel.worker.accelerator import Accelerator, Observed, Present, Source, require_loaded, share_on
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -113,3 +113,22 @@ def test_an_override_with_parameters_can_call_the_one_above_it(tmp_path: Path) -
 def test_an_accelerator_that_cannot_compile_is_told_what_is_lacking(tmp_path: Path) -> None:
     with pytest.raises(NotImplementedError, match="Compiles overrides neither compile nor compile_job"):
         Compiles().compile(Source("model", "path"), str(tmp_path), OPTIONS, print)
+
+
+def test_precisions_are_counted_whatever_the_device() -> None:
+    operators = {"a": "gpu:float32", "b": "gpu:int8", "c": "cpu:float32"}
+    assert Observed.of(operators, 0.5) == Observed(0.5, {"float32": 2, "int8": 1}, operators)
+
+
+@pytest.mark.parametrize(
+    ("operators", "share"),
+    [({"a": "gpu:float32", "b": "gpu-other:float32"}, 0.5), ({"a": "cpu:float32"}, 0.0), ({}, None)],
+)
+def test_the_share_on_a_device_is_by_its_whole_name(operators: dict[str, str], share: float | None) -> None:
+    assert share_on("gpu", operators) == share
+
+
+def test_what_is_not_loaded_is_named() -> None:
+    assert require_loaded(0) == 0
+    with pytest.raises(RuntimeError, match="nothing is loaded: load an artefact first"):
+        require_loaded(None)

@@ -21,16 +21,20 @@ from pytest_accel.worker.accelerator import (
     CompileJob,
     Missing,
     Observed,
+    Option,
     Present,
     Refused,
     Source,
     Tensor,
+    require_loaded,
 )
 from pytest_accel.worker.accelerators.neuron import compiler, graph, torch_program
 from pytest_accel.worker.accelerators.neuron.tensorflow_program import Function, Program, Session
 from pytest_accel.worker.formats import saved_model, torch_model, yardstick
 from pytest_accel.worker.hardware import device_files, neuron_devices, versions
 from pytest_accel.worker.vendor_errors import explained
+
+AnyProgram = Union[Program, torch_program.Traced]
 
 _MODEL = "saved_model"
 _VISIBLE_CORES, _NUM_CORES = "NEURON_RT_VISIBLE_CORES", "NEURON_RT_NUM_CORES"
@@ -41,6 +45,19 @@ _MATMULT = torch_model.TENSOR_CORE_OPERATORS | frozenset(
 )
 #: How the runtime's errors read in TensorFlow and in PyTorch; others are about the inputs.
 _OF_RUNTIME = re.compile(r"nrt_|Nrt::|Neuron Runtime could not|the model status=")
+
+#: The options that every accelerator of the family has beside those of its chip.
+NEURON_OPTIONS: Mapping[str, Option] = {
+    "dynamic_batch": Option(bool, False, doc="let the runtime cut a call into compiled batches"),
+    "compiled_batch": Option(int, minimum=1, doc="items that a dynamic batch is cut into; by default batch_size"),
+    "core_group": Option(
+        int,
+        minimum=0,
+        compiled_in=False,
+        per_process=True,
+        doc="which cores, for several models at once; None: free ones",
+    ),
+}
 
 
 class DeviceFailed(Exception):
@@ -62,8 +79,7 @@ class TensorFlowNeuron(Accelerator):
     modules: ClassVar[Tuple[str, ...]]
 
     def __init__(self) -> None:
-        self._program: Optional[Union[Program, torch_program.Traced]] = None
-        self._compiled: Optional[graph.Compiled] = None
+        self._artefact: Optional[Tuple[AnyProgram, graph.Compiled]] = None
         self._options: Mapping[str, Any] = {}
         self._cores: Dict[str, str] = {}
         self._calls = 0
@@ -129,13 +145,11 @@ class TensorFlowNeuron(Accelerator):
         self.close()
         self._reserve(options)
         self._memory_before_mb = neuron_devices.device_memory_mb()
-        self._program, self._compiled = self.loaded(artefact, options)
+        self._artefact = program, _ = self.loaded(artefact, options)
         self._options, self._calls, self._inferences_before = options, 0, neuron_devices.inferences()
-        return self._program.inputs, self._program.outputs
+        return program.inputs, program.outputs
 
-    def loaded(
-        self, artefact: str, options: Mapping[str, Any]
-    ) -> Tuple[Union[Program, torch_program.Traced], graph.Compiled]:
+    def loaded(self, artefact: str, options: Mapping[str, Any]) -> Tuple[AnyProgram, graph.Compiled]:
         """The artefact as a program that can be called, and what of it was compiled."""
         folder, signature = os.path.join(artefact, _MODEL), self._signature(options)
         compiled = graph.read(folder, signature)
@@ -164,11 +178,7 @@ class TensorFlowNeuron(Accelerator):
         for name, operator in compiled.on_neuron.items():
             is_cast = operator.precision == "float32" and (not matmult_only or operator.kind in _MATMULT)
             operators[name] = f"neuron:{cast if is_cast else operator.precision}"
-        precisions: Dict[str, int] = {}
-        for place in operators.values():
-            precision = place.partition(":")[2]
-            precisions[precision] = precisions.get(precision, 0) + 1
-        return Observed(compiled.share, precisions, operators)
+        return Observed.of(operators, compiled.share)
 
     def flops(self) -> Optional[float]:
         once = self._loaded()[1].flops()
@@ -185,9 +195,9 @@ class TensorFlowNeuron(Accelerator):
 
     def close(self) -> None:
         """Let go of the model. The NeuronCores are free once the process has ended, and no sooner."""
-        if self._program is not None:
-            self._program.close()
-        self._program = self._compiled = None
+        if self._artefact is not None:
+            self._artefact[0].close()
+        self._artefact = None
 
     def _sdk(self) -> Any:
         saved_model.import_tensorflow()
@@ -197,10 +207,8 @@ class TensorFlowNeuron(Accelerator):
         # A traced model has one signature, whatever the one that it was traced from is called.
         return "serving_default" if compiler.traces(self._sdk()) else str(options["signature"])
 
-    def _loaded(self) -> Tuple[Union[Program, torch_program.Traced], graph.Compiled]:
-        if self._program is None or self._compiled is None:
-            raise RuntimeError("nothing is loaded: load an artefact first")
-        return self._program, self._compiled
+    def _loaded(self) -> Tuple[AnyProgram, graph.Compiled]:
+        return require_loaded(self._artefact)
 
     def _reserve(self, options: Mapping[str, Any]) -> None:
         """Name the cores to the runtime, which takes them when it first runs something and keeps them to the end."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, List, Mapping, Optional, Tuple
 
 from pytest_accel.worker.accelerator import Option
-from pytest_accel.worker.accelerators.neuron.base import TensorFlowNeuron, batch_problem
+from pytest_accel.worker.accelerators.neuron.base import NEURON_OPTIONS, TensorFlowNeuron, batch_problem
 from pytest_accel.worker.hardware import neuron_devices
 
 #: What the compiler calls a cast, by the precision and by which operators it is for.
@@ -35,18 +35,10 @@ class Inf1(TensorFlowNeuron):
         "precision": Option(str, "bf16", choices=("bf16", "fp16"), doc="what FP32 is cast to; there is no FP32 here"),
         "fp32_cast": Option(str, "all", choices=("all", "matmult"), doc="which FP32 operators are cast"),
         "neuroncores": Option(int, 1, minimum=1, per_process=True, doc="NeuronCores that one copy is a pipeline over"),
-        "dynamic_batch": Option(bool, False, doc="let the runtime cut a call into compiled batches"),
-        "compiled_batch": Option(int, minimum=1, doc="items that a dynamic batch is cut into; by default batch_size"),
         "data_parallel": Option(
             int, 1, minimum=1, compiled_in=False, per_process=True, doc="copies that share a call's compiled batches"
         ),
-        "core_group": Option(
-            int,
-            minimum=0,
-            compiled_in=False,
-            per_process=True,
-            doc="which cores, for several models at once; None: free ones",
-        ),
+        **NEURON_OPTIONS,
     }
 
     @classmethod

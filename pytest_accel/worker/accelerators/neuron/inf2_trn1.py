@@ -9,16 +9,13 @@ There are no pipelines: NeuronCores hold copies that share the items of a dynami
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Dict, List, Mapping, Optional, Tuple, Union
+from typing import Any, ClassVar, Dict, List, Mapping, Optional, Tuple
 
 from pytest_accel.worker.accelerator import Accelerator, CompileJob, Missing, Option, Source
 from pytest_accel.worker.accelerators.neuron import graph, torch_program
-from pytest_accel.worker.accelerators.neuron.base import TensorFlowNeuron, batch_problem
+from pytest_accel.worker.accelerators.neuron.base import NEURON_OPTIONS, AnyProgram, TensorFlowNeuron, batch_problem
 from pytest_accel.worker.formats import yardstick
 from pytest_accel.worker.hardware import neuron_devices
-
-if TYPE_CHECKING:
-    from pytest_accel.worker.accelerators.neuron.tensorflow_program import Program
 
 _DTYPES = {"fp32": "float32", "tf32": "tf32", "bf16": "bfloat16", "fp16": "float16"}
 
@@ -40,15 +37,7 @@ class Inf2(TensorFlowNeuron):
         "neuroncores": Option(
             int, 1, minimum=1, compiled_in=False, per_process=True, doc="NeuronCores whose copies share a call"
         ),
-        "dynamic_batch": Option(bool, False, doc="let the runtime cut a call into compiled batches"),
-        "compiled_batch": Option(int, minimum=1, doc="items that a dynamic batch is cut into; by default batch_size"),
-        "core_group": Option(
-            int,
-            minimum=0,
-            compiled_in=False,
-            per_process=True,
-            doc="which cores, for several models at once; None: free ones",
-        ),
+        **NEURON_OPTIONS,
     }
 
     @classmethod
@@ -91,9 +80,7 @@ class Inf2(TensorFlowNeuron):
         job.progress(None, f"compiling {job.source.path} with {torch_program.PACKAGE}")
         torch_program.compile_program(job.source.path, job.artefact, self.compiler_flags(job.options), job.options)
 
-    def loaded(
-        self, artefact: str, options: Mapping[str, Any]
-    ) -> Tuple[Union[Program, torch_program.Traced], graph.Compiled]:
+    def loaded(self, artefact: str, options: Mapping[str, Any]) -> Tuple[AnyProgram, graph.Compiled]:
         if not torch_program.is_artefact(artefact):
             return super().loaded(artefact, options)
         traced = torch_program.Traced(artefact, options["neuroncores"], dynamic_batch=options["dynamic_batch"])

@@ -25,6 +25,7 @@ from pytest_accel.worker.accelerator import (
     Refused,
     Source,
     Tensor,
+    share_on,
 )
 from pytest_accel.worker.formats import onnx_model, yardstick
 from pytest_accel.worker.hardware import versions
@@ -150,14 +151,11 @@ class OnnxRuntime(Accelerator):
     def placement(self) -> Observed:
         """Where the kernels of one profiled call ran, and in which precision."""
         operators: Dict[str, str] = {}
-        precisions: Dict[str, int] = {}
         for kernel in self.kernels():
             device = self.devices.get(kernel.provider, kernel.provider)
             operators[kernel.name] = f"{device}:{kernel.precision}"
-            precisions[kernel.precision] = precisions.get(kernel.precision, 0) + 1
         own = next(iter(self.devices.values()))
-        there = sum(place.startswith(f"{own}:") for place in operators.values())
-        return Observed(there / len(operators) if operators else None, precisions, operators)
+        return Observed.of(operators, share_on(own, operators))
 
     def flops(self) -> Optional[float]:
         import onnx

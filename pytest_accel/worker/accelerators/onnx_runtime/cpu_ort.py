@@ -49,9 +49,7 @@ class CpuOrt(OnnxRuntime):
             return Missing(
                 "no-sdk", f"ONNX Runtime cannot be used: {error}", f"pip install 'pytest-accel[{self.extra}]'"
             )
-        identity = processor.identity()
-        peak_flops = processor.peak_flops(str(identity["flags"]), processor.usable_cores(), narrow=True)
-        return Present(str(identity["cpu"]), identity, peak_flops)
+        return processor.present()
 
     def prepared(self, model: Any, job: CompileJob) -> Any:
         if job.options["precision"] != "int8":

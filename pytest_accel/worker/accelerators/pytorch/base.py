@@ -21,6 +21,8 @@ from pytest_accel.worker.accelerator import (
     Refused,
     Source,
     Tensor,
+    require_loaded,
+    share_on,
 )
 from pytest_accel.worker.formats import torch_model, yardstick
 from pytest_accel.worker.vendor_errors import explained
@@ -96,15 +98,12 @@ class TorchProgram(Accelerator):
         with self._computing():
             seen = self._loaded.observe(self._zeros())
         operators: Dict[str, str] = {}
-        precisions: Dict[str, int] = {}
         for name, (device, operator, precision) in seen.items():
             place = self.place if device == self.device else device
             if self._in_tf32(operator, precision) and device == self.device:
                 precision = "tf32"
             operators[name] = f"{place}:{precision}"
-            precisions[precision] = precisions.get(precision, 0) + 1
-        there = sum(where.startswith(f"{self.place}:") for where in operators.values())
-        return Observed(there / len(operators) if operators else None, precisions, operators)
+        return Observed.of(operators, share_on(self.place, operators))
 
     def flops(self) -> Optional[float]:
         with self._computing():
@@ -118,9 +117,7 @@ class TorchProgram(Accelerator):
 
     @property
     def _loaded(self) -> torch_model.Program:
-        if self._program is None:
-            raise RuntimeError("nothing is loaded")
-        return self._program
+        return require_loaded(self._program)
 
     def _in_tf32(self, operator: str, precision: str) -> bool:
         is_one = operator in torch_model.TENSOR_CORE_OPERATORS

@@ -33,9 +33,7 @@ class CpuTorch(TorchProgram):
             import torch  # noqa: F401
         except ImportError as error:
             return Missing("no-sdk", f"PyTorch cannot be used: {error}", f"pip install 'pytest-accel[{self.extra}]'")
-        identity = processor.identity()
-        peak_flops = processor.peak_flops(str(identity["flags"]), processor.usable_cores(), narrow=True)
-        return Present(str(identity["cpu"]), identity, peak_flops)
+        return processor.present()
 
     def configure(self, options: Mapping[str, Any]) -> None:
         import torch

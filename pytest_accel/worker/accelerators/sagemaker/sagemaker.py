@@ -26,6 +26,7 @@ from pytest_accel.worker.accelerator import (
     Present,
     Refused,
     Tensor,
+    require_loaded,
 )
 from pytest_accel.worker.accelerators.sagemaker import body
 from pytest_accel.worker.accelerators.sagemaker.deployment import ARCHIVE, Deployment, Order, delete_leftovers, pack
@@ -164,11 +165,11 @@ class SageMaker(Accelerator):
         return inputs
 
     def infer(self, staged: Arrays) -> Arrays:
-        assert self._call is not None, "an artefact is loaded first"
+        call = require_loaded(self._call)
         began_ns = self.clock()
         request = body.encoded(staged, self._options["payload"], self._options["signature"])
         sent_ns = self.clock()
-        answer, content_type = self._call(request)
+        answer, content_type = call(request)
         answered_ns = self.clock()
         outputs = body.decoded(answer, content_type, self._outputs)
         self._parts_ns.append((sent_ns - began_ns, self.clock() - answered_ns))

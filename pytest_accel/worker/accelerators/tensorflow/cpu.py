@@ -63,9 +63,7 @@ class Cpu(Accelerator):
             return Missing(
                 "no-sdk", f"TensorFlow cannot be imported: {error}", f"pip install 'pytest-accel[{self.extra}]'"
             )
-        identity = processor.identity()
-        peak_flops = processor.peak_flops(str(identity["flags"]), processor.usable_cores(), narrow=True)
-        return Present(str(identity["cpu"]), identity, peak_flops)
+        return processor.present()
 
     def versions(self) -> Dict[str, str]:
         release = _tensorflow().__version__
@@ -102,11 +100,8 @@ class Cpu(Accelerator):
             operators = saved_model.computing_operators(self._inlined())
         else:
             operators = saved_model.rewritten_operators(self._function, self._batch_size)
-        precisions: Dict[str, int] = {}
-        for precision in operators.values():
-            precisions[precision] = precisions.get(precision, 0) + 1
         # No other device is visible to this process, so everything runs here.
-        return Observed(1.0, precisions, {name: f"cpu:{precision}" for name, precision in operators.items()})
+        return Observed.of({name: f"cpu:{precision}" for name, precision in operators.items()}, on_device=1.0)
 
     def flops(self) -> Optional[float]:
         return saved_model.count_flops(self._inlined())

@@ -27,6 +27,7 @@ from pytest_accel.worker.accelerator import (
     Refused,
     Source,
     Tensor,
+    share_on,
 )
 from pytest_accel.worker.formats import saved_model, yardstick
 from pytest_accel.worker.hardware import device_files, nvml, versions
@@ -222,15 +223,12 @@ class Gpu(Accelerator):
     def _observed(self, placed: Mapping[str, Tuple[str, str, str]]) -> Observed:
         in_tf32 = self._options["precision"] == "tf32"
         operators: Dict[str, str] = {}
-        precisions: Dict[str, int] = {}
         for name, (device, kind, precision) in placed.items():
             place = "gpu" if device.endswith("GPU:0") else "cpu"
             if in_tf32 and place == "gpu" and precision == "float32" and IN_TF32.fullmatch(kind):
                 precision = "tf32"
             operators[name] = f"{place}:{precision}"
-            precisions[precision] = precisions.get(precision, 0) + 1
-        there = sum(where.startswith("gpu:") for where in operators.values())
-        return Observed(there / len(operators) if operators else None, precisions, operators)
+        return Observed.of(operators, share_on("gpu", operators))
 
 
 def tensorflow_on_gpu() -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from dataclasses import replace
 from typing import Any, ClassVar, Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
 from pytest_accel.worker.accelerator import (
@@ -22,6 +23,7 @@ from pytest_accel.worker.accelerator import (
     Present,
     Refused,
     Tensor,
+    share_on,
 )
 from pytest_accel.worker.accelerators.tensorflow.gpu import GPU, IN_TF32, MODEL, Gpu, compute_in, tensorflow_on_gpu
 from pytest_accel.worker.formats import saved_model
@@ -114,14 +116,10 @@ class GpuTfTrt(Gpu):
 
     def placement(self) -> Observed:
         """The operators inside of engines, and those that were left to TensorFlow; the counts are of the former."""
-        operators = {
-            **{name: f"gpu:{precision}" for name, precision in self._engines.items()},
-            **{name: f"tensorflow:{precision}" for name, precision in self._left.items()},
-        }
-        precisions: Dict[str, int] = {}
-        for precision in self._engines.values():
-            precisions[precision] = precisions.get(precision, 0) + 1
-        return Observed(len(self._engines) / len(operators) if operators else None, precisions, operators)
+        in_engines = {name: f"gpu:{precision}" for name, precision in self._engines.items()}
+        left = {name: f"tensorflow:{precision}" for name, precision in self._left.items()}
+        operators = {**in_engines, **left}
+        return replace(Observed.of(in_engines, share_on("gpu", operators)), operators=operators)
 
     def flops(self) -> Optional[float]:
         return self._counted_flops

@@ -24,6 +24,7 @@ from pytest_accel.worker.accelerator import (
     Refused,
     Source,
     Tensor,
+    require_loaded,
 )
 from pytest_accel.worker.accelerators.tensorrt.builder import PRECISIONS, Batches, Recipe, build
 from pytest_accel.worker.accelerators.tensorrt.engine import Engine
@@ -143,27 +144,27 @@ class GpuTrt(Accelerator):
         return self._engine.inputs, self._engine.outputs
 
     def stage(self, inputs: Arrays) -> Any:
-        return self._loaded().stage(inputs)
+        return require_loaded(self._engine).stage(inputs)
 
     def infer(self, staged: Any) -> Arrays:
-        return self._loaded().infer(staged)
+        return require_loaded(self._engine).infer(staged)
 
     def synchronize(self) -> None:
         if self._engine is not None:
             self._engine.synchronize()
 
     def placement(self) -> Observed:
-        return self._loaded().placement()
+        return require_loaded(self._engine).placement()
 
     def flops(self) -> Optional[float]:
         return self._flops
 
     def device_memory_mb(self) -> Optional[float]:
         held_mb = nvml.Device().memory_mb()
-        return self._loaded().device_memory_mb() if held_mb is None else held_mb
+        return require_loaded(self._engine).device_memory_mb() if held_mb is None else held_mb
 
     def parts_ms(self) -> Dict[str, float]:
-        return self._loaded().copies_ms()
+        return require_loaded(self._engine).copies_ms()
 
     def throttled(self) -> str:
         return nvml.Device().throttled()
@@ -173,11 +174,6 @@ class GpuTrt(Accelerator):
 
     def close(self) -> None:
         self._engine = None
-
-    def _loaded(self) -> Engine:
-        if self._engine is None:
-            raise RuntimeError("nothing is loaded: load an artefact first")
-        return self._engine
 
     def _its_logger(self) -> Any:
         if self._logger is None:

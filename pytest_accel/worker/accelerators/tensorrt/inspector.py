@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
+from typing import Any, Iterator, Mapping, Optional, Tuple
 
-from pytest_accel.worker.accelerator import Observed
+from pytest_accel.worker.accelerator import Observed, share_on
 
 _UNKNOWN = "unknown"
 #: What a layer computes in, by what its kernel is called: ``sm80_xmma_fprop_implicit_gemm_tf32f32_tf32f32_f32_...``.
@@ -44,12 +44,8 @@ _BOOKKEEPING = frozenset(
 
 def observed(information: str) -> Observed:
     """The placement that an engine's information in JSON tells."""
-    operators: Dict[str, str] = {}
-    precisions: Dict[str, int] = {}
-    for name, precision in _computing(json.loads(information)):
-        operators[name] = f"gpu:{precision}"
-        precisions[precision] = precisions.get(precision, 0) + 1
-    return Observed(1.0 if operators else None, precisions, operators)
+    operators = {name: f"gpu:{precision}" for name, precision in _computing(json.loads(information))}
+    return Observed.of(operators, share_on("gpu", operators))
 
 
 def _computing(information: Mapping[str, Any]) -> Iterator[Tuple[str, str]]:

@@ -26,8 +26,7 @@ Progress = Callable[[Optional[float], str], None]
 class Option:
     """One keyword that an accelerator's marker takes.
 
-    ``compiled_in`` says whether the value binds the artefact (a batch size) or only how it is run (threads), and
-    ``per_process`` that a process which has used one value cannot change to another.
+    ``compiled_in`` says whether the value binds the artefact, as a batch size does. Threads bind only how it is run.
     """
 
     type: type
@@ -35,7 +34,6 @@ class Option:
     choices: Tuple[Any, ...] = ()
     minimum: Optional[float] = None
     compiled_in: bool = True
-    per_process: bool = False
     doc: str = ""
 
 

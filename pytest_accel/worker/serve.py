@@ -160,7 +160,7 @@ class Operations:
         warm = single_calls.warm_up(
             self._accelerator, self._ready(), min_calls=min_calls, min_s=min_s, max_s=max_s, window=window
         )
-        return {**vars(warm), "rule": single_calls.STEADY_RULE.format(window=window)}
+        return vars(warm)
 
     def measure(self, load_shape: str, calls: int, checks: int, **traffic: float) -> Plain:
         """Time the steady phase; see `timing` and `load_shapes` for the load shapes and what ``traffic`` they take."""

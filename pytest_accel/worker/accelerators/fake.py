@@ -136,7 +136,7 @@ class FakeAccelerator(Accelerator):
     references: ClassVar[Mapping[str, str]] = {"fake": "fake"}
     own_options: ClassVar[Mapping[str, Option]] = {
         "precision": Option(str, "fp32", choices=("fp32", "fp16", "int8"), doc="precision of the compiled model"),
-        "cores": Option(int, 1, minimum=1, compiled_in=False, per_process=True, doc="cores that share the work"),
+        "cores": Option(int, 1, minimum=1, compiled_in=False, doc="cores that share the work"),
     }
 
     def __init__(self) -> None:

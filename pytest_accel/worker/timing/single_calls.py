@@ -21,14 +21,10 @@ import numpy as np
 if TYPE_CHECKING:
     from pytest_accel.worker.accelerator import Accelerator, Arrays
 
-#: Windows whose medians are compared, and the drift between them that is never worth more warming up.
+#: The number of windows whose medians are compared.
 _WINDOWS = 3
+#: The drift between medians, as a share of the lowest, that is never worth more warming up.
 _TOLERANCE = 0.02
-
-STEADY_RULE = (
-    f"steady when the medians of the last {_WINDOWS} windows of {{window}} calls differ by at most {_TOLERANCE:.0%}, "
-    "or by no more than three standard errors of such a median"
-)
 
 
 @dataclass(frozen=True)
@@ -67,7 +63,7 @@ def warm_up(
 ) -> WarmUp:
     """Call until the latency is steady and both minima are met, or until ``max_s`` has passed.
 
-    At least one call is made. `STEADY_RULE` says what steady means.
+    At least one call is made.
     """
     clock = accelerator.clock
     latencies_ns: List[int] = []
@@ -89,7 +85,10 @@ def warm_up(
 
 
 def is_steady(latencies_ns: Sequence[int], window: int) -> bool:
-    """Apply `STEADY_RULE` to the calls made so far."""
+    """Return whether the medians of the last three windows of calls are about the same.
+
+    They are when they differ by at most 2 %, or by no more than three standard errors of such a median.
+    """
     if len(latencies_ns) < _WINDOWS * window:
         return False
     recent = latencies_ns[-_WINDOWS * window :]

@@ -54,7 +54,6 @@ NEURON_OPTIONS: Mapping[str, Option] = {
         int,
         minimum=0,
         compiled_in=False,
-        per_process=True,
         doc="which cores, for several models at once; None: free ones",
     ),
 }

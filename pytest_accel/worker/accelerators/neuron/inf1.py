@@ -34,9 +34,9 @@ class Inf1(TensorFlowNeuron):
     own_options: ClassVar[Mapping[str, Option]] = {
         "precision": Option(str, "bf16", choices=("bf16", "fp16"), doc="what FP32 is cast to; there is no FP32 here"),
         "fp32_cast": Option(str, "all", choices=("all", "matmult"), doc="which FP32 operators are cast"),
-        "neuroncores": Option(int, 1, minimum=1, per_process=True, doc="NeuronCores that one copy is a pipeline over"),
+        "neuroncores": Option(int, 1, minimum=1, doc="NeuronCores that one copy is a pipeline over"),
         "data_parallel": Option(
-            int, 1, minimum=1, compiled_in=False, per_process=True, doc="copies that share a call's compiled batches"
+            int, 1, minimum=1, compiled_in=False, doc="copies that share a call's compiled batches"
         ),
         **NEURON_OPTIONS,
     }

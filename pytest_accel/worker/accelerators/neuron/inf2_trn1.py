@@ -34,9 +34,7 @@ class Inf2(TensorFlowNeuron):
         "auto_cast": Option(
             str, "matmult", choices=("matmult", "all"), doc="which FP32 operators another precision is for"
         ),
-        "neuroncores": Option(
-            int, 1, minimum=1, compiled_in=False, per_process=True, doc="NeuronCores whose copies share a call"
-        ),
+        "neuroncores": Option(int, 1, minimum=1, compiled_in=False, doc="NeuronCores whose copies share a call"),
         **NEURON_OPTIONS,
     }
 

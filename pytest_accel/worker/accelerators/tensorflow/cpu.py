@@ -44,9 +44,7 @@ class Cpu(Accelerator):
         "precision": Option(
             str, "fp32", choices=("fp32", "bf16"), doc="BF16 is TensorFlow's automatic mixed precision for oneDNN"
         ),
-        "threads": Option(
-            int, 0, minimum=0, compiled_in=False, per_process=True, doc="threads of one call; 0 is TensorFlow's choice"
-        ),
+        "threads": Option(int, 0, minimum=0, compiled_in=False, doc="threads of one call; 0 is TensorFlow's choice"),
     }
 
     def __init__(self) -> None:

@@ -25,7 +25,11 @@ BEING_DELETED = "being deleted"
 
 
 def delete_when_unused(path: str) -> None:
-    """Wait for the last user of a deployment and delete it; a journal that stays tells the last problem."""
+    """Wait for the last user of a deployment and delete it. A journal that stays holds the last problem.
+
+    Deleting is asked for again and again, because an endpoint that is being created refuses it. botocore's waiter
+    ``endpoint_deleted`` would only look, and needs a right to look that whoever deletes may not have.
+    """
     with open(path, "r+", encoding="utf-8") as journal:
         fcntl.flock(journal, fcntl.LOCK_EX)
         if not os.path.exists(path) or not os.path.samestat(os.fstat(journal.fileno()), os.stat(path)):

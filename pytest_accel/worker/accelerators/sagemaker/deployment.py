@@ -147,6 +147,11 @@ def _requests(
 
 
 def _wait_until_in_service(sagemaker: Any, name: str) -> None:
+    """Wait for the endpoint. Raises `Refused` with the reason when it ends in another state.
+
+    botocore's waiter ``endpoint_in_service`` knows one bad end, Failed, and would wait an hour in any other. It also
+    hides the service's error in one of its own, which has no advice.
+    """
     pause_s = _FIRST_PAUSE_S
     while True:
         found = sagemaker.describe_endpoint(EndpointName=name)

@@ -285,8 +285,8 @@ class Accelerator(ABC):
 
         with ThreadPoolExecutor(lanes) as threads:
             running = [threads.submit(lane) for _ in range(lanes)]
-        for each in running:
-            each.result()
+        for finished in running:
+            finished.result()
 
     def wait_until(self, time_ns: int) -> None:
         """Return once the clock shows ``time_ns``. Sleeping ends late, so the last moment is spent awake."""

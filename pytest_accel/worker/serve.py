@@ -31,7 +31,7 @@ from pytest_accel.worker.timing.threads import Threads, Turn
 
 Plain = Dict[str, Any]
 
-_LOAD_SHAPES: Mapping[str, Callable[..., single_calls.Timed]] = {
+_LOAD_SHAPES: Mapping[str, Callable[..., single_calls.CallTimes]] = {
     "single_stream": single_calls.single_stream,
     "offline": single_calls.offline,
     "multi_stream": side_by_side.multi_stream,
@@ -84,8 +84,8 @@ class Operations:
 
     def perform(self, op: str, params: Plain, progress: Progress) -> Plain:
         """Do one operation. Only converting and compiling take long enough to report progress."""
-        told = {"progress": progress} if op in ("convert", "compile") else {}
-        reply: Plain = getattr(self, op)(**params, **told)
+        reporting = {"progress": progress} if op in ("convert", "compile") else {}
+        reply: Plain = getattr(self, op)(**params, **reporting)
         return reply
 
     def hello(self) -> Plain:
@@ -194,7 +194,7 @@ class Operations:
     def intermediates(self, inputs: Plain) -> Plain:
         """The tensors inside the loaded artefact for one batch."""
         shown = self._accelerator.intermediates(self._fitting(inputs))
-        return {"intermediates": [{**vars(each), "value": wire.pack(each.value)} for each in shown]}
+        return {"intermediates": [{**vars(tensor), "value": wire.pack(tensor.value)} for tensor in shown]}
 
     def close(self) -> Plain:
         """Free the device; another artefact can be loaded afterwards."""

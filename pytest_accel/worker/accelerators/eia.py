@@ -109,7 +109,7 @@ class ElasticInference(Accelerator):
                 "no Elastic Inference accelerator is attached, or the tool that lists them cannot reach the service",
                 "attach one at the launch of the instance, with a VPC endpoint and elastic-inference:Connect",
             )
-        sizes = [SIZES[each] for each in attached if each in SIZES]
+        sizes = [SIZES[kind] for kind in attached if kind in SIZES]
         identity: Dict[str, Union[str, int, float, bool, None]] = {"accelerators": ",".join(attached)}
         if sizes:
             identity["device_memory_gb"] = max(size.memory_gb for size in sizes)
@@ -141,8 +141,10 @@ class ElasticInference(Accelerator):
                 )
             except saved_model.import_tensorflow().errors.OpError as error:
                 raise Refused(explained("the predictor cannot load this model", error)) from error
-            inputs, outputs = (_tensors(each) for each in (self._predictor.feed_tensors, self._predictor.fetch_tensors))
-            self.infer({each.name: _zeros(each, options["batch_size"]) for each in inputs})
+            inputs, outputs = (
+                _tensors(named) for named in (self._predictor.feed_tensors, self._predictor.fetch_tensors)
+            )
+            self.infer({tensor.name: _zeros(tensor, options["batch_size"]) for tensor in inputs})
         self._connection = _connection("".join(printed))
         self._require_asked(self._connection)
         return inputs, outputs
@@ -204,13 +206,13 @@ def _attached() -> List[str]:
     """The types of the attached accelerators in the order of their ordinals, as AWS's own tool lists them."""
     tool = os.path.join(device_files.host_root(), _TOOL)
     try:
-        told = subprocess.run(
+        finished = subprocess.run(
             [tool, "describe-accelerators", "-j"],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             timeout=_LOOK_TIMEOUT_S,
         )
-        return [str(each["acceleratorType"]) for each in json.loads(told.stdout)["acceleratorSet"]]
+        return [str(listed["acceleratorType"]) for listed in json.loads(finished.stdout)["acceleratorSet"]]
     except (OSError, subprocess.TimeoutExpired, ValueError, KeyError, TypeError):
         return []
 
@@ -221,13 +223,13 @@ def _listed(attached: Mapping[int, str]) -> str:
 
 def _connection(printed: str) -> Connection:
     """Read what the client library prints when it connects; raises `Refused` where it printed nothing of it."""
-    told = dict(re.findall(r"Elastic Inference Accelerator (ID|Type|Ordinal): *(\S+)", printed))
-    if {"ID", "Type"} - told.keys():
+    facts = dict(re.findall(r"Elastic Inference Accelerator (ID|Type|Ordinal): *(\S+)", printed))
+    if {"ID", "Type"} - facts.keys():
         raise Refused(
             "the client library has not said which accelerator it connected to, so the model may run on the host: look "
             "whether one is attached and can be reached"
         )
-    return Connection(told["ID"], told["Type"], int(told["Ordinal"]) if "Ordinal" in told else None)
+    return Connection(facts["ID"], facts["Type"], int(facts["Ordinal"]) if "Ordinal" in facts else None)
 
 
 @contextmanager

@@ -119,7 +119,7 @@ class Script:
         """Parse a script on top of the environment's; an unknown key is a `ValueError` that names the known ones."""
         keys = {**json.loads(os.environ.get(ENVIRONMENT_VARIABLE, "{}")), **json.loads(text)}
         keys.update(keys.get("by_precision", {}).get(precision, {}))
-        known = {each.name for each in fields(cls)}
+        known = {key.name for key in fields(cls)}
         unknown = sorted(keys.keys() - known)
         if unknown:
             raise ValueError(f"fake model: unknown {unknown[0]!r}; the keys are {', '.join(sorted(known))}")

@@ -200,14 +200,17 @@ def _quantised(model: Any, calibration: Sequence[Arrays], progress: Progress) ->
     check_inputs({openvino_model.name_of(port) for port in model.inputs}, calibration)
     taken = itertools.count(1)
 
-    def told(batch: Arrays) -> Arrays:
+    def reported(batch: Arrays) -> Arrays:
         """NNCF takes the batches in more than one round, and does not say in how many."""
         progress(None, f"calibrating with {len(calibration)} batches, {next(taken)} taken")
         return batch
 
     try:
         return nncf.quantize(
-            model, nncf.Dataset(calibration, told), subset_size=len(calibration), target_device=nncf.TargetDevice.CPU
+            model,
+            nncf.Dataset(calibration, reported),
+            subset_size=len(calibration),
+            target_device=nncf.TargetDevice.CPU,
         )
     except Exception as error:  # NNCF's and OpenVINO's errors have no common base class
         raise Refused(explained("NNCF cannot quantise this model", error)) from error

@@ -89,4 +89,4 @@ def _key(port: Any) -> str:
 
 def _floating(seen: Sequence[Tuple[str, str, str, str]], values: Dict[str, np.ndarray]) -> List[Intermediate]:
     shown = [Intermediate(tensor, operator, kind, np.asarray(values[at])) for at, tensor, operator, kind in seen]
-    return [each for each in shown if each.value.dtype.kind == "f"]
+    return [tensor for tensor in shown if tensor.value.dtype.kind == "f"]

@@ -56,14 +56,14 @@ class _Reader:
     """What ONNX Runtime calls a CalibrationDataReader, by its shape: None ends it."""
 
     def __init__(self, batches: Sequence[Arrays], progress: Progress) -> None:
-        self._batches = self._told(batches, progress)
+        self._batches = self._reported(batches, progress)
 
     def get_next(self) -> Optional[Arrays]:
         """The next batch."""
         return next(self._batches, None)
 
     @staticmethod
-    def _told(batches: Sequence[Arrays], progress: Progress) -> Iterator[Arrays]:
+    def _reported(batches: Sequence[Arrays], progress: Progress) -> Iterator[Arrays]:
         for number, batch in enumerate(batches):
             progress(number / len(batches), f"calibrating with batch {number + 1} of {len(batches)}")
             yield batch

@@ -26,9 +26,13 @@ def signature_graph(folder: str, signature: str) -> Tuple[Any, List[str], Dict[s
     model = SavedModel()
     with open(os.path.join(folder, "saved_model.pb"), "rb") as file:
         model.ParseFromString(file.read())
-    graph = next(each for each in model.meta_graphs if signature in each.signature_def)
+    graph = next(meta for meta in model.meta_graphs if signature in meta.signature_def)
     outputs = [tensor.name for tensor in graph.signature_def[signature].outputs.values()]
-    return graph.graph_def.node, outputs, {each.signature.name: each for each in graph.graph_def.library.function}
+    return (
+        graph.graph_def.node,
+        outputs,
+        {function.signature.name: function for function in graph.graph_def.library.function},
+    )
 
 
 def needed(nodes: Any, outputs: List[str], library: Dict[str, Any], caller: str = "") -> Iterator[Tuple[str, Any]]:

@@ -92,14 +92,15 @@ def inlined_graph(function: Any, batch_size: int) -> Any:
 
 def rewritten_operators(function: Any, batch_size: int) -> Dict[str, str]:
     """The same as `computing_operators`, of the graph that TensorFlow's optimiser makes of a signature to run it."""
-    graph = max((each.post_optimization_graph for each in _run_graphs(function, batch_size)), key=_size)
+    graph = max((graphs.post_optimization_graph for graphs in _run_graphs(function, batch_size)), key=_size)
     return _computing((node.name, node.op, _dtype(node)) for node in graph.node if "T" in node.attr)
 
 
 def placed_operators(function: Any, batch_size: int) -> Dict[str, Tuple[str, str, str]]:
     """The operators that compute with numbers when a signature is run, by name: device, kind and precision."""
     graphs = max(
-        (each.partition_graphs for each in _run_graphs(function, batch_size)), key=lambda parts: sum(map(_size, parts))
+        (collected.partition_graphs for collected in _run_graphs(function, batch_size)),
+        key=lambda parts: sum(map(_size, parts)),
     )
     nodes = [node for graph in graphs for node in graph.node if "T" in node.attr]
     return {node.name: (node.device, node.op, _dtype(node)) for node in nodes if computes(node.op, _dtype(node))}

@@ -71,7 +71,7 @@ def content(tensor: Any) -> bytes:
     return flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
 
 
-class Program:
+class ExportedProgram:
     """An exported program, ready to be called. Raises `Refused` when the file is none."""
 
     def __init__(self, path: str, device: str = "cpu") -> None:
@@ -137,7 +137,7 @@ class Program:
 
         class Interpreter(torch.fx.Interpreter):  # type: ignore[misc] # PyTorch is not known before it is imported
             def run_node(self, node: Any) -> Any:
-                with _recorder(lambda operator, told: seen.__setitem__(node.name, (told[0], operator, told[1]))):
+                with _recorder(lambda *operator: seen.__setitem__(node.name, operator)):
                     return super().run_node(node)
 
         self._called(Interpreter(self.module).run, inputs, flat=True)
@@ -152,8 +152,8 @@ class Program:
         return function(*args, **kwargs)
 
 
-def _recorder(told: Callable[[str, Tuple[str, str]], None]) -> Any:
-    """A context in which every computing operator is told with its device's type and its precision."""
+def _recorder(record: Callable[[str, str, str], None]) -> Any:
+    """Return a context that calls ``record`` for every computing operator: type of device, operator and precision."""
     import torch
     from torch.utils import _pytree as pytree
     from torch.utils._python_dispatch import TorchDispatchMode
@@ -166,7 +166,7 @@ def _recorder(told: Callable[[str, Tuple[str, str]], None]) -> Any:
             operator = func.overloadpacket.__name__
             given = [leaf for leaf in pytree.tree_leaves(made) if isinstance(leaf, torch.Tensor)]
             if precision is not None and given and operator not in _BOOKKEEPING:
-                told(operator, (given[0].device.type, precision))
+                record(given[0].device.type, operator, precision)
             return made
 
     return Recorder()

@@ -47,7 +47,7 @@ class CudaError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Device:
+class CudaDevice:
     """The GPU that this process uses, as its handle tells; ``clock_hz`` is the highest there is."""
 
     name: str
@@ -105,13 +105,13 @@ class Cuda:
             return Missing("no-driver", f"CUDA cannot be used: {error}", "install the NVIDIA driver's libcuda.so.1")
         return None
 
-    def device(self) -> Device:
+    def device(self) -> CudaDevice:
         """The device that this thread's calls go to."""
         number = self.call("cudaGetDevice")
         facts = self.call("cudaGetDeviceProperties", number)
         # Not a field of the properties: CUDA 13 took it out of them.
         clock_khz = self.call("cudaDeviceGetAttribute", self.api.cudaDeviceAttr.cudaDevAttrClockRate, number)
-        return Device(
+        return CudaDevice(
             name=facts.name.decode().rstrip("\0"),
             uuid=f"GPU-{_uuid(bytes(facts.uuid.bytes))}",
             compute_capability=(facts.major, facts.minor),

@@ -48,7 +48,7 @@ TRAINIUM = Chip("AWS Trainium", "trn1", device_files.TRN1_PCI_IDS, 2, 95e12)
 
 
 @dataclass(frozen=True)
-class Found:
+class Devices:
     """The Neuron devices of a machine. ``families`` is empty where the driver does not tell them."""
 
     count: int
@@ -73,17 +73,19 @@ class Found:
         return {**facts, "driver_version": self.driver or "unknown"}
 
 
-def look(chip: Chip) -> Found:
+def look(chip: Chip) -> Devices:
     """The devices that the driver and ``neuron-ls`` tell of; ``chip`` says how many cores each has if neither does."""
     folders = _device_folders()
     listed = _neuron_ls()
     count = max(len(folders), len(listed), len(glob.glob(os.path.join(device_files.host_root(), "dev/neuron[0-9]*"))))
-    told = [_number(_read(folder, "core_count")) for folder in folders] or [each.get("nc_count") for each in listed]
-    known = [cores for cores in told if isinstance(cores, int)]
-    sizes = [each["memory_size"] for each in listed if isinstance(each.get("memory_size"), int)]
+    counts = [_number(_read(folder, "core_count")) for folder in folders] or [
+        device.get("nc_count") for device in listed
+    ]
+    known = [cores for cores in counts if isinstance(cores, int)]
+    sizes = [device["memory_size"] for device in listed if isinstance(device.get("memory_size"), int)]
     families = (_read(folder, "info/architecture/instance_type").lower() for folder in folders)
     serials = (_read(folder, "info/serial_number") for folder in folders)
-    return Found(
+    return Devices(
         count=count,
         cores=sum(known) if len(known) == count else count * chip.cores,
         families=frozenset(filter(None, families)),
@@ -94,7 +96,7 @@ def look(chip: Chip) -> Found:
     )
 
 
-def missing(chip: Chip, found: Found) -> Optional[Missing]:
+def missing(chip: Chip, found: Devices) -> Optional[Missing]:
     """Why devices that have a driver cannot be used, None when nothing speaks against it."""
     if found.families and chip.family not in found.families:
         others = ", ".join(sorted(found.families))
@@ -193,17 +195,17 @@ def _neuron_ls() -> List[Dict[str, Any]]:
     if tool is None:
         return []
     try:
-        told = subprocess.run(
+        finished = subprocess.run(
             [tool, "--json-output"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=_LOOK_TIMEOUT_S
         )
-        listed = json.loads(told.stdout) if told.returncode == 0 else []
+        listed = json.loads(finished.stdout) if finished.returncode == 0 else []
     except (OSError, subprocess.TimeoutExpired, ValueError):
         return []
-    return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    return [device for device in listed if isinstance(device, dict)] if isinstance(listed, list) else []
 
 
 def _holders(listed: List[Dict[str, Any]]) -> Dict[int, str]:
-    processes = [process for each in listed for process in each.get("neuron_processes") or ()]
+    processes = [process for device in listed for process in device.get("neuron_processes") or ()]
     return {int(process["pid"]): str(process.get("command", "?")) for process in processes if "pid" in process}
 
 

@@ -107,10 +107,10 @@ class Device:
 
         ``identity`` has at least ``gpu``, the name.
         """
-        told, name = self.identity(), str(identity["gpu"])
-        if any(told.get(key, identity[key]) != identity[key] for key in ("gpu", "gpu_uuid") if key in identity):
+        facts, name = self.identity(), str(identity["gpu"])
+        if any(facts.get(key, identity[key]) != identity[key] for key in ("gpu", "gpu_uuid") if key in identity):
             return Present(name, dict(identity))
-        return Present(name, {**told, **identity}, self.peak_flops())
+        return Present(name, {**facts, **identity}, self.peak_flops())
 
     def driver_version(self) -> str:
         """The version of the driver, "unknown" when it does not tell."""
@@ -205,12 +205,12 @@ def _other_processes(pynvml: Any, handle: Any) -> List[str]:
     found = []
     for process in _answer(pynvml, "nvmlDeviceGetComputeRunningProcesses", handle) or ():
         try:
-            theirs = os.getsid(process.pid) != os.getsid(0)
+            foreign = os.getsid(process.pid) != os.getsid(0)
             with open(f"/proc/{process.pid}/comm", encoding="utf-8", errors="replace") as name:
                 named = f"process {process.pid} ({name.read().strip()})"
         except OSError:
             continue
-        if theirs:
+        if foreign:
             found.append(named)
     return found
 

@@ -12,7 +12,7 @@ import random
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Dict, List, Sequence
 
-from pytest_accel.worker.timing.single_calls import Timed, checked, copied, spread, without_garbage_collection
+from pytest_accel.worker.timing.single_calls import CallTimes, checked, copied, spread, without_garbage_collection
 
 if TYPE_CHECKING:
     from pytest_accel.worker.accelerator import Accelerator, Arrays
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 def multi_stream(
     accelerator: Accelerator, staged: Sequence[Any], calls: int, checks: int, *, concurrency: int
-) -> Timed:
+) -> CallTimes:
     """Keep ``concurrency`` calls in flight: a lane makes its next call once the result of its last one is visible."""
     door = _Door(accelerator, staged, [0] * calls, checks)
     door.open(concurrency)
     latencies_ns = [finish - start for start, finish in zip(door.started_ns, door.finished_ns)]
-    return Timed(latencies_ns, max(door.finished_ns) - min(door.started_ns), checked(door.kept, len(staged)))
+    return CallTimes(latencies_ns, max(door.finished_ns) - min(door.started_ns), checked(door.kept, len(staged)))
 
 
 def server(
@@ -37,7 +37,7 @@ def server(
     concurrency: int,
     rate: float,
     seed: int,
-) -> Timed:
+) -> CallTimes:
     """Serve calls that arrive at random, ``rate`` a second on average, with ``concurrency`` lanes.
 
     A latency runs from the scheduled arrival to the visible result, so that it includes the wait for a free lane, and
@@ -47,7 +47,7 @@ def server(
     door = _Door(accelerator, staged, arrivals_ns, checks)
     door.open(concurrency)
     arrived_ns = [door.opened_ns + arrival for arrival in arrivals_ns]
-    return Timed(
+    return CallTimes(
         latencies_ns=[finish - arrival for arrival, finish in zip(arrived_ns, door.finished_ns)],
         wall_ns=max(door.finished_ns) - door.opened_ns,
         checked=checked(door.kept, len(staged)),

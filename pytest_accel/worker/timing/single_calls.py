@@ -28,7 +28,7 @@ _TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
-class WarmUp:
+class WarmUpCalls:
     """What it took to get warm. ``calls`` and ``seconds`` include the first inference."""
 
     first_inference_ns: int
@@ -38,7 +38,7 @@ class WarmUp:
 
 
 @dataclass(frozen=True)
-class Checked:
+class KeptCall:
     """The outputs of one timed call, and which of the staged batches it was given."""
 
     batch: int
@@ -46,21 +46,21 @@ class Checked:
 
 
 @dataclass(frozen=True)
-class Timed:
-    """Timed calls in order. ``wall_ns`` is the time from the first call's start to the last call's end.
+class CallTimes:
+    """The times of calls in order. ``wall_ns`` is the time from the first call's start to the last call's end.
 
     ``waits_ns`` is the part of each latency before the call was made; empty where no call has to wait.
     """
 
     latencies_ns: List[int]
     wall_ns: int
-    checked: List[Checked]
+    checked: List[KeptCall]
     waits_ns: List[int] = field(default_factory=list)
 
 
 def warm_up(
     accelerator: Accelerator, staged: Sequence[Any], *, min_calls: int, min_s: float, max_s: float, window: int
-) -> WarmUp:
+) -> WarmUpCalls:
     """Call until the latency is steady and both minima are met, or until ``max_s`` has passed.
 
     At least one call is made.
@@ -81,7 +81,7 @@ def warm_up(
             steady = is_steady(latencies_ns, window)
         if seconds >= max_s or (steady and calls >= min_calls and seconds >= min_s):
             break
-    return WarmUp(latencies_ns[0], calls, seconds, steady)
+    return WarmUpCalls(latencies_ns[0], calls, seconds, steady)
 
 
 def is_steady(latencies_ns: Sequence[int], window: int) -> bool:
@@ -100,7 +100,7 @@ def is_steady(latencies_ns: Sequence[int], window: int) -> bool:
     return max(medians) - min(medians) <= allowed
 
 
-def single_stream(accelerator: Accelerator, staged: Sequence[Any], calls: int, checks: int) -> Timed:
+def single_stream(accelerator: Accelerator, staged: Sequence[Any], calls: int, checks: int) -> CallTimes:
     """Time ``calls`` calls one after the other, each until its result is visible; keep ``checks`` calls' outputs."""
     kept: Dict[int, Arrays] = {position: {} for position in spread(calls, checks)}
     accelerator.synchronize()
@@ -109,7 +109,7 @@ def single_stream(accelerator: Accelerator, staged: Sequence[Any], calls: int, c
         begin = accelerator.clock()
         latencies_ns = _time_each(accelerator, islice(cycle(staged), calls), calls, kept)
         wall_ns = accelerator.clock() - begin
-    return Timed(latencies_ns, wall_ns, checked(kept, len(staged)))
+    return CallTimes(latencies_ns, wall_ns, checked(kept, len(staged)))
 
 
 def time_block(accelerator: Accelerator, staged: Sequence[Any], calls: int, settle: int) -> List[int]:
@@ -137,7 +137,7 @@ def _time_each(accelerator: Accelerator, turns: Iterable[Any], calls: int, kept:
     return latencies_ns
 
 
-def offline(accelerator: Accelerator, staged: Sequence[Any], calls: int, checks: int) -> Timed:
+def offline(accelerator: Accelerator, staged: Sequence[Any], calls: int, checks: int) -> CallTimes:
     """Issue ``calls`` calls back to back and synchronise once at the end: the shape for throughput.
 
     ``latencies_ns`` are the times between one call's return and the next, the last one up to the end of the
@@ -159,7 +159,7 @@ def offline(accelerator: Accelerator, staged: Sequence[Any], calls: int, checks:
         accelerator.synchronize()
         returned_ns[calls] = clock()
     latencies_ns = [stop - start for start, stop in zip(returned_ns, returned_ns[1:])]
-    return Timed(latencies_ns, returned_ns[calls] - returned_ns[0], checked(kept, len(staged)))
+    return CallTimes(latencies_ns, returned_ns[calls] - returned_ns[0], checked(kept, len(staged)))
 
 
 def spread(calls: int, checks: int) -> List[int]:
@@ -173,9 +173,9 @@ def copied(outputs: Arrays) -> Arrays:
     return {name: np.array(array) for name, array in outputs.items()}
 
 
-def checked(kept: Dict[int, Arrays], batches: int) -> List[Checked]:
+def checked(kept: Dict[int, Arrays], batches: int) -> List[KeptCall]:
     """The kept outputs, each with the batch that its call was given."""
-    return [Checked(position % batches, outputs) for position, outputs in kept.items()]
+    return [KeptCall(position % batches, outputs) for position, outputs in kept.items()]
 
 
 @contextmanager

@@ -59,7 +59,7 @@ class Threads:
             for thread in placed:
                 with suppress(OSError):  # it may have ended
                     os.sched_setaffinity(thread, allowed[thread])
-        self._last = {thread: each.since(began.get(thread)) for thread, each in spent().items()}
+        self._last = {thread: time_spent.since(began.get(thread)) for thread, time_spent in spent().items()}
         turn.cores_taken = taken_ns(self._last, placed) / (time.perf_counter_ns() - began_ns)
 
 

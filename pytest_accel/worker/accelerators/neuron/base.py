@@ -29,12 +29,16 @@ from pytest_accel.worker.accelerator import (
     require_loaded,
 )
 from pytest_accel.worker.accelerators.neuron import compiler, graph, torch_program
-from pytest_accel.worker.accelerators.neuron.tensorflow_program import Function, Program, Session
+from pytest_accel.worker.accelerators.neuron.tensorflow_program import (
+    TensorFlowFunction,
+    TensorFlowProgram,
+    TensorFlowSession,
+)
 from pytest_accel.worker.formats import saved_model, torch_model, yardstick
 from pytest_accel.worker.hardware import device_files, neuron_devices, versions
 from pytest_accel.worker.vendor_errors import explained
 
-AnyProgram = Union[Program, torch_program.Traced]
+AnyProgram = Union[TensorFlowProgram, torch_program.Traced]
 
 _MODEL = "saved_model"
 _VISIBLE_CORES, _NUM_CORES = "NEURON_RT_VISIBLE_CORES", "NEURON_RT_NUM_CORES"
@@ -125,9 +129,13 @@ class TensorFlowNeuron(Accelerator):
     def versions(self) -> Dict[str, str]:
         sdk = self._sdk()
         tensorflow = saved_model.import_tensorflow()
-        told = {**versions.installed(*self.packages), "neuron-driver": neuron_devices.driver_version() or "unknown"}
-        package = self.packages[0]
-        return {"tensorflow": tensorflow.__version__, **told, package: getattr(sdk, "__version__", told[package])}
+        installed, package = versions.installed(*self.packages), self.packages[0]
+        return {
+            "tensorflow": tensorflow.__version__,
+            **installed,
+            "neuron-driver": neuron_devices.driver_version() or "unknown",
+            package: getattr(sdk, "__version__", installed[package]),
+        }
 
     def compile_job(self, job: CompileJob) -> None:
         options = job.options
@@ -137,8 +145,8 @@ class TensorFlowNeuron(Accelerator):
             saved_model.write_saved_model(job.source, model)
             saved_model.check_signature(model, options["signature"])
             job.progress(None, f"compiling {job.source.path} with {self.packages[0]}")
-            said = compiler.compile_saved_model(sdk, model, target, self.compiler_flags(options), options)
-        graph.require_compiled(graph.read(target, self._signature(options)), said)
+            logged = compiler.compile_saved_model(sdk, model, target, self.compiler_flags(options), options)
+        graph.require_compiled(graph.read(target, self._signature(options)), logged)
 
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
         self.close()
@@ -152,7 +160,12 @@ class TensorFlowNeuron(Accelerator):
         """The artefact as a program that can be called, and what of it was compiled."""
         folder, signature = os.path.join(artefact, _MODEL), self._signature(options)
         compiled = graph.read(folder, signature)
-        return (Function if compiler.traces(self._sdk()) else Session)(folder, signature), compiled
+        return self._tensorflow_program(folder, signature), compiled
+
+    def _tensorflow_program(self, folder: str, signature: str) -> TensorFlowProgram:
+        if compiler.traces(self._sdk()):
+            return TensorFlowFunction(folder, signature)
+        return TensorFlowSession(folder, signature)
 
     def stage(self, inputs: Arrays) -> Any:
         return self._loaded()[0].stage(inputs)
@@ -224,18 +237,17 @@ class TensorFlowNeuron(Accelerator):
             os.environ.update(wanted)
             self._cores = wanted
         if wanted != self._cores:
-            now, before = (
-                ", ".join(f"{name}={value}" for name, value in each.items()) for each in (wanted, self._cores)
-            )
-            raise Refused(f"{now} cannot be had, because this worker has {before}: load it in a fresh one")
+            wish, held = _spelled(wanted), _spelled(self._cores)
+            raise Refused(f"{wish} cannot be had, because this worker has {held}: load it in a fresh one")
 
     def _require_executed(self, neuron_ops: int) -> None:
-        now, before = neuron_devices.inferences(), self._inferences_before
-        if now is None or before is None:  # a driver that does not count; a NeuronOp has no other place to run
+        total, total_before = neuron_devices.inferences(), self._inferences_before
+        if total is None or total_before is None:  # this driver does not count; a NeuronOp has no other place to run
             return
-        if now - before < self._calls * neuron_ops:
+        counted = total - total_before
+        if counted < self._calls * neuron_ops:
             raise NotExecuted(
-                f"the driver counted {now - before} inferences during {self._calls} calls of {neuron_ops} compiled "
+                f"the driver counted {counted} inferences during {self._calls} calls of {neuron_ops} compiled "
                 "subgraphs, so the outputs came from elsewhere: nothing here was measured on the device. Look whether "
                 "the artefact was compiled by the SDK that runs it, and at the worker's log"
             )
@@ -254,6 +266,10 @@ def batch_problem(options: Mapping[str, Any], copies: int) -> Optional[str]:
             "copies busy: set dynamic_batch=True and a smaller compiled_batch"
         )
     return None
+
+
+def _spelled(variables: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in variables.items())
 
 
 def _failure(error: Exception) -> Exception:

@@ -38,15 +38,15 @@ def compile_saved_model(sdk: Any, model: str, target: str, flags: List[str], opt
     """
     if os.environ.get(_FLAGS):
         raise Refused(f"{_FLAGS} is set, and would compile something else than was asked for: unset it")
-    with _warnings() as said:
+    with _warnings() as logged:
         try:
             (_trace if traces(sdk) else _convert)(sdk, model, target, flags, options)
         except Refused:
             raise
         except Exception as error:  # the SDK's own errors have no base class
             raise Refused(explained("Neuron cannot compile this model", error)) from error
-    words = " ".join(" ".join(dict.fromkeys(said)).split())
-    return explained("its log says", words) if said else ""
+    words = " ".join(" ".join(dict.fromkeys(logged)).split())
+    return explained("its log says", words) if logged else ""
 
 
 def _trace(sdk: Any, model: str, target: str, flags: List[str], options: Mapping[str, Any]) -> None:
@@ -92,14 +92,14 @@ def _zeros(tensor: Tensor, batch: int) -> np.ndarray:
 @contextmanager
 def _warnings() -> Iterator[List[str]]:
     """The warnings that TensorFlow and the SDK log meanwhile."""
-    said: List[str] = []
+    logged: List[str] = []
     listener = logging.Handler(logging.WARNING)
-    listener.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    listener.emit = lambda record: logged.append(record.getMessage())  # type: ignore[method-assign]
     loggers = [logging.getLogger(), logging.getLogger("tensorflow")]
     for logger in loggers:
         logger.addHandler(listener)
     try:
-        yield said
+        yield logged
     finally:
         for logger in loggers:
             logger.removeHandler(listener)

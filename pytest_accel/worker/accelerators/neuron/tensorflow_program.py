@@ -11,7 +11,7 @@ from pytest_accel.worker.accelerator import Arrays, Tensor
 from pytest_accel.worker.formats import saved_model
 
 
-class Function:
+class TensorFlowFunction:
     """One signature of a SavedModel as a function of TensorFlow 2."""
 
     def __init__(self, folder: str, signature: str) -> None:
@@ -34,7 +34,7 @@ class Function:
         """Nothing is held but memory."""
 
 
-class Session:
+class TensorFlowSession:
     """One signature of a SavedModel in a session of its own, as TensorFlow 1.15 serves it."""
 
     def __init__(self, folder: str, signature: str) -> None:
@@ -62,7 +62,7 @@ class Session:
         self._session.close()
 
 
-Program = Union[Function, Session]
+TensorFlowProgram = Union[TensorFlowFunction, TensorFlowSession]
 
 
 def _tensors(described: Mapping[str, Any]) -> List[Tensor]:

@@ -42,8 +42,12 @@ def sdk_versions() -> Dict[str, str]:
         return {}
     import torch
 
-    told = versions.installed(PACKAGE, "neuronx-cc")
-    return {"torch": str(torch.__version__), **told, PACKAGE: str(getattr(module, "__version__", told[PACKAGE]))}
+    packages = versions.installed(PACKAGE, "neuronx-cc")
+    return {
+        "torch": str(torch.__version__),
+        **packages,
+        PACKAGE: str(getattr(module, "__version__", packages[PACKAGE])),
+    }
 
 
 def is_artefact(folder: str) -> bool:
@@ -61,7 +65,7 @@ def compile_program(path: str, target: str, flags: List[str], options: Mapping[s
         raise Refused(f"{PACKAGE} compiles PyTorch programs and cannot be imported: {error}") from error
     import torch
 
-    program, batch = torch_model.Program(path), compiled_batch(options)
+    program, batch = torch_model.ExportedProgram(path), compiled_batch(options)
     example = [torch.zeros(_sizes(tensor, batch), dtype=getattr(torch, tensor.dtype)) for tensor in program.inputs]
     with torch.inference_mode():
         seen = program.observe(example)
@@ -105,8 +109,8 @@ class Traced:
 
         with open(os.path.join(folder, _FACTS), encoding="utf-8") as file:
             facts = json.load(file)
-        self.inputs, self.outputs = ([_told(each) for each in facts[side]] for side in ("inputs", "outputs"))
-        operators = {name: Operator(*told) for name, told in facts["operators"].items()}
+        self.inputs, self.outputs = ([_tensor(stored) for stored in facts[side]] for side in ("inputs", "outputs"))
+        operators = {name: Operator(*stored) for name, stored in facts["operators"].items()}
         self.compiled = Whole(operators, {}, [None], counted=facts["flops"] or None)
         self.errors: Tuple[Type[Exception], ...] = (RuntimeError,)
         try:
@@ -158,5 +162,5 @@ def _of_batch(tensors: List[Tensor], batch: int, options: Mapping[str, Any]) -> 
     return [Tensor(tensor.name, tensor.dtype, (first, *tensor.shape[1:])) for tensor in tensors]
 
 
-def _told(described: Mapping[str, Any]) -> Tensor:
-    return Tensor(described["name"], described["dtype"], tuple(described["shape"]))
+def _tensor(stored: Mapping[str, Any]) -> Tensor:
+    return Tensor(stored["name"], stored["dtype"], tuple(stored["shape"]))

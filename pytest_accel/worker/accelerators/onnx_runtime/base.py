@@ -209,15 +209,17 @@ def _run(session: Any, outputs: Optional[Sequence[str]], inputs: Arrays) -> List
     try:
         results: List[Any] = session.run(outputs, inputs)
     except Exception as error:  # ONNX Runtime's errors have no base class of their own
-        told = explained("ONNX Runtime cannot run this model", error)
+        message = explained("ONNX Runtime cannot run this model", error)
         if type(error).__name__ == "EPFail":  # the device's fault, which no other model or input would help
-            raise RuntimeError(told) from error
-        raise Refused(told) from error
+            raise RuntimeError(message) from error
+        raise Refused(message) from error
     return results
 
 
 def _tensors(session: Any) -> Tuple[List[Tensor], List[Tensor]]:
-    return [_tensor(each) for each in session.get_inputs()], [_tensor(each) for each in session.get_outputs()]
+    return [_tensor(described) for described in session.get_inputs()], [
+        _tensor(described) for described in session.get_outputs()
+    ]
 
 
 def _tensor(described: Any) -> Tensor:

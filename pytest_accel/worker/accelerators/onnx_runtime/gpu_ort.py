@@ -148,8 +148,8 @@ class GpuOrt(OnnxRuntime):
                 failure = error
         why = _NOT_STARTED.findall("".join(log))
         if why or (session is not None and name not in session.get_providers()):
-            told = why[0] if why else "it does not say why"
-            raise Refused(f"{name} does not start, and ONNX Runtime would go on without it: {told}") from failure
+            reason = why[0] if why else "it does not say why"
+            raise Refused(f"{name} does not start, and ONNX Runtime would go on without it: {reason}") from failure
         if failure is not None and _LOOSE_NODES in str(failure):
             raise Refused(f"{_loose_nodes(model, providers)} ({failure})") from failure
         if failure is not None:

@@ -44,7 +44,7 @@ class TorchProgram(Accelerator):
     place: ClassVar[str]
 
     def __init__(self) -> None:
-        self._program: Optional[torch_model.Program] = None
+        self._program: Optional[torch_model.ExportedProgram] = None
         self._options: Mapping[str, Any] = {}
 
     def versions(self) -> Dict[str, str]:
@@ -59,7 +59,7 @@ class TorchProgram(Accelerator):
         if job.source.kind != "torch":
             raise Refused(f"{self.name} takes an exported PyTorch program, not {job.source.kind!r}")
         job.progress(None, f"copying {job.source.path}")
-        torch_model.Program(job.source.path)  # so that what is wrong with it is said of the original
+        torch_model.ExportedProgram(job.source.path)  # so that what is wrong with it is said of the original
         shutil.copyfile(job.source.path, os.path.join(job.artefact, _MODEL))
         self.load(job.artefact, job.options)
         self.close()
@@ -67,7 +67,7 @@ class TorchProgram(Accelerator):
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
         self.close()
         self.configure(options)
-        program = torch_model.Program(os.path.join(artefact, _MODEL), self.device)
+        program = torch_model.ExportedProgram(os.path.join(artefact, _MODEL), self.device)
         batch_size = options["batch_size"]
         for tensor in program.inputs:
             if tensor.shape and tensor.shape[0] not in (None, batch_size):
@@ -88,10 +88,10 @@ class TorchProgram(Accelerator):
             with self._computing():
                 return self._loaded([tensor.to(self.device) for tensor in staged])
         except Exception as error:  # PyTorch's errors are RuntimeErrors, AssertionErrors of its guards, and others
-            told = explained("PyTorch cannot run this model", error)
+            message = explained("PyTorch cannot run this model", error)
             if type(error).__name__ == "AcceleratorError":  # the device's fault, which nothing else would help
-                raise RuntimeError(told) from error
-            raise Refused(told) from error
+                raise RuntimeError(message) from error
+            raise Refused(message) from error
 
     def placement(self) -> Observed:
         """Where the operators of one call ran, and in which precision, as PyTorch dispatched them."""
@@ -116,7 +116,7 @@ class TorchProgram(Accelerator):
         self._program = None
 
     @property
-    def _loaded(self) -> torch_model.Program:
+    def _loaded(self) -> torch_model.ExportedProgram:
         return require_loaded(self._program)
 
     def _in_tf32(self, operator: str, precision: str) -> bool:

@@ -35,8 +35,8 @@ def encoded(inputs: Arrays, form: str, signature: str) -> bytes:
     if form == "npy":
         body = _npy(inputs)
     else:
-        told: Any = _rows(inputs) if form == "instances" else {name: array.tolist() for name, array in inputs.items()}
-        body = json.dumps({"signature_name": signature, form: told}, separators=(",", ":")).encode()
+        values: Any = _rows(inputs) if form == "instances" else {name: array.tolist() for name, array in inputs.items()}
+        body = json.dumps({"signature_name": signature, form: values}, separators=(",", ":")).encode()
     if len(body) > LIMIT_BYTES:
         raise Refused(
             f"the request's body has {len(body):,} bytes and a real-time endpoint takes {LIMIT_BYTES:,}: ask for a "

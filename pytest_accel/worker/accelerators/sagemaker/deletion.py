@@ -34,10 +34,10 @@ def delete_when_unused(path: str) -> None:
         fcntl.flock(journal, fcntl.LOCK_EX)
         if not os.path.exists(path) or not os.path.samestat(os.fstat(journal.fileno()), os.stat(path)):
             return  # another process was waiting too, and has done it
-        told = json.loads(journal.readline() or "{}")
+        created = json.loads(journal.readline() or "{}")
         journal.seek(0, os.SEEK_END)
         waited_s, pause_s, last_problem = 0.0, _FIRST_PAUSE_S, ""
-        while told and (problem := delete(told)):
+        while created and (problem := delete(created)):
             if problem != last_problem:
                 journal.write(json.dumps({"problem": problem}) + "\n")
                 journal.flush()
@@ -48,22 +48,22 @@ def delete_when_unused(path: str) -> None:
         os.remove(path)
 
 
-def delete(told: Dict[str, str]) -> str:
+def delete(created: Dict[str, str]) -> str:
     """Delete what a journal names as far as that can be done now; why something is left, empty when nothing is.
 
-    ``told`` has the ``name`` that endpoint, configuration and model share, ``region``, ``bucket`` and ``key``.
+    ``created`` has the ``name`` that endpoint, configuration and model share, ``region``, ``bucket`` and ``key``.
     """
     import boto3
     from botocore.exceptions import BotoCoreError, ClientError
 
-    name = told["name"]
+    name = created["name"]
     try:
-        sagemaker = boto3.client("sagemaker", region_name=told["region"])
+        sagemaker = boto3.client("sagemaker", region_name=created["region"])
         if _delete(sagemaker.delete_endpoint, EndpointName=name):  # its configuration has to stay until it is gone
             return BEING_DELETED
         _delete(sagemaker.delete_endpoint_config, EndpointConfigName=name)
         _delete(sagemaker.delete_model, ModelName=name)
-        boto3.client("s3", region_name=told["region"]).delete_object(Bucket=told["bucket"], Key=told["key"])
+        boto3.client("s3", region_name=created["region"]).delete_object(Bucket=created["bucket"], Key=created["key"])
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code")
         # Its words may quote the request, which is signed. What is still being created cannot be deleted yet.

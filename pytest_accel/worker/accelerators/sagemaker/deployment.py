@@ -115,9 +115,9 @@ class Deployment:
 
     def _create(self, account: Account, order: Order, archive: str, types: Tuple[str, str]) -> None:
         key = "/".join(filter(None, (order.prefix, self.name, ARCHIVE)))
-        told = {"name": self.name, "region": account.region, "bucket": order.bucket, "key": key}
+        created = {"name": self.name, "region": account.region, "bucket": order.bucket, "key": key}
         _start_deleting(self._journal.name)
-        self._journal.write(json.dumps(told) + "\n")
+        self._journal.write(json.dumps(created) + "\n")
         self._journal.flush()
         os.fsync(self._journal.fileno())
         s3, sagemaker = account.patient("s3"), account.patient("sagemaker")
@@ -195,10 +195,10 @@ def _start_deleting(path: str) -> None:
 def _require_nothing_left() -> None:
     """Add nothing to the bill while something on it cannot be deleted."""
     for journal in _journals():
-        told = [json.loads(line) for line in journal]
-        problem = told[-1].get("problem", "") if told else ""
+        lines = [json.loads(line) for line in journal]
+        problem = lines[-1].get("problem", "") if lines else ""
         if problem and problem != deletion.BEING_DELETED:
-            name = told[0]["name"]
+            name = lines[0]["name"]
             raise Refused(
                 f"endpoint {name} of an earlier run is billed and could not be deleted ({problem}): delete it with "
                 f"`aws sagemaker delete-endpoint --endpoint-name {name}`, then remove {journal.name}"

@@ -98,7 +98,7 @@ def look_behind(account: Account, endpoint: str, variant: Optional[str]) -> Behi
     if found["EndpointStatus"] != "InService":
         why = f": {found['FailureReason']}" if found.get("FailureReason") else ""
         raise Refused(f"endpoint {endpoint!r} is {found['EndpointStatus']}{why}; wait until it is InService")
-    summaries = {each["VariantName"]: each for each in found.get("ProductionVariants", ())}
+    summaries = {summary["VariantName"]: summary for summary in found.get("ProductionVariants", ())}
     if variant is None and len(summaries) == 1:
         (variant,) = summaries
     if variant not in summaries:
@@ -106,7 +106,7 @@ def look_behind(account: Account, endpoint: str, variant: Optional[str]) -> Behi
             f"endpoint {endpoint!r} has the production variants {sorted(summaries)}: say which one is measured, "
             f"production_variant={next(iter(sorted(summaries)), '...')!r}"
         )
-    production = next(each for each in config["ProductionVariants"] if each["VariantName"] == variant)
+    production = next(shown for shown in config["ProductionVariants"] if shown["VariantName"] == variant)
     return Behind(
         endpoint=endpoint,
         variant=str(variant),
@@ -130,7 +130,9 @@ def _instance_type(production: Mapping[str, Any]) -> str:
 
 def _images(summary: Mapping[str, Any]) -> List[str]:
     """A tag can be moved to another image, which its digest cannot."""
-    return [str(each.get("ResolvedImage") or each.get("SpecifiedImage")) for each in summary.get("DeployedImages", ())]
+    return [
+        str(image.get("ResolvedImage") or image.get("SpecifiedImage")) for image in summary.get("DeployedImages", ())
+    ]
 
 
 def _time(stamp: Any) -> str:

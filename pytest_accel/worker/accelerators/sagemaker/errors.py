@@ -92,15 +92,15 @@ def explained(doing: str, secrets: Sequence[str]) -> Iterator[None]:
     except ClientError as error:
         raise _of_service(doing, error.response, str(error), secrets) from None
     except BotoCoreError as error:
-        kind = next((each.__name__ for each in type(error).__mro__ if each.__name__ in _OF_CLIENT), "")
+        kind = next((base.__name__ for base in type(error).__mro__ if base.__name__ in _OF_CLIENT), "")
         advice = _OF_CLIENT.get(kind, "")
-        raise _told(doing, type(error).__name__, advice, str(error), secrets) from None
+        raise _failure(doing, type(error).__name__, advice, str(error), secrets) from None
 
 
 def _of_service(doing: str, response: Mapping[str, Any], words: str, secrets: Sequence[str]) -> Exception:
     code = str(response.get("Error", {}).get("Code", ""))
     if code != "ModelError":
-        return _told(doing, code, _OF_SERVICE.get(code, ""), words, secrets)
+        return _failure(doing, code, _OF_SERVICE.get(code, ""), words, secrets)
     status = int(response.get("OriginalStatusCode", 500))
     words = f"{response.get('OriginalMessage', words)}, status {status}"
     advice = _OF_CONTAINER.get(status, _BROKEN)
@@ -109,7 +109,7 @@ def _of_service(doing: str, response: Mapping[str, Any], words: str, secrets: Se
     return kind(redacted(f"{message} ({words})", secrets))
 
 
-def _told(doing: str, code: str, advice: str, words: str, secrets: Sequence[str]) -> Exception:
+def _failure(doing: str, code: str, advice: str, words: str, secrets: Sequence[str]) -> Exception:
     kind = Refused if code in _REFUSALS else EndpointFailed
     return kind(redacted(f"{_sentence(doing, advice)} ({words})", secrets))
 

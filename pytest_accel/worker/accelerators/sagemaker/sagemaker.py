@@ -157,7 +157,7 @@ class SageMaker(Accelerator):
             body.CONTENT_TYPES[options["payload"]],
             f"tfs-model-name={options['model_name']}" if options["model_name"] else "",
         )
-        inputs, self._outputs = ([_tensor(each) for each in facts[side]] for side in ("inputs", "outputs"))
+        inputs, self._outputs = ([_tensor(stored) for stored in facts[side]] for side in ("inputs", "outputs"))
         self._options = options
         return inputs, list(self._outputs)
 
@@ -186,10 +186,10 @@ class SageMaker(Accelerator):
         self._parts_ns.clear()
 
 
-def _tensor(told: Mapping[str, Any]) -> Tensor:
-    return Tensor(told["name"], told["dtype"], tuple(told["shape"]))
+def _tensor(stored: Mapping[str, Any]) -> Tensor:
+    return Tensor(stored["name"], stored["dtype"], tuple(stored["shape"]))
 
 
-def _changed(endpoint: str, before: Mapping[str, str], now: Mapping[str, str]) -> str:
-    moved = [f"{name} {before.get(name)} -> {now[name]}" for name in now if before.get(name) != now[name]]
+def _changed(endpoint: str, before: Mapping[str, str], current: Mapping[str, str]) -> str:
+    moved = [f"{name} {before.get(name)} -> {current[name]}" for name in current if before.get(name) != current[name]]
     return f"endpoint {endpoint!r} has been deployed anew since this artefact was made: {'; '.join(moved)}"

@@ -212,10 +212,10 @@ class Gpu(Accelerator):
             with tensorflow.device(GPU):
                 return self._run(**inputs)
         except tensorflow.errors.OpError as error:
-            told = explained("TensorFlow cannot run this model on the GPU", error)
+            message = explained("TensorFlow cannot run this model on the GPU", error)
             if isinstance(error, tensorflow.errors.InternalError):  # the device's fault, which nothing else would help
-                raise RuntimeError(told) from error
-            raise Refused(told) from error
+                raise RuntimeError(message) from error
+            raise Refused(message) from error
 
     def _inlined(self) -> Any:
         return saved_model.inlined_graph(self._function, self._options["batch_size"])

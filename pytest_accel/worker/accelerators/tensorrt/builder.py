@@ -126,12 +126,12 @@ def _parsed(builder: Any, model: Any, logger: Any) -> Any:
     parser = tensorrt.OnnxParser(network, logger)
     if not parser.parse(model.SerializeToString()):
         errors = [parser.get_error(number) for number in range(parser.num_errors)]
-        words = "\n".join(_told(error, model) for error in errors) or "\n".join(logger.errors)
+        words = "\n".join(_described(error, model) for error in errors) or "\n".join(logger.errors)
         raise Refused(explained("TensorRT cannot read this model", words))
     return network
 
 
-def _told(error: Any, model: Any) -> str:
+def _described(error: Any, model: Any) -> str:
     """A parser's error with the operator, which TensorRT 8 knows by its number only."""
     place = ""
     if 0 <= error.node() < len(model.graph.node):

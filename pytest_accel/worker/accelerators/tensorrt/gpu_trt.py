@@ -119,7 +119,7 @@ class GpuTrt(Accelerator):
         job.progress(None, f"converting {job.source.path}")
         model = _converted(job.source, options)
         cuda = Cuda()
-        plan = build(model, _recipe(options), job.calibration, job.progress, cuda=cuda, logger=self._its_logger())
+        plan = build(model, _recipe(options), job.calibration, job.progress, cuda=cuda, logger=self._tensorrt_logger())
         flops = onnx_model.count_flops(onnx_model.fix_batch(model, options["batch_size"]))
         with open(os.path.join(job.artefact, _ENGINE), "wb") as file:
             file.write(plan)
@@ -140,7 +140,7 @@ class GpuTrt(Accelerator):
             if facts[fact] != here:
                 raise Refused(f"this engine was built for {fact} {facts[fact]}, and here is {here}: compile it anew")
         self._flops = facts["flops"]
-        self._engine = Engine(engine, int64_inputs=facts["int64_inputs"], cuda=cuda, logger=self._its_logger())
+        self._engine = Engine(engine, int64_inputs=facts["int64_inputs"], cuda=cuda, logger=self._tensorrt_logger())
         return self._engine.inputs, self._engine.outputs
 
     def stage(self, inputs: Arrays) -> Any:
@@ -175,7 +175,7 @@ class GpuTrt(Accelerator):
     def close(self) -> None:
         self._engine = None
 
-    def _its_logger(self) -> Any:
+    def _tensorrt_logger(self) -> Any:
         if self._logger is None:
             self._logger = capturing_logger()
         return self._logger
@@ -201,7 +201,7 @@ class GpuTrt(Accelerator):
                 f"TensorRT {tensorrt.__version__} has no execute_async_v3",
                 "install TensorRT 8.6 or newer",
             )
-        logger = self._its_logger()
+        logger = self._tensorrt_logger()
         try:
             tensorrt.Builder(logger)
         except TypeError as error:  # pybind11's way to say that it got no object

@@ -1,6 +1,6 @@
 """What the machine's processor is and what it could do at most, for the accelerators that run on it.
 
-Read from ``/proc/cpuinfo``; unknown facts are left out, never guessed.
+The facts are read from ``/proc/cpuinfo``. Unknown ones are left out, never guessed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Dict, Union
 
 from pytest_accel.worker.accelerator import Present
 
-#: The instructions that decide how fast inference can be; a baseline does not carry over where they differ.
+#: These instructions decide how fast inference can be; a baseline does not hold for a processor with others.
 FLAGS = (
     "avx2",
     "fma",
@@ -29,15 +29,16 @@ FLAGS = (
     "sve",
 )
 
-#: Floating-point operations per core and cycle: vector units times lanes times two for a multiply-add, rounded up.
+#: One core does this many floating-point operations in a cycle: vector units times lanes, times two, rounded up.
 _FLOPS_PER_CYCLE = {"avx512f": 64, "avx2": 32, "sve": 64, "asimd": 32}
-#: The same in INT8 or BF16 for the instructions that do more than put four INT8 numbers where one of FP32 was.
+#: One core does this many operations in INT8 or BF16 with instructions that exceed four times the rate of FP32.
 _NARROW_OPERATIONS_PER_CYCLE = {"amx_int8": 4096, "amx_bf16": 2048, "i8mm": 256}
+#: No processor has a faster clock, in cycles a second.
 _FASTEST_CLOCK_HZ = 6e9
 
 
 def identity(cpuinfo: str = "/proc/cpuinfo") -> Dict[str, Union[str, int, float, bool, None]]:
-    """The processor's model, the flags that matter and the cores that this process may use, flat."""
+    """Return the processor's model, the flags that matter and the number of usable cores, as flat facts."""
     try:
         with open(cpuinfo, encoding="utf-8") as file:
             pairs = [line.partition(":") for line in file]
@@ -60,20 +61,20 @@ def present(device: str = "") -> Present:
 
 
 def has_bf16() -> bool:
-    """Whether it has instructions for BF16, without which nothing gets faster in it."""
+    """Return whether the processor has instructions for BF16, without which BF16 is no faster."""
     return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(str(identity()["flags"]).split())
 
 
 def usable_cores() -> int:
-    """The logical cores that this process may run on."""
+    """Return the number of logical cores that this process may run on."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def peak_flops(flags: str, cores: int, *, narrow: bool = False) -> float:
-    """More operations per second than such a processor can do: what is over it cannot have been computed.
+    """Return more operations per second than such a processor can do. A measurement beyond it is not plausible.
 
-    In FP32, or with ``narrow`` in any type down to INT8.
+    The operations are in FP32, or with ``narrow`` in any type down to INT8.
     """
     per_cycle = max([16, *(_FLOPS_PER_CYCLE.get(flag, 0) for flag in flags.split())])
     if narrow:

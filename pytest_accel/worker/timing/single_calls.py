@@ -1,8 +1,8 @@
 """How single calls are timed: warm-up to a steady state, then one call after the other.
 
-Every time is read from the accelerator's own clock, in nanoseconds, and only after the accelerator was told to
-synchronise: a time ends when the result is visible to the host. Inputs were staged before; nothing here makes one. No
-statistics beyond the warm-up rule: what the times mean is the controller's question. Calls side by side are timed in
+Every time is read from the accelerator's clock, in nanoseconds. It is read after the accelerator has synchronised, so a
+time ends when the result is visible to the host. Inputs were staged before. There are no statistics here beyond the
+rule that ends the warm-up; the controller judges the times. Calls side by side are timed in
 `pytest_accel.worker.timing.side_by_side`.
 """
 
@@ -29,7 +29,7 @@ _TOLERANCE = 0.02
 
 @dataclass(frozen=True)
 class WarmUpCalls:
-    """What it took to get warm. ``calls`` and ``seconds`` include the first inference."""
+    """The calls of a warm-up. ``calls`` and ``seconds`` include the first inference."""
 
     first_inference_ns: int
     calls: int
@@ -39,7 +39,7 @@ class WarmUpCalls:
 
 @dataclass(frozen=True)
 class KeptCall:
-    """The outputs of one timed call, and which of the staged batches it was given."""
+    """The outputs of one timed call that were kept, and the number of the staged batch that the call had."""
 
     batch: int
     outputs: Arrays
@@ -113,7 +113,7 @@ def single_stream(accelerator: Accelerator, staged: Sequence[Any], calls: int, c
 
 
 def time_block(accelerator: Accelerator, staged: Sequence[Any], calls: int, settle: int) -> List[int]:
-    """One turn of a duet: ``settle`` calls that bring the caches back, untimed, then ``calls`` timed ones."""
+    """Time one turn of a duet: ``settle`` calls are made first and not timed, to fill the caches again."""
     turns = cycle(staged)
     for inputs in islice(turns, settle):
         accelerator.infer(inputs)
@@ -123,7 +123,7 @@ def time_block(accelerator: Accelerator, staged: Sequence[Any], calls: int, sett
 
 
 def _time_each(accelerator: Accelerator, turns: Iterable[Any], calls: int, kept: Dict[int, Arrays]) -> List[int]:
-    """The hot loop. Fills ``kept`` where it has a position; all that is not the call itself stays outside its time."""
+    """Time one call after the other, and keep the outputs of the calls whose positions are in ``kept``."""
     clock, infer, synchronize = accelerator.clock, accelerator.infer, accelerator.synchronize
     latencies_ns = [0] * calls
     for position, inputs in enumerate(turns):
@@ -138,10 +138,10 @@ def _time_each(accelerator: Accelerator, turns: Iterable[Any], calls: int, kept:
 
 
 def offline(accelerator: Accelerator, staged: Sequence[Any], calls: int, checks: int) -> CallTimes:
-    """Issue ``calls`` calls back to back and synchronise once at the end: the shape for throughput.
+    """Issue ``calls`` calls back to back and synchronise once at the end: the load shape for throughput.
 
-    ``latencies_ns`` are the times between one call's return and the next, the last one up to the end of the
-    synchronisation, so that they add up to ``wall_ns``; only their sum says anything about an asynchronous device.
+    ``latencies_ns`` are the times from the return of one call to the return of the next. The last of them ends with the
+    synchronisation, so that they add up to ``wall_ns``. Of an asynchronous device only the sum says something.
     """
     clock, infer = accelerator.clock, accelerator.infer
     returned_ns = [0] * (calls + 1)
@@ -163,18 +163,18 @@ def offline(accelerator: Accelerator, staged: Sequence[Any], calls: int, checks:
 
 
 def spread(calls: int, checks: int) -> List[int]:
-    """Positions of the calls to keep: evenly spread, the last call among them."""
+    """Return the positions of the calls to keep: evenly spread, and the last call is one of them."""
     checks = min(checks, calls)
     return [(nth + 1) * calls // checks - 1 for nth in range(checks)]
 
 
 def copied(outputs: Arrays) -> Arrays:
-    """Copies, because an accelerator may write the next call's outputs into the same memory."""
+    """Copy the outputs, because an accelerator may write those of the next call into the same memory."""
     return {name: np.array(array) for name, array in outputs.items()}
 
 
 def checked(kept: Dict[int, Arrays], batches: int) -> List[KeptCall]:
-    """The kept outputs, each with the batch that its call was given."""
+    """Return the kept outputs, together with the number of the batch of their call."""
     return [KeptCall(position % batches, outputs) for position, outputs in kept.items()]
 
 

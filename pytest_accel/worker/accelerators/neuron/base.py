@@ -1,9 +1,9 @@
 """What the accelerators of the Neuron family have in common: TensorFlow models, compiled by AWS's SDK for TensorFlow.
 
 The SDK compiles what it can into NeuronOps and leaves the rest to the host without a word. So what was compiled is read
-from the artefact, and that it ran from the driver's counters. A call blocks until the device is done, and there is
-nothing to synchronise. NaN is no error to the runtime: it is ours to notice, among the outputs. Compiling is told in
-`neuron_compiler`, what is read of devices in `neuron`.
+from the artefact, and the driver's counters show that it ran. A call blocks until the device is done, so there is
+nothing to synchronise. NaN is no error for the runtime; it is noticed among the outputs. `compiler` compiles, and
+`pytest_accel.worker.hardware.neuron_devices` reads the devices.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ AnyProgram = Union[TensorFlowProgram, torch_program.Traced]
 _MODEL = "saved_model"
 _VISIBLE_CORES, _NUM_CORES = "NEURON_RT_VISIBLE_CORES", "NEURON_RT_NUM_CORES"
 _IN_FLIGHT = "NEURON_RT_ASYNC_EXEC_MAX_INFLIGHT_REQUESTS"
-#: The operators that run on a NeuronCore's matrix engine, and with them those that ``matmult`` casts.
+#: These operators run on the matrix engine of a NeuronCore, and are what ``matmult`` casts.
 _MATMULT = torch_model.TENSOR_CORE_OPERATORS | frozenset(
     ("MatMul", "BatchMatMul", "BatchMatMulV2", "Conv2D", "Conv3D", "DepthwiseConv2dNative", "Conv2DBackpropInput")
 )
-#: How the runtime's errors read in TensorFlow and in PyTorch; others are about the inputs.
+#: Errors with these words come from the runtime, in TensorFlow and in PyTorch. Others are about the inputs.
 _OF_RUNTIME = re.compile(r"nrt_|Nrt::|Neuron Runtime could not|the model status=")
 
 #: The options that every accelerator of the family has beside those of its chip.
@@ -64,7 +64,7 @@ NEURON_OPTIONS: Mapping[str, Option] = {
 
 
 class DeviceFailed(Exception):
-    """The device or its runtime failed, and the inputs are not at fault."""
+    """The device or the runtime failed, and the inputs are not at fault."""
 
 
 class NotExecuted(Exception):
@@ -72,13 +72,14 @@ class NotExecuted(Exception):
 
 
 class TensorFlowNeuron(Accelerator):
-    """TensorFlow on Neuron devices. A subclass names the chip and the SDK, and says what its options tell them."""
+    """TensorFlow on Neuron devices. A subclass names the chip and the SDK, and turns options into flags."""
 
     sources: ClassVar[Tuple[str, ...]] = ("saved_model", "keras")
     concurrent = True
     chip: ClassVar[neuron_devices.Chip]
-    #: The packages under test, the SDK's first, and the modules to import of it, of which the last has the functions.
+    #: These packages are under test; the SDK is the first.
     packages: ClassVar[Tuple[str, ...]]
+    #: These modules of the SDK are imported; the last one has the functions.
     modules: ClassVar[Tuple[str, ...]]
 
     def __init__(self) -> None:
@@ -96,17 +97,17 @@ class TensorFlowNeuron(Accelerator):
     @staticmethod
     @abstractmethod
     def compiler_flags(options: Mapping[str, Any]) -> List[str]:
-        """The compiler's flags for these options, each with its value after ``=``."""
+        """Return the compiler's flags for these options, with values after ``=``."""
 
     @staticmethod
     @abstractmethod
     def visible_cores(options: Mapping[str, Any]) -> int:
-        """The NeuronCores that a process with these options may use."""
+        """Return how many NeuronCores a process with these options may use."""
 
     @staticmethod
     @abstractmethod
     def casts(options: Mapping[str, Any]) -> Tuple[str, bool]:
-        """NumPy's name of what FP32 is cast to, and whether that holds for the matrix engine's operators alone."""
+        """Return NumPy's name of what FP32 is cast to, and whether only operators of the matrix engine are cast."""
 
     def probe(self) -> Union[Present, Missing]:
         found = neuron_devices.look(self.chip)
@@ -119,7 +120,7 @@ class TensorFlowNeuron(Accelerator):
         return Present(self.chip.device, found.identity(), found.cores * self.chip.core_flops)
 
     def missing_sdk(self) -> Optional[Missing]:
-        """What is here in place of the SDK, None when it can be imported."""
+        """Return why the SDK cannot be imported, None when it can."""
         try:
             self._sdk()
         except ImportError as error:
@@ -157,7 +158,7 @@ class TensorFlowNeuron(Accelerator):
         return program.inputs, program.outputs
 
     def loaded(self, artefact: str, options: Mapping[str, Any]) -> Tuple[AnyProgram, graph.Compiled]:
-        """The artefact as a program that can be called, and what of it was compiled."""
+        """Return the artefact as a program that can be called, and what of it was compiled."""
         folder, signature = os.path.join(artefact, _MODEL), self._signature(options)
         compiled = graph.read(folder, signature)
         return self._tensorflow_program(folder, signature), compiled
@@ -172,16 +173,16 @@ class TensorFlowNeuron(Accelerator):
 
     def infer(self, staged: Any) -> Arrays:
         program, _ = self._loaded()
-        self._calls += 1  # lanes may lose one between them: it is the least that the driver has to count
+        self._calls += 1  # two threads may count one call only; the driver has to count this many at least
         try:
             return program.run(staged)
         except program.errors as error:
             raise _failure(error) from error
 
     def placement(self) -> Observed:
-        """The operators in NeuronOps, in the precision that the compiler was told to cast them to.
+        """Return the operators in NeuronOps, in the precision that the compiler had to cast them to.
 
-        No runtime tells a precision by operator. Raises `NotExecuted` where the driver's counters did not move.
+        No runtime gives the precision of an operator. Raises `NotExecuted` where the driver's counters did not move.
         """
         _, compiled = self._loaded()
         self._require_executed(len(compiled.subgraphs))
@@ -206,7 +207,7 @@ class TensorFlowNeuron(Accelerator):
         return (yardstick.write if compiler.traces(self._sdk()) else yardstick.write_for_session)(folder)
 
     def close(self) -> None:
-        """Let go of the model. The NeuronCores are free once the process has ended, and no sooner."""
+        """Free the model. The NeuronCores are free only after the process has ended."""
         if self._artefact is not None:
             self._artefact[0].close()
         self._artefact = None
@@ -223,7 +224,7 @@ class TensorFlowNeuron(Accelerator):
         return require_loaded(self._artefact)
 
     def _reserve(self, options: Mapping[str, Any]) -> None:
-        """Name the cores to the runtime, which takes them when it first runs something and keeps them to the end."""
+        """Name the cores for the runtime. It takes them when it first runs something, and keeps them to the end."""
         count, group = self.visible_cores(options), options["core_group"]
         first = 0 if group is None else group * count
         listed = str(first) if count == 1 else f"{first}-{first + count - 1}"
@@ -254,7 +255,7 @@ class TensorFlowNeuron(Accelerator):
 
 
 def batch_problem(options: Mapping[str, Any], copies: int) -> Optional[str]:
-    """Why the batch options can never work together with so many copies, or None."""
+    """Return why the batch options can never work with this number of copies, or None."""
     compiled, batch = options["compiled_batch"], options["batch_size"]
     if compiled is not None and not options["dynamic_batch"]:
         return f"compiled_batch={compiled} is for a call that the runtime cuts: set dynamic_batch=True, or leave it out"
@@ -273,7 +274,7 @@ def _spelled(variables: Mapping[str, str]) -> str:
 
 
 def _failure(error: Exception) -> Exception:
-    """What to raise for an error of the call: the runtime's are the device's, others are about the inputs."""
+    """Return what to raise for an error of a call: `DeviceFailed` for the runtime's errors, else `Refused`."""
     if _OF_RUNTIME.search(str(error)):
         return DeviceFailed(explained("the Neuron runtime failed", error))
     return Refused(explained("Neuron cannot run this model", error))

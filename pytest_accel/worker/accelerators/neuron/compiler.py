@@ -1,8 +1,8 @@
 """How AWS's SDK for TensorFlow compiles a SavedModel, for TensorFlow 2 and for 1.15.
 
-The one traces a function and has its flags from the environment, the other converts a SavedModel; which of them is here
-is told by what it has, not by its version. Whether anything was compiled is told in `neuron_graph`: a compiler that
-fails, or that is not installed, is no more than a line in a log.
+The SDK for TensorFlow 2 traces a function and reads flags from the environment. The SDK for 1.15 converts a SavedModel.
+The functions that a module has show which SDK it is, not the version. A compiler that fails, or is not installed, is
+only a line in a log, so `graph` looks at what was compiled.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _FLAGS = "NEURON_CC_FLAGS"
 
 
 def traces(sdk: Any) -> bool:
-    """Whether this is the SDK for TensorFlow 2."""
+    """Return whether this is the SDK for TensorFlow 2."""
     return hasattr(sdk, "trace")
 
 
 def compiled_batch(options: Mapping[str, Any]) -> int:
-    """The items that the compiler fixes; a call with more is cut by the runtime where the batch is dynamic."""
+    """Return the number of items that is compiled in. The runtime cuts a larger call where the batch is dynamic."""
     return int(options["compiled_batch"] or options["batch_size"])
 
 
 def compile_saved_model(sdk: Any, model: str, target: str, flags: List[str], options: Mapping[str, Any]) -> str:
-    """Compile the SavedModel ``model`` into the new folder ``target``; returns what the SDK logged meanwhile.
+    """Compile the SavedModel ``model`` into the new folder ``target``. Returns what the SDK has logged.
 
-    Raises `Refused` with the SDK's words where it raises; it often does not.
+    Raises `Refused` with the SDK's words where the SDK raises an error, which it often does not.
     """
     if os.environ.get(_FLAGS):
         raise Refused(f"{_FLAGS} is set, and would compile something else than was asked for: unset it")
@@ -91,7 +91,7 @@ def _zeros(tensor: Tensor, batch: int) -> np.ndarray:
 
 @contextmanager
 def _warnings() -> Iterator[List[str]]:
-    """The warnings that TensorFlow and the SDK log meanwhile."""
+    """Collect the warnings that TensorFlow and the SDK log within the block."""
     logged: List[str] = []
     listener = logging.Handler(logging.WARNING)
     listener.emit = lambda record: logged.append(record.getMessage())  # type: ignore[method-assign]

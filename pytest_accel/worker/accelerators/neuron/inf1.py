@@ -1,10 +1,10 @@
 """The ``inf1`` accelerator: AWS Inferentia with tensorflow-neuron, for TensorFlow 2 or 1.15.
 
-A model is spread over NeuronCores in two ways: as a pipeline, which the compiler makes, or as copies that share the
-items of a call, which the runtime makes for a dynamic batch. Several models at once take free cores, or a core group
-each. A worker keeps its cores until it ends, so a comparison with a baseline, in which three workers are up, needs as
-many free cores for each of them. Inferentia has no FP32: what is asked for is what FP32 is cast to. The rest is told in
-`pytest_accel.worker.accelerators.neuron.base`.
+A model is spread over NeuronCores in two ways. The compiler makes a pipeline, or the runtime makes copies that share
+the items of a call with a dynamic batch. Several models at once take free cores, or one core group per model. A worker
+keeps its cores until it ends. A comparison with a baseline runs three workers, so it needs free cores for all three.
+Inferentia has no FP32: a precision is what FP32 is cast to. `pytest_accel.worker.accelerators.neuron.base` has the
+rest.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pytest_accel.worker.accelerator import Option
 from pytest_accel.worker.accelerators.neuron.base import NEURON_OPTIONS, TensorFlowNeuron, batch_problem
 from pytest_accel.worker.hardware import neuron_devices
 
-#: What the compiler calls a cast, by the precision and by which operators it is for.
+#: The compiler has these names of casts. The precision and the operators to cast choose one.
 _CASTS = {
     ("bf16", "all"): "all",
     ("bf16", "matmult"): "matmult-bf16",

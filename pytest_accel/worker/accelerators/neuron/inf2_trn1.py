@@ -1,10 +1,11 @@
 """The ``inf2`` and ``trn1`` accelerators: AWS Inferentia2 and Trainium with tensorflow-neuronx or torch-neuronx.
 
-TensorFlow's models take the one, PyTorch's the other, and either SDK is enough to be here. AWS maintains
-tensorflow-neuronx no longer (Neuron 2.29 was the first release without it); what is installed still runs. Unlike
-Inferentia these have FP32: it is the default, although the compiler's own would cast matrix multiplications to BF16.
-There are no pipelines: NeuronCores hold copies that share the items of a dynamic batch. The rest is told in
-`pytest_accel.worker.accelerators.neuron.base` and `pytest_accel.worker.accelerators.neuron.torch_program`.
+Models of TensorFlow need the first package, models of PyTorch the second. The accelerator is here with either of them.
+AWS no longer maintains tensorflow-neuronx: Neuron 2.29 was the first release without it. An installed one still runs.
+Unlike Inferentia these chips have FP32, which is the default here. The compiler's default would cast matrix
+multiplications to BF16. There are no pipelines: NeuronCores hold copies that share the items of a dynamic batch.
+`pytest_accel.worker.accelerators.neuron.base` and `pytest_accel.worker.accelerators.neuron.torch_program` have the
+rest.
 """
 
 from __future__ import annotations

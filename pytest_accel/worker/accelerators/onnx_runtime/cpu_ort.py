@@ -1,7 +1,7 @@
-"""The ``cpu-ort`` accelerator: ONNX Runtime on the processor, in FP32 or INT8. The reference for ONNX models.
+"""The ``cpu-ort`` accelerator: ONNX Runtime on the processor, in FP32 or INT8. It is the reference for ONNX models.
 
-What it shares with ``gpu-ort`` is told in `pytest_accel.worker.accelerators.onnx_runtime.base`, INT8 in
-`pytest_accel.worker.formats.quantise`.
+It shares `pytest_accel.worker.accelerators.onnx_runtime.base` with ``gpu-ort``. `pytest_accel.worker.formats.quantise`
+makes INT8.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The ``gpu-ort`` accelerator: ONNX Runtime on an NVIDIA GPU, by its CUDA or its TensorRT provider.
 
-ONNX Runtime goes on without a provider that it cannot start and gives operators without a kernel to the processor, both
-with a warning at most. Here the first is a failure, and so is the second unless ``cpu_operators`` allows it. A call
-begins and ends with arrays of the host, so that it includes both copies: I/O binding would copy inputs ahead of it.
+ONNX Runtime goes on without a provider that does not start, and gives operators without a kernel to the processor. It
+only warns. Here the first is a failure, and so is the second unless ``cpu_operators`` allows it. A call begins and ends
+with arrays of the host, so that it includes both copies: I/O binding would copy inputs ahead of it.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from pytest_accel.worker.vendor_errors import explained
 _CUDA, _TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 _PROVIDERS = {"cuda": (_CUDA,), "tensorrt": (_TENSORRT, _CUDA)}
 _ENGINES = "engines"
-#: Operators that cuBLAS and cuDNN compute, and so in TF32 where that is allowed.
+#: These operators are computed by cuBLAS and cuDNN, and so in TF32 where that is allowed.
 _IN_TF32 = re.compile(r"(Fused)?(Conv|ConvTranspose|MatMul|Gemm|Einsum)")
-#: Set to 0, it keeps all of NVIDIA's libraries from TF32.
+#: This variable keeps all of NVIDIA's libraries from TF32 when it is 0.
 _OVERRIDE = "NVIDIA_TF32_OVERRIDE"
-#: ONNX Runtime's log of what kept a provider from starting.
+#: Words like these in ONNX Runtime's log say what kept a provider from starting.
 _NOT_STARTED = re.compile(r"Failed to (?:load library|create) [^\n\x1b]+|CUDA failure [^\n\x1b]+")
 _LOOSE_NODES = "assigned to the default CPU EP"
 
@@ -101,7 +101,7 @@ class GpuOrt(OnnxRuntime):
         return self._started(model, wanted, providers)
 
     def kernels(self) -> Iterator[Kernel]:
-        """What TensorRT makes is one kernel, and which precisions are inside it nobody tells."""
+        """Yield the kernels. TensorRT makes one kernel, and the precisions inside it are unknown."""
         for kernel in super().kernels():
             if kernel.provider == _TENSORRT:
                 kernel = kernel._replace(precision="unknown")
@@ -116,7 +116,7 @@ class GpuOrt(OnnxRuntime):
         return self._device.throttled()
 
     def _providers(self, model: Union[str, bytes], options: Mapping[str, Any]) -> List[Tuple[str, Dict[str, str]]]:
-        """The providers of a variant with their options. Raises `Refused` for a precision that they cannot keep."""
+        """Return the providers with their options. Raises `Refused` for a precision that they cannot keep."""
         precision, capability = options["precision"], self._device.compute_capability()
         if precision == "tf32" and capability is not None and capability < nvml.TF32_FROM:
             raise Refused(nvml.NO_TF32.format(*capability))
@@ -134,7 +134,7 @@ class GpuOrt(OnnxRuntime):
         return [(name, dict(cuda if name == _CUDA else tensorrt)) for name in _PROVIDERS[options["provider"]]]
 
     def _started(self, model: Union[str, bytes], wanted: Any, providers: List[Tuple[str, Dict[str, str]]]) -> Any:
-        """A session in which the first provider really is. Raises `Refused` with what only the log tells."""
+        """Return a session that really has the first provider. Raises `Refused` with words that only the log has."""
         nvml.order_devices()
         import onnxruntime
 
@@ -158,7 +158,7 @@ class GpuOrt(OnnxRuntime):
 
 
 def _loose_nodes(model: Union[str, bytes], providers: List[Tuple[str, Dict[str, str]]]) -> str:
-    """Which operators the providers leave to the processor, which ONNX Runtime does not say when it refuses them."""
+    """Return which operators the providers leave to the processor. ONNX Runtime's own refusal does not name them."""
     import onnxruntime
 
     wanted = onnxruntime.SessionOptions()
@@ -175,7 +175,7 @@ def _loose_nodes(model: Union[str, bytes], providers: List[Tuple[str, Dict[str, 
 
 
 def _tiny() -> bytes:
-    """A model that any provider takes."""
+    """Return a serialised model that any provider takes."""
     from onnx import TensorProto, helper
 
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy")
@@ -187,7 +187,7 @@ def _tiny() -> bytes:
 
 @contextmanager
 def _native_log() -> Iterator[List[str]]:
-    """What native code writes to stderr within the block, there when the block has ended."""
+    """Collect what native code writes to stderr within the block. The list is filled when the block has ended."""
     log: List[str] = []
     stderr = os.dup(2)
     with tempfile.TemporaryFile("w+", errors="replace") as file:

@@ -1,7 +1,7 @@
 """Running an exported PyTorch program: what ``cpu-torch`` and ``gpu-torch`` have in common.
 
-The artefact is the program's file. Half precisions are PyTorch's automatic mixed precision; that FP32 is not computed
-in TF32 or BF16 is never left to a default. Reading and observing are told in `pytest_accel.worker.formats.torch_model`.
+The artefact is the program's file. Half precisions are PyTorch's automatic mixed precision. FP32 is kept from TF32 and
+BF16 by settings, never by a default. `pytest_accel.worker.formats.torch_model` reads and observes programs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pytest_accel.worker.vendor_errors import explained
 
 _MODEL = "model.pt2"
 BATCH_SIZE = Option(int, 1, minimum=1, compiled_in=False, doc=COMMON_OPTIONS["batch_size"].doc)
-#: What is cast to for a precision, by PyTorch's name.
+#: PyTorch casts to the type of this name for a precision.
 _CAST_TO = {"fp16": "float16", "bf16": "bfloat16"}
 
 
@@ -39,8 +39,9 @@ class TorchProgram(Accelerator):
     sources = ("torch",)
     concurrent = True
     references: ClassVar[Mapping[str, str]] = {"torch": "cpu-torch"}
-    #: The type of device in PyTorch's words, and in ours.
+    #: PyTorch has this name for the type of device.
     device: ClassVar[str]
+    #: A placement has this name for the type of device.
     place: ClassVar[str]
 
     def __init__(self) -> None:
@@ -53,7 +54,7 @@ class TorchProgram(Accelerator):
         return {"torch": str(torch.__version__)}  # of a type of its own
 
     def configure(self, options: Mapping[str, Any]) -> None:
-        """Have what is run from now on computed as asked for. Raises `Refused` where the device cannot."""
+        """Let PyTorch compute later calls as the options say. Raises `Refused` where the device cannot."""
 
     def compile_job(self, job: CompileJob) -> None:
         if job.source.kind != "torch":
@@ -94,7 +95,7 @@ class TorchProgram(Accelerator):
             raise Refused(message) from error
 
     def placement(self) -> Observed:
-        """Where the operators of one call ran, and in which precision, as PyTorch dispatched them."""
+        """Return where PyTorch dispatched the operators of one call, and in which precision."""
         with self._computing():
             seen = self._loaded.observe(self._zeros())
         operators: Dict[str, str] = {}
@@ -124,7 +125,7 @@ class TorchProgram(Accelerator):
         return self._options["precision"] == "tf32" and precision == "float32" and is_one
 
     def _computing(self) -> ExitStack:
-        """The modes that a call is made in; they are a thread's own, so each call enters them."""
+        """Enter the modes for one call. A mode holds for one thread, so every call enters them."""
         import torch
 
         modes = ExitStack()

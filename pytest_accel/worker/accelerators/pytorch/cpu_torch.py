@@ -1,6 +1,6 @@
-"""The ``cpu-torch`` accelerator: PyTorch on the processor. The reference for all that PyTorch made.
+"""The ``cpu-torch`` accelerator: PyTorch on the processor. It is the reference for all models of PyTorch.
 
-What it shares with ``gpu-torch`` is told in `pytest_accel.worker.accelerators.pytorch.base`.
+It shares `pytest_accel.worker.accelerators.pytorch.base` with ``gpu-torch``.
 """
 
 from __future__ import annotations

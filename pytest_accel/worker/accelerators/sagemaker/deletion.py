@@ -1,10 +1,9 @@
 """The process that deletes what was deployed for a test, however the test ends.
 
-``python -c SOURCE JOURNAL`` returns at once and leaves a process behind that waits until nobody holds a lock on the
-journal, which the kernel sees to even where a worker is killed. Then it deletes what the journal names, and the
-journal. It is a process of its own because workers are always ended by SIGKILL, so that none could delete anything at
-its end. It is given the text of this file, since a worker may have been sent its modules: the standard library and
-boto3 are all it imports.
+``python -c SOURCE JOURNAL`` returns at once and leaves a process that waits until no lock on the journal is held. The
+kernel frees a lock even where a worker is killed. Then the process deletes what the journal names, and the journal.
+Workers are always ended by SIGKILL, so a worker cannot delete anything at the end. SOURCE is the text of this file,
+because a worker may have got the package over the wire. It imports only the standard library and boto3.
 """
 
 from __future__ import annotations
@@ -16,11 +15,13 @@ import sys
 import time
 from typing import Any, Dict
 
-#: An endpoint that is being created cannot be deleted yet, and one that is being deleted takes some minutes.
+#: The first pause between two attempts has this many seconds; later pauses are twice as long as the one before.
 _FIRST_PAUSE_S = 0.1
+#: No pause is longer than this many seconds. It takes minutes to delete an endpoint.
 _LONGEST_PAUSE_S = 30.0
+#: After this many seconds deleting is given up.
 _PATIENCE_S = 3600.0
-#: No problem yet, only not done.
+#: This text stands for a deletion that is under way, which is no problem.
 BEING_DELETED = "being deleted"
 
 
@@ -49,7 +50,7 @@ def delete_when_unused(path: str) -> None:
 
 
 def delete(created: Dict[str, str]) -> str:
-    """Delete what a journal names as far as that can be done now; why something is left, empty when nothing is.
+    """Delete what a journal names as far as possible. Returns why something is left, empty when nothing is.
 
     ``created`` has the ``name`` that endpoint, configuration and model share, ``region``, ``bucket`` and ``key``.
     """
@@ -74,7 +75,7 @@ def delete(created: Dict[str, str]) -> str:
 
 
 def _delete(operation: Any, **name: str) -> bool:
-    """Whether there was something to delete."""
+    """Delete by name. Returns whether there was something to delete."""
     from botocore.exceptions import ClientError
 
     try:

@@ -1,10 +1,10 @@
-"""The ``sagemaker`` accelerator: an endpoint of SageMaker's, called with boto3, or deployed for the test.
+"""The ``sagemaker`` accelerator: an existing SageMaker endpoint, called with boto3, or one deployed for the test.
 
-An endpoint is billed and somebody may be served from it, so nothing is contacted unless ``ACCEL_SAGEMAKER=allow`` is in
-the environment: whoever checks out a project and runs its tests has not agreed to calls in their own account, whatever
-the project's files say. Compiling only writes down what the model takes and gives, and packs it where it is to be
-deployed. What is timed is what a client waits for: serialising, the request and its answer, and parsing; what the first
-and the last of them take is told apart.
+An endpoint is billed and may serve customers, so nothing is contacted unless ``ACCEL_SAGEMAKER=allow`` is in the
+environment. Somebody who checks out a project and runs the tests has not agreed to calls in an own account, whatever
+the project's files say. Compiling only records the model's inputs and outputs, and packs a model that is to be
+deployed. A timed call includes all that a client waits for: serialising, request, answer and parsing. The times of
+serialising and of parsing are also reported apart.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from pytest_accel.worker.hardware import versions
 
 OPT_IN = "ACCEL_SAGEMAKER"
 _FACTS = "artefact.json"
-#: What was no computing is told of the last so many calls.
+#: The times of serialising and parsing are medians over at most this many of the last calls.
 _CALLS_KEPT = 1000
 
 

@@ -1,7 +1,7 @@
-"""The ``cpu`` accelerator: TensorFlow as it is, on the processor. Also the reference for all that TensorFlow made.
+"""The ``cpu`` accelerator: TensorFlow as it is, on the processor. It is the reference for all models of TensorFlow.
 
-Compiling copies: the artefact is the SavedModel itself, so that what is measured is what would be served. For BF16
-TensorFlow rewrites the graph when it first runs it: that is what the precision costs in the model's own framework.
+The artefact is a copy of the SavedModel, so that what is measured is what would be served. For BF16 TensorFlow rewrites
+the graph when it first runs it.
 """
 
 from __future__ import annotations
@@ -118,14 +118,14 @@ class Cpu(Accelerator):
 
 
 def _tensorflow() -> Any:
-    """TensorFlow without the GPUs that it would otherwise prefer."""
+    """Import TensorFlow and hide the GPUs, which it would prefer."""
     tensorflow = saved_model.import_tensorflow()
     tensorflow.config.set_visible_devices([], "GPU")
     return tensorflow
 
 
 def _limit_threads(tensorflow: Any, threads: int) -> None:
-    """TensorFlow makes its thread pools once in a process, when it first runs something."""
+    """Set the number of threads. TensorFlow makes the thread pools once in a process, when it first runs something."""
     threading = tensorflow.config.threading
     current = threading.get_intra_op_parallelism_threads()
     if threads == current:
@@ -141,7 +141,7 @@ def _limit_threads(tensorflow: Any, threads: int) -> None:
 
 
 def _rewrite_to(tensorflow: Any, precision: str) -> None:
-    """Have the graphs that are run from now on computed in this precision, wherever TensorFlow thinks that safe."""
+    """Let TensorFlow compute later graphs in this precision, wherever it thinks that safe."""
     if precision == "bf16" and not processor.has_bf16():
         raise Refused("precision='bf16': this processor has no BF16 instructions; use fp32")
     optimizer, wanted = tensorflow.config.optimizer, precision == "bf16"
@@ -150,7 +150,7 @@ def _rewrite_to(tensorflow: Any, precision: str) -> None:
 
 
 def _onednn(tensorflow_version: str) -> str:
-    """Whether TensorFlow uses oneDNN: its own switch, else on from 2.9 where it was built for x86."""
+    """Return "on" or "off" for oneDNN: TensorFlow's switch decides, and without it the release and the processor."""
     switch = os.environ.get("TF_ENABLE_ONEDNN_OPTS")
     if switch is not None:
         return "off" if switch == "0" else "on"

@@ -115,7 +115,7 @@ class GpuTfTrt(Gpu):
         return super().load(artefact, {**options, "xla": False, "precision": _of_tensorflow(options["precision"])})
 
     def placement(self) -> Observed:
-        """The operators inside of engines, and those that were left to TensorFlow; the counts are of the former."""
+        """Return the operators inside of engines and those left to TensorFlow. Only the former are counted."""
         in_engines = {name: f"gpu:{precision}" for name, precision in self._engines.items()}
         left = {name: f"tensorflow:{precision}" for name, precision in self._left.items()}
         operators = {**in_engines, **left}
@@ -126,7 +126,7 @@ class GpuTfTrt(Gpu):
 
 
 def _of_tensorflow(precision: str) -> str:
-    """What TensorFlow itself computes in; narrower precisions are for engines alone."""
+    """Return the precision that TensorFlow itself computes in. Narrower ones are for engines alone."""
     return "tf32" if precision == "tf32" else "fp32"
 
 
@@ -176,7 +176,7 @@ def _convert(tensorflow: Any, original: str, job: CompileJob, zeros: Mapping[str
 
 
 def _parts(folder: str, options: Mapping[str, Any]) -> Tuple[Dict[str, str], Dict[str, str]]:
-    """The operators inside of engines and those outside, by name, each with its precision."""
+    """Return the precisions of the operators inside of engines and of those outside, by name."""
     nodes, outputs, library = signature_graph(folder, options["signature"])
     engines: Dict[str, str] = {}
     left: Dict[str, str] = {}
@@ -201,7 +201,7 @@ def _in_engine(operator: Any, precision: str) -> str:
 
 
 def _bound_to(tensorflow: Any) -> Dict[str, str]:
-    """What the engines are bound to."""
+    """Return what the engines are bound to."""
     (gpu, *_) = tensorflow.config.list_physical_devices("GPU")
     details = tensorflow.config.experimental.get_device_details(gpu)
     capability = "{}.{}".format(*details["compute_capability"])
@@ -214,7 +214,7 @@ def _bound_to(tensorflow: Any) -> Dict[str, str]:
 
 
 def _tensorrt_release() -> str:
-    """The release of TensorRT that TensorFlow has loaded, or unknown."""
+    """Return the release of TensorRT that TensorFlow has loaded, or unknown."""
     try:
         from tensorflow.compiler.tf2tensorrt import _pywrap_py_utils
     except ImportError:

@@ -184,7 +184,7 @@ class GpuTrt(Accelerator):
         return Missing("no-sdk", f"{what} cannot be used: {error}", f"pip install 'pytest-accel[{self.extra}]'")
 
     def _missing_tensorrt(self) -> Optional[Missing]:
-        """Why TensorRT cannot build here, None when it can. Its builder is asked, which needs the device."""
+        """Return why TensorRT cannot build here, None when it can. Its builder is made, which needs the device."""
         try:
             import tensorrt
         except ImportError as error:
@@ -215,7 +215,7 @@ class GpuTrt(Accelerator):
 
 
 def _converted(source: Source, options: Mapping[str, Any]) -> Any:
-    """The source as an ONNX model, of one batch size or of any where a profile says which."""
+    """Return the source as an ONNX model of one batch size, or of any where there is a profile."""
     return onnx_model.converted(source, options["signature"], None if options["profile"] else options["batch_size"])
 
 
@@ -235,7 +235,7 @@ def _int64_inputs(model: Any) -> List[str]:
 
 
 def _bound_to(cuda: Cuda) -> Dict[str, str]:
-    """What an engine is bound to; it would also run on other GPUs of its compute capability, but not as fast."""
+    """Return what an engine is bound to. It also runs on other GPUs of the compute capability, but not as fast."""
     import tensorrt
 
     device = cuda.device()

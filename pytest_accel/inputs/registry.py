@@ -25,6 +25,7 @@ BUILTIN: Mapping[str, str] = {
     "cpu-torch": f"{_ROOM}.pytorch.cpu_torch:CpuTorch",
     "gpu": f"{_ROOM}.tensorflow.gpu:Gpu",
     "gpu-ort": f"{_ROOM}.onnx_runtime.gpu_ort:GpuOrt",
+    "gpu-tftrt": f"{_ROOM}.tensorflow.gpu_tftrt:GpuTfTrt",
     "gpu-torch": f"{_ROOM}.pytorch.gpu_torch:GpuTorch",
     "gpu-trt": f"{_ROOM}.tensorrt.gpu_trt:GpuTrt",
     "inf1": f"{_ROOM}.neuron.inf1:Inf1",

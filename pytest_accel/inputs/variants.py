@@ -74,8 +74,10 @@ def _expand(name: str, keywords: Mapping[str, Any], registry: Registry) -> Itera
     valid = [*options, *BUDGETS, *_PLAN_KEYWORDS]
     for keyword in keywords:
         if keyword not in valid:
+            gone = accelerator.former_options.get(keyword)
             raise UsageError(
-                f"accelerator {name!r} has no option or budget {keyword!r}{nearest(keyword, valid)} "
+                f"accelerator {name!r} has no option or budget {keyword!r}"
+                f"{nearest(keyword, valid) if gone is None else f': {gone}.'} "
                 f"Options: {', '.join(sorted(options))}. Budgets: {', '.join(BUDGETS)}."
             )
     budgets = _budgets({key: value for key, value in keywords.items() if key in BUDGETS})

@@ -50,13 +50,12 @@ class Converted(Fact, frozen=True):
 
 
 class WarmUp(Fact, frozen=True):
-    """What it took to get warm; ``rule`` says in words what steady means."""
+    """What it took to get warm."""
 
     first_inference_ns: int
     calls: int
     seconds: float
     steady: bool
-    rule: str
 
 
 class Checked(Fact, frozen=True):

@@ -18,6 +18,7 @@ import tempfile
 from types import CodeType, ModuleType
 from typing import Any, Dict, Mapping, Optional, Sequence
 
+#: This number of Linux asks ``prctl`` for a signal when the parent ends.
 _PR_SET_PDEATHSIG = 1
 
 
@@ -41,15 +42,15 @@ class Shipped(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         )
 
     def is_package(self, fullname: str) -> bool:
-        """Whether modules below it were shipped too."""
+        """Return whether modules below this one were shipped too."""
         return any(name.startswith(fullname + ".") for name in self._sources)
 
     def get_source(self, fullname: str) -> str:
-        """For tracebacks."""
+        """Return the source, which tracebacks show."""
         return self._sources[fullname]
 
     def get_code(self, fullname: str) -> CodeType:
-        """Compile under a name that no file has, so that a traceback asks `get_source`."""
+        """Compile under a name that no file has, so that a traceback calls `get_source`."""
         return compile(self._sources[fullname], self._file(fullname), "exec", dont_inherit=True)
 
     def _file(self, fullname: str) -> str:
@@ -75,14 +76,14 @@ def boot(channel: Any) -> None:
 
 
 def die_with_controller() -> None:
-    """Lead a process group of our own, and have the kernel kill this process when the controller's thread ends."""
+    """Lead a new process group, and let the kernel kill this process when the controller's thread ends."""
     os.setpgid(0, 0)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def write_temporary_files_to(folder: str) -> None:
-    """Let temporary files go to ``folder``: those of Python, of native code, and of the programs started here."""
+    """Let temporary files go to ``folder``: those of Python, of native code, and of programs that this one starts."""
     os.environ["TMPDIR"] = folder
     tempfile.tempdir = folder  # in case that something has asked before
 
@@ -116,7 +117,7 @@ def redirect_output(log: str) -> None:
 
 
 def report_stacks(path: str) -> None:
-    """Write every thread's Python stack to ``path`` when the process crashes, and when SIGUSR1 asks for it."""
+    """Write the Python stack of every thread to ``path`` when the process crashes, and after SIGUSR1."""
     stacks = open(path, "ab", buffering=0)  # noqa: SIM115 - open for as long as the process lives
     faulthandler.enable(stacks)
     faulthandler.register(signal.SIGUSR1, stacks)

@@ -16,13 +16,22 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 import numpy as np
 
 from pytest_accel.worker import wire
-from pytest_accel.worker.accelerator import Accelerator, Arrays, Missing, Progress, Refused, Source, Tensor
+from pytest_accel.worker.accelerator import (
+    Accelerator,
+    Arrays,
+    Missing,
+    Progress,
+    Refused,
+    Source,
+    Tensor,
+    require_loaded,
+)
 from pytest_accel.worker.timing import extra_work, process_state, side_by_side, single_calls
 from pytest_accel.worker.timing.threads import Threads, Turn
 
 Plain = Dict[str, Any]
 
-_LOAD_SHAPES: Mapping[str, Callable[..., single_calls.Timed]] = {
+_LOAD_SHAPES: Mapping[str, Callable[..., single_calls.CallTimes]] = {
     "single_stream": single_calls.single_stream,
     "offline": single_calls.offline,
     "multi_stream": side_by_side.multi_stream,
@@ -38,12 +47,15 @@ def serve(channel: Any, accelerator: Accelerator) -> None:
 
 
 def waits_for_cores(accelerator: Accelerator) -> bool:
-    """Whether its times contain what its threads wait for: not on another machine, nor by a device's own clock."""
+    """Return whether measured times contain the time that threads wait for a core.
+
+    They do not where the model runs on another machine, or where the device's clock measures.
+    """
     return not accelerator.remote and accelerator.clock is time.perf_counter_ns
 
 
 def answer(operations: Operations, request: Plain, progress: Progress) -> Plain:
-    """The last message for one request. An exception of the accelerator is an answer too; the worker stays usable."""
+    """Return the last message for one request. An exception of the accelerator is an answer too."""
     try:
         return {"result": operations.perform(request["op"], request["params"], progress)}
     except Exception as error:
@@ -51,7 +63,11 @@ def answer(operations: Operations, request: Plain, progress: Progress) -> Plain:
 
 
 def described(error: BaseException) -> Plain:
-    """An exception as plain data. ``refused`` tells the vendor's no from a failure; only its cause has a traceback."""
+    """Return an exception as plain data.
+
+    ``refused`` distinguishes a refusal by the vendor's software from a failure. Of a refusal the traceback is that of
+    the cause.
+    """
     traced = error.__cause__ if isinstance(error, Refused) else error
     return {
         "type": type(error).__name__,
@@ -62,9 +78,9 @@ def described(error: BaseException) -> Plain:
 
 
 class Operations:
-    """One accelerator's state between requests: what is loaded and what is staged. A public method is an operation.
+    """The state of one accelerator between requests: what is loaded and staged. A public method is an operation.
 
-    ``threads`` are those of a process that has nothing else to do; None leaves them where they are.
+    ``threads`` places the threads of this process on cores; None leaves them where they are.
     """
 
     def __init__(self, accelerator: Accelerator, threads: Optional[Threads] = None) -> None:
@@ -74,22 +90,22 @@ class Operations:
         self._threads = threads
 
     def perform(self, op: str, params: Plain, progress: Progress) -> Plain:
-        """Do one operation. Only converting and compiling take long enough to report progress."""
-        told = {"progress": progress} if op in ("convert", "compile") else {}
-        reply: Plain = getattr(self, op)(**params, **told)
+        """Do one operation. Only converting and compiling report progress, because they take long."""
+        reporting = {"progress": progress} if op in ("convert", "compile") else {}
+        reply: Plain = getattr(self, op)(**params, **reporting)
         return reply
 
     def hello(self) -> Plain:
-        """Who answers here."""
+        """Return which Python and which process answers."""
         return {"python": platform.python_version(), "pid": os.getpid(), "numpy": np.__version__}
 
     def probe(self) -> Plain:
-        """Whether the accelerator can be used; cheap evidence first, since an SDK may crash without its device."""
+        """Return whether the accelerator can be used. Files are read first: an SDK may crash without a device."""
         found = self._accelerator.probe_hardware() or self._accelerator.probe()
         return {"missing": vars(found)} if isinstance(found, Missing) else {"present": vars(found)}
 
     def versions(self) -> Plain:
-        """Versions of everything under test."""
+        """Return the versions of everything under test."""
         return {
             "python": platform.python_version(),
             "numpy": np.__version__,
@@ -97,11 +113,11 @@ class Operations:
         }
 
     def far_side(self, options: Plain) -> Plain:
-        """What a remote accelerator runs on."""
+        """Return what a remote accelerator runs on."""
         return vars(self._accelerator.far_side(options))
 
     def yardstick(self, folder: str) -> Plain:
-        """Write the standard yardstick network and say what kind of source it is."""
+        """Write the standard yardstick network and return it as a source."""
         os.makedirs(folder, exist_ok=True)
         return vars(self._accelerator.yardstick(folder))
 
@@ -124,7 +140,7 @@ class Operations:
         return {"seconds": (self._accelerator.clock() - start) / 1e9}
 
     def load(self, artefact: str, options: Plain) -> Plain:
-        """Load an artefact in place of the one before, and begin to watch the peak of memory anew."""
+        """Load an artefact in place of the one before. The peak of memory is counted from here on."""
         self._inputs, self._staged = None, []
         process_state.forget_memory_peak()
         start = self._accelerator.clock()
@@ -141,7 +157,7 @@ class Operations:
         return {"outputs": wire.pack_all(outputs)}
 
     def stage(self, batches: Sequence[Plain]) -> Plain:
-        """Stage the distinct batches that timed calls rotate among, in place of the ones before."""
+        """Stage the batches that timed calls take in turn, in place of the batches before."""
         self._staged = []
         self._staged = [self._accelerator.stage(self._fitting(inputs)) for inputs in batches]
         return {}
@@ -151,10 +167,10 @@ class Operations:
         warm = single_calls.warm_up(
             self._accelerator, self._ready(), min_calls=min_calls, min_s=min_s, max_s=max_s, window=window
         )
-        return {**vars(warm), "rule": single_calls.STEADY_RULE.format(window=window)}
+        return vars(warm)
 
     def measure(self, load_shape: str, calls: int, checks: int, **traffic: float) -> Plain:
-        """Time the steady phase; see `timing` and `load_shapes` for the load shapes and what ``traffic`` they take."""
+        """Time the steady phase. `single_calls` and `side_by_side` say which ``traffic`` a load shape takes."""
         timed = _LOAD_SHAPES[load_shape](self._accelerator, self._ready(), calls, checks, **traffic)
         return {
             "latencies_ns": wire.pack(np.array(timed.latencies_ns, np.int64)),
@@ -175,17 +191,17 @@ class Operations:
         return {"latencies_ns": wire.pack(np.array(latencies_ns, np.int64)), "cores_taken": turn.cores_taken}
 
     def add_work(self, share: float) -> Plain:
-        """Slow every call down by real work, until the process ends."""
+        """Slow down every call by real work, until the process ends."""
         return {"rounds": extra_work.add(self._accelerator, self._ready(), share)}
 
     def placement(self) -> Plain:
-        """Where the operators of the loaded artefact run. May take memory: ask after measuring."""
+        """Return where the operators of the loaded artefact run. This may take memory: ask after measuring."""
         return {**vars(self._accelerator.placement()), "flops": self._accelerator.flops()}
 
     def intermediates(self, inputs: Plain) -> Plain:
-        """The tensors inside the loaded artefact for one batch."""
+        """Return the tensors inside the loaded artefact for one batch."""
         shown = self._accelerator.intermediates(self._fitting(inputs))
-        return {"intermediates": [{**vars(each), "value": wire.pack(each.value)} for each in shown]}
+        return {"intermediates": [{**vars(tensor), "value": wire.pack(tensor.value)} for tensor in shown]}
 
     def close(self) -> Plain:
         """Free the device; another artefact can be loaded afterwards."""
@@ -199,11 +215,9 @@ class Operations:
         return self._staged
 
     def _fitting(self, packed: Plain) -> Arrays:
-        """The arrays, once their names, dtypes and shapes are those of the loaded artefact's inputs."""
-        if self._inputs is None:
-            raise RuntimeError("nothing is loaded: load an artefact first")
+        """Return the arrays. Raises `Refused` where they do not fit the inputs of the loaded artefact."""
+        expected = {tensor.name: tensor for tensor in require_loaded(self._inputs)}
         arrays = wire.unpack_all(packed)
-        expected = {tensor.name: tensor for tensor in self._inputs}
         if arrays.keys() != expected.keys():
             raise Refused(f"the model takes the inputs {sorted(expected)}, got {sorted(arrays)}")
         for name, array in arrays.items():

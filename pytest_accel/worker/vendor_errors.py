@@ -17,8 +17,8 @@ _NO_TENSOR = "it reads a tensor {tensor!r} that nothing gives: export it anew"
 _UNFIT_INPUTS = "{operator} {node!r} cannot compute with these inputs: check their sizes and values"
 _DATA = "give it what the model's signature says"
 
-#: A pattern of the error's text and what to tell instead; ``{groups}`` of the pattern are filled in. The first row that
-#: is found counts.
+#: A row has a pattern of an error's text, and advice in which ``{groups}`` of the pattern are filled in. The first row
+#: whose pattern is found counts.
 ADVICE: Tuple[Tuple[str, str], ...] = (
     # An operator that it does not know. ONNX Runtime has three ways to say so; OpenVINO 2026.4 and 2025.0 one each.
     (r"No Op registered for (?P<operator>\S+)", _NO_OPERATOR),
@@ -157,7 +157,7 @@ ADVICE: Tuple[Tuple[str, str], ...] = (
     (
         r"not been built with TensorRT support",
         "TensorFlow 2.17 was the last release with TF-TRT: set accel_python to an environment that has it with "
-        "TensorRT 8.6, or use mode='native'",
+        "TensorRT 8.6, or use gpu-trt",
     ),
     (
         r"disallowed engine native segment",
@@ -210,7 +210,7 @@ ADVICE: Tuple[Tuple[str, str], ...] = (
 
 
 def explained(failed: str, error: Union[BaseException, str]) -> str:
-    """What failed, what to do about it where that is known, and the vendor's words."""
+    """Return what failed, what to do about it where that is known, and the vendor's words."""
     words = str(error).strip() or type(error).__name__
     for pattern, advice in ADVICE:
         found = re.search(pattern, words)

@@ -1,7 +1,7 @@
 """Arrays as plain data: dtype, shape and bytes.
 
-This is the one form in which arrays cross between controller and worker. Nothing is pickled, so both sides may have
-different versions of Python and NumPy, and nothing that is read can run code.
+Arrays cross between controller and worker in this form only. Nothing is pickled. So both sides may have different
+versions of Python and NumPy, and nothing that is read can run code.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 Packed = Dict[str, Any]
 
-#: Booleans, signed and unsigned integers, floats and complex numbers: the kinds whose bytes are their value.
+#: The bytes of these kinds of arrays are their value: booleans, integers, floats and complex numbers.
 _NUMERIC_KINDS = "biufc"
 
 
@@ -31,7 +31,7 @@ def pack(array: np.ndarray, name: str = "array") -> Packed:
 
 
 def unpack(packed: Packed) -> np.ndarray:
-    """Return the array; it is read-only, because it looks straight into the bytes that came."""
+    """Return the array. It is read-only, because it shares the bytes that came."""
     return np.frombuffer(packed["data"], dtype=np.dtype(packed["dtype"])).reshape(packed["shape"])
 
 

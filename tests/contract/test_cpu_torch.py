@@ -114,7 +114,7 @@ class TestCpuTorch(AcceleratorContract):
 
 WITH_ONNX_RUNTIME = """
 import numpy, onnxruntime
-from pytest_accel.worker import yardstick
+from pytest_accel.worker.formats import yardstick
 path = yardstick.write_onnx("{folder}").path
 session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 (scores,) = session.run(None, {{"image": numpy.load("{folder}/image.npy")}})

@@ -124,3 +124,10 @@ def test_a_build_that_takes_too_long_is_ended(machine: Machine) -> None:
     result.stdout.fnmatch_lines(
         ["*gpu-trt: compile was still running after 1 s and was killed; --accel-compile-timeout*"]
     )
+
+
+@pytest.mark.parametrize("mode", ["native", "tf-trt"])
+def test_the_mode_that_it_had_is_an_error_that_names_the_accelerator_to_use(machine: Machine, mode: str) -> None:
+    result = machine.check(marker=f", mode={mode!r}")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*'gpu-trt' has no option or budget 'mode': use the accelerator 'gpu-tftrt' for*"])

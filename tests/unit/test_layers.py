@@ -57,6 +57,9 @@ KNOW_PYTEST = {"pytest_accel.testing.contract", "pytest_accel.plugin.benchmark_e
 #: What the package depends on; frameworks and SDKs are imported where they are used, in a worker.
 DEPENDENCIES = {"pytest", "numpy", "msgspec", "filelock", "platformdirs", "psutil", "execnet"}
 
+#: Below this package a family of accelerators is one file or one folder.
+FAMILIES = "pytest_accel.worker.accelerators."
+
 each_module = pytest.mark.parametrize("module", MODULES)
 
 
@@ -124,6 +127,17 @@ def not_downwards(module: str, modules: Modules) -> set[str]:
     return {name for name in known if room(name) != room(module) and rank(name, module) >= rank(module, name)}
 
 
+def family(module: str) -> str | None:
+    """The family of accelerators that a module belongs to, None for a module outside of them."""
+    return module.removeprefix(FAMILIES).partition(".")[0] if module.startswith(FAMILIES) else None
+
+
+def other_families(module: str, modules: Modules) -> set[str]:
+    """The imports by which a family of accelerators knows another one."""
+    known = own(imports(module, types=True, modules=modules))
+    return {name for name in known if family(module) is not None and family(name) not in (None, family(module))}
+
+
 def require_no_circle(modules: Modules) -> None:
     """Raise `graphlib.CycleError` where modules import each other, be it for types alone."""
     inside = modules.keys() - {FRONT_DOOR}
@@ -166,6 +180,20 @@ def test_an_import_that_does_not_point_down_is_found_even_for_types_alone(module
     text = f"from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import pytest_accel.{imported}\n"
     name = f"pytest_accel.{module}"
     assert not_downwards(name, planted(**{module.replace(".", "__"): text})) == {f"pytest_accel.{imported}"}
+
+
+@each_module
+def test_families_of_accelerators_do_not_know_each_other(module: str) -> None:
+    assert other_families(module, MODULES) == set()
+
+
+@pytest.mark.parametrize("module", ["tensorrt.new", "new"], ids=["in a folder", "in one file"])
+def test_an_import_of_another_family_is_found_even_for_types_alone(module: str) -> None:
+    imported = f"{FAMILIES}tensorflow.gpu"
+    text = f"from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import {imported}\n"
+    modules = planted(**{f"worker__accelerators__{module.replace('.', '__')}": text})
+    assert other_families(f"{FAMILIES}{module}", modules) == {imported}
+    assert other_families(f"{FAMILIES}tensorflow.cpu", modules) == set(), "its own family"
 
 
 def test_nobody_imports_in_a_circle() -> None:

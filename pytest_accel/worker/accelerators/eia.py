@@ -1,12 +1,12 @@
 """The ``eia`` accelerator: Amazon Elastic Inference, with the predictor of its own TensorFlow.
 
-AWS has ended the service. So it counts as ended wherever nothing speaks for an account that still has it, or for a
-replay of it: its tools lie under ``/opt/amazon/ei``, list an accelerator, and the predictor's package, which was never
-on PyPI, can be imported by the worker. Then it is measured like any other.
+AWS has ended the service. An account may still have it, or a test may replay it. Then its tools are in
+``/opt/amazon/ei`` and list an accelerator, and the worker can import the predictor's package, which was never on PyPI.
+In that case it is measured like any other accelerator. In all other cases it counts as ended.
 
-Which accelerator was used is told by the client library alone, and only in what it prints when it connects: it is read
-there and held against what was asked for and what the tools list, since an ordinal is easily taken for another one. No
-runtime tells which operators ran on the accelerator; those that it cannot run stay on the host.
+Only the client library knows which accelerator was used, and prints it when it connects. That line is compared with the
+options and with the list of the tools, because an ordinal may mean another accelerator. No runtime says which operators
+ran on the accelerator. Operators that it cannot run stay on the host.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ import subprocess
 import sys
 import tempfile
 from contextlib import contextmanager
-from typing import Any, ClassVar, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, ClassVar, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 
 from pytest_accel.worker.accelerator import (
     Accelerator,
     Arrays,
+    CompileJob,
     Missing,
     Option,
     Present,
-    Progress,
     Refused,
     Source,
     Tensor,
@@ -39,11 +39,12 @@ from pytest_accel.worker.vendor_errors import explained
 
 _MODEL = "saved_model"
 _TOOL = "opt/amazon/ei/ei_tools/bin/ei"
+#: The tool that lists accelerators has to answer within this many seconds.
 _LOOK_TIMEOUT_S = 10.0
 
 
 class Size(NamedTuple):
-    """What one type of accelerator has. ``peak_flops`` is in 16 bits, which a model may come in."""
+    """Memory and speed of one type of accelerator. ``peak_flops`` is in 16 bits, which a model may use."""
 
     memory_gb: int
     peak_flops: float
@@ -60,7 +61,7 @@ SIZES: Mapping[str, Size] = {
 
 
 class Connection(NamedTuple):
-    """What the client library printed of the accelerator that it connected to; not every release has the ordinal."""
+    """The accelerator that the client library has connected to. Not every release prints the ordinal."""
 
     accelerator: str
     type: str
@@ -109,7 +110,7 @@ class ElasticInference(Accelerator):
                 "no Elastic Inference accelerator is attached, or the tool that lists them cannot reach the service",
                 "attach one at the launch of the instance, with a VPC endpoint and elastic-inference:Connect",
             )
-        sizes = [SIZES[each] for each in attached if each in SIZES]
+        sizes = [SIZES[kind] for kind in attached if kind in SIZES]
         identity: Dict[str, Union[str, int, float, bool, None]] = {"accelerators": ",".join(attached)}
         if sizes:
             identity["device_memory_gb"] = max(size.memory_gb for size in sizes)
@@ -120,21 +121,14 @@ class ElasticInference(Accelerator):
         tensorflow = saved_model.import_tensorflow()
         return {"tensorflow": tensorflow.__version__, **versions.installed("ei-for-tf")}
 
-    def compile(
-        self,
-        source: Source,
-        artefact: str,
-        options: Mapping[str, Any],
-        progress: Progress,
-        calibration: Sequence[Arrays] = (),
-    ) -> None:
-        progress(None, f"copying {source.path}")
-        folder = os.path.join(artefact, _MODEL)
-        saved_model.write_saved_model(source, folder)
-        saved_model.check_signature(folder, options["signature"])
+    def compile_job(self, job: CompileJob) -> None:
+        job.progress(None, f"copying {job.source.path}")
+        folder = os.path.join(job.artefact, _MODEL)
+        saved_model.write_saved_model(job.source, folder)
+        saved_model.check_signature(folder, job.options["signature"])
 
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
-        """Load, and make one call: the first one brings the model to the accelerator, and says which that is."""
+        """Load, and make one call. The first call brings the model to the accelerator and prints which one it is."""
         self.close()
         self._folder, self._options = os.path.join(artefact, _MODEL), options
         saved_model.check_signature(self._folder, options["signature"])
@@ -148,8 +142,10 @@ class ElasticInference(Accelerator):
                 )
             except saved_model.import_tensorflow().errors.OpError as error:
                 raise Refused(explained("the predictor cannot load this model", error)) from error
-            inputs, outputs = (_tensors(each) for each in (self._predictor.feed_tensors, self._predictor.fetch_tensors))
-            self.infer({each.name: _zeros(each, options["batch_size"]) for each in inputs})
+            inputs, outputs = (
+                _tensors(named) for named in (self._predictor.feed_tensors, self._predictor.fetch_tensors)
+            )
+            self.infer({tensor.name: _zeros(tensor, options["batch_size"]) for tensor in inputs})
         self._connection = _connection("".join(printed))
         self._require_asked(self._connection)
         return inputs, outputs
@@ -179,7 +175,7 @@ class ElasticInference(Accelerator):
         self._predictor = self._connection = None
 
     def _require_asked(self, used: Connection) -> None:
-        """Refuse to measure on another accelerator than was asked for, or than the tools list at its place."""
+        """Refuse another accelerator than the options ask for, or than the tools list under the ordinal."""
         ordinal, wanted = self._options["accelerator_id"], self._options["accelerator_type"]
         attached = dict(enumerate(_attached()))
         if used.ordinal not in (None, ordinal) or wanted not in (None, used.type):
@@ -200,7 +196,7 @@ def _ended(reason: str) -> Missing:
 
 
 def _predictor_class() -> Any:
-    """The predictor of TensorFlow 2; raises ImportError where there is none."""
+    """Import the predictor of TensorFlow 2. Raises `ImportError` where there is none."""
     saved_model.import_tensorflow()
     from ei_for_tf.python.predictor.ei_predictor import EIPredictor
 
@@ -208,16 +204,16 @@ def _predictor_class() -> Any:
 
 
 def _attached() -> List[str]:
-    """The types of the attached accelerators in the order of their ordinals, as AWS's own tool lists them."""
+    """Return the types of the attached accelerators in the order of ordinals, as AWS's tool lists them."""
     tool = os.path.join(device_files.host_root(), _TOOL)
     try:
-        told = subprocess.run(
+        finished = subprocess.run(
             [tool, "describe-accelerators", "-j"],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             timeout=_LOOK_TIMEOUT_S,
         )
-        return [str(each["acceleratorType"]) for each in json.loads(told.stdout)["acceleratorSet"]]
+        return [str(listed["acceleratorType"]) for listed in json.loads(finished.stdout)["acceleratorSet"]]
     except (OSError, subprocess.TimeoutExpired, ValueError, KeyError, TypeError):
         return []
 
@@ -227,19 +223,19 @@ def _listed(attached: Mapping[int, str]) -> str:
 
 
 def _connection(printed: str) -> Connection:
-    """Read what the client library prints when it connects; raises `Refused` where it printed nothing of it."""
-    told = dict(re.findall(r"Elastic Inference Accelerator (ID|Type|Ordinal): *(\S+)", printed))
-    if {"ID", "Type"} - told.keys():
+    """Read what the client library prints when it connects. Raises `Refused` where it has not printed that."""
+    facts = dict(re.findall(r"Elastic Inference Accelerator (ID|Type|Ordinal): *(\S+)", printed))
+    if {"ID", "Type"} - facts.keys():
         raise Refused(
             "the client library has not said which accelerator it connected to, so the model may run on the host: look "
             "whether one is attached and can be reached"
         )
-    return Connection(told["ID"], told["Type"], int(told["Ordinal"]) if "Ordinal" in told else None)
+    return Connection(facts["ID"], facts["Type"], int(facts["Ordinal"]) if "Ordinal" in facts else None)
 
 
 @contextmanager
 def _printed() -> Iterator[List[str]]:
-    """What native code prints meanwhile; it reaches the worker's log all the same."""
+    """Collect what native code prints within the block. It still reaches the worker's log."""
     printed: List[str] = []
     sys.stdout.flush()
     with tempfile.TemporaryFile() as file:

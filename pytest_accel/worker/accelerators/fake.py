@@ -1,10 +1,10 @@
 """The fake accelerator: scripted latencies, outputs and failures in no time at all.
 
-A model is a ``*.fake.json`` file that holds a script; `Script` lists its keys. Time is a `FakeClock` that only
-inference, compiling and loading advance, so a measurement of hours takes milliseconds and repeats to the nanosecond.
+A model is a ``*.fake.json`` file that holds a script; `Script` lists the keys. Time is a `FakeClock` that only
+inference, compiling and loading advance. So a measurement of hours takes milliseconds and repeats to the nanosecond.
 Calls side by side are simulated, without a thread.
-What a probe tells must be known before there is a model: it comes from the script in the environment variable
-``PYTEST_ACCEL_FAKE``, which a model's own script then adds to.
+A probe runs before there is a model. Its answer comes from the script in the environment variable
+``PYTEST_ACCEL_FAKE``, and the script of a model adds to that.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ import numpy as np
 from pytest_accel.worker.accelerator import (
     Accelerator,
     Arrays,
+    CompileJob,
     Missing,
     Observed,
     Option,
     Present,
-    Progress,
     Refused,
     Source,
     Tensor,
@@ -56,13 +56,13 @@ class FakeClock:
         self._now_ns += round(duration_ns)
 
     def turn_to(self, time_ns: int) -> None:
-        """Show another time, also an earlier one: what happens side by side is told one after the other."""
+        """Show another time, also an earlier one: events side by side are simulated one after the other."""
         self._now_ns = time_ns
 
 
 @dataclass(frozen=True)
 class Script:
-    """What a fake model does; every key of its file.
+    """What a fake model does. The fields are the keys of a model file.
 
     ``latency_ms`` is one number or a list that repeats. A call's latency is that times a lognormal factor exp(N(0,
     ``noise``)) times a factor of the ``shared_noise`` kind, which two workers with one ``shared_seed`` have in common,
@@ -119,7 +119,7 @@ class Script:
         """Parse a script on top of the environment's; an unknown key is a `ValueError` that names the known ones."""
         keys = {**json.loads(os.environ.get(ENVIRONMENT_VARIABLE, "{}")), **json.loads(text)}
         keys.update(keys.get("by_precision", {}).get(precision, {}))
-        known = {each.name for each in fields(cls)}
+        known = {key.name for key in fields(cls)}
         unknown = sorted(keys.keys() - known)
         if unknown:
             raise ValueError(f"fake model: unknown {unknown[0]!r}; the keys are {', '.join(sorted(known))}")
@@ -136,7 +136,7 @@ class FakeAccelerator(Accelerator):
     references: ClassVar[Mapping[str, str]] = {"fake": "fake"}
     own_options: ClassVar[Mapping[str, Option]] = {
         "precision": Option(str, "fp32", choices=("fp32", "fp16", "int8"), doc="precision of the compiled model"),
-        "cores": Option(int, 1, minimum=1, compiled_in=False, per_process=True, doc="cores that share the work"),
+        "cores": Option(int, 1, minimum=1, compiled_in=False, doc="cores that share the work"),
     }
 
     def __init__(self) -> None:
@@ -156,22 +156,15 @@ class FakeAccelerator(Accelerator):
     def versions(self) -> Dict[str, str]:
         return dict(self._script.versions)
 
-    def compile(
-        self,
-        source: Source,
-        artefact: str,
-        options: Mapping[str, Any],
-        progress: Progress,
-        calibration: Sequence[Arrays] = (),
-    ) -> None:
-        if source.kind not in self.sources:
-            raise Refused(f"the fake accelerator compiles {self.sources[0]!r} models, not {source.kind!r}")
-        self._script = _script_at(source.path, options["precision"])
-        progress(0.0, "compiling")
+    def compile_job(self, job: CompileJob) -> None:
+        if job.source.kind not in self.sources:
+            raise Refused(f"the fake accelerator compiles {self.sources[0]!r} models, not {job.source.kind!r}")
+        self._script = _script_at(job.source.path, job.options["precision"])
+        job.progress(0.0, "compiling")
         self._fail("compile")
         self._time.advance(self._script.compile_s * 1e9)
-        shutil.copyfile(source.path, os.path.join(artefact, _MODEL))
-        progress(1.0, "compiled")
+        shutil.copyfile(job.source.path, os.path.join(job.artefact, _MODEL))
+        job.progress(1.0, "compiled")
 
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
         self._script = _script_at(os.path.join(artefact, _MODEL), options["precision"])
@@ -196,7 +189,7 @@ class FakeAccelerator(Accelerator):
         return self._outputs(staged)
 
     def side_by_side(self, lanes: int, turn: Callable[[], bool]) -> None:
-        """Simulate the lanes: each has a time of its own, and the one whose time is earliest has the next turn."""
+        """Simulate the lanes: every lane has a time, and the lane with the earliest time has the next turn."""
         free_ns = [self._time()] * lanes
         while free_ns:
             self._time.turn_to(heapq.heappop(free_ns))
@@ -291,7 +284,7 @@ def _weights(rows: int, columns: int, seed: int) -> np.ndarray:
 
 
 def _error_of(row: np.ndarray, width: int) -> np.ndarray:
-    """Standard normal numbers that depend on the row alone, so that batching does not change them."""
+    """Return standard normal numbers that depend on the row alone, so that batching does not change them."""
     return np.random.RandomState(zlib.crc32(row.tobytes())).normal(size=width)
 
 

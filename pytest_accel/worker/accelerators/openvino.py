@@ -1,8 +1,8 @@
 """The ``cpu-openvino`` accelerator: OpenVINO on the processor, in FP32, BF16 or INT8.
 
-OpenVINO reads a SavedModel or an ONNX file itself; TensorFlow is only needed to export a Keras file. The artefact is
-OpenVINO's own format, for a fixed batch and with its weights as they were; INT8 is made by NNCF. On a processor with
-BF16 OpenVINO would compute in BF16 unless told otherwise, so the precision is always told, and read back.
+OpenVINO reads a SavedModel or an ONNX file itself; TensorFlow is only needed to export a Keras file. The artefact is in
+OpenVINO's own format, for a fixed batch and with unchanged weights; NNCF makes INT8. On a processor with BF16 OpenVINO
+computes in BF16 by default. So the precision is always set, and read back.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Deque, Dict, List, Mapping, Optional, Sequence
 from pytest_accel.worker.accelerator import (
     Accelerator,
     Arrays,
+    CompileJob,
     Intermediate,
     Missing,
     Observed,
@@ -34,25 +35,34 @@ from pytest_accel.worker.vendor_errors import explained
 
 _MODEL = "model.xml"
 _DEVICE = "CPU"
-#: What is told to OpenVINO for a precision. The layers that INT8 leaves out stay as exact as they were.
+#: OpenVINO is given these hints for a precision. Layers that stay out of INT8 compute in FP32.
 _PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
-#: The properties of OpenVINO that our options set.
+#: These options set the properties of OpenVINO.
 _PROPERTIES = {
     "precision": "INFERENCE_PRECISION_HINT",
     "hint": "PERFORMANCE_HINT",
     "streams": "NUM_STREAMS",
     "threads": "INFERENCE_NUM_THREADS",
 }
-#: OpenVINO's names of precisions; the other ones are of indices and have none to lose.
+#: OpenVINO has these names of precisions. Other types are of indices, which have no precision to lose.
 _PRECISIONS = {"f64": "float64", "f32": "float32", "f16": "float16", "bf16": "bfloat16", "i8": "int8", "u8": "int8"}
-#: Layers that feed, move or convert values and compute none.
+#: These layers feed, move or convert values and compute none.
 _BOOKKEEPING = frozenset(
-    (
-        *("Input", "Output", "Const", "Convert", "FakeQuantize", "Reorder"),
-        *("Reshape", "Transpose", "Concatenation", "Split", "StridedSlice"),
-    )
+    {
+        "Input",
+        "Output",
+        "Const",
+        "Convert",
+        "FakeQuantize",
+        "Reorder",
+        "Reshape",
+        "Transpose",
+        "Concatenation",
+        "Split",
+        "StridedSlice",
+    }
 )
-#: A layer without a name of its own: its number is of all that this process has made, so it differs from run to run.
+#: A layer without a name gets one like this. The number counts all layers of the process, so it differs between runs.
 _MADE_UP_NAME = re.compile(r"[A-Z][A-Za-z]*_\d+(/(fq_|Dequantization)\w*)*")
 
 
@@ -65,7 +75,7 @@ class CpuOpenVino(Accelerator):
     concurrent = True
     calibrated = ("int8",)
     shows_intermediates = True
-    #: OpenVINO numbers what has no name, of all models that a process reads: variants of one conversion share names.
+    #: Variants share a conversion, because OpenVINO numbers unnamed layers over all models that a process reads.
     converts: ClassVar[Mapping[str, Tuple[str, ...]]] = {
         "saved_model": ("signature",),
         "keras": ("signature",),
@@ -87,7 +97,7 @@ class CpuOpenVino(Accelerator):
         self._path = ""
         self._options: Mapping[str, Any] = {}
         self._model: Any = None
-        #: A request runs one call at a time. Calls take the one that has rested longest, so that all get warm.
+        #: A request runs one call at a time. A call takes the request that has rested longest, so that all get warm.
         self._idle: Deque[Any] = deque()
         self._outputs: List[str] = []
 
@@ -106,9 +116,7 @@ class CpuOpenVino(Accelerator):
             openvino = import_openvino()
         except ImportError as error:
             return Missing("no-sdk", f"OpenVINO cannot be used: {error}", f"pip install 'pytest-accel[{self.extra}]'")
-        identity = processor.identity()
-        peak_flops = processor.peak_flops(str(identity["cpu_flags"]), processor.usable_cores(), narrow=True)
-        return Present(str(openvino.Core().get_property(_DEVICE, "FULL_DEVICE_NAME")), identity, peak_flops)
+        return processor.present(str(openvino.Core().get_property(_DEVICE, "FULL_DEVICE_NAME")))
 
     def versions(self) -> Dict[str, str]:
         return {"openvino": import_openvino().__version__, **versions.installed("nncf", "tensorflow")}
@@ -120,25 +128,19 @@ class CpuOpenVino(Accelerator):
         import_openvino().save_model(model, path, compress_to_fp16=False)
         return Source(openvino_model.OWN_KIND, path)
 
-    def compile(
-        self,
-        source: Source,
-        artefact: str,
-        options: Mapping[str, Any],
-        progress: Progress,
-        calibration: Sequence[Arrays] = (),
-    ) -> None:
+    def compile_job(self, job: CompileJob) -> None:
+        options = job.options
         openvino = import_openvino()
         if options["precision"] == "int8":
-            require(calibration)
-        progress(None, f"reading {source.path}")
-        model = openvino_model.read(source, options["signature"])
+            require(job.calibration)
+        job.progress(None, f"reading {job.source.path}")
+        model = openvino_model.read(job.source, options["signature"])
         model = openvino_model.fix_batch(model, options["batch_size"])
         if options["precision"] == "int8":
-            model = _quantised(model, calibration, progress)
-        path = os.path.join(artefact, _MODEL)
+            model = _quantised(model, job.calibration, job.progress)
+        path = os.path.join(job.artefact, _MODEL)
         openvino.save_model(model, path, compress_to_fp16=False)
-        progress(None, "checking that OpenVINO takes it")
+        job.progress(None, "checking that OpenVINO takes it")
         _compiled(path, options)
 
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
@@ -165,10 +167,9 @@ class CpuOpenVino(Accelerator):
         return dict(zip(self._outputs, outputs))
 
     def placement(self) -> Observed:
-        """The layers of the graph that OpenVINO executes, with the precision it chose for each."""
+        """Return the layers of the graph that OpenVINO executes, with the precisions that it chose."""
         devices = ",".join(self._model.get_property("EXECUTION_DEVICES")).lower()
         operators: Dict[str, str] = {}
-        precisions: Dict[str, int] = {}
         unnamed: Dict[str, int] = {}
         quantised = openvino_model.is_quantised(import_openvino().Core().read_model(self._path))
         for layer in self._model.get_runtime_model().get_ordered_ops():
@@ -183,8 +184,7 @@ class CpuOpenVino(Accelerator):
                 unnamed[kind] = unnamed.get(kind, 0) + 1
                 name = f"{kind}_{unnamed[kind]}"
             operators[name] = f"{devices}:{precision}"
-            precisions[precision] = precisions.get(precision, 0) + 1
-        return Observed(1.0 if devices == _DEVICE.lower() else None, precisions, operators)
+        return Observed.of(operators, 1.0 if devices == _DEVICE.lower() else None)
 
     def intermediates(self, inputs: Arrays) -> List[Intermediate]:
         model = import_openvino().Core().read_model(self._path)
@@ -209,21 +209,24 @@ def _quantised(model: Any, calibration: Sequence[Arrays], progress: Progress) ->
     check_inputs({openvino_model.name_of(port) for port in model.inputs}, calibration)
     taken = itertools.count(1)
 
-    def told(batch: Arrays) -> Arrays:
-        """NNCF takes the batches in more than one round, and does not say in how many."""
+    def reported(batch: Arrays) -> Arrays:
+        """Report a batch that NNCF takes. It takes them in several rounds, and the number of rounds is not known."""
         progress(None, f"calibrating with {len(calibration)} batches, {next(taken)} taken")
         return batch
 
     try:
         return nncf.quantize(
-            model, nncf.Dataset(calibration, told), subset_size=len(calibration), target_device=nncf.TargetDevice.CPU
+            model,
+            nncf.Dataset(calibration, reported),
+            subset_size=len(calibration),
+            target_device=nncf.TargetDevice.CPU,
         )
     except Exception as error:  # NNCF's and OpenVINO's errors have no common base class
         raise Refused(explained("NNCF cannot quantise this model", error)) from error
 
 
 def _compiled(model_or_path: Any, options: Mapping[str, Any]) -> Any:
-    """The model, ready to run with exactly what was asked for: what OpenVINO would do instead is refused."""
+    """Compile the model with exactly the options asked for. Raises `Refused` where OpenVINO would use others."""
     openvino = import_openvino()
     core = openvino.Core()
     if options["precision"] == "bf16" and "BF16" not in core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES"):

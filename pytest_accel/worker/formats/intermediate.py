@@ -1,9 +1,8 @@
 """The tensors inside a compiled model: what every operator gives for one batch, in the order of computation.
 
-The graph is run again with its inner tensors as outputs. That keeps a runtime from merging operators, so what is seen
-is nearly, but not always exactly, what the compiled model computes. A tensor that is quantised is seen as what is left
-of it after quantising and back, under its own name: so the same tensor is found in the FP32 model, and what lay outside
-of the range is seen to be cut off.
+The graph is run again with the inner tensors as outputs. That keeps a runtime from merging operators, so the values are
+nearly, but not always exactly, those of the compiled model. A quantised tensor is shown after quantising and back. It
+has the same name as in the FP32 model. So values outside of the range are seen to be cut off.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from pytest_accel.worker.accelerator import Arrays, Intermediate
 
 
 def of_onnx(model: Any, inputs: Arrays, session_of: Callable[[bytes], Any]) -> List[Intermediate]:
-    """The tensors of an ONNX model; ``session_of`` makes an ONNX Runtime session of a serialised one."""
+    """Return the tensors of an ONNX model. ``session_of`` makes an ONNX Runtime session of a serialised model."""
     import onnx
 
     seen = list(_seen_in_onnx(model.graph))
@@ -30,7 +29,7 @@ def of_onnx(model: Any, inputs: Arrays, session_of: Callable[[bytes], Any]) -> L
 
 
 def _seen_in_onnx(graph: Any) -> Iterator[Tuple[str, str, str, str]]:
-    """The tensor to look at, the name to give it, its operator and that one's type."""
+    """Yield the tensor to look at, the name to show, the operator and the operator's type."""
     quantised = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "QuantizeLinear"}
     restored = {
         quantised[node.input[0]]: node.output[0]
@@ -55,7 +54,7 @@ def _seen_in_onnx(graph: Any) -> Iterator[Tuple[str, str, str, str]]:
 
 
 def of_openvino(model: Any, inputs: Arrays, compiled: Callable[[Any], Any]) -> List[Intermediate]:
-    """The tensors of an OpenVINO model; ``compiled`` compiles one as the artefact was."""
+    """Return the tensors of an OpenVINO model. ``compiled`` compiles a model as the artefact was compiled."""
     seen, ports = [], []
     computed: Set[str] = set()
     for node in model.get_ordered_ops():
@@ -76,7 +75,7 @@ def of_openvino(model: Any, inputs: Arrays, compiled: Callable[[Any], Any]) -> L
 
 
 def _restored(port: Any) -> Any:
-    """The output of the FakeQuantize that a tensor goes through, or the tensor itself."""
+    """Return the output of the FakeQuantize that a tensor goes through, or the tensor itself."""
     for target in port.get_target_inputs():
         if target.get_node().get_type_name() == "FakeQuantize":
             return target.get_node().output(0)
@@ -89,4 +88,4 @@ def _key(port: Any) -> str:
 
 def _floating(seen: Sequence[Tuple[str, str, str, str]], values: Dict[str, np.ndarray]) -> List[Intermediate]:
     shown = [Intermediate(tensor, operator, kind, np.asarray(values[at])) for at, tensor, operator, kind in seen]
-    return [each for each in shown if each.value.dtype.kind == "f"]
+    return [tensor for tensor in shown if tensor.value.dtype.kind == "f"]

@@ -1,7 +1,7 @@
 """ONNX models: converting what TensorFlow made, fixing the batch, counting operations.
 
-Shared by the accelerators that compile from ONNX. The packages ``onnx`` and ``tf2onnx`` are imported inside the
-functions, TensorFlow only for a source that it made.
+The accelerators that compile from ONNX share these functions. The packages ``onnx`` and ``tf2onnx`` are imported inside
+them, TensorFlow only for a model of TensorFlow.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pytest_accel.worker.accelerator import Refused, Source
 from pytest_accel.worker.formats import saved_model
 from pytest_accel.worker.vendor_errors import explained
 
-#: Per-channel Q/DQ needs 13; 17 is read by every ONNX Runtime and TensorRT that is still supported.
+#: Models are converted to this opset, which every supported ONNX Runtime and TensorRT reads. Q/DQ per channel needs 13.
 OPSET = 17
 
 
 def converted(source: Source, signature: str, batch_size: Optional[int]) -> Any:
-    """The source as an ONNX model for a fixed batch, or for the one that it has where ``batch_size`` is None.
+    """Return the source as an ONNX model for a fixed batch. The batch stays as it is where ``batch_size`` is None.
 
     Raises `Refused` when it cannot be read or converted.
     """
@@ -64,9 +64,9 @@ def fix_batch(model: Any, batch_size: int) -> Any:
 
 
 def count_flops(model: Any) -> Optional[float]:
-    """Floating-point operations of one call, a multiply-add counted as two; None when a shape is not known.
+    """Return the floating-point operations of one call, None when a shape is not known; a multiply-add counts as two.
 
-    Convolutions and matrix products are counted: they are nearly all of the work of a network that has them.
+    Convolutions and matrix products are counted. They are nearly all of the work of a network that has them.
     """
     import onnx
 
@@ -136,7 +136,7 @@ def _with_batch(tensorflow: Any, spec: Any, batch_size: Optional[int]) -> Any:
 
 
 def _check_operators(model: Any, folder: str) -> None:
-    """Refuse what tf2onnx only logs: it leaves an operator that it does not know under TensorFlow's name."""
+    """Refuse an operator that tf2onnx does not know. tf2onnx only logs it, and keeps TensorFlow's name of it."""
     import onnx
 
     operators = {node.op_type for node in model.graph.node if not node.domain}

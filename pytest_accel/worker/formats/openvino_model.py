@@ -1,7 +1,7 @@
 """OpenVINO models: reading what others made, fixing the batch, counting operations.
 
-OpenVINO is imported inside the functions, TensorFlow only to export a Keras file. Compiling and running a model is told
-in `pytest_accel.worker.accelerators.openvino`.
+OpenVINO is imported inside the functions, TensorFlow only to export a Keras file. Models are compiled and run in
+`pytest_accel.worker.accelerators.openvino`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from pytest_accel.worker.accelerator import Refused, Source
 from pytest_accel.worker.formats import saved_model
 from pytest_accel.worker.vendor_errors import explained
 
-#: The kind of source that is OpenVINO's own format.
+#: A source of this kind is in OpenVINO's own format.
 OWN_KIND = "openvino"
 
 
 def import_openvino() -> Any:
-    """OpenVINO without the package that sends usage statistics from its import on: it competes with what is timed."""
+    """Import OpenVINO without the package that sends usage statistics, which would compete with what is timed."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
@@ -29,7 +29,7 @@ def import_openvino() -> Any:
 
 
 def read(source: Source, signature: str) -> Any:
-    """The source as an OpenVINO model. Raises `Refused` with what to do when it cannot be read or converted."""
+    """Return the source as an OpenVINO model. Raises `Refused` when it cannot be read or converted."""
     if source.kind == "keras":
         with tempfile.TemporaryDirectory() as folder:
             exported = os.path.join(folder, "saved_model")
@@ -49,7 +49,7 @@ def read(source: Source, signature: str) -> Any:
 
 
 def fix_batch(model: Any, batch_size: int) -> Any:
-    """Give the first dimension of every input this size; `Refused` when the model was exported for another batch."""
+    """Give the first dimension of every input this size. Raises `Refused` where the model has another fixed batch."""
     openvino = import_openvino()
     shapes = {}
     for port in model.inputs:
@@ -69,17 +69,17 @@ def fix_batch(model: Any, batch_size: int) -> Any:
 
 
 def name_of(port: Any) -> str:
-    """What an input or output is called."""
+    """Return the name of an input or output."""
     return str(port.get_any_name() if port.get_names() else port.get_node().get_friendly_name())
 
 
 def is_quantised(model: Any) -> bool:
-    """Whether any tensor of it goes through a range, as those of an INT8 model do."""
+    """Return whether any tensor of the model goes through a range, as the tensors of an INT8 model do."""
     return any(node.get_type_name() == "FakeQuantize" for node in model.get_ordered_ops())
 
 
 def count_flops(model: Any) -> Optional[float]:
-    """Floating-point operations of convolutions and matrix products, a multiply-add counted as two."""
+    """Return the floating-point operations of convolutions and matrix products; a multiply-add counts as two."""
     total = 0
     for node in model.get_ordered_ops():
         if node.get_type_name() in _COUNTED:

@@ -1,8 +1,8 @@
 """INT8 by static quantisation of an ONNX model, with ranges observed on calibration batches.
 
-The result is in Q/DQ form: the operators stay as they are and QuantizeLinear/DequantizeLinear pairs stand around them,
-weights per channel. With ``int8`` activations it is the symmetric form that TensorRT reads; ``uint8`` activations are
-asymmetric, which is what ONNX Runtime has fast kernels for on x86.
+The result is in Q/DQ form: the operators stay, and pairs of QuantizeLinear and DequantizeLinear stand around them.
+Weights are quantised per channel. With ``int8`` activations the form is symmetric, which TensorRT reads. With
+``uint8`` activations it is asymmetric, for which ONNX Runtime has fast kernels on x86.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def require(calibration: Sequence[Arrays]) -> None:
 
 
 def quantise(model: Any, calibration: Sequence[Arrays], activations: str, progress: Progress) -> Any:
-    """The model in INT8. Every calibration batch has the model's batch size."""
+    """Return the model in INT8. Every calibration batch has the model's batch size."""
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
@@ -53,17 +53,17 @@ def quantise(model: Any, calibration: Sequence[Arrays], activations: str, progre
 
 
 class _Reader:
-    """What ONNX Runtime calls a CalibrationDataReader, by its shape: None ends it."""
+    """A reader with the method of ONNX Runtime's CalibrationDataReader; None ends the reading."""
 
     def __init__(self, batches: Sequence[Arrays], progress: Progress) -> None:
-        self._batches = self._told(batches, progress)
+        self._batches = self._reported(batches, progress)
 
     def get_next(self) -> Optional[Arrays]:
-        """The next batch."""
+        """Return the next batch, or None."""
         return next(self._batches, None)
 
     @staticmethod
-    def _told(batches: Sequence[Arrays], progress: Progress) -> Iterator[Arrays]:
+    def _reported(batches: Sequence[Arrays], progress: Progress) -> Iterator[Arrays]:
         for number, batch in enumerate(batches):
             progress(number / len(batches), f"calibrating with batch {number + 1} of {len(batches)}")
             yield batch
@@ -71,7 +71,7 @@ class _Reader:
 
 
 def check_inputs(expected: AbstractSet[str], calibration: Sequence[Arrays]) -> None:
-    """Refuse calibration batches that do not have exactly the model's inputs, or from which no range can be learnt."""
+    """Refuse calibration batches with other inputs than the model's, or from which no range can be learnt."""
     for batch in calibration:
         if batch.keys() != expected:
             raise Refused(f"calibration: the model takes the inputs {sorted(expected)}, got {sorted(batch)}")
@@ -81,7 +81,7 @@ def check_inputs(expected: AbstractSet[str], calibration: Sequence[Arrays]) -> N
 
 
 def _fused(model: Any, folder: str) -> Any:
-    """The model after ONNX Runtime's portable rewrites, so that no range is put between what will run as one."""
+    """Return the model after ONNX Runtime's portable rewrites, so that no range splits operators that run as one."""
     import onnx
     import onnxruntime
 

@@ -1,6 +1,6 @@
-"""The graph of a SavedModel's signature as it lies in the file: the nodes that the outputs need, and what they compute.
+"""The graph of a SavedModel's signature in the file: the nodes that the outputs need, and what they compute.
 
-For models that a compiler has put nodes of its own into: what is inside of those, their owners know.
+It is read of models into which a compiler has put special nodes. The compiler's accelerator knows what is inside them.
 """
 
 from __future__ import annotations
@@ -12,27 +12,31 @@ from pytest_accel.worker.formats import saved_model
 
 
 class Operator(NamedTuple):
-    """What an operator is, and NumPy's name of what it computes in as far as the graph tells."""
+    """The kind of an operator, and NumPy's name of the precision that the graph gives it."""
 
     kind: str
     precision: str
 
 
 def signature_graph(folder: str, signature: str) -> Tuple[Any, List[str], Dict[str, Any]]:
-    """The nodes of a signature's graph, the tensors that it gives, and the functions that nodes call by name."""
+    """Return the nodes of a signature's graph, the names of the outputs, and the functions that nodes call, by name."""
     saved_model.check_signature(folder, signature)
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
     model = SavedModel()
     with open(os.path.join(folder, "saved_model.pb"), "rb") as file:
         model.ParseFromString(file.read())
-    graph = next(each for each in model.meta_graphs if signature in each.signature_def)
+    graph = next(meta for meta in model.meta_graphs if signature in meta.signature_def)
     outputs = [tensor.name for tensor in graph.signature_def[signature].outputs.values()]
-    return graph.graph_def.node, outputs, {each.signature.name: each for each in graph.graph_def.library.function}
+    return (
+        graph.graph_def.node,
+        outputs,
+        {function.signature.name: function for function in graph.graph_def.library.function},
+    )
 
 
 def needed(nodes: Any, outputs: List[str], library: Dict[str, Any], caller: str = "") -> Iterator[Tuple[str, Any]]:
-    """The nodes that the outputs depend on, those of called functions in place of the calls; each with its caller."""
+    """Yield the nodes that the outputs depend on, with their callers. The nodes of a function replace its call."""
     by_name = {node.name: node for node in nodes}
     waiting = [_node_of(name) for name in outputs]
     seen: Set[str] = set()
@@ -56,7 +60,7 @@ def _node_of(tensor: str) -> str:
 
 
 def operator_of(node: Any) -> Optional[Operator]:
-    """What a node computes, None where it does not compute with numbers."""
+    """Return what a node computes, None where it does not compute with numbers."""
     if "T" not in node.attr or not node.attr["T"].type:
         return None
     precision = saved_model.import_tensorflow().dtypes.as_dtype(node.attr["T"].type).name

@@ -1,7 +1,7 @@
 """SavedModels and Keras files as TensorFlow sees them: reading, checking, exporting, looking at the graph.
 
-Shared by the accelerators that run or convert what TensorFlow made. TensorFlow is imported inside the functions; from
-2.8 on, with Keras 2 or 3.
+The accelerators that run or convert models of TensorFlow share these functions. TensorFlow is imported inside them. It
+may be of any release from 2.8 on, with Keras 2 or 3.
 """
 
 from __future__ import annotations
@@ -11,21 +11,30 @@ from typing import Any, Dict, Iterable, List, Mapping, Tuple
 
 from pytest_accel.worker.accelerator import Refused, Source, Tensor
 
-#: What a folder is called that holds one inside of another.
+#: A SavedModel inside of another folder has this name.
 FOLDER = "saved_model"
-#: Nodes that feed, name or forward values and compute none.
+#: Nodes of these kinds feed, name or forward values and compute none.
 _BOOKKEEPING = frozenset(
-    (
-        *("Const", "Placeholder", "Identity", "IdentityN", "NoOp", "_Arg", "_Retval"),
-        *("_Send", "_Recv", "_HostSend", "_HostRecv"),
-    )
+    {
+        "Const",
+        "Placeholder",
+        "Identity",
+        "IdentityN",
+        "NoOp",
+        "_Arg",
+        "_Retval",
+        "_Send",
+        "_Recv",
+        "_HostSend",
+        "_HostRecv",
+    }
 )
-#: Shapes, indices, truth values and strings: what an operator computes with them has no precision to lose.
+#: Values of these types are shapes, indices, truth values and strings. They have no precision to lose.
 _NO_PRECISION = frozenset({"int32", "int64", "bool", "string", "resource", "variant"})
 
 
 def import_tensorflow() -> Any:
-    """TensorFlow, quiet by default and the backend of Keras. Only the first import in a process can decide that."""
+    """Import TensorFlow, quiet and as the backend of Keras. Only the first import in a process can decide both."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     import tensorflow
@@ -34,7 +43,7 @@ def import_tensorflow() -> Any:
 
 
 def write_saved_model(source: Source, folder: str) -> None:
-    """Bring ``source``, a SavedModel or a Keras file, into ``folder`` as a SavedModel of its own.
+    """Write ``source``, a SavedModel or a Keras file, into ``folder`` as a SavedModel.
 
     Raises `Refused` when it is neither.
     """
@@ -47,7 +56,7 @@ def write_saved_model(source: Source, folder: str) -> None:
 
 
 def signatures_of(folder: str) -> List[str]:
-    """The names of a SavedModel's signatures, read without loading its graph. Raises `Refused` when it is none."""
+    """Return the names of a SavedModel's signatures. The graph is not loaded. Raises `Refused` for another folder."""
     graphs = _read(folder).meta_graphs
     return sorted({name for graph in graphs for name in graph.signature_def if not name.startswith("__")})
 
@@ -60,13 +69,13 @@ def check_signature(folder: str, signature: str) -> None:
 
 
 def tensors_of(function: Any) -> Tuple[List[Tensor], List[Tensor]]:
-    """The inputs and outputs of a loaded signature."""
+    """Return the inputs and outputs of a loaded signature."""
     _, inputs = function.structured_input_signature
     return _tensors(inputs), _tensors(function.structured_outputs)
 
 
 def tensors_of_signature(folder: str, signature: str) -> Tuple[List[Tensor], List[Tensor]]:
-    """The inputs and outputs of a signature, read without loading its graph onto a device.
+    """Return the inputs and outputs of a signature. The graph is not loaded onto a device.
 
     Raises `Refused`, naming the signatures there are, when ``signature`` is not one of them.
     """
@@ -77,7 +86,7 @@ def tensors_of_signature(folder: str, signature: str) -> Tuple[List[Tensor], Lis
 
 
 def inlined_graph(function: Any, batch_size: int) -> Any:
-    """A signature's graph as it is executed, flat, for a fixed batch; other dynamic dimensions stay as they are."""
+    """Return the flat graph of a signature for a fixed batch. Other dynamic dimensions stay as they are."""
     tensorflow = import_tensorflow()
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -91,22 +100,23 @@ def inlined_graph(function: Any, batch_size: int) -> Any:
 
 
 def rewritten_operators(function: Any, batch_size: int) -> Dict[str, str]:
-    """The same as `computing_operators`, of the graph that TensorFlow's optimiser makes of a signature to run it."""
-    graph = max((each.post_optimization_graph for each in _run_graphs(function, batch_size)), key=_size)
+    """Return what `computing_operators` returns, of the graph that TensorFlow's optimiser makes of a signature."""
+    graph = max((graphs.post_optimization_graph for graphs in _run_graphs(function, batch_size)), key=_size)
     return _computing((node.name, node.op, _dtype(node)) for node in graph.node if "T" in node.attr)
 
 
 def placed_operators(function: Any, batch_size: int) -> Dict[str, Tuple[str, str, str]]:
-    """The operators that compute with numbers when a signature is run, by name: device, kind and precision."""
+    """Return device, kind and precision of the operators that compute when a signature is run, by name."""
     graphs = max(
-        (each.partition_graphs for each in _run_graphs(function, batch_size)), key=lambda parts: sum(map(_size, parts))
+        (collected.partition_graphs for collected in _run_graphs(function, batch_size)),
+        key=lambda parts: sum(map(_size, parts)),
     )
     nodes = [node for graph in graphs for node in graph.node if "T" in node.attr]
     return {node.name: (node.device, node.op, _dtype(node)) for node in nodes if computes(node.op, _dtype(node))}
 
 
 def zeros(function: Any, batch_size: int) -> Dict[str, Any]:
-    """Inputs that fit a signature; a dynamic dimension other than the first has one element."""
+    """Return inputs that fit a signature. A dynamic dimension other than the first has one element."""
     tensorflow = import_tensorflow()
     _, inputs = function.structured_input_signature
     return {
@@ -116,9 +126,9 @@ def zeros(function: Any, batch_size: int) -> Dict[str, Any]:
 
 
 def _run_graphs(function: Any, batch_size: int) -> Any:
-    """What TensorFlow tells of the graphs of one call.
+    """Return the graphs of one call that TensorFlow collects.
 
-    It tells only while it optimises, so the signature is traced anew and called with zeros.
+    It collects graphs only while it optimises, so the signature is traced anew and called with zeros.
     """
     from tensorflow.python.eager import context
 
@@ -142,24 +152,24 @@ def _dtype(node: Any) -> str:
 
 
 def computing_operators(graph: Any) -> Dict[str, str]:
-    """The operators that compute with numbers, by name, and the precision each of them has."""
+    """Return the precision of every operator that computes with numbers, by name."""
     return _computing(
         (node.name, node.type, node.outputs[0].dtype.base_dtype.name) for node in graph.get_operations() if node.outputs
     )
 
 
 def computes(kind: str, precision: str) -> bool:
-    """Whether an operator of this kind computes with numbers of this precision."""
+    """Return whether an operator of this kind computes with numbers of this precision."""
     return kind not in _BOOKKEEPING and precision not in _NO_PRECISION
 
 
 def _computing(nodes: Iterable[Tuple[str, str, str]]) -> Dict[str, str]:
-    """Of nodes by name, kind and precision: the precisions of those that compute with numbers."""
+    """Return the precisions of the nodes that compute with numbers. A node is a name, a kind and a precision."""
     return {name: precision for name, kind, precision in nodes if computes(kind, precision)}
 
 
 def count_flops(graph: Any) -> float:
-    """Floating-point operations of one execution, a multiply-add counted as two, as TensorFlow's profiler has them."""
+    """Return the floating-point operations that TensorFlow's profiler counts; a multiply-add counts as two."""
     profiler = import_tensorflow().compat.v1.profiler
     options = profiler.ProfileOptionBuilder(profiler.ProfileOptionBuilder.float_operation()).with_empty_output().build()
     return float(profiler.profile(graph, options=options).total_float_ops)

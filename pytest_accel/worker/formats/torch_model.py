@@ -1,7 +1,7 @@
-"""PyTorch models as exported programs: exporting a module, reading one back, seeing how it computes.
+"""PyTorch models as exported programs: exporting a module, reading a program, observing how it computes.
 
-An exported program (``torch.export``) is one file with the graph, the weights and the shapes; it needs none of the
-Python code that the module was made of. PyTorch is imported inside the functions; from 2.6 on.
+An exported program (``torch.export``) is one file with the graph, the weights and the shapes. It does not need the
+Python code of the module. PyTorch is imported inside the functions and may be of any release from 2.6 on.
 """
 
 from __future__ import annotations
@@ -11,28 +11,66 @@ from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
 
 from pytest_accel.worker.accelerator import Arrays, Refused, Tensor
 
-#: Operators that move, view or convert values and compute none.
+#: These operators move, view or convert values and compute none.
 _BOOKKEEPING = frozenset(
-    (
-        *("_to_copy", "to", "clone", "copy_", "detach", "contiguous", "alias", "lift_fresh_copy"),
-        *("view", "_unsafe_view", "reshape", "flatten", "unflatten", "permute", "transpose", "t", "expand", "squeeze"),
-        *("unsqueeze", "slice", "select", "split", "chunk", "cat", "stack", "pad", "constant_pad_nd", "dropout"),
-    )
+    {
+        "_to_copy",
+        "to",
+        "clone",
+        "copy_",
+        "detach",
+        "contiguous",
+        "alias",
+        "lift_fresh_copy",
+        "view",
+        "_unsafe_view",
+        "reshape",
+        "flatten",
+        "unflatten",
+        "permute",
+        "transpose",
+        "t",
+        "expand",
+        "squeeze",
+        "unsqueeze",
+        "slice",
+        "select",
+        "split",
+        "chunk",
+        "cat",
+        "stack",
+        "pad",
+        "constant_pad_nd",
+        "dropout",
+    }
 )
-#: Matrix products and convolutions, which cuBLAS and cuDNN compute, and so in TF32 where that is allowed.
+#: These matrix products and convolutions are computed by cuBLAS and cuDNN, and so in TF32 where that is allowed.
 TENSOR_CORE_OPERATORS = frozenset(
-    (
-        *("conv1d", "conv2d", "conv3d", "conv_transpose2d", "convolution", "_convolution", "cudnn_convolution"),
-        *("linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "einsum", "scaled_dot_product_attention"),
-    )
+    {
+        "conv1d",
+        "conv2d",
+        "conv3d",
+        "conv_transpose2d",
+        "convolution",
+        "_convolution",
+        "cudnn_convolution",
+        "linear",
+        "matmul",
+        "mm",
+        "bmm",
+        "addmm",
+        "baddbmm",
+        "einsum",
+        "scaled_dot_product_attention",
+    }
 )
 
 
 def export(module: Any, example: Any, path: str) -> None:
-    """Write ``module`` as an exported program for inference. One that was exported before is written as it is.
+    """Write ``module`` as an exported program for inference. An exported program is written as it is.
 
-    ``example`` is what it takes: a tensor, a tuple of positional arguments or a dict of keyword arguments. The first
-    dimension of each tensor stays free where the module allows it.
+    ``example`` is what the module takes: a tensor, a tuple of positional arguments or a dict of keyword arguments. The
+    first dimension of the tensors stays free where the module allows it.
     """
     import torch
     from torch.utils import _pytree as pytree
@@ -56,7 +94,7 @@ def export(module: Any, example: Any, path: str) -> None:
 
 
 def described(example: Any) -> str:
-    """The structure of an example, with the types and shapes of its tensors but not their values."""
+    """Return the structure of an example, with the types and shapes of the tensors but not the values."""
     import torch
     from torch.utils import _pytree as pytree
 
@@ -64,15 +102,15 @@ def described(example: Any) -> str:
 
 
 def content(tensor: Any) -> bytes:
-    """The bytes of a tensor of any type, those that NumPy does not have included."""
+    """Return the bytes of a tensor of any type, also of a type that NumPy does not have."""
     import torch
 
     flat = tensor.detach().cpu().contiguous().reshape(-1)
     return flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
 
 
-class Program:
-    """An exported program, ready to be called. Raises `Refused` when the file is none."""
+class ExportedProgram:
+    """An exported program, ready to be called. Raises `Refused` when the file holds no program."""
 
     def __init__(self, path: str, device: str = "cpu") -> None:
         import torch
@@ -95,7 +133,7 @@ class Program:
         self.module = program.module().to(device)
 
     def __call__(self, inputs: Sequence[Any]) -> Arrays:
-        """The outputs of one call as arrays of the host, in the types of the signature."""
+        """Make one call and return the outputs as arrays of the host, in the types of the signature."""
         from torch.utils import _pytree as pytree
 
         made = pytree.tree_leaves(self._called(self.module, inputs))
@@ -105,7 +143,7 @@ class Program:
         }
 
     def flat(self) -> Any:
-        """The program as a module of positional tensors that returns a tuple of them, which a tracer can follow."""
+        """Return a module that takes positional tensors and returns a tuple of tensors, as a tracer needs it."""
         import torch
         from torch.utils import _pytree as pytree
 
@@ -122,7 +160,7 @@ class Program:
         return Flat()
 
     def flops(self, inputs: Sequence[Any]) -> float:
-        """Floating-point operations of one call, a multiply-add counted as two, as PyTorch counts them."""
+        """Return the floating-point operations of one call that PyTorch counts; a multiply-add counts as two."""
         from torch.utils.flop_counter import FlopCounterMode
 
         with FlopCounterMode(display=False) as counter:
@@ -130,14 +168,14 @@ class Program:
         return float(counter.get_total_flops())
 
     def observe(self, inputs: Sequence[Any]) -> Dict[str, Tuple[str, str, str]]:
-        """The operators of one call that compute with numbers, by node: type of device, operator and precision."""
+        """Return device type, operator and precision of the nodes of one call that compute with numbers, by name."""
         import torch
 
         seen: Dict[str, Tuple[str, str, str]] = {}
 
         class Interpreter(torch.fx.Interpreter):  # type: ignore[misc] # PyTorch is not known before it is imported
             def run_node(self, node: Any) -> Any:
-                with _recorder(lambda operator, told: seen.__setitem__(node.name, (told[0], operator, told[1]))):
+                with _recorder(lambda *operator: seen.__setitem__(node.name, operator)):
                     return super().run_node(node)
 
         self._called(Interpreter(self.module).run, inputs, flat=True)
@@ -152,8 +190,8 @@ class Program:
         return function(*args, **kwargs)
 
 
-def _recorder(told: Callable[[str, Tuple[str, str]], None]) -> Any:
-    """A context in which every computing operator is told with its device's type and its precision."""
+def _recorder(record: Callable[[str, str, str], None]) -> Any:
+    """Return a context that calls ``record`` for every computing operator: type of device, operator and precision."""
     import torch
     from torch.utils import _pytree as pytree
     from torch.utils._python_dispatch import TorchDispatchMode
@@ -166,7 +204,7 @@ def _recorder(told: Callable[[str, Tuple[str, str]], None]) -> Any:
             operator = func.overloadpacket.__name__
             given = [leaf for leaf in pytree.tree_leaves(made) if isinstance(leaf, torch.Tensor)]
             if precision is not None and given and operator not in _BOOKKEEPING:
-                told(operator, (given[0].device.type, precision))
+                record(given[0].device.type, operator, precision)
             return made
 
     return Recorder()
@@ -195,7 +233,7 @@ def _tensor(name: str, node: Any) -> Tensor:
 
 
 def _output_names(spec: Any, count: int) -> List[str]:
-    """The keys of a dict that the module returns, else numbers: a node's name changes with the code around it."""
+    """Return the keys where the module returns a dict, else numbers, because the name of a node is not stable."""
     if spec.type is dict and spec.num_leaves == len(spec.context):
         return [str(key) for key in spec.context]
     return ["output"] if count == 1 else [f"output_{number}" for number in range(count)]

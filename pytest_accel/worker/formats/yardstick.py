@@ -1,8 +1,8 @@
 """The standard yardstick: a small convolutional network with fixed weights, some milliseconds at batch 1.
 
-A candidate's pace is its time beside the yardstick's on the same device in the same minute. It is written with
-TensorFlow alone, so that another Keras does not make another network, or with ONNX or PyTorch alone for what needs no
-TensorFlow.
+The pace of a candidate compares the candidate's time with the yardstick's, on the same device in the same minute. The
+network is written with TensorFlow alone, so that another Keras does not make another network. ONNX or PyTorch alone
+write it for accelerators that need no TensorFlow.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pytest_accel.worker.formats.saved_model import import_tensorflow
 
 _SEED = 20200714
 _SIDE = 128
-#: Output channels and stride of each depthwise-separable block, after MobileNet.
+#: The depthwise-separable blocks have these output channels and strides, as in MobileNet.
 _BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1), (512, 1), (512, 1))
 _CLASSES = 100
 
@@ -121,7 +121,7 @@ def _strided(stride: int, groups: int) -> Dict[str, Any]:
 
 
 def _in_onnx_order(kernel: np.ndarray) -> np.ndarray:
-    """Height, width, in, out to out, in, height, width; a depthwise kernel has the channels where others have in."""
+    """Bring height, width, in, out into the order out, in, height, width. Depthwise kernels differ."""
     out_channels = kernel.shape[3]
     return np.ascontiguousarray(kernel.transpose((2, 3, 0, 1) if out_channels == 1 else (3, 2, 0, 1)))
 
@@ -146,7 +146,7 @@ def _shapes() -> Any:
 
 
 def _weights(random: np.random.RandomState, height: int, width: int, channels: int, out_channels: int) -> np.ndarray:
-    """He's initialisation, which keeps the activations alive through all the layers."""
+    """Draw weights by the initialisation of He, which keeps activations alive through all layers."""
     fan_in = height * width * (1 if out_channels == 1 else channels)
     drawn = random.normal(0.0, np.sqrt(2.0 / fan_in), (height, width, channels, out_channels))
     return drawn.astype(np.float32)

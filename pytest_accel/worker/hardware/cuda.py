@@ -1,7 +1,7 @@
 """CUDA as far as running an engine takes it: the device in use, page-locked and device memory, one stream.
 
 It goes through cuda-python, whose calls return a tuple with the error first and raise nothing; here a failure raises.
-What a device could do at most is told in `pytest_accel.worker.hardware.gpu_peak`.
+`pytest_accel.worker.hardware.gpu_peak` says what a device could do at most.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from pytest_accel.worker.accelerator import Missing, Refused
 from pytest_accel.worker.vendor_errors import explained
 
-#: Why a device cannot be used, by the name of the error with which the first call fails.
+#: The name of the error of the first call leads to the kind of absence and to what can be done about it.
 _MISSING = {
     "cudaErrorNoDevice": (
         "no-hardware",
@@ -39,7 +39,7 @@ _MISSING = {
 
 
 class CudaError(RuntimeError):
-    """A call of CUDA's failed. ``name`` is CUDA's name of the error."""
+    """A call to CUDA failed. ``name`` is CUDA's name of the error."""
 
     def __init__(self, name: str, message: str) -> None:
         super().__init__(message)
@@ -47,8 +47,8 @@ class CudaError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Device:
-    """The GPU that this process uses, as its handle tells; ``clock_hz`` is the highest there is."""
+class CudaDevice:
+    """The GPU that this process uses, described by CUDA; ``clock_hz`` is the highest clock."""
 
     name: str
     uuid: str
@@ -58,7 +58,7 @@ class Device:
     memory_mb: int
 
     def identity(self) -> Dict[str, Union[str, int, float, bool, None]]:
-        """The facts that tell this device from others, flat."""
+        """Return the flat facts that distinguish this device from others."""
         return {
             "gpu": self.name,
             "gpu_uuid": self.uuid,
@@ -80,9 +80,9 @@ class Cuda:
         self.api: Any = runtime
 
     def call(self, function: str, *arguments: Any) -> Any:
-        """What a function returns beside its error: nothing, a value, or a list of them.
+        """Call a function and return what it gives beside the error: nothing, a value, or a list of values.
 
-        Raises `Refused` where memory does not suffice, since asking for less may help, and else `CudaError`.
+        Raises `Refused` where memory does not suffice, because a smaller request may help, and `CudaError` otherwise.
         """
         error, *values = getattr(self.api, function)(*arguments)
         if error != self.api.cudaError_t.cudaSuccess:
@@ -94,7 +94,7 @@ class Cuda:
         return values[0] if len(values) == 1 else values
 
     def missing(self) -> Optional[Missing]:
-        """Why no device can be used, None when one can."""
+        """Return why no device can be used, None when one can."""
         try:
             self.call("cudaGetDeviceCount")
             self.call("cudaFree", 0)  # the first call that needs the device itself
@@ -105,13 +105,13 @@ class Cuda:
             return Missing("no-driver", f"CUDA cannot be used: {error}", "install the NVIDIA driver's libcuda.so.1")
         return None
 
-    def device(self) -> Device:
-        """The device that this thread's calls go to."""
+    def device(self) -> CudaDevice:
+        """Return the device that the calls of this thread go to."""
         number = self.call("cudaGetDevice")
         facts = self.call("cudaGetDeviceProperties", number)
         # Not a field of the properties: CUDA 13 took it out of them.
         clock_khz = self.call("cudaDeviceGetAttribute", self.api.cudaDeviceAttr.cudaDevAttrClockRate, number)
-        return Device(
+        return CudaDevice(
             name=facts.name.decode().rstrip("\0"),
             uuid=f"GPU-{_uuid(bytes(facts.uuid.bytes))}",
             compute_capability=(facts.major, facts.minor),
@@ -121,7 +121,7 @@ class Cuda:
         )
 
     def versions(self) -> Dict[str, str]:
-        """The newest CUDA that the driver knows, and the one of the runtime."""
+        """Return the newest CUDA that the driver knows, and the version of the runtime."""
         return {
             "cuda-driver": _version(self.call("cudaDriverGetVersion")),
             "cuda-runtime": _version(self.call("cudaRuntimeGetVersion")),
@@ -138,7 +138,7 @@ class DeviceMemory:
 
 
 class PinnedMemory:
-    """``size`` bytes of page-locked host memory, which the device copies by itself; freed with this object."""
+    """``size`` bytes of page-locked host memory, which the device copies directly. They are freed with this object."""
 
     def __init__(self, cuda: Cuda, size: int) -> None:
         self.size = size
@@ -146,13 +146,13 @@ class PinnedMemory:
         _free_with(self, cuda, "cudaFreeHost")
 
     def as_array(self, shape: Tuple[int, ...], dtype: str) -> np.ndarray:
-        """The first bytes seen as an array. It must not outlive this object."""
+        """Return the first bytes as an array. It must not outlive this object."""
         buffer = (ctypes.c_ubyte * max(self.size, 1)).from_address(self.address)
         return np.ndarray(shape, dtype, memoryview(buffer).cast("B"))
 
 
 class Event:
-    """A moment in a stream, by the device's clock, which is known once the stream was waited for."""
+    """A moment in a stream by the device's clock. It is known after the stream has been synchronised."""
 
     def __init__(self, cuda: Cuda, stream: Any) -> None:
         self._cuda = cuda
@@ -161,7 +161,7 @@ class Event:
         cuda.call("cudaEventRecord", self._event, stream)
 
     def ms_since(self, earlier: Event) -> float:
-        """Milliseconds, to half a microsecond."""
+        """Return the milliseconds since ``earlier``, to half a microsecond."""
         return float(self._cuda.call("cudaEventElapsedTime", earlier._event, self._event))
 
 
@@ -186,11 +186,11 @@ class Stream:
         self._cuda.call("cudaMemcpyAsync", target.address, source.address, size, kind, self._stream)
 
     def mark(self) -> Event:
-        """Have the device note the time when it comes to here."""
+        """Let the device record the time when it reaches this place of the queue."""
         return Event(self._cuda, self._stream)
 
     def synchronize(self) -> None:
-        """Wait until all of it is done. Raises `CudaError` for whatever went wrong in it."""
+        """Wait until all work is done. Raises `CudaError` for whatever went wrong in it."""
         self._cuda.call("cudaStreamSynchronize", self._stream)
 
 

@@ -1,8 +1,8 @@
-"""What device files tell about NVIDIA and Neuron hardware, without importing an SDK.
+"""What device files say about NVIDIA and Neuron hardware, read without an SDK.
 
-Where a container sees its host's files in another place than ``/``, ``ACCEL_HOST_ROOT`` names it. The PCI bus proves
-hardware even where its driver is absent, so the two are told apart. Sources: the drivers' device nodes, and the PCI ids
-in the AWS Neuron driver's ``neuron_device.h``.
+Where a container sees the host's files in another place than ``/``, ``ACCEL_HOST_ROOT`` names that place. The PCI bus
+shows hardware even where the driver is absent, so an absent driver is distinguished from absent hardware. The sources
+are the drivers' device nodes, and the PCI ids in ``neuron_device.h`` of the AWS Neuron driver.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ INF1_PCI_IDS = frozenset({"0x7064", "0x7065", "0x7066", "0x7067"})
 TRN1_PCI_IDS = frozenset({"0x7164"})
 INF2_PCI_IDS = frozenset({"0x7264"})
 NEURON_PCI_IDS = INF1_PCI_IDS | TRN1_PCI_IDS | INF2_PCI_IDS
-#: PCI base class of display controllers and of processing accelerators.
+#: The PCI base classes of display controllers and of processing accelerators begin like this.
 _COMPUTE_CLASSES = ("0x03", "0x12")
 
 
 def host_root() -> str:
-    """The folder under which the machine's ``dev``, ``sys`` and ``proc`` lie."""
+    """Return the folder that holds the machine's ``dev``, ``sys`` and ``proc``."""
     return os.environ.get("ACCEL_HOST_ROOT", "/")
 
 
@@ -43,7 +43,7 @@ def _pci_devices(root: str) -> Iterator[Tuple[str, str, str]]:
 
 
 def missing_nvidia(root: Optional[str] = None) -> Optional[Missing]:
-    """Why no NVIDIA GPU can be used, as far as files tell; None when nothing speaks against it."""
+    """Return why no NVIDIA GPU can be used, None when the files show no reason."""
     root = root or host_root()
     on_bus = any(v == NVIDIA_VENDOR and c.startswith(_COMPUTE_CLASSES) for v, _, c in _pci_devices(root))
     nodes = glob.glob(os.path.join(root, "dev/nvidia[0-9]*"))
@@ -69,14 +69,14 @@ def missing_nvidia(root: Optional[str] = None) -> Optional[Missing]:
 
 
 def _has_libcuda() -> bool:
-    """Whether this process could load the driver's library; some container runtimes set only this variable."""
+    """Return whether this process could load the driver's library. Some container runtimes set only this variable."""
     folders = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
     here = any(os.path.exists(os.path.join(folder, "libcuda.so.1")) for folder in folders if folder)
     return here or ctypes.util.find_library("cuda") is not None
 
 
 def missing_neuron(name: str, pci_ids: FrozenSet[str], root: Optional[str] = None) -> Optional[Missing]:
-    """Why no Neuron device with one of these PCI ids can be used, as far as files tell."""
+    """Return why no Neuron device with one of these PCI ids can be used, None when the files show no reason."""
     root = root or host_root()
     found = {device for vendor, device, _ in _pci_devices(root) if vendor == AMAZON_VENDOR} & NEURON_PCI_IDS
     on_bus = not found.isdisjoint(pci_ids)

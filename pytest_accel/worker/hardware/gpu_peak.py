@@ -1,15 +1,15 @@
-"""The most that an NVIDIA GPU could compute in a second, for plausibility: what is beyond it was not computed.
+"""The most that an NVIDIA GPU could compute in a second. A measurement beyond it is not plausible.
 
-Streaming multiprocessors times the highest clock times what one of them does in a cycle, which follows from the compute
-capability. The table has the dense rate of the fastest type down to INT8, after NVIDIA's architecture white papers; a
-capability that is not in it has no peak here.
+The peak is the number of streaming multiprocessors times the highest clock times what one of them does in a cycle. The
+last factor follows from the compute capability. The table has the dense rate of the fastest type down to INT8, from
+NVIDIA's architecture white papers. A capability that is not in the table has no peak here.
 """
 
 from __future__ import annotations
 
 from typing import Optional, Tuple
 
-#: Operations per multiprocessor and cycle, a multiply-add counted as two.
+#: One multiprocessor does this many operations in a cycle; a multiply-add counts as two.
 _PER_SM_AND_CYCLE = {
     (5, 0): 256,  # Maxwell: 128 FP32 lanes
     (5, 2): 256,
@@ -31,6 +31,6 @@ _PER_SM_AND_CYCLE = {
 
 
 def peak_flops(compute_capability: Tuple[int, int], sm_count: int, clock_hz: float) -> Optional[float]:
-    """Operations per second in the fastest type, None for a compute capability that is not known here."""
+    """Return the operations per second in the fastest type, None for an unknown compute capability."""
     per_cycle = _PER_SM_AND_CYCLE.get(compute_capability)
     return None if per_cycle is None else per_cycle * sm_count * clock_hz

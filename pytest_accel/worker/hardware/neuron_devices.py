@@ -1,8 +1,8 @@
-"""Neuron devices as their driver and ``neuron-ls`` tell of them: which there are, who holds them, what they have done.
+"""Neuron devices as the driver and ``neuron-ls`` describe them: which there are, who holds them, what they have done.
 
-Everything is read without an SDK and with a time-out; what cannot be read is left out, never guessed. The sources are
-the driver's sysfs tree, ``/sys/module/neuron`` and the JSON of ``neuron-ls``, all below `devices.host_root`, and the
-firmware's name of the instance. Whether a model was compiled for a device is told in `neuron_graph`.
+Everything is read without an SDK and with a time-out. What cannot be read is left out, never guessed. The sources are
+the driver's sysfs tree, ``/sys/module/neuron``, the JSON of ``neuron-ls`` and the firmware's name of the instance. All
+of them lie below `device_files.host_root`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Tuple, Union
 from pytest_accel.worker.accelerator import Missing
 from pytest_accel.worker.hardware import device_files
 
-#: What each package says that PyPI holds in place of the SDK of the same name.
+#: The packages that PyPI has under the names of the SDKs are placeholders and raise an error with these words.
 PLACEHOLDER = "WRONG PACKAGE"
 _SYSFS = "sys/devices/virtual/neuron_device"
 _TOOLS = "opt/aws/neuron/bin"
@@ -29,9 +29,9 @@ _EC2_INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
 
 @dataclass(frozen=True)
 class Chip:
-    """A kind of Neuron device: ``family`` is what its driver calls the instances that have it.
+    """A kind of Neuron device: ``family`` is the driver's name of the instances that have it.
 
-    ``core_flops`` is the peak of one NeuronCore in 16 bits; ``last_driver`` the last release that supports it.
+    ``core_flops`` is the peak of one NeuronCore in 16 bits, and ``last_driver`` the last release that supports it.
     """
 
     device: str
@@ -48,8 +48,8 @@ TRAINIUM = Chip("AWS Trainium", "trn1", device_files.TRN1_PCI_IDS, 2, 95e12)
 
 
 @dataclass(frozen=True)
-class Found:
-    """The Neuron devices of a machine. ``families`` is empty where the driver does not tell them."""
+class Devices:
+    """The Neuron devices of a machine. ``families`` is empty where the driver does not name them."""
 
     count: int
     cores: int
@@ -57,11 +57,11 @@ class Found:
     serials: Tuple[str, ...]
     memory_gb: Optional[float]
     driver: str
-    #: Processes that hold NeuronCores, by id, with their commands; None where nobody tells.
+    #: The processes that hold NeuronCores have their commands here, by process id; None where nothing lists them.
     holders: Optional[Mapping[int, str]]
 
     def identity(self) -> Dict[str, Union[str, int, float, bool, None]]:
-        """The flat facts that tell these devices from others."""
+        """Return the flat facts that distinguish these devices from others."""
         facts: Dict[str, Union[str, int, float, bool, None]] = {"neuron_devices": self.count, "neuroncores": self.cores}
         if self.memory_gb is not None:
             facts["device_memory_gb"] = self.memory_gb
@@ -73,17 +73,19 @@ class Found:
         return {**facts, "driver_version": self.driver or "unknown"}
 
 
-def look(chip: Chip) -> Found:
-    """The devices that the driver and ``neuron-ls`` tell of; ``chip`` says how many cores each has if neither does."""
+def look(chip: Chip) -> Devices:
+    """Return the devices that the driver and ``neuron-ls`` list. ``chip`` gives the number of cores if they do not."""
     folders = _device_folders()
     listed = _neuron_ls()
     count = max(len(folders), len(listed), len(glob.glob(os.path.join(device_files.host_root(), "dev/neuron[0-9]*"))))
-    told = [_number(_read(folder, "core_count")) for folder in folders] or [each.get("nc_count") for each in listed]
-    known = [cores for cores in told if isinstance(cores, int)]
-    sizes = [each["memory_size"] for each in listed if isinstance(each.get("memory_size"), int)]
+    counts = [_number(_read(folder, "core_count")) for folder in folders] or [
+        device.get("nc_count") for device in listed
+    ]
+    known = [cores for cores in counts if isinstance(cores, int)]
+    sizes = [device["memory_size"] for device in listed if isinstance(device.get("memory_size"), int)]
     families = (_read(folder, "info/architecture/instance_type").lower() for folder in folders)
     serials = (_read(folder, "info/serial_number") for folder in folders)
-    return Found(
+    return Devices(
         count=count,
         cores=sum(known) if len(known) == count else count * chip.cores,
         families=frozenset(filter(None, families)),
@@ -94,8 +96,8 @@ def look(chip: Chip) -> Found:
     )
 
 
-def missing(chip: Chip, found: Found) -> Optional[Missing]:
-    """Why devices that have a driver cannot be used, None when nothing speaks against it."""
+def missing(chip: Chip, found: Devices) -> Optional[Missing]:
+    """Return why devices that have a driver cannot be used, None when no reason is known."""
     if found.families and chip.family not in found.families:
         others = ", ".join(sorted(found.families))
         return Missing(
@@ -129,7 +131,7 @@ def missing(chip: Chip, found: Found) -> Optional[Missing]:
 
 
 def without_sdk(package: str, error: ImportError) -> Missing:
-    """What is installed in place of the SDK, which is not on PyPI."""
+    """Return why the SDK, which is not on PyPI, cannot be imported."""
     if PLACEHOLDER in str(error):
         return Missing(
             "placeholder-package",
@@ -144,12 +146,12 @@ def without_sdk(package: str, error: ImportError) -> Missing:
 
 
 def driver_version() -> str:
-    """The version of the loaded kernel module, empty where it does not tell."""
+    """Return the version of the loaded kernel module, empty where it cannot be read."""
     return _read(device_files.host_root(), "sys/module/neuron/version")
 
 
 def instance_type() -> str:
-    """The EC2 instance type as the firmware tells it, empty elsewhere and where it does not tell."""
+    """Return the EC2 instance type that the firmware names, empty elsewhere."""
     folder = os.path.join(device_files.host_root(), "sys/devices/virtual/dmi/id")
     product = _read(folder, "product_name")
     known = _read(folder, "sys_vendor") == "Amazon EC2" and _EC2_INSTANCE_TYPE.fullmatch(product)
@@ -157,22 +159,22 @@ def instance_type() -> str:
 
 
 def inferences() -> Optional[int]:
-    """The inferences of all NeuronCores since the driver was loaded, None where it does not count them.
+    """Return the inferences of all NeuronCores since the driver was loaded, None where it does not count them.
 
-    Those that gave NaN are among them: the driver counts them apart, and the SDK takes them for successful.
+    Inferences that gave NaN are included. The driver counts them apart, and the SDK takes them for successful.
     """
     successful = _sum_of("other_info/inference_count")
     return None if successful is None else successful + (_sum_of("status/infer_completed_with_num_error") or 0)
 
 
 def device_memory_mb() -> Optional[float]:
-    """The device memory that all NeuronCores hold now, None where the driver does not tell."""
+    """Return the device memory that all NeuronCores hold, None where the driver does not count it."""
     held = _sum_of("memory_usage/device_mem")
     return None if held is None else held / 2**20
 
 
 def _sum_of(counter: str) -> Optional[int]:
-    """A counter over all cores; it is a folder with its total, or in some releases the number itself."""
+    """Return the sum of a counter over all cores. A counter is a folder with a total, or a file in some releases."""
     found = []
     for folder in _device_folders():
         for core in glob.glob(os.path.join(folder, "neuron_core[0-9]*")):
@@ -187,28 +189,28 @@ def _device_folders() -> List[str]:
 
 
 def _neuron_ls() -> List[Dict[str, Any]]:
-    """What ``neuron-ls`` lists, nothing where it is not installed, fails or hangs."""
+    """Return what ``neuron-ls`` lists, nothing where it is not installed, fails or hangs."""
     beside = os.path.join(device_files.host_root(), _TOOLS, "neuron-ls")
     tool = beside if os.path.exists(beside) else shutil.which("neuron-ls")
     if tool is None:
         return []
     try:
-        told = subprocess.run(
+        finished = subprocess.run(
             [tool, "--json-output"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=_LOOK_TIMEOUT_S
         )
-        listed = json.loads(told.stdout) if told.returncode == 0 else []
+        listed = json.loads(finished.stdout) if finished.returncode == 0 else []
     except (OSError, subprocess.TimeoutExpired, ValueError):
         return []
-    return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    return [device for device in listed if isinstance(device, dict)] if isinstance(listed, list) else []
 
 
 def _holders(listed: List[Dict[str, Any]]) -> Dict[int, str]:
-    processes = [process for each in listed for process in each.get("neuron_processes") or ()]
+    processes = [process for device in listed for process in device.get("neuron_processes") or ()]
     return {int(process["pid"]): str(process.get("command", "?")) for process in processes if "pid" in process}
 
 
 def _is_ours(pid: int) -> bool:
-    """Whether a process is this worker or another one of the same controller, or was started by this one."""
+    """Return whether a process is a worker of this run: started by this worker, or by the same controller."""
     parent = re.search(r"^PPid:\s+(\d+)", _read("/proc", str(pid), "status"), re.MULTILINE)
     return parent is not None and int(parent.group(1)) in (os.getpid(), os.getppid())
 

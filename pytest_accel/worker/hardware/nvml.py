@@ -1,8 +1,8 @@
-"""What NVML, the driver's management library, tells of the NVIDIA GPU that this process computes on.
+"""What NVML, the driver's management library, says about the NVIDIA GPU that this process computes on.
 
-The identity, why a GPU that is here cannot be used, what slows it down, and its memory. Every question may fail alone,
-on an old driver or a small card, and is then left unanswered; without ``nvidia-ml-py`` all are. NVML knows nothing of
-``CUDA_VISIBLE_DEVICES`` and counts in the order of the bus, so `order_devices` has CUDA count like that too.
+It is asked for the identity, for why a GPU cannot be used, for what slows it down, and for the memory. One question may
+fail alone, on an old driver or a small card, and has no answer then. Without ``nvidia-ml-py`` no question has one. NVML
+ignores ``CUDA_VISIBLE_DEVICES`` and counts in the order of the bus, so `order_devices` makes CUDA count like that too.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 from pytest_accel.worker.accelerator import Missing, Present
 from pytest_accel.worker.hardware import gpu_peak
 
-#: CUDA cores in one streaming multiprocessor, of which NVML tells only the product; all others have twice as many.
+#: A streaming multiprocessor of these compute capabilities has 64 CUDA cores; all others have 128.
 _FEWER_CORES = frozenset(((6, 0), (7, 0), (7, 2), (7, 5), (8, 0)))
-#: The first compute capability with TF32, and what to say before it.
+#: TF32 begins with this compute capability.
 TF32_FROM = (8, 0)
+#: The message says why TF32 is refused on a GPU of an earlier compute capability.
 NO_TF32 = "precision='tf32': this GPU has compute capability {}.{} and TF32 begins with 8.0; use fp32 or fp16"
-#: Reasons of a lower clock that are no part of how the card is meant to run. Being idle, clocks that somebody fixed and
-#: the power limit, which many cards run into whenever they work, are left out.
+#: These reasons of a lower clock are not part of normal use. An idle card, fixed clocks and the power limit, which many
+#: cards reach whenever they work, are left out.
 _SLOWED_BY = {
     "HwSlowdown": "the hardware slowed down",
     "SyncBoost": "it waits for slower GPUs of its boost group",
@@ -40,12 +41,12 @@ _ADVICE = {
 
 
 def order_devices() -> None:
-    """Have CUDA count devices as NVML does. Only before the process first uses CUDA."""
+    """Make CUDA count devices as NVML does. It has an effect only before the process first uses CUDA."""
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
 
 
 def missing() -> Optional[Missing]:
-    """Why the GPU cannot be used, as far as NVML tells; None when nothing speaks against it."""
+    """Return why the GPU cannot be used, None when NVML knows no reason."""
     if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
         return Missing(
             "no-hardware", "CUDA_VISIBLE_DEVICES hides every GPU", "unset it, or name one: CUDA_VISIBLE_DEVICES=0"
@@ -87,7 +88,7 @@ class Device:
             self._pynvml = None
 
     def identity(self) -> Dict[str, Union[str, int, float, bool, None]]:
-        """Flat facts; what a driver does not tell is left out."""
+        """Return flat facts. What the driver does not know is left out."""
         memory, mig = self._ask("nvmlDeviceGetMemoryInfo"), self._ask("nvmlDeviceGetMigMode")
         limit_mw, capability = self._ask("nvmlDeviceGetPowerManagementLimit"), self.compute_capability()
         facts: Dict[str, Union[str, int, float, bool, None]] = {
@@ -103,27 +104,27 @@ class Device:
         return {name: value for name, value in facts.items() if value is not None}
 
     def present(self, identity: Mapping[str, Union[str, int, float, bool, None]]) -> Present:
-        """What an SDK told of its own handle, with NVML's facts added unless they are of another card.
+        """Return the device with the SDK's ``identity``, and with NVML's facts unless they are of another card.
 
         ``identity`` has at least ``gpu``, the name.
         """
-        told, name = self.identity(), str(identity["gpu"])
-        if any(told.get(key, identity[key]) != identity[key] for key in ("gpu", "gpu_uuid") if key in identity):
+        facts, name = self.identity(), str(identity["gpu"])
+        if any(facts.get(key, identity[key]) != identity[key] for key in ("gpu", "gpu_uuid") if key in identity):
             return Present(name, dict(identity))
-        return Present(name, {**told, **identity}, self.peak_flops())
+        return Present(name, {**facts, **identity}, self.peak_flops())
 
     def driver_version(self) -> str:
-        """The version of the driver, "unknown" when it does not tell."""
+        """Return the version of the driver, "unknown" when NVML does not know it."""
         answer = None if self._handle is None else _answer(self._pynvml, "nvmlSystemGetDriverVersion")
         return _text(answer) or "unknown"
 
     def compute_capability(self) -> Optional[Tuple[int, int]]:
-        """Such as (8, 0)."""
+        """Return the compute capability, such as (8, 0)."""
         found = self._ask("nvmlDeviceGetCudaComputeCapability")
         return None if found is None else (found[0], found[1])
 
     def peak_flops(self) -> Optional[float]:
-        """The most operations per second in any type, None when it is not known."""
+        """Return the most operations per second in any type, None when it is not known."""
         capability, count = self.compute_capability(), self._sm_count()
         clock_mhz = self._clock_mhz("nvmlDeviceGetMaxClockInfo")
         if capability is None or not count or not clock_mhz:
@@ -131,7 +132,7 @@ class Device:
         return gpu_peak.peak_flops(capability, count, clock_mhz * 1e6)
 
     def throttled(self) -> str:
-        """What slows it down just now, clauses joined by semicolons; empty when nothing does or it cannot tell."""
+        """Return what slows the GPU down at this moment, clauses joined by semicolons; empty when nothing is known."""
         reasons = self._ask("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons") or 0
         slowed = [words for name, words in _SLOWED_BY.items() if reasons & self._bit(name)]
         clauses = [f"the GPU ran slower because of {' and '.join(slowed)}{self._state()}"] if slowed else []
@@ -139,13 +140,13 @@ class Device:
         return "; ".join([*clauses, *(f"{other} computes on the GPU too" for other in others)])
 
     def memory_mb(self) -> Optional[float]:
-        """Memory that this process holds on it, CUDA's own included; None from inside most containers."""
+        """Return the memory that this process holds on the GPU with that of CUDA; None inside most containers."""
         processes = self._ask("nvmlDeviceGetComputeRunningProcesses") or ()
         held = [process.usedGpuMemory for process in processes if process.pid == os.getpid()]
         return held[0] / 2**20 if held and held[0] is not None else None
 
     def _state(self) -> str:
-        """Temperature, clocks and power in brackets, as far as they are known."""
+        """Return temperature, clocks and power in brackets, as far as they are known."""
         heat = self._ask("nvmlDeviceGetTemperatureV", "nvmlDeviceGetTemperature", arguments=(0,))
         clock, most = self._clock_mhz("nvmlDeviceGetClockInfo"), self._clock_mhz("nvmlDeviceGetMaxClockInfo")
         drawn, limit = self._ask("nvmlDeviceGetPowerUsage"), self._ask("nvmlDeviceGetPowerManagementLimit")
@@ -168,7 +169,7 @@ class Device:
         return int(getattr(self._pynvml, f"nvmlClocksEventReason{name}", older))
 
     def _ask(self, *questions: str, arguments: Tuple[Any, ...] = ()) -> Any:
-        """The answer to the first of these that the library and the driver know; the later ones are older names."""
+        """Return the answer to the first question that library and driver know. The later ones are older names."""
         for question in questions if self._handle is not None else ():
             answer = _answer(self._pynvml, question, self._handle, *arguments)
             if answer is not None:
@@ -177,7 +178,7 @@ class Device:
 
 
 def _handle(pynvml: Any) -> Any:
-    """The handle of what CUDA calls device 0; raises NVMLError."""
+    """Return the handle of what CUDA calls device 0. Raises NVMLError."""
     pynvml.nvmlInit()
     first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
     if first.isdigit():
@@ -186,7 +187,7 @@ def _handle(pynvml: Any) -> Any:
 
 
 def _answer(pynvml: Any, question: str, *arguments: Any) -> Any:
-    """What NVML answers, None where this library or this device cannot."""
+    """Return what NVML answers, None where this library or this device cannot."""
     asked = getattr(pynvml, question, None)
     if asked is None:
         return None
@@ -197,24 +198,24 @@ def _answer(pynvml: Any, question: str, *arguments: Any) -> Any:
 
 
 def _other_processes(pynvml: Any, handle: Any) -> List[str]:
-    """The processes outside of this terminal session that compute on it, by number and name.
+    """Return the processes outside this terminal session that compute on the GPU, by number and name.
 
-    Our own workers, also those of other processes of one pytest-xdist run, belong to one session. A process that
-    cannot be seen from inside a container may be one of ours, and is left out.
+    All workers of one run, also under pytest-xdist, belong to one session. A process that cannot be seen from inside a
+    container may be one of them, and is left out.
     """
     found = []
     for process in _answer(pynvml, "nvmlDeviceGetComputeRunningProcesses", handle) or ():
         try:
-            theirs = os.getsid(process.pid) != os.getsid(0)
+            foreign = os.getsid(process.pid) != os.getsid(0)
             with open(f"/proc/{process.pid}/comm", encoding="utf-8", errors="replace") as name:
                 named = f"process {process.pid} ({name.read().strip()})"
         except OSError:
             continue
-        if theirs:
+        if foreign:
             found.append(named)
     return found
 
 
 def _text(value: Union[str, bytes, None]) -> Optional[str]:
-    """Older releases answer in bytes."""
+    """Return text, also where an older release answers in bytes."""
     return value.decode(errors="replace") if isinstance(value, bytes) else value

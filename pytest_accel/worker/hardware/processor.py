@@ -10,6 +10,7 @@ import os
 import platform
 from typing import Dict, Union
 
+from pytest_accel.worker.accelerator import Present
 from pytest_accel.worker.hardware.cpu_quota import cpu_quota_cores
 from pytest_accel.worker.hardware.kernel_files import Path, read
 
@@ -34,15 +35,16 @@ FLAGS = (
     "sve2",
 )
 
-#: Floating-point operations per core and cycle: vector units times lanes times two for a multiply-add, rounded up.
+#: One core does this many floating-point operations in a cycle: vector units times lanes, times two, rounded up.
 _FLOPS_PER_CYCLE = {"avx512f": 64, "avx2": 32, "sve": 64, "asimd": 32}
-#: The same in INT8 or BF16 for the instructions that do more than put four INT8 numbers where one of FP32 was.
+#: One core does this many operations in INT8 or BF16 with instructions that exceed four times the rate of FP32.
 _NARROW_OPERATIONS_PER_CYCLE = {"amx_int8": 4096, "amx_bf16": 2048, "i8mm": 256}
+#: No processor has a faster clock, in cycles a second.
 _FASTEST_CLOCK_HZ = 6e9
 
 
 def identity(root: Path = "/") -> Dict[str, Union[str, int, float, bool, None]]:
-    """The processor's model, its flags that matter, and the cores that this process may use.
+    """Return the processor's model, its flags that matter, and the cores that this process may use, as flat facts.
 
     ``/proc/cpuinfo`` of ARM has part numbers in place of a model name. ``cores`` is a fraction where a quota of the
     control groups is smaller than the cores of the affinity.
@@ -66,21 +68,28 @@ def _cores_within_quota(root: Path) -> Union[int, float]:
     return cores if quota is None or quota >= cores else round(quota, 1)
 
 
+def present(device: str = "") -> Present:
+    """Describe the processor as a device that is here, under ``device`` where an SDK has a name for it."""
+    facts = identity()
+    peak = peak_flops(str(facts["cpu_flags"]), usable_cores(), narrow=True)
+    return Present(device or str(facts["cpu"]), facts, peak)
+
+
 def has_bf16() -> bool:
-    """Whether it has instructions for BF16, without which nothing gets faster in it."""
+    """Return whether the processor has instructions for BF16, without which BF16 is no faster."""
     return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(str(identity()["cpu_flags"]).split())
 
 
 def usable_cores() -> int:
-    """The logical cores that this process may run on."""
+    """Return the number of logical cores that this process may run on."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def peak_flops(flags: str, cores: int, *, narrow: bool = False) -> float:
-    """More operations per second than such a processor can do: what is over it cannot have been computed.
+    """Return more operations per second than such a processor can do. A measurement beyond it is not plausible.
 
-    In FP32, or with ``narrow`` in any type down to INT8.
+    The operations are in FP32, or with ``narrow`` in any type down to INT8.
     """
     per_cycle = max([16, *(_FLOPS_PER_CYCLE.get(flag, 0) for flag in flags.split())])
     if narrow:

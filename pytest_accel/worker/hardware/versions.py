@@ -7,7 +7,7 @@ from typing import Dict
 
 
 def installed(*packages: str) -> Dict[str, str]:
-    """The version of each package, "none" for one that is not installed."""
+    """Return the versions of packages by name, "none" for a package that is not installed."""
     found = {}
     for package in packages:
         try:

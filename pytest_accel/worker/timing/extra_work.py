@@ -1,6 +1,6 @@
-"""A real slowdown of a known size: what the self-test gives an accelerator, to see that it is noticed.
+"""A real slowdown of a known size, by which the self-test sees whether a slowdown is noticed.
 
-Nothing here waits or multiplies a number: calls do more work, and whatever slows the model slows that work too.
+Calls do more work, so whatever slows down the model slows down this work too. Nothing waits, and no time is multiplied.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any, List, Sequence
 if TYPE_CHECKING:
     from pytest_accel.worker.accelerator import Accelerator, Arrays
 
-#: Calls that the work is sized by, twice: first roughly, then with work of about the right length.
+#: The size of the work is found in two rounds of this many calls: roughly, and with work of about the right length.
 _CALLS = 15
+#: The first round of calls does this many rounds of work.
 _FIRST_ROUNDS = 64
 
 
 def add(accelerator: Accelerator, batches: Sequence[Any], share: float) -> int:
-    """From now on each ``infer`` also does work that takes ``share`` of its time. Returns the rounds of work in a call.
+    """Let every later ``infer`` also do work that takes ``share`` of the call's time. Returns the rounds of work.
 
-    Sized once, for these staged batches; ends with the accelerator.
+    The size is found once, for these staged batches. The work ends with the accelerator.
     """
     infer, rounds = accelerator.infer, _FIRST_ROUNDS
     for _ in range(2):
@@ -36,9 +37,9 @@ def add(accelerator: Accelerator, batches: Sequence[Any], share: float) -> int:
 
 
 def _undisturbed(accelerator: Accelerator, batches: Sequence[Any], rounds: int) -> List[int]:
-    """The fastest call and the fastest work right behind one, while the call's threads still spin; in nanoseconds.
+    """Return the fastest call and the fastest work right after a call, in nanoseconds.
 
-    On a busy machine medians are mostly others' work: 5 % of those were 10 % of a call left alone.
+    On a busy machine a median holds mostly the work of other processes: 5 % of it were 10 % of an undisturbed call.
     """
     clock = accelerator.clock
     times_ns = []

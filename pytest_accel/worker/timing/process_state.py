@@ -1,4 +1,4 @@
-"""What a worker's process is and holds: its peak of memory, and what watches it."""
+"""The state of a worker's process: the peak of memory, and what watches it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 
 def memory_peak_mb() -> float:
-    """The most memory that this process has held since `forget_memory_peak`."""
+    """Return the most memory that this process has held since `forget_memory_peak`."""
     try:
         with open("/proc/self/status") as status:
             peak_kb = next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
@@ -18,7 +18,7 @@ def memory_peak_mb() -> float:
 
 
 def forget_memory_peak() -> None:
-    """Start the peak from what is held now, where the kernel allows it; else it stays the process's peak."""
+    """Start the peak from the memory held at this moment, where the kernel allows it."""
     try:
         with open("/proc/self/clear_refs", "w") as clear:
             clear.write("5")
@@ -27,7 +27,7 @@ def forget_memory_peak() -> None:
 
 
 def tracing(status: str = "/proc/self/status") -> str:
-    """What watches every line, call or system call of this process and so slows it, empty when nothing does."""
+    """Return what watches every line, call or system call of this process and so slows it down; empty if nothing."""
     if sys.gettrace() is not None:
         return "a trace function (a debugger or coverage)"
     if sys.getprofile() is not None:

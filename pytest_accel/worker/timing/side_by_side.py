@@ -1,8 +1,8 @@
-"""Calls side by side: several streams at once, or a server that calls arrive at whether or not it is ready for them.
+"""Calls side by side: several streams at once, or a server where calls arrive even when it is busy.
 
-One schedule for both: calls come to a door in the order of their arrival, and whichever lane is free takes the next.
-A lane is a thread, or, for an accelerator whose time is pretended, a place in a simulation: the accelerator's
-`side_by_side` decides. Calls one after the other are timed in `pytest_accel.worker.timing.single_calls`.
+Both have one schedule: calls queue in the order of arrival, and the next free lane takes the first of them. A lane is a
+thread, or a simulated one where the accelerator's clock is simulated: `side_by_side` of the accelerator decides.
+`pytest_accel.worker.timing.single_calls` times calls one after the other.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import random
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Dict, List, Sequence
 
-from pytest_accel.worker.timing.single_calls import Timed, checked, copied, spread, without_garbage_collection
+from pytest_accel.worker.timing.single_calls import CallTimes, checked, copied, spread, without_garbage_collection
 
 if TYPE_CHECKING:
     from pytest_accel.worker.accelerator import Accelerator, Arrays
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 def multi_stream(
     accelerator: Accelerator, staged: Sequence[Any], calls: int, checks: int, *, concurrency: int
-) -> Timed:
-    """Keep ``concurrency`` calls in flight: a lane makes its next call once the result of its last one is visible."""
-    door = _Door(accelerator, staged, [0] * calls, checks)
-    door.open(concurrency)
-    latencies_ns = [finish - start for start, finish in zip(door.started_ns, door.finished_ns)]
-    return Timed(latencies_ns, max(door.finished_ns) - min(door.started_ns), checked(door.kept, len(staged)))
+) -> CallTimes:
+    """Keep ``concurrency`` calls in flight: a lane makes the next call once the result of the last one is visible."""
+    queue = _Queue(accelerator, staged, [0] * calls, checks)
+    queue.serve(concurrency)
+    latencies_ns = [finish - start for start, finish in zip(queue.started_ns, queue.finished_ns)]
+    return CallTimes(latencies_ns, max(queue.finished_ns) - min(queue.started_ns), checked(queue.kept, len(staged)))
 
 
 def server(
@@ -37,36 +37,36 @@ def server(
     concurrency: int,
     rate: float,
     seed: int,
-) -> Timed:
+) -> CallTimes:
     """Serve calls that arrive at random, ``rate`` a second on average, with ``concurrency`` lanes.
 
     A latency runs from the scheduled arrival to the visible result, so that it includes the wait for a free lane, and
     ``wall_ns`` from the moment the first call could have arrived.
     """
     arrivals_ns = poisson_arrivals_ns(calls, rate, seed)
-    door = _Door(accelerator, staged, arrivals_ns, checks)
-    door.open(concurrency)
-    arrived_ns = [door.opened_ns + arrival for arrival in arrivals_ns]
-    return Timed(
-        latencies_ns=[finish - arrival for arrival, finish in zip(arrived_ns, door.finished_ns)],
-        wall_ns=max(door.finished_ns) - door.opened_ns,
-        checked=checked(door.kept, len(staged)),
-        waits_ns=[start - arrival for arrival, start in zip(arrived_ns, door.started_ns)],
+    queue = _Queue(accelerator, staged, arrivals_ns, checks)
+    queue.serve(concurrency)
+    arrived_ns = [queue.opened_ns + arrival for arrival in arrivals_ns]
+    return CallTimes(
+        latencies_ns=[finish - arrival for arrival, finish in zip(arrived_ns, queue.finished_ns)],
+        wall_ns=max(queue.finished_ns) - queue.opened_ns,
+        checked=checked(queue.kept, len(staged)),
+        waits_ns=[start - arrival for arrival, start in zip(arrived_ns, queue.started_ns)],
     )
 
 
 def poisson_arrivals_ns(calls: int, rate: float, seed: int) -> List[int]:
-    """When each call arrives, as a Poisson process of ``rate`` calls a second; the same ones for the same seed."""
+    """Return when calls arrive by a Poisson process of ``rate`` calls a second. The same seed gives the same times."""
     gaps = random.Random(seed)
-    arrivals_ns, now_ns = [], 0.0
+    arrivals_ns, time_ns = [], 0.0
     for _ in range(calls):
-        now_ns += gaps.expovariate(rate) * 1e9
-        arrivals_ns.append(round(now_ns))
+        time_ns += gaps.expovariate(rate) * 1e9
+        arrivals_ns.append(round(time_ns))
     return arrivals_ns
 
 
-class _Door:
-    """Where calls line up. ``started_ns`` and ``finished_ns`` are times of the accelerator's clock, by call."""
+class _Queue:
+    """The calls that wait for a lane. ``started_ns`` and ``finished_ns`` are read from the accelerator's clock."""
 
     def __init__(
         self, accelerator: Accelerator, staged: Sequence[Any], arrivals_ns: Sequence[int], checks: int
@@ -81,7 +81,7 @@ class _Door:
         self.finished_ns = [0] * len(arrivals_ns)
         self.kept: Dict[int, Arrays] = {position: {} for position in spread(len(arrivals_ns), checks)}
 
-    def open(self, lanes: int) -> None:
+    def serve(self, lanes: int) -> None:
         """Serve all calls in this many lanes."""
         self._accelerator.synchronize()
         gc.collect()
@@ -90,7 +90,7 @@ class _Door:
             self._accelerator.side_by_side(lanes, self._serve_next)
 
     def _serve_next(self) -> bool:
-        """One lane's turn: take the next call and make it; False when none is left."""
+        """Take the next call and make it in this lane. Returns False when no call is left."""
         accelerator = self._accelerator
         with self._lock:  # only the first lane in the line waits for an arrival, so calls start in their order
             position = next(self._next, None)

@@ -1,8 +1,8 @@
 """How single calls are timed: warm-up to a steady state, then one call after the other.
 
-Every time is read from the accelerator's own clock, in nanoseconds, and only after the accelerator was told to
-synchronise: a time ends when the result is visible to the host. Inputs were staged before; nothing here makes one. No
-statistics beyond the warm-up rule: what the times mean is the controller's question. Calls side by side are timed in
+Every time is read from the accelerator's clock, in nanoseconds. It is read after the accelerator has synchronised, so a
+time ends when the result is visible to the host. Inputs were staged before. There are no statistics here beyond the
+rule that ends the warm-up; the controller judges the times. Calls side by side are timed in
 `pytest_accel.worker.timing.side_by_side`.
 """
 
@@ -21,19 +21,15 @@ import numpy as np
 if TYPE_CHECKING:
     from pytest_accel.worker.accelerator import Accelerator, Arrays
 
-#: Windows whose medians are compared, and the drift between them that is never worth more warming up.
+#: The number of windows whose medians are compared.
 _WINDOWS = 3
+#: The drift between medians, as a share of the lowest, that is never worth more warming up.
 _TOLERANCE = 0.02
-
-STEADY_RULE = (
-    f"steady when the medians of the last {_WINDOWS} windows of {{window}} calls differ by at most {_TOLERANCE:.0%}, "
-    "or by no more than three standard errors of such a median"
-)
 
 
 @dataclass(frozen=True)
-class WarmUp:
-    """What it took to get warm. ``calls`` and ``seconds`` include the first inference."""
+class WarmUpCalls:
+    """The calls of a warm-up. ``calls`` and ``seconds`` include the first inference."""
 
     first_inference_ns: int
     calls: int
@@ -42,32 +38,32 @@ class WarmUp:
 
 
 @dataclass(frozen=True)
-class Checked:
-    """The outputs of one timed call, and which of the staged batches it was given."""
+class KeptCall:
+    """The outputs of one timed call that were kept, and the number of the staged batch that the call had."""
 
     batch: int
     outputs: Arrays
 
 
 @dataclass(frozen=True)
-class Timed:
-    """Timed calls in order. ``wall_ns`` is the time from the first call's start to the last call's end.
+class CallTimes:
+    """The times of calls in order. ``wall_ns`` is the time from the first call's start to the last call's end.
 
     ``waits_ns`` is the part of each latency before the call was made; empty where no call has to wait.
     """
 
     latencies_ns: List[int]
     wall_ns: int
-    checked: List[Checked]
+    checked: List[KeptCall]
     waits_ns: List[int] = field(default_factory=list)
 
 
 def warm_up(
     accelerator: Accelerator, staged: Sequence[Any], *, min_calls: int, min_s: float, max_s: float, window: int
-) -> WarmUp:
+) -> WarmUpCalls:
     """Call until the latency is steady and both minima are met, or until ``max_s`` has passed.
 
-    At least one call is made. `STEADY_RULE` says what steady means.
+    At least one call is made.
     """
     clock = accelerator.clock
     latencies_ns: List[int] = []
@@ -85,11 +81,14 @@ def warm_up(
             steady = is_steady(latencies_ns, window)
         if seconds >= max_s or (steady and calls >= min_calls and seconds >= min_s):
             break
-    return WarmUp(latencies_ns[0], calls, seconds, steady)
+    return WarmUpCalls(latencies_ns[0], calls, seconds, steady)
 
 
 def is_steady(latencies_ns: Sequence[int], window: int) -> bool:
-    """Apply `STEADY_RULE` to the calls made so far."""
+    """Return whether the medians of the last three windows of calls are about the same.
+
+    They are when they differ by at most 2 %, or by no more than three standard errors of such a median.
+    """
     if len(latencies_ns) < _WINDOWS * window:
         return False
     recent = latencies_ns[-_WINDOWS * window :]
@@ -101,7 +100,7 @@ def is_steady(latencies_ns: Sequence[int], window: int) -> bool:
     return max(medians) - min(medians) <= allowed
 
 
-def single_stream(accelerator: Accelerator, staged: Sequence[Any], calls: int, checks: int) -> Timed:
+def single_stream(accelerator: Accelerator, staged: Sequence[Any], calls: int, checks: int) -> CallTimes:
     """Time ``calls`` calls one after the other, each until its result is visible; keep ``checks`` calls' outputs."""
     kept: Dict[int, Arrays] = {position: {} for position in spread(calls, checks)}
     accelerator.synchronize()
@@ -110,11 +109,11 @@ def single_stream(accelerator: Accelerator, staged: Sequence[Any], calls: int, c
         begin = accelerator.clock()
         latencies_ns = _time_each(accelerator, islice(cycle(staged), calls), calls, kept)
         wall_ns = accelerator.clock() - begin
-    return Timed(latencies_ns, wall_ns, checked(kept, len(staged)))
+    return CallTimes(latencies_ns, wall_ns, checked(kept, len(staged)))
 
 
 def time_block(accelerator: Accelerator, staged: Sequence[Any], calls: int, settle: int) -> List[int]:
-    """One turn of a duet: ``settle`` calls that bring the caches back, untimed, then ``calls`` timed ones."""
+    """Time one turn of a duet: ``settle`` calls are made first and not timed, to fill the caches again."""
     turns = cycle(staged)
     for inputs in islice(turns, settle):
         accelerator.infer(inputs)
@@ -124,7 +123,7 @@ def time_block(accelerator: Accelerator, staged: Sequence[Any], calls: int, sett
 
 
 def _time_each(accelerator: Accelerator, turns: Iterable[Any], calls: int, kept: Dict[int, Arrays]) -> List[int]:
-    """The hot loop. Fills ``kept`` where it has a position; all that is not the call itself stays outside its time."""
+    """Time one call after the other, and keep the outputs of the calls whose positions are in ``kept``."""
     clock, infer, synchronize = accelerator.clock, accelerator.infer, accelerator.synchronize
     latencies_ns = [0] * calls
     for position, inputs in enumerate(turns):
@@ -138,11 +137,11 @@ def _time_each(accelerator: Accelerator, turns: Iterable[Any], calls: int, kept:
     return latencies_ns
 
 
-def offline(accelerator: Accelerator, staged: Sequence[Any], calls: int, checks: int) -> Timed:
-    """Issue ``calls`` calls back to back and synchronise once at the end: the shape for throughput.
+def offline(accelerator: Accelerator, staged: Sequence[Any], calls: int, checks: int) -> CallTimes:
+    """Issue ``calls`` calls back to back and synchronise once at the end: the load shape for throughput.
 
-    ``latencies_ns`` are the times between one call's return and the next, the last one up to the end of the
-    synchronisation, so that they add up to ``wall_ns``; only their sum says anything about an asynchronous device.
+    ``latencies_ns`` are the times from the return of one call to the return of the next. The last of them ends with the
+    synchronisation, so that they add up to ``wall_ns``. Of an asynchronous device only the sum says something.
     """
     clock, infer = accelerator.clock, accelerator.infer
     returned_ns = [0] * (calls + 1)
@@ -160,23 +159,23 @@ def offline(accelerator: Accelerator, staged: Sequence[Any], calls: int, checks:
         accelerator.synchronize()
         returned_ns[calls] = clock()
     latencies_ns = [stop - start for start, stop in zip(returned_ns, returned_ns[1:])]
-    return Timed(latencies_ns, returned_ns[calls] - returned_ns[0], checked(kept, len(staged)))
+    return CallTimes(latencies_ns, returned_ns[calls] - returned_ns[0], checked(kept, len(staged)))
 
 
 def spread(calls: int, checks: int) -> List[int]:
-    """Positions of the calls to keep: evenly spread, the last call among them."""
+    """Return the positions of the calls to keep: evenly spread, and the last call is one of them."""
     checks = min(checks, calls)
     return [(nth + 1) * calls // checks - 1 for nth in range(checks)]
 
 
 def copied(outputs: Arrays) -> Arrays:
-    """Copies, because an accelerator may write the next call's outputs into the same memory."""
+    """Copy the outputs, because an accelerator may write those of the next call into the same memory."""
     return {name: np.array(array) for name, array in outputs.items()}
 
 
-def checked(kept: Dict[int, Arrays], batches: int) -> List[Checked]:
-    """The kept outputs, each with the batch that its call was given."""
-    return [Checked(position % batches, outputs) for position, outputs in kept.items()]
+def checked(kept: Dict[int, Arrays], batches: int) -> List[KeptCall]:
+    """Return the kept outputs, together with the number of the batch of their call."""
+    return [KeptCall(position % batches, outputs) for position, outputs in kept.items()]
 
 
 @contextmanager

@@ -1,12 +1,12 @@
-"""Where the threads of this process run: while a turn of a duet is timed, the busiest have a core each.
+"""Where the threads of this process run: while a turn of a duet is timed, the busiest threads have a core of their own.
 
 Beside a process that keeps one of two cores busy, the scheduler may leave both threads of a call on one core. Calls of
 3.4 ms then take 14.4 instead of 7.4, on that side only and often for as long as the process lives, which looks like a
 slower model: beside two such processes that came and went, 16 of 60 launches of the same artefact were more than a
 tenth off, and none of 70 with threads held apart.
 
-What a thread on a core of its own still waits for is others' work. That adds to both sides and so hides a difference:
-5 % of 3.4 ms are 2.3 % of 7.4. So each turn tells how much of it was such waiting.
+A thread on a core of its own waits only for the work of other processes. That time adds to both sides and so hides a
+difference: 5 % of 3.4 ms are 2.3 % of 7.4. So a turn also says how much of it was such waiting.
 """
 
 from __future__ import annotations
@@ -25,30 +25,29 @@ class Spent(NamedTuple):
     waiting_ns: int
 
     def since(self, before: Optional[Spent]) -> Spent:
-        """What was spent after that; all of it by a thread that was not there."""
+        """Return what was spent after ``before``, which is None for a thread that did not exist then."""
         return Spent(self[0] - before[0], self[1] - before[1]) if before else self
 
 
 @dataclass
 class Turn:
-    """One turn, once it has ended: ``cores_taken`` is how many of its cores others had, on average over its time."""
+    """One turn of a duet. After it, ``cores_taken`` is how many of its cores other processes had on average."""
 
     cores_taken: float = 0.0
 
 
 class Threads:
-    """The threads of this process, as far as the kernel lets them be told apart and placed; elsewhere all is left."""
+    """The threads of this process. They are placed where the kernel allows it, and left alone elsewhere."""
 
     def __init__(self) -> None:
         self._last: Mapping[int, Spent] = {}
 
     @contextmanager
     def apart(self, first_core: int = 0) -> Iterator[Turn]:
-        """Keep the threads that ran longest in the turn before on a core each, for the length of the block.
+        """Keep the threads that ran longest in the turn before on cores of their own within the block.
 
-        The cores are those from the ``first_core``-th on: the same in every process that is told so, which gives both
-        sides of a duet the same neighbours. A thread that an SDK has bound to a core stays there, and threads that are
-        more than the cores stay the scheduler's.
+        The cores begin with the ``first_core``-th. Both sides of a duet get the same number, and so the same cores. A
+        thread that an SDK has bound to a core stays there. Threads beyond the number of cores are the scheduler's.
         """
         began, began_ns, turn = spent(), time.perf_counter_ns(), Turn()
         allowed = _allowed(_busiest(self._last or began))
@@ -59,12 +58,12 @@ class Threads:
             for thread in placed:
                 with suppress(OSError):  # it may have ended
                     os.sched_setaffinity(thread, allowed[thread])
-        self._last = {thread: each.since(began.get(thread)) for thread, each in spent().items()}
+        self._last = {thread: time_spent.since(began.get(thread)) for thread, time_spent in spent().items()}
         turn.cores_taken = taken_ns(self._last, placed) / (time.perf_counter_ns() - began_ns)
 
 
 def spent(tasks: str = "/proc/self/task") -> Dict[int, Spent]:
-    """What each thread of this process has spent so far; empty where the kernel does not tell."""
+    """Return what every thread of this process has spent so far; empty where the kernel does not say."""
     found: Dict[int, Spent] = {}
     with suppress(OSError):
         for thread in os.listdir(tasks):
@@ -75,9 +74,9 @@ def spent(tasks: str = "/proc/self/task") -> Dict[int, Spent]:
 
 
 def in_order(cores: Iterable[int], first: int = 0, processors: str = "/sys/devices/system/cpu") -> List[int]:
-    """Logical cores in the order in which threads get them: a second one of a physical core after all the first.
+    """Return logical cores in the order in which threads get them: first one of every physical core.
 
-    The order is a round that begins at its ``first``-th.
+    The order is a circle, and the result begins with the ``first``-th core of it.
     """
     ordered = sorted(cores, key=lambda core: (_siblings(core, processors).index(core), core))
     begin = first % max(len(ordered), 1)
@@ -85,18 +84,18 @@ def in_order(cores: Iterable[int], first: int = 0, processors: str = "/sys/devic
 
 
 def taken_ns(turn: Mapping[int, Spent], placed: Set[int]) -> int:
-    """What the placed threads waited for, less what may have been other threads of this process."""
+    """Return how long the placed threads waited, less the time that other threads of this process ran."""
     waiting_ns = sum(turn[thread].waiting_ns for thread in placed & turn.keys())
     return max(0, waiting_ns - sum(turn[thread].running_ns for thread in turn.keys() - placed))
 
 
 def _busiest(turn: Mapping[int, Spent]) -> List[int]:
-    """The threads that ran at all, the longest first."""
+    """Return the threads that ran at all, the longest first."""
     return sorted((thread for thread in turn if turn[thread].running_ns), key=turn.__getitem__, reverse=True)
 
 
 def _allowed(threads: Iterable[int]) -> Dict[int, Set[int]]:
-    """The cores that each may run on; without those that ended."""
+    """Return the cores that every thread may run on, without threads that have ended."""
     found: Dict[int, Set[int]] = {}
     for thread in threads:
         with suppress(OSError):
@@ -105,7 +104,7 @@ def _allowed(threads: Iterable[int]) -> Dict[int, Set[int]]:
 
 
 def _place(allowed: Mapping[int, Set[int]], first_core: int) -> Set[int]:
-    """Give each thread a core of its own, as far as there are any; those that have one, by an SDK's choice or ours."""
+    """Give every thread a core of its own while there are any. Returns the threads that have one."""
     placed = {thread for thread, cores in allowed.items() if len(cores) == 1}
     taken = {core for thread in placed for core in allowed[thread]}
     for thread, cores in allowed.items():
@@ -119,7 +118,7 @@ def _place(allowed: Mapping[int, Set[int]], first_core: int) -> Set[int]:
 
 
 def _siblings(core: int, processors: str) -> List[int]:
-    """The logical cores of the same physical one, itself among them."""
+    """Return the logical cores of the same physical core, including ``core``."""
     siblings = {core}
     with suppress(OSError, ValueError), open(f"{processors}/cpu{core}/topology/thread_siblings_list") as listed:
         for part in listed.read().strip().split(","):

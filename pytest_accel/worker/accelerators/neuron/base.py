@@ -1,9 +1,9 @@
 """What the accelerators of the Neuron family have in common: TensorFlow models, compiled by AWS's SDK for TensorFlow.
 
 The SDK compiles what it can into NeuronOps and leaves the rest to the host without a word. So what was compiled is read
-from the artefact, and that it ran from the driver's counters. A call blocks until the device is done, and there is
-nothing to synchronise. NaN is no error to the runtime: it is ours to notice, among the outputs. Compiling is told in
-`neuron_compiler`, what is read of devices in `neuron`.
+from the artefact, and the driver's counters show that it ran. A call blocks until the device is done, so there is
+nothing to synchronise. NaN is no error for the runtime; it is noticed among the outputs. `compiler` compiles, and
+`pytest_accel.worker.hardware.neuron_devices` reads the devices.
 """
 
 from __future__ import annotations
@@ -13,38 +13,58 @@ import os
 import re
 import tempfile
 from abc import abstractmethod
-from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, ClassVar, Dict, List, Mapping, Optional, Tuple, Union
 
 from pytest_accel.worker.accelerator import (
     Accelerator,
     Arrays,
+    CompileJob,
     Missing,
     Observed,
+    Option,
     Present,
-    Progress,
     Refused,
     Source,
     Tensor,
+    require_loaded,
 )
 from pytest_accel.worker.accelerators.neuron import compiler, graph, torch_program
-from pytest_accel.worker.accelerators.neuron.tensorflow_program import Function, Program, Session
+from pytest_accel.worker.accelerators.neuron.tensorflow_program import (
+    TensorFlowFunction,
+    TensorFlowProgram,
+    TensorFlowSession,
+)
 from pytest_accel.worker.formats import saved_model, torch_model, yardstick
 from pytest_accel.worker.hardware import device_files, neuron_devices, versions
 from pytest_accel.worker.vendor_errors import explained
 
+AnyProgram = Union[TensorFlowProgram, torch_program.Traced]
+
 _MODEL = "saved_model"
 _VISIBLE_CORES, _NUM_CORES = "NEURON_RT_VISIBLE_CORES", "NEURON_RT_NUM_CORES"
 _IN_FLIGHT = "NEURON_RT_ASYNC_EXEC_MAX_INFLIGHT_REQUESTS"
-#: The operators that run on a NeuronCore's matrix engine, and with them those that ``matmult`` casts.
+#: These operators run on the matrix engine of a NeuronCore, and are what ``matmult`` casts.
 _MATMULT = torch_model.TENSOR_CORE_OPERATORS | frozenset(
     ("MatMul", "BatchMatMul", "BatchMatMulV2", "Conv2D", "Conv3D", "DepthwiseConv2dNative", "Conv2DBackpropInput")
 )
-#: How the runtime's errors read in TensorFlow and in PyTorch; others are about the inputs.
+#: Errors with these words come from the runtime, in TensorFlow and in PyTorch. Others are about the inputs.
 _OF_RUNTIME = re.compile(r"nrt_|Nrt::|Neuron Runtime could not|the model status=")
+
+#: The options that every accelerator of the family has beside those of its chip.
+NEURON_OPTIONS: Mapping[str, Option] = {
+    "dynamic_batch": Option(bool, False, doc="let the runtime cut a call into compiled batches"),
+    "compiled_batch": Option(int, minimum=1, doc="items that a dynamic batch is cut into; by default batch_size"),
+    "core_group": Option(
+        int,
+        minimum=0,
+        compiled_in=False,
+        doc="which cores, for several models at once; None: free ones",
+    ),
+}
 
 
 class DeviceFailed(Exception):
-    """The device or its runtime failed, and the inputs are not at fault."""
+    """The device or the runtime failed, and the inputs are not at fault."""
 
 
 class NotExecuted(Exception):
@@ -52,18 +72,18 @@ class NotExecuted(Exception):
 
 
 class TensorFlowNeuron(Accelerator):
-    """TensorFlow on Neuron devices. A subclass names the chip and the SDK, and says what its options tell them."""
+    """TensorFlow on Neuron devices. A subclass names the chip and the SDK, and turns options into flags."""
 
     sources: ClassVar[Tuple[str, ...]] = ("saved_model", "keras")
     concurrent = True
     chip: ClassVar[neuron_devices.Chip]
-    #: The packages under test, the SDK's first, and the modules to import of it, of which the last has the functions.
+    #: These packages are under test; the SDK is the first.
     packages: ClassVar[Tuple[str, ...]]
+    #: These modules of the SDK are imported; the last one has the functions.
     modules: ClassVar[Tuple[str, ...]]
 
     def __init__(self) -> None:
-        self._program: Optional[Union[Program, torch_program.Traced]] = None
-        self._compiled: Optional[graph.Compiled] = None
+        self._artefact: Optional[Tuple[AnyProgram, graph.Compiled]] = None
         self._options: Mapping[str, Any] = {}
         self._cores: Dict[str, str] = {}
         self._calls = 0
@@ -77,17 +97,17 @@ class TensorFlowNeuron(Accelerator):
     @staticmethod
     @abstractmethod
     def compiler_flags(options: Mapping[str, Any]) -> List[str]:
-        """The compiler's flags for these options, each with its value after ``=``."""
+        """Return the compiler's flags for these options, with values after ``=``."""
 
     @staticmethod
     @abstractmethod
     def visible_cores(options: Mapping[str, Any]) -> int:
-        """The NeuronCores that a process with these options may use."""
+        """Return how many NeuronCores a process with these options may use."""
 
     @staticmethod
     @abstractmethod
     def casts(options: Mapping[str, Any]) -> Tuple[str, bool]:
-        """NumPy's name of what FP32 is cast to, and whether that holds for the matrix engine's operators alone."""
+        """Return NumPy's name of what FP32 is cast to, and whether only operators of the matrix engine are cast."""
 
     def probe(self) -> Union[Present, Missing]:
         found = neuron_devices.look(self.chip)
@@ -100,7 +120,7 @@ class TensorFlowNeuron(Accelerator):
         return Present(self.chip.device, found.identity(), found.cores * self.chip.core_flops)
 
     def missing_sdk(self) -> Optional[Missing]:
-        """What is here in place of the SDK, None when it can be imported."""
+        """Return why the SDK cannot be imported, None when it can."""
         try:
             self._sdk()
         except ImportError as error:
@@ -110,58 +130,59 @@ class TensorFlowNeuron(Accelerator):
     def versions(self) -> Dict[str, str]:
         sdk = self._sdk()
         tensorflow = saved_model.import_tensorflow()
-        told = {**versions.installed(*self.packages), "neuron-driver": neuron_devices.driver_version() or "unknown"}
-        package = self.packages[0]
-        return {"tensorflow": tensorflow.__version__, **told, package: getattr(sdk, "__version__", told[package])}
+        installed, package = versions.installed(*self.packages), self.packages[0]
+        return {
+            "tensorflow": tensorflow.__version__,
+            **installed,
+            "neuron-driver": neuron_devices.driver_version() or "unknown",
+            package: getattr(sdk, "__version__", installed[package]),
+        }
 
-    def compile(
-        self,
-        source: Source,
-        artefact: str,
-        options: Mapping[str, Any],
-        progress: Progress,
-        calibration: Sequence[Arrays] = (),
-    ) -> None:
-        sdk, target = self._sdk(), os.path.join(artefact, _MODEL)
+    def compile_job(self, job: CompileJob) -> None:
+        options = job.options
+        sdk, target = self._sdk(), os.path.join(job.artefact, _MODEL)
         with tempfile.TemporaryDirectory() as folder:
             model = os.path.join(folder, _MODEL)
-            saved_model.write_saved_model(source, model)
+            saved_model.write_saved_model(job.source, model)
             saved_model.check_signature(model, options["signature"])
-            progress(None, f"compiling {source.path} with {self.packages[0]}")
-            said = compiler.compile_saved_model(sdk, model, target, self.compiler_flags(options), options)
-        graph.require_compiled(graph.read(target, self._signature(options)), said)
+            job.progress(None, f"compiling {job.source.path} with {self.packages[0]}")
+            logged = compiler.compile_saved_model(sdk, model, target, self.compiler_flags(options), options)
+        graph.require_compiled(graph.read(target, self._signature(options)), logged)
 
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
         self.close()
         self._reserve(options)
         self._memory_before_mb = neuron_devices.device_memory_mb()
-        self._program, self._compiled = self.loaded(artefact, options)
+        self._artefact = program, _ = self.loaded(artefact, options)
         self._options, self._calls, self._inferences_before = options, 0, neuron_devices.inferences()
-        return self._program.inputs, self._program.outputs
+        return program.inputs, program.outputs
 
-    def loaded(
-        self, artefact: str, options: Mapping[str, Any]
-    ) -> Tuple[Union[Program, torch_program.Traced], graph.Compiled]:
-        """The artefact as a program that can be called, and what of it was compiled."""
+    def loaded(self, artefact: str, options: Mapping[str, Any]) -> Tuple[AnyProgram, graph.Compiled]:
+        """Return the artefact as a program that can be called, and what of it was compiled."""
         folder, signature = os.path.join(artefact, _MODEL), self._signature(options)
         compiled = graph.read(folder, signature)
-        return (Function if compiler.traces(self._sdk()) else Session)(folder, signature), compiled
+        return self._tensorflow_program(folder, signature), compiled
+
+    def _tensorflow_program(self, folder: str, signature: str) -> TensorFlowProgram:
+        if compiler.traces(self._sdk()):
+            return TensorFlowFunction(folder, signature)
+        return TensorFlowSession(folder, signature)
 
     def stage(self, inputs: Arrays) -> Any:
         return self._loaded()[0].stage(inputs)
 
     def infer(self, staged: Any) -> Arrays:
         program, _ = self._loaded()
-        self._calls += 1  # lanes may lose one between them: it is the least that the driver has to count
+        self._calls += 1  # two threads may count one call only; the driver has to count this many at least
         try:
             return program.run(staged)
         except program.errors as error:
             raise _failure(error) from error
 
     def placement(self) -> Observed:
-        """The operators in NeuronOps, in the precision that the compiler was told to cast them to.
+        """Return the operators in NeuronOps, in the precision that the compiler had to cast them to.
 
-        No runtime tells a precision by operator. Raises `NotExecuted` where the driver's counters did not move.
+        No runtime gives the precision of an operator. Raises `NotExecuted` where the driver's counters did not move.
         """
         _, compiled = self._loaded()
         self._require_executed(len(compiled.subgraphs))
@@ -170,11 +191,7 @@ class TensorFlowNeuron(Accelerator):
         for name, operator in compiled.on_neuron.items():
             is_cast = operator.precision == "float32" and (not matmult_only or operator.kind in _MATMULT)
             operators[name] = f"neuron:{cast if is_cast else operator.precision}"
-        precisions: Dict[str, int] = {}
-        for place in operators.values():
-            precision = place.partition(":")[2]
-            precisions[precision] = precisions.get(precision, 0) + 1
-        return Observed(compiled.share, precisions, operators)
+        return Observed.of(operators, compiled.share)
 
     def flops(self) -> Optional[float]:
         once = self._loaded()[1].flops()
@@ -190,10 +207,10 @@ class TensorFlowNeuron(Accelerator):
         return (yardstick.write if compiler.traces(self._sdk()) else yardstick.write_for_session)(folder)
 
     def close(self) -> None:
-        """Let go of the model. The NeuronCores are free once the process has ended, and no sooner."""
-        if self._program is not None:
-            self._program.close()
-        self._program = self._compiled = None
+        """Free the model. The NeuronCores are free only after the process has ended."""
+        if self._artefact is not None:
+            self._artefact[0].close()
+        self._artefact = None
 
     def _sdk(self) -> Any:
         saved_model.import_tensorflow()
@@ -203,13 +220,11 @@ class TensorFlowNeuron(Accelerator):
         # A traced model has one signature, whatever the one that it was traced from is called.
         return "serving_default" if compiler.traces(self._sdk()) else str(options["signature"])
 
-    def _loaded(self) -> Tuple[Union[Program, torch_program.Traced], graph.Compiled]:
-        if self._program is None or self._compiled is None:
-            raise RuntimeError("nothing is loaded: load an artefact first")
-        return self._program, self._compiled
+    def _loaded(self) -> Tuple[AnyProgram, graph.Compiled]:
+        return require_loaded(self._artefact)
 
     def _reserve(self, options: Mapping[str, Any]) -> None:
-        """Name the cores to the runtime, which takes them when it first runs something and keeps them to the end."""
+        """Name the cores for the runtime. It takes them when it first runs something, and keeps them to the end."""
         count, group = self.visible_cores(options), options["core_group"]
         first = 0 if group is None else group * count
         listed = str(first) if count == 1 else f"{first}-{first + count - 1}"
@@ -223,25 +238,24 @@ class TensorFlowNeuron(Accelerator):
             os.environ.update(wanted)
             self._cores = wanted
         if wanted != self._cores:
-            now, before = (
-                ", ".join(f"{name}={value}" for name, value in each.items()) for each in (wanted, self._cores)
-            )
-            raise Refused(f"{now} cannot be had, because this worker has {before}: load it in a fresh one")
+            wish, held = _spelled(wanted), _spelled(self._cores)
+            raise Refused(f"{wish} cannot be had, because this worker has {held}: load it in a fresh one")
 
     def _require_executed(self, neuron_ops: int) -> None:
-        now, before = neuron_devices.inferences(), self._inferences_before
-        if now is None or before is None:  # a driver that does not count; a NeuronOp has no other place to run
+        total, total_before = neuron_devices.inferences(), self._inferences_before
+        if total is None or total_before is None:  # this driver does not count; a NeuronOp has no other place to run
             return
-        if now - before < self._calls * neuron_ops:
+        counted = total - total_before
+        if counted < self._calls * neuron_ops:
             raise NotExecuted(
-                f"the driver counted {now - before} inferences during {self._calls} calls of {neuron_ops} compiled "
+                f"the driver counted {counted} inferences during {self._calls} calls of {neuron_ops} compiled "
                 "subgraphs, so the outputs came from elsewhere: nothing here was measured on the device. Look whether "
                 "the artefact was compiled by the SDK that runs it, and at the worker's log"
             )
 
 
 def batch_problem(options: Mapping[str, Any], copies: int) -> Optional[str]:
-    """Why the batch options can never work together with so many copies, or None."""
+    """Return why the batch options can never work with this number of copies, or None."""
     compiled, batch = options["compiled_batch"], options["batch_size"]
     if compiled is not None and not options["dynamic_batch"]:
         return f"compiled_batch={compiled} is for a call that the runtime cuts: set dynamic_batch=True, or leave it out"
@@ -255,8 +269,12 @@ def batch_problem(options: Mapping[str, Any], copies: int) -> Optional[str]:
     return None
 
 
+def _spelled(variables: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in variables.items())
+
+
 def _failure(error: Exception) -> Exception:
-    """What to raise for an error of the call: the runtime's are the device's, others are about the inputs."""
+    """Return what to raise for an error of a call: `DeviceFailed` for the runtime's errors, else `Refused`."""
     if _OF_RUNTIME.search(str(error)):
         return DeviceFailed(explained("the Neuron runtime failed", error))
     return Refused(explained("Neuron cannot run this model", error))

@@ -1,8 +1,8 @@
 """How AWS's SDK for TensorFlow compiles a SavedModel, for TensorFlow 2 and for 1.15.
 
-The one traces a function and has its flags from the environment, the other converts a SavedModel; which of them is here
-is told by what it has, not by its version. Whether anything was compiled is told in `neuron_graph`: a compiler that
-fails, or that is not installed, is no more than a line in a log.
+The SDK for TensorFlow 2 traces a function and reads flags from the environment. The SDK for 1.15 converts a SavedModel.
+The functions that a module has show which SDK it is, not the version. A compiler that fails, or is not installed, is
+only a line in a log, so `graph` looks at what was compiled.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ _FLAGS = "NEURON_CC_FLAGS"
 
 
 def traces(sdk: Any) -> bool:
-    """Whether this is the SDK for TensorFlow 2."""
+    """Return whether this is the SDK for TensorFlow 2."""
     return hasattr(sdk, "trace")
 
 
 def compiled_batch(options: Mapping[str, Any]) -> int:
-    """The items that the compiler fixes; a call with more is cut by the runtime where the batch is dynamic."""
+    """Return the number of items that is compiled in. The runtime cuts a larger call where the batch is dynamic."""
     return int(options["compiled_batch"] or options["batch_size"])
 
 
 def compile_saved_model(sdk: Any, model: str, target: str, flags: List[str], options: Mapping[str, Any]) -> str:
-    """Compile the SavedModel ``model`` into the new folder ``target``; returns what the SDK logged meanwhile.
+    """Compile the SavedModel ``model`` into the new folder ``target``. Returns what the SDK has logged.
 
-    Raises `Refused` with the SDK's words where it raises; it often does not.
+    Raises `Refused` with the SDK's words where the SDK raises an error, which it often does not.
     """
     if os.environ.get(_FLAGS):
         raise Refused(f"{_FLAGS} is set, and would compile something else than was asked for: unset it")
-    with _warnings() as said:
+    with _warnings() as logged:
         try:
             (_trace if traces(sdk) else _convert)(sdk, model, target, flags, options)
         except Refused:
             raise
         except Exception as error:  # the SDK's own errors have no base class
             raise Refused(explained("Neuron cannot compile this model", error)) from error
-    words = " ".join(" ".join(dict.fromkeys(said)).split())
-    return explained("its log says", words) if said else ""
+    words = " ".join(" ".join(dict.fromkeys(logged)).split())
+    return explained("its log says", words) if logged else ""
 
 
 def _trace(sdk: Any, model: str, target: str, flags: List[str], options: Mapping[str, Any]) -> None:
@@ -91,15 +91,15 @@ def _zeros(tensor: Tensor, batch: int) -> np.ndarray:
 
 @contextmanager
 def _warnings() -> Iterator[List[str]]:
-    """The warnings that TensorFlow and the SDK log meanwhile."""
-    said: List[str] = []
+    """Collect the warnings that TensorFlow and the SDK log within the block."""
+    logged: List[str] = []
     listener = logging.Handler(logging.WARNING)
-    listener.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    listener.emit = lambda record: logged.append(record.getMessage())  # type: ignore[method-assign]
     loggers = [logging.getLogger(), logging.getLogger("tensorflow")]
     for logger in loggers:
         logger.addHandler(listener)
     try:
-        yield said
+        yield logged
     finally:
         for logger in loggers:
             logger.removeHandler(listener)

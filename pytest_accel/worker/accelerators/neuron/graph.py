@@ -1,8 +1,8 @@
 """What tensorflow-neuron made of a model: the operators inside its NeuronOps, and those that it left to the host.
 
-A compiled SavedModel holds NeuronOp nodes; each carries the subgraph that was compiled and the executable for it, empty
-when compiling failed. Both are read from the file, as TensorFlow 1 and 2 write it, so that nothing has to run. How many
-inferences the device then made is the driver's to tell, see `neuron`.
+A compiled SavedModel holds NeuronOp nodes. A NeuronOp has the subgraph that was compiled and the executable for it,
+which is empty when compiling failed. Both are read from the file that TensorFlow 1 or 2 writes, so that nothing has to
+run. The driver counts the inferences of the device: see `pytest_accel.worker.hardware.neuron_devices`.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class Compiled:
 
     @property
     def share(self) -> float:
-        """The share of the operators that is compiled."""
+        """Return the share of the operators that is compiled."""
         operators = len(self.on_neuron) + len(self.on_host)
         return len(self.on_neuron) / operators if operators else 0.0
 
     def flops(self) -> Optional[float]:
-        """Floating-point operations of what is compiled, for the batch that it is compiled for; None if unknown."""
+        """Return the floating-point operations of what is compiled, for the compiled batch; None if unknown."""
         tensorflow = saved_model.import_tensorflow()
         total = 0.0
         for graph_def in self.subgraphs:
@@ -49,7 +49,7 @@ class Compiled:
 
 
 def read(folder: str, signature: str) -> Compiled:
-    """Look at one signature of a compiled SavedModel."""
+    """Read one signature of a compiled SavedModel."""
     nodes, outputs, library = signature_graph(folder, signature)
     compiled = Compiled({}, {}, [])
     for caller, node in needed(nodes, outputs, library):
@@ -79,9 +79,9 @@ def _unfold(node: Any, compiled: Compiled) -> None:
 
 
 def require_compiled(compiled: Compiled, why: str) -> None:
-    """Raise `Refused` when nothing was compiled: the SDK then returns the graph as it was, to run on the host.
+    """Raise `Refused` when nothing was compiled. The SDK returns the graph unchanged then, to run on the host.
 
-    ``why`` is what its log told; it may be empty.
+    ``why`` is the reason from the SDK's log; it may be empty.
     """
     if not compiled.on_neuron:
         raise Refused(f"nothing was compiled, and all of it would run on the host: {why or 'no reason was logged'}")

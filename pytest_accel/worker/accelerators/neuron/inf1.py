@@ -1,10 +1,10 @@
 """The ``inf1`` accelerator: AWS Inferentia with tensorflow-neuron, for TensorFlow 2 or 1.15.
 
-A model is spread over NeuronCores in two ways: as a pipeline, which the compiler makes, or as copies that share the
-items of a call, which the runtime makes for a dynamic batch. Several models at once take free cores, or a core group
-each. A worker keeps its cores until it ends, so a comparison with a baseline, in which three workers are up, needs as
-many free cores for each of them. Inferentia has no FP32: what is asked for is what FP32 is cast to. The rest is told in
-`pytest_accel.worker.accelerators.neuron.base`.
+A model is spread over NeuronCores in two ways. The compiler makes a pipeline, or the runtime makes copies that share
+the items of a call with a dynamic batch. Several models at once take free cores, or one core group per model. A worker
+keeps its cores until it ends. A comparison with a baseline runs three workers, so it needs free cores for all three.
+Inferentia has no FP32: a precision is what FP32 is cast to. `pytest_accel.worker.accelerators.neuron.base` has the
+rest.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from __future__ import annotations
 from typing import Any, ClassVar, List, Mapping, Optional, Tuple
 
 from pytest_accel.worker.accelerator import Option
-from pytest_accel.worker.accelerators.neuron.base import TensorFlowNeuron, batch_problem
+from pytest_accel.worker.accelerators.neuron.base import NEURON_OPTIONS, TensorFlowNeuron, batch_problem
 from pytest_accel.worker.hardware import neuron_devices
 
-#: What the compiler calls a cast, by the precision and by which operators it is for.
+#: The compiler has these names of casts. The precision and the operators to cast choose one.
 _CASTS = {
     ("bf16", "all"): "all",
     ("bf16", "matmult"): "matmult-bf16",
@@ -34,19 +34,11 @@ class Inf1(TensorFlowNeuron):
     own_options: ClassVar[Mapping[str, Option]] = {
         "precision": Option(str, "bf16", choices=("bf16", "fp16"), doc="what FP32 is cast to; there is no FP32 here"),
         "fp32_cast": Option(str, "all", choices=("all", "matmult"), doc="which FP32 operators are cast"),
-        "neuroncores": Option(int, 1, minimum=1, per_process=True, doc="NeuronCores that one copy is a pipeline over"),
-        "dynamic_batch": Option(bool, False, doc="let the runtime cut a call into compiled batches"),
-        "compiled_batch": Option(int, minimum=1, doc="items that a dynamic batch is cut into; by default batch_size"),
+        "neuroncores": Option(int, 1, minimum=1, doc="NeuronCores that one copy is a pipeline over"),
         "data_parallel": Option(
-            int, 1, minimum=1, compiled_in=False, per_process=True, doc="copies that share a call's compiled batches"
+            int, 1, minimum=1, compiled_in=False, doc="copies that share a call's compiled batches"
         ),
-        "core_group": Option(
-            int,
-            minimum=0,
-            compiled_in=False,
-            per_process=True,
-            doc="which cores, for several models at once; None: free ones",
-        ),
+        **NEURON_OPTIONS,
     }
 
     @classmethod

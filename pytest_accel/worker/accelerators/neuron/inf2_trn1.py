@@ -1,24 +1,22 @@
 """The ``inf2`` and ``trn1`` accelerators: AWS Inferentia2 and Trainium with tensorflow-neuronx or torch-neuronx.
 
-TensorFlow's models take the one, PyTorch's the other, and either SDK is enough to be here. AWS maintains
-tensorflow-neuronx no longer (Neuron 2.29 was the first release without it); what is installed still runs. Unlike
-Inferentia these have FP32: it is the default, although the compiler's own would cast matrix multiplications to BF16.
-There are no pipelines: NeuronCores hold copies that share the items of a dynamic batch. The rest is told in
-`pytest_accel.worker.accelerators.neuron.base` and `pytest_accel.worker.accelerators.neuron.torch_program`.
+Models of TensorFlow need the first package, models of PyTorch the second. The accelerator is here with either of them.
+AWS no longer maintains tensorflow-neuronx: Neuron 2.29 was the first release without it. An installed one still runs.
+Unlike Inferentia these chips have FP32, which is the default here. The compiler's default would cast matrix
+multiplications to BF16. There are no pipelines: NeuronCores hold copies that share the items of a dynamic batch.
+`pytest_accel.worker.accelerators.neuron.base` and `pytest_accel.worker.accelerators.neuron.torch_program` have the
+rest.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, ClassVar, Dict, List, Mapping, Optional, Tuple
 
-from pytest_accel.worker.accelerator import Accelerator, Arrays, Missing, Option, Progress, Source
+from pytest_accel.worker.accelerator import Accelerator, CompileJob, Missing, Option, Source
 from pytest_accel.worker.accelerators.neuron import graph, torch_program
-from pytest_accel.worker.accelerators.neuron.base import TensorFlowNeuron, batch_problem
+from pytest_accel.worker.accelerators.neuron.base import NEURON_OPTIONS, AnyProgram, TensorFlowNeuron, batch_problem
 from pytest_accel.worker.formats import yardstick
 from pytest_accel.worker.hardware import neuron_devices
-
-if TYPE_CHECKING:
-    from pytest_accel.worker.accelerators.neuron.tensorflow_program import Program
 
 _DTYPES = {"fp32": "float32", "tf32": "tf32", "bf16": "bfloat16", "fp16": "float16"}
 
@@ -37,18 +35,8 @@ class Inf2(TensorFlowNeuron):
         "auto_cast": Option(
             str, "matmult", choices=("matmult", "all"), doc="which FP32 operators another precision is for"
         ),
-        "neuroncores": Option(
-            int, 1, minimum=1, compiled_in=False, per_process=True, doc="NeuronCores whose copies share a call"
-        ),
-        "dynamic_batch": Option(bool, False, doc="let the runtime cut a call into compiled batches"),
-        "compiled_batch": Option(int, minimum=1, doc="items that a dynamic batch is cut into; by default batch_size"),
-        "core_group": Option(
-            int,
-            minimum=0,
-            compiled_in=False,
-            per_process=True,
-            doc="which cores, for several models at once; None: free ones",
-        ),
+        "neuroncores": Option(int, 1, minimum=1, compiled_in=False, doc="NeuronCores whose copies share a call"),
+        **NEURON_OPTIONS,
     }
 
     @classmethod
@@ -84,23 +72,14 @@ class Inf2(TensorFlowNeuron):
             return {**of_torch, "neuron-driver": neuron_devices.driver_version() or "unknown"}
         return {**super().versions(), **of_torch}
 
-    def compile(
-        self,
-        source: Source,
-        artefact: str,
-        options: Mapping[str, Any],
-        progress: Progress,
-        calibration: Sequence[Arrays] = (),
-    ) -> None:
-        if source.kind != "torch":
-            super().compile(source, artefact, options, progress, calibration)
+    def compile_job(self, job: CompileJob) -> None:
+        if job.source.kind != "torch":
+            super().compile_job(job)
             return
-        progress(None, f"compiling {source.path} with {torch_program.PACKAGE}")
-        torch_program.compile_program(source.path, artefact, self.compiler_flags(options), options)
+        job.progress(None, f"compiling {job.source.path} with {torch_program.PACKAGE}")
+        torch_program.compile_program(job.source.path, job.artefact, self.compiler_flags(job.options), job.options)
 
-    def loaded(
-        self, artefact: str, options: Mapping[str, Any]
-    ) -> Tuple[Union[Program, torch_program.Traced], graph.Compiled]:
+    def loaded(self, artefact: str, options: Mapping[str, Any]) -> Tuple[AnyProgram, graph.Compiled]:
         if not torch_program.is_artefact(artefact):
             return super().loaded(artefact, options)
         traced = torch_program.Traced(artefact, options["neuroncores"], dynamic_batch=options["dynamic_batch"])

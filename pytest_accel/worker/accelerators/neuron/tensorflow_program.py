@@ -1,6 +1,6 @@
-"""A compiled SavedModel that can be called: as a function where TensorFlow is 2, in a session where it is 1.15.
+"""A compiled SavedModel that can be called: as a function of TensorFlow 2, or in a session of TensorFlow 1.15.
 
-Both take staged inputs and give arrays that the host can read. Compiling is told elsewhere.
+Both take staged inputs and give arrays that the host can read. `compiler` compiles.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pytest_accel.worker.accelerator import Arrays, Tensor
 from pytest_accel.worker.formats import saved_model
 
 
-class Function:
+class TensorFlowFunction:
     """One signature of a SavedModel as a function of TensorFlow 2."""
 
     def __init__(self, folder: str, signature: str) -> None:
@@ -23,18 +23,18 @@ class Function:
         self.inputs, self.outputs = saved_model.tensors_of(self._function)
 
     def stage(self, inputs: Arrays) -> Any:
-        """Inputs as TensorFlow's tensors."""
+        """Return the inputs as TensorFlow's tensors."""
         return {name: self._constant(array) for name, array in inputs.items()}
 
     def run(self, staged: Any) -> Arrays:
-        """One call. Raises one of ``errors``."""
+        """Make one call. Raises one of ``errors``."""
         return {name: tensor.numpy() for name, tensor in self._function(**staged).items()}
 
     def close(self) -> None:
-        """Nothing is held but memory."""
+        """Do nothing: only memory is held."""
 
 
-class Session:
+class TensorFlowSession:
     """One signature of a SavedModel in a session of its own, as TensorFlow 1.15 serves it."""
 
     def __init__(self, folder: str, signature: str) -> None:
@@ -49,11 +49,11 @@ class Session:
         self.errors: Tuple[Type[Exception], ...] = (tensorflow.errors.OpError,)
 
     def stage(self, inputs: Arrays) -> Any:
-        """Inputs by the names that the session feeds them under."""
+        """Return the inputs by the names under which the session takes them."""
         return {self._feeds[name]: array for name, array in inputs.items()}
 
     def run(self, staged: Any) -> Arrays:
-        """One call. Raises one of ``errors``."""
+        """Make one call. Raises one of ``errors``."""
         outputs: Arrays = self._session.run(self._fetches, staged)
         return outputs
 
@@ -62,7 +62,7 @@ class Session:
         self._session.close()
 
 
-Program = Union[Function, Session]
+TensorFlowProgram = Union[TensorFlowFunction, TensorFlowSession]
 
 
 def _tensors(described: Mapping[str, Any]) -> List[Tensor]:

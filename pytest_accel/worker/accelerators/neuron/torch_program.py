@@ -1,8 +1,8 @@
-"""Exported PyTorch programs on Neuron devices: tracing one with torch-neuronx, and running what it made.
+"""Exported PyTorch programs on Neuron devices: tracing a program with torch-neuronx, and running the result.
 
-torch-neuronx compiles a whole program into one executable inside a TorchScript module, or fails: it leaves nothing to
-the host. What the program takes and computes is written beside the module, since the module tells neither. The cores
-that it runs on, and the proof that it did, are the accelerator's.
+torch-neuronx compiles a whole program into one executable inside a TorchScript module, or fails. It leaves nothing to
+the host. The inputs, outputs and operators of the program are written beside the module, which does not have them. The
+accelerator reserves the cores, and proves that the program ran on them.
 """
 
 from __future__ import annotations
@@ -25,29 +25,33 @@ from pytest_accel.worker.vendor_errors import explained
 
 PACKAGE = "torch-neuronx"
 _MODEL, _FACTS = "model.pt", "facts.json"
-#: The operator that runs an executable, as the graph of a traced module has it.
+#: An executable runs in an operator of this name in the graph of a traced module.
 _FORWARD = re.compile(r"\bneuron::forward\w*")
 
 
 def sdk() -> Any:
-    """torch-neuronx. Raises `ImportError` where it is not installed, or only PyPI's placeholder is."""
+    """Import torch-neuronx. Raises `ImportError` where it is not installed, or only PyPI's placeholder is."""
     return importlib.import_module("torch_neuronx")
 
 
 def sdk_versions() -> Dict[str, str]:
-    """The versions under test, empty where torch-neuronx is not here."""
+    """Return the versions under test, empty where torch-neuronx is not installed."""
     try:
         module = sdk()
     except ImportError:
         return {}
     import torch
 
-    told = versions.installed(PACKAGE, "neuronx-cc")
-    return {"torch": str(torch.__version__), **told, PACKAGE: str(getattr(module, "__version__", told[PACKAGE]))}
+    packages = versions.installed(PACKAGE, "neuronx-cc")
+    return {
+        "torch": str(torch.__version__),
+        **packages,
+        PACKAGE: str(getattr(module, "__version__", packages[PACKAGE])),
+    }
 
 
 def is_artefact(folder: str) -> bool:
-    """Whether `compile_program` has filled this folder."""
+    """Return whether `compile_program` has filled this folder."""
     return os.path.isfile(os.path.join(folder, _MODEL))
 
 
@@ -61,7 +65,7 @@ def compile_program(path: str, target: str, flags: List[str], options: Mapping[s
         raise Refused(f"{PACKAGE} compiles PyTorch programs and cannot be imported: {error}") from error
     import torch
 
-    program, batch = torch_model.Program(path), compiled_batch(options)
+    program, batch = torch_model.ExportedProgram(path), compiled_batch(options)
     example = [torch.zeros(_sizes(tensor, batch), dtype=getattr(torch, tensor.dtype)) for tensor in program.inputs]
     with torch.inference_mode():
         seen = program.observe(example)
@@ -87,17 +91,17 @@ def compile_program(path: str, target: str, flags: List[str], options: Mapping[s
 
 @dataclass(frozen=True)
 class Whole(Compiled):
-    """A program that is compiled as one, and its floating-point operations for the batch that it is compiled for."""
+    """A program that is compiled as a whole. ``counted`` is the floating-point operations for the compiled batch."""
 
     counted: Optional[float] = None
 
     def flops(self) -> Optional[float]:
-        """As PyTorch counts them."""
+        """Return the operations that PyTorch counted."""
         return self.counted
 
 
 class Traced:
-    """A traced module, ready to be called; ``copies`` share the items of a call."""
+    """A traced module, ready to be called. Several ``copies`` share the items of a call."""
 
     def __init__(self, folder: str, copies: int, *, dynamic_batch: bool) -> None:
         module = sdk()
@@ -105,8 +109,8 @@ class Traced:
 
         with open(os.path.join(folder, _FACTS), encoding="utf-8") as file:
             facts = json.load(file)
-        self.inputs, self.outputs = ([_told(each) for each in facts[side]] for side in ("inputs", "outputs"))
-        operators = {name: Operator(*told) for name, told in facts["operators"].items()}
+        self.inputs, self.outputs = ([_tensor(stored) for stored in facts[side]] for side in ("inputs", "outputs"))
+        operators = {name: Operator(*stored) for name, stored in facts["operators"].items()}
         self.compiled = Whole(operators, {}, [None], counted=facts["flops"] or None)
         self.errors: Tuple[Type[Exception], ...] = (RuntimeError,)
         try:
@@ -120,13 +124,13 @@ class Traced:
             self._module.num_workers = copies  # two by default, however many copies there are
 
     def stage(self, inputs: Arrays) -> Any:
-        """Inputs as PyTorch's tensors, in the order of the program's."""
+        """Return the inputs as PyTorch's tensors, in the order of the program."""
         import torch
 
         return [torch.tensor(inputs[tensor.name]) for tensor in self.inputs]
 
     def run(self, staged: Any) -> Arrays:
-        """One call. Raises what the runtime says as `RuntimeError`."""
+        """Make one call. Raises the runtime's errors as `RuntimeError`."""
         import torch
         from torch.utils import _pytree as pytree
 
@@ -137,7 +141,7 @@ class Traced:
         }
 
     def close(self) -> None:
-        """Nothing is held but memory; cores are free once the process has ended."""
+        """Do nothing: only memory is held, and the cores are free after the process has ended."""
 
 
 def _sizes(tensor: Tensor, batch: int) -> List[int]:
@@ -153,10 +157,10 @@ def _sizes(tensor: Tensor, batch: int) -> List[int]:
 
 
 def _of_batch(tensors: List[Tensor], batch: int, options: Mapping[str, Any]) -> List[Tensor]:
-    """The inputs with the batch that is compiled, free where the runtime cuts a call."""
+    """Return the inputs with the compiled batch. The batch is free where the runtime cuts a call."""
     first = None if options["dynamic_batch"] else batch
     return [Tensor(tensor.name, tensor.dtype, (first, *tensor.shape[1:])) for tensor in tensors]
 
 
-def _told(described: Mapping[str, Any]) -> Tensor:
-    return Tensor(described["name"], described["dtype"], tuple(described["shape"]))
+def _tensor(stored: Mapping[str, Any]) -> Tensor:
+    return Tensor(stored["name"], stored["dtype"], tuple(stored["shape"]))

@@ -1,7 +1,7 @@
 """Running an ONNX model with ONNX Runtime: what ``cpu-ort`` and ``gpu-ort`` have in common.
 
-The artefact is one ONNX file for a fixed batch. What differs is the provider that a session is made for, and what is
-done to the model before: a subclass says both. Converting is told in `pytest_accel.worker.formats.onnx_model`.
+The artefact is one ONNX file for a fixed batch. A subclass chooses the provider of a session, and how the model is
+prepared for it. `pytest_accel.worker.formats.onnx_model` converts models to ONNX.
 """
 
 from __future__ import annotations
@@ -15,7 +15,18 @@ from typing import Any, ClassVar, Dict, Iterator, List, Mapping, NamedTuple, Opt
 
 import numpy as np
 
-from pytest_accel.worker.accelerator import Accelerator, Arrays, Observed, Option, Progress, Refused, Source, Tensor
+from pytest_accel.worker.accelerator import (
+    Accelerator,
+    Arrays,
+    CompileJob,
+    Observed,
+    Option,
+    Progress,
+    Refused,
+    Source,
+    Tensor,
+    share_on,
+)
 from pytest_accel.worker.formats import onnx_model, yardstick
 from pytest_accel.worker.hardware import versions
 from pytest_accel.worker.vendor_errors import explained
@@ -31,9 +42,9 @@ _LEVELS = {
 OPTIMISATION = Option(
     str, "all", choices=tuple(_LEVELS), compiled_in=False, doc="how much of the graph may be rewritten"
 )
-#: ONNX's names of element types, where NumPy has another one.
+#: NumPy has other names than ONNX for these element types.
 _DTYPES = {"float": "float32", "double": "float64"}
-#: What an operator computes in, by the type of its first input; other types have no precision to lose.
+#: The type of the first input of an operator gives the precision. Other types have no precision to lose.
 _PRECISIONS = {
     "float": "float32",
     "double": "float64",
@@ -42,22 +53,35 @@ _PRECISIONS = {
     "int8": "int8",
     "uint8": "int8",
 }
-#: Operators that move or convert values and compute none.
+#: These operators move or convert values and compute none.
 _BOOKKEEPING = frozenset(
-    (
-        *("Cast", "DequantizeLinear", "QuantizeLinear", "Identity", "ReorderInput", "ReorderOutput"),
-        *("Concat", "Flatten", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"),
-        *("MemcpyFromHost", "MemcpyToHost"),
-    )
+    {
+        "Cast",
+        "DequantizeLinear",
+        "QuantizeLinear",
+        "Identity",
+        "ReorderInput",
+        "ReorderOutput",
+        "Concat",
+        "Flatten",
+        "Reshape",
+        "Slice",
+        "Split",
+        "Squeeze",
+        "Transpose",
+        "Unsqueeze",
+        "MemcpyFromHost",
+        "MemcpyToHost",
+    }
 )
-#: Operators of a quantised graph. Without any, bytes are an image or the like and have no precision to lose either.
+#: A quantised graph has operators like these. In other graphs bytes are an image or the like, without a precision.
 _QUANTISED = re.compile(r"Quantize|^Q(Linear|Gemm|Attention)|Integer")
-#: What graph rewriting and profiling add to an operator's name; the token's number differs from session to session.
+#: Graph rewriting and profiling add this to an operator's name. The number differs between sessions.
 _ADDED_TO_A_NAME = re.compile(r"(_nchwc|_token_\d+)*_kernel_time$")
 
 
 class Kernel(NamedTuple):
-    """One computing kernel of a call: the operator's name and type, who ran it and the precision of its first input."""
+    """One computing kernel of a call: the operator's name and type, the provider, and the first input's precision."""
 
     name: str
     kind: str
@@ -70,13 +94,13 @@ class OnnxRuntime(Accelerator):
 
     sources = ("saved_model", "keras", "onnx")
     concurrent = True
-    #: The batch too: shapes that are known when TensorFlow traces need not be computed in every call.
+    #: A conversion depends on the batch too: known shapes need not be computed in every call.
     converts: ClassVar[Mapping[str, Tuple[str, ...]]] = {
         "saved_model": ("signature", "batch_size"),
         "keras": ("signature", "batch_size"),
     }
     references: ClassVar[Mapping[str, str]] = {"saved_model": "cpu", "keras": "cpu", "onnx": "cpu-ort"}
-    #: What a placement calls the device of a provider; any other provider is told by its name.
+    #: A placement has these names for the devices of providers. Another provider appears under its own name.
     devices: ClassVar[Mapping[str, str]]
 
     def __init__(self) -> None:
@@ -84,17 +108,18 @@ class OnnxRuntime(Accelerator):
         self._path = ""
         self._options: Mapping[str, Any] = {}
         self._outputs: List[str] = []
-        #: What was staged last: inputs that the model can compute with, whatever sizes it leaves open.
+        #: The last staged inputs fit the model, whatever sizes it leaves open.
         self._staged: Arrays = {}
 
     @abstractmethod
     def session(self, model: Union[str, bytes], options: Mapping[str, Any], profile: str = "") -> Any:
-        """A session for a file or a serialised model, which writes a ``profile`` if asked to. Raises `Refused`."""
+        """Return a session for a file or a serialised model. It writes a profile to ``profile`` if that is not empty.
 
-    def prepared(
-        self, model: Any, options: Mapping[str, Any], progress: Progress, calibration: Sequence[Arrays]
-    ) -> Any:
-        """The model in the precision asked for."""
+        Raises `Refused` when ONNX Runtime does not take the model.
+        """
+
+    def prepared(self, model: Any, job: CompileJob) -> Any:
+        """Return the model in the precision asked for."""
         return model
 
     def versions(self) -> Dict[str, str]:
@@ -112,22 +137,16 @@ class OnnxRuntime(Accelerator):
         onnx.save(onnx_model.converted(source, options["signature"], options["batch_size"]), path)
         return Source("onnx", path)
 
-    def compile(
-        self,
-        source: Source,
-        artefact: str,
-        options: Mapping[str, Any],
-        progress: Progress,
-        calibration: Sequence[Arrays] = (),
-    ) -> None:
+    def compile_job(self, job: CompileJob) -> None:
+        options = job.options
         import onnx
 
-        progress(None, f"converting {source.path}")
-        model = onnx_model.converted(source, options["signature"], options["batch_size"])
-        model = self.prepared(model, options, progress, calibration)
-        path = os.path.join(artefact, _MODEL)
+        job.progress(None, f"converting {job.source.path}")
+        model = onnx_model.converted(job.source, options["signature"], options["batch_size"])
+        model = self.prepared(model, job)
+        path = os.path.join(job.artefact, _MODEL)
         onnx.save(model, path)
-        progress(None, "checking that ONNX Runtime takes it")
+        job.progress(None, "checking that ONNX Runtime takes it")
         _tensors(self.session(path, options))
 
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
@@ -146,16 +165,13 @@ class OnnxRuntime(Accelerator):
         return dict(zip(self._outputs, _run(self._loaded, self._outputs, staged)))
 
     def placement(self) -> Observed:
-        """Where the kernels of one profiled call ran, and in which precision."""
+        """Return where the kernels of one profiled call ran, and in which precision."""
         operators: Dict[str, str] = {}
-        precisions: Dict[str, int] = {}
         for kernel in self.kernels():
             device = self.devices.get(kernel.provider, kernel.provider)
             operators[kernel.name] = f"{device}:{kernel.precision}"
-            precisions[kernel.precision] = precisions.get(kernel.precision, 0) + 1
         own = next(iter(self.devices.values()))
-        there = sum(place.startswith(f"{own}:") for place in operators.values())
-        return Observed(there / len(operators) if operators else None, precisions, operators)
+        return Observed.of(operators, share_on(own, operators))
 
     def flops(self) -> Optional[float]:
         import onnx
@@ -170,7 +186,7 @@ class OnnxRuntime(Accelerator):
         self._staged = {}
 
     def kernels(self) -> Iterator[Kernel]:
-        """The computing kernels of one call, as ONNX Runtime's profiler saw them."""
+        """Yield the computing kernels of one call that ONNX Runtime's profiler recorded."""
         with tempfile.TemporaryDirectory() as folder:
             session = self.session(self._path, self._options, profile=os.path.join(folder, "profile"))
             tensors, _ = _tensors(session)
@@ -192,7 +208,7 @@ class OnnxRuntime(Accelerator):
 
 
 def session_options(options: Mapping[str, Any], profile: str) -> Any:
-    """Options that every session has: the same results for the same inputs, and no words on the terminal."""
+    """Return the options of every session: equal results for equal inputs, and no words on the terminal."""
     import onnxruntime
 
     wanted = onnxruntime.SessionOptions()
@@ -209,15 +225,17 @@ def _run(session: Any, outputs: Optional[Sequence[str]], inputs: Arrays) -> List
     try:
         results: List[Any] = session.run(outputs, inputs)
     except Exception as error:  # ONNX Runtime's errors have no base class of their own
-        told = explained("ONNX Runtime cannot run this model", error)
+        message = explained("ONNX Runtime cannot run this model", error)
         if type(error).__name__ == "EPFail":  # the device's fault, which no other model or input would help
-            raise RuntimeError(told) from error
-        raise Refused(told) from error
+            raise RuntimeError(message) from error
+        raise Refused(message) from error
     return results
 
 
 def _tensors(session: Any) -> Tuple[List[Tensor], List[Tensor]]:
-    return [_tensor(each) for each in session.get_inputs()], [_tensor(each) for each in session.get_outputs()]
+    return [_tensor(described) for described in session.get_inputs()], [
+        _tensor(described) for described in session.get_outputs()
+    ]
 
 
 def _tensor(described: Any) -> Tensor:

@@ -1,14 +1,22 @@
-"""The ``cpu-ort`` accelerator: ONNX Runtime on the processor, in FP32 or INT8. The reference for ONNX models.
+"""The ``cpu-ort`` accelerator: ONNX Runtime on the processor, in FP32 or INT8. It is the reference for ONNX models.
 
-What it shares with ``gpu-ort`` is told in `pytest_accel.worker.accelerators.onnx_runtime.base`, INT8 in
-`pytest_accel.worker.formats.quantise`.
+It shares `pytest_accel.worker.accelerators.onnx_runtime.base` with ``gpu-ort``. `pytest_accel.worker.formats.quantise`
+makes INT8.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, List, Mapping, Sequence, Union
+from typing import Any, ClassVar, List, Mapping, Union
 
-from pytest_accel.worker.accelerator import Arrays, Intermediate, Missing, Option, Present, Progress, Refused
+from pytest_accel.worker.accelerator import (
+    Arrays,
+    CompileJob,
+    Intermediate,
+    Missing,
+    Option,
+    Present,
+    Refused,
+)
 from pytest_accel.worker.accelerators.onnx_runtime.base import CPU_PROVIDER, OPTIMISATION, OnnxRuntime, session_options
 from pytest_accel.worker.formats import intermediate
 from pytest_accel.worker.formats.quantise import ACTIVATIONS, quantise, require
@@ -41,17 +49,13 @@ class CpuOrt(OnnxRuntime):
             return Missing(
                 "no-sdk", f"ONNX Runtime cannot be used: {error}", f"pip install 'pytest-accel[{self.extra}]'"
             )
-        identity = processor.identity()
-        peak_flops = processor.peak_flops(str(identity["cpu_flags"]), processor.usable_cores(), narrow=True)
-        return Present(str(identity["cpu"]), identity, peak_flops)
+        return processor.present()
 
-    def prepared(
-        self, model: Any, options: Mapping[str, Any], progress: Progress, calibration: Sequence[Arrays]
-    ) -> Any:
-        if options["precision"] != "int8":
+    def prepared(self, model: Any, job: CompileJob) -> Any:
+        if job.options["precision"] != "int8":
             return model
-        require(calibration)
-        return quantise(model, calibration, options["activations"], progress)
+        require(job.calibration)
+        return quantise(model, job.calibration, job.options["activations"], job.progress)
 
     def session(self, model: Union[str, bytes], options: Mapping[str, Any], profile: str = "") -> Any:
         import onnxruntime

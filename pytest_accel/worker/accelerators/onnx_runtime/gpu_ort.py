@@ -1,8 +1,8 @@
 """The ``gpu-ort`` accelerator: ONNX Runtime on an NVIDIA GPU, by its CUDA or its TensorRT provider.
 
-ONNX Runtime goes on without a provider that it cannot start and gives operators without a kernel to the processor, both
-with a warning at most. Here the first is a failure, and so is the second unless ``cpu_operators`` allows it. A call
-begins and ends with arrays of the host, so that it includes both copies: I/O binding would copy inputs ahead of it.
+ONNX Runtime goes on without a provider that does not start, and gives operators without a kernel to the processor. It
+only warns. Here the first is a failure, and so is the second unless ``cpu_operators`` allows it. A call begins and ends
+with arrays of the host, so that it includes both copies: I/O binding would copy inputs ahead of it.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import os
 import re
 import tempfile
 from contextlib import contextmanager
-from typing import Any, ClassVar, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, ClassVar, Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
-from pytest_accel.worker.accelerator import Arrays, Missing, Option, Present, Progress, Refused
+from pytest_accel.worker.accelerator import CompileJob, Missing, Option, Present, Refused
 from pytest_accel.worker.accelerators.onnx_runtime import base
 from pytest_accel.worker.accelerators.onnx_runtime.base import CPU_PROVIDER, Kernel, OnnxRuntime
 from pytest_accel.worker.formats.onnx_model import OPSET
@@ -23,11 +23,11 @@ from pytest_accel.worker.vendor_errors import explained
 _CUDA, _TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 _PROVIDERS = {"cuda": (_CUDA,), "tensorrt": (_TENSORRT, _CUDA)}
 _ENGINES = "engines"
-#: Operators that cuBLAS and cuDNN compute, and so in TF32 where that is allowed.
+#: These operators are computed by cuBLAS and cuDNN, and so in TF32 where that is allowed.
 _IN_TF32 = re.compile(r"(Fused)?(Conv|ConvTranspose|MatMul|Gemm|Einsum)")
-#: Set to 0, it keeps all of NVIDIA's libraries from TF32.
+#: This variable keeps all of NVIDIA's libraries from TF32 when it is 0.
 _OVERRIDE = "NVIDIA_TF32_OVERRIDE"
-#: ONNX Runtime's log of what kept a provider from starting.
+#: Words like these in ONNX Runtime's log say what kept a provider from starting.
 _NOT_STARTED = re.compile(r"Failed to (?:load library|create) [^\n\x1b]+|CUDA failure [^\n\x1b]+")
 _LOOSE_NODES = "assigned to the default CPU EP"
 
@@ -83,14 +83,12 @@ class GpuOrt(OnnxRuntime):
     def versions(self) -> Dict[str, str]:
         return {**super().versions(), "nvidia-driver": self._device.driver_version()}
 
-    def prepared(
-        self, model: Any, options: Mapping[str, Any], progress: Progress, calibration: Sequence[Arrays]
-    ) -> Any:
-        if options["precision"] != "fp16" or options["provider"] == "tensorrt":  # which casts by itself
+    def prepared(self, model: Any, job: CompileJob) -> Any:
+        if job.options["precision"] != "fp16" or job.options["provider"] == "tensorrt":  # which casts by itself
             return model
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
-        progress(None, "converting to FP16")
+        job.progress(None, "converting to FP16")
         return convert_float_to_float16(model, keep_io_types=True)
 
     def session(self, model: Union[str, bytes], options: Mapping[str, Any], profile: str = "") -> Any:
@@ -103,7 +101,7 @@ class GpuOrt(OnnxRuntime):
         return self._started(model, wanted, providers)
 
     def kernels(self) -> Iterator[Kernel]:
-        """What TensorRT makes is one kernel, and which precisions are inside it nobody tells."""
+        """Yield the kernels. TensorRT makes one kernel, and the precisions inside it are unknown."""
         for kernel in super().kernels():
             if kernel.provider == _TENSORRT:
                 kernel = kernel._replace(precision="unknown")
@@ -118,7 +116,7 @@ class GpuOrt(OnnxRuntime):
         return self._device.throttled()
 
     def _providers(self, model: Union[str, bytes], options: Mapping[str, Any]) -> List[Tuple[str, Dict[str, str]]]:
-        """The providers of a variant with their options. Raises `Refused` for a precision that they cannot keep."""
+        """Return the providers with their options. Raises `Refused` for a precision that they cannot keep."""
         precision, capability = options["precision"], self._device.compute_capability()
         if precision == "tf32" and capability is not None and capability < nvml.TF32_FROM:
             raise Refused(nvml.NO_TF32.format(*capability))
@@ -136,7 +134,7 @@ class GpuOrt(OnnxRuntime):
         return [(name, dict(cuda if name == _CUDA else tensorrt)) for name in _PROVIDERS[options["provider"]]]
 
     def _started(self, model: Union[str, bytes], wanted: Any, providers: List[Tuple[str, Dict[str, str]]]) -> Any:
-        """A session in which the first provider really is. Raises `Refused` with what only the log tells."""
+        """Return a session that really has the first provider. Raises `Refused` with words that only the log has."""
         nvml.order_devices()
         import onnxruntime
 
@@ -150,8 +148,8 @@ class GpuOrt(OnnxRuntime):
                 failure = error
         why = _NOT_STARTED.findall("".join(log))
         if why or (session is not None and name not in session.get_providers()):
-            told = why[0] if why else "it does not say why"
-            raise Refused(f"{name} does not start, and ONNX Runtime would go on without it: {told}") from failure
+            reason = why[0] if why else "it does not say why"
+            raise Refused(f"{name} does not start, and ONNX Runtime would go on without it: {reason}") from failure
         if failure is not None and _LOOSE_NODES in str(failure):
             raise Refused(f"{_loose_nodes(model, providers)} ({failure})") from failure
         if failure is not None:
@@ -160,7 +158,7 @@ class GpuOrt(OnnxRuntime):
 
 
 def _loose_nodes(model: Union[str, bytes], providers: List[Tuple[str, Dict[str, str]]]) -> str:
-    """Which operators the providers leave to the processor, which ONNX Runtime does not say when it refuses them."""
+    """Return which operators the providers leave to the processor. ONNX Runtime's own refusal does not name them."""
     import onnxruntime
 
     wanted = onnxruntime.SessionOptions()
@@ -177,7 +175,7 @@ def _loose_nodes(model: Union[str, bytes], providers: List[Tuple[str, Dict[str, 
 
 
 def _tiny() -> bytes:
-    """A model that any provider takes."""
+    """Return a serialised model that any provider takes."""
     from onnx import TensorProto, helper
 
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy")
@@ -189,7 +187,7 @@ def _tiny() -> bytes:
 
 @contextmanager
 def _native_log() -> Iterator[List[str]]:
-    """What native code writes to stderr within the block, there when the block has ended."""
+    """Collect what native code writes to stderr within the block. The list is filled when the block has ended."""
     log: List[str] = []
     stderr = os.dup(2)
     with tempfile.TemporaryFile("w+", errors="replace") as file:

@@ -1,7 +1,7 @@
 """Running an exported PyTorch program: what ``cpu-torch`` and ``gpu-torch`` have in common.
 
-The artefact is the program's file. Half precisions are PyTorch's automatic mixed precision; that FP32 is not computed
-in TF32 or BF16 is never left to a default. Reading and observing are told in `pytest_accel.worker.formats.torch_model`.
+The artefact is the program's file. Half precisions are PyTorch's automatic mixed precision. FP32 is kept from TF32 and
+BF16 by settings, never by a default. `pytest_accel.worker.formats.torch_model` reads and observes programs.
 """
 
 from __future__ import annotations
@@ -9,25 +9,27 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import ExitStack
-from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, ClassVar, Dict, List, Mapping, Optional, Tuple
 
 from pytest_accel.worker.accelerator import (
     COMMON_OPTIONS,
     Accelerator,
     Arrays,
+    CompileJob,
     Observed,
     Option,
-    Progress,
     Refused,
     Source,
     Tensor,
+    require_loaded,
+    share_on,
 )
 from pytest_accel.worker.formats import torch_model, yardstick
 from pytest_accel.worker.vendor_errors import explained
 
 _MODEL = "model.pt2"
 BATCH_SIZE = Option(int, 1, minimum=1, compiled_in=False, doc=COMMON_OPTIONS["batch_size"].doc)
-#: What is cast to for a precision, by PyTorch's name.
+#: PyTorch casts to the type of this name for a precision.
 _CAST_TO = {"fp16": "float16", "bf16": "bfloat16"}
 
 
@@ -37,12 +39,13 @@ class TorchProgram(Accelerator):
     sources = ("torch",)
     concurrent = True
     references: ClassVar[Mapping[str, str]] = {"torch": "cpu-torch"}
-    #: The type of device in PyTorch's words, and in ours.
+    #: PyTorch has this name for the type of device.
     device: ClassVar[str]
+    #: A placement has this name for the type of device.
     place: ClassVar[str]
 
     def __init__(self) -> None:
-        self._program: Optional[torch_model.Program] = None
+        self._program: Optional[torch_model.ExportedProgram] = None
         self._options: Mapping[str, Any] = {}
 
     def versions(self) -> Dict[str, str]:
@@ -51,28 +54,21 @@ class TorchProgram(Accelerator):
         return {"torch": str(torch.__version__)}  # of a type of its own
 
     def configure(self, options: Mapping[str, Any]) -> None:
-        """Have what is run from now on computed as asked for. Raises `Refused` where the device cannot."""
+        """Let PyTorch compute later calls as the options say. Raises `Refused` where the device cannot."""
 
-    def compile(
-        self,
-        source: Source,
-        artefact: str,
-        options: Mapping[str, Any],
-        progress: Progress,
-        calibration: Sequence[Arrays] = (),
-    ) -> None:
-        if source.kind != "torch":
-            raise Refused(f"{self.name} takes an exported PyTorch program, not {source.kind!r}")
-        progress(None, f"copying {source.path}")
-        torch_model.Program(source.path)  # so that what is wrong with it is said of the original
-        shutil.copyfile(source.path, os.path.join(artefact, _MODEL))
-        self.load(artefact, options)
+    def compile_job(self, job: CompileJob) -> None:
+        if job.source.kind != "torch":
+            raise Refused(f"{self.name} takes an exported PyTorch program, not {job.source.kind!r}")
+        job.progress(None, f"copying {job.source.path}")
+        torch_model.ExportedProgram(job.source.path)  # so that what is wrong with it is said of the original
+        shutil.copyfile(job.source.path, os.path.join(job.artefact, _MODEL))
+        self.load(job.artefact, job.options)
         self.close()
 
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
         self.close()
         self.configure(options)
-        program = torch_model.Program(os.path.join(artefact, _MODEL), self.device)
+        program = torch_model.ExportedProgram(os.path.join(artefact, _MODEL), self.device)
         batch_size = options["batch_size"]
         for tensor in program.inputs:
             if tensor.shape and tensor.shape[0] not in (None, batch_size):
@@ -93,25 +89,22 @@ class TorchProgram(Accelerator):
             with self._computing():
                 return self._loaded([tensor.to(self.device) for tensor in staged])
         except Exception as error:  # PyTorch's errors are RuntimeErrors, AssertionErrors of its guards, and others
-            told = explained("PyTorch cannot run this model", error)
+            message = explained("PyTorch cannot run this model", error)
             if type(error).__name__ == "AcceleratorError":  # the device's fault, which nothing else would help
-                raise RuntimeError(told) from error
-            raise Refused(told) from error
+                raise RuntimeError(message) from error
+            raise Refused(message) from error
 
     def placement(self) -> Observed:
-        """Where the operators of one call ran, and in which precision, as PyTorch dispatched them."""
+        """Return where PyTorch dispatched the operators of one call, and in which precision."""
         with self._computing():
             seen = self._loaded.observe(self._zeros())
         operators: Dict[str, str] = {}
-        precisions: Dict[str, int] = {}
         for name, (device, operator, precision) in seen.items():
             place = self.place if device == self.device else device
             if self._in_tf32(operator, precision) and device == self.device:
                 precision = "tf32"
             operators[name] = f"{place}:{precision}"
-            precisions[precision] = precisions.get(precision, 0) + 1
-        there = sum(where.startswith(f"{self.place}:") for where in operators.values())
-        return Observed(there / len(operators) if operators else None, precisions, operators)
+        return Observed.of(operators, share_on(self.place, operators))
 
     def flops(self) -> Optional[float]:
         with self._computing():
@@ -124,17 +117,15 @@ class TorchProgram(Accelerator):
         self._program = None
 
     @property
-    def _loaded(self) -> torch_model.Program:
-        if self._program is None:
-            raise RuntimeError("nothing is loaded")
-        return self._program
+    def _loaded(self) -> torch_model.ExportedProgram:
+        return require_loaded(self._program)
 
     def _in_tf32(self, operator: str, precision: str) -> bool:
         is_one = operator in torch_model.TENSOR_CORE_OPERATORS
         return self._options["precision"] == "tf32" and precision == "float32" and is_one
 
     def _computing(self) -> ExitStack:
-        """The modes that a call is made in; they are a thread's own, so each call enters them."""
+        """Enter the modes for one call. A mode holds for one thread, so every call enters them."""
         import torch
 
         modes = ExitStack()

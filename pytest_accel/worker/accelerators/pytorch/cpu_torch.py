@@ -1,6 +1,6 @@
-"""The ``cpu-torch`` accelerator: PyTorch on the processor. The reference for all that PyTorch made.
+"""The ``cpu-torch`` accelerator: PyTorch on the processor. It is the reference for all models of PyTorch.
 
-What it shares with ``gpu-torch`` is told in `pytest_accel.worker.accelerators.pytorch.base`.
+It shares `pytest_accel.worker.accelerators.pytorch.base` with ``gpu-torch``.
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ class CpuTorch(TorchProgram):
             import torch  # noqa: F401
         except ImportError as error:
             return Missing("no-sdk", f"PyTorch cannot be used: {error}", f"pip install 'pytest-accel[{self.extra}]'")
-        identity = processor.identity()
-        peak_flops = processor.peak_flops(str(identity["cpu_flags"]), processor.usable_cores(), narrow=True)
-        return Present(str(identity["cpu"]), identity, peak_flops)
+        return processor.present()
 
     def configure(self, options: Mapping[str, Any]) -> None:
         import torch

@@ -1,8 +1,8 @@
 """The ``gpu-torch`` accelerator: PyTorch on an NVIDIA GPU.
 
-PyTorch moves nothing to another device by itself, but computes convolutions in TF32 unless told not to. A call begins
-and ends with arrays of the host, so that it includes both copies and nothing of it is left on the device's queue. What
-it shares with ``cpu-torch`` is told in `pytest_accel.worker.accelerators.pytorch.base`.
+PyTorch moves nothing to another device by itself, but computes convolutions in TF32 by default. A call begins and ends
+with arrays of the host. So it includes both copies, and no work of it is left in the device's queue. It shares
+`pytest_accel.worker.accelerators.pytorch.base` with ``cpu-torch``.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The bodies of a call to an endpoint: from arrays to what a container takes, and from its answer back to arrays.
 
 TensorFlow Serving's REST API has two forms of JSON: rows (``instances``, answered by ``predictions``) and columns
-(``inputs``, answered by ``outputs``). JSON has no dtypes, so an answer is read as what the model's signature says.
-NumPy's own format, ``npy``, has one array and keeps its dtype; a container takes it only if its ``inference.py`` does.
-How a body travels is told in `pytest_accel.worker.accelerators.sagemaker.endpoint`.
+(``inputs``, answered by ``outputs``). JSON has no dtypes, so an answer is read with those of the model's signature.
+NumPy's format, ``npy``, has one array and keeps the dtype. A container takes it only if its ``inference.py`` does.
+`pytest_accel.worker.accelerators.sagemaker.endpoint` sends the bodies.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ import numpy as np
 
 from pytest_accel.worker.accelerator import Arrays, Refused, Tensor
 
-#: The content type of each form of request.
+#: The forms of a request have these content types.
 CONTENT_TYPES: Mapping[str, str] = {
     "instances": "application/json",
     "inputs": "application/json",
     "npy": "application/x-npy",
 }
-#: The most bytes that InvokeEndpoint takes for a real-time call.
+#: InvokeEndpoint takes this many bytes at most for a real-time call.
 LIMIT_BYTES = 6_291_456
 
 
 class UnfitAnswer(RuntimeError):
-    """The endpoint answered, but not what the model's signature says."""
+    """The answer of the endpoint does not fit the model's signature."""
 
 
 def encoded(inputs: Arrays, form: str, signature: str) -> bytes:
-    """One batch as the body of a request. Raises `Refused` when the form cannot hold it, or it is over the limit."""
+    """Return one batch as the body of a request. Raises `Refused` when it does not fit the form or the limit."""
     if form == "npy":
         body = _npy(inputs)
     else:
-        told: Any = _rows(inputs) if form == "instances" else {name: array.tolist() for name, array in inputs.items()}
-        body = json.dumps({"signature_name": signature, form: told}, separators=(",", ":")).encode()
+        values: Any = _rows(inputs) if form == "instances" else {name: array.tolist() for name, array in inputs.items()}
+        body = json.dumps({"signature_name": signature, form: values}, separators=(",", ":")).encode()
     if len(body) > LIMIT_BYTES:
         raise Refused(
             f"the request's body has {len(body):,} bytes and a real-time endpoint takes {LIMIT_BYTES:,}: ask for a "
@@ -46,7 +46,7 @@ def encoded(inputs: Arrays, form: str, signature: str) -> bytes:
 
 
 def decoded(body: bytes, content_type: str, outputs: Sequence[Tensor]) -> Arrays:
-    """The arrays in an answer. Raises `UnfitAnswer` when they are not the model's ``outputs``."""
+    """Return the arrays in an answer. Raises `UnfitAnswer` when they are not the model's ``outputs``."""
     values = _from_npy(body, outputs) if content_type.startswith(CONTENT_TYPES["npy"]) else _from_json(body, outputs)
     return {tensor.name: _array(values[tensor.name], tensor) for tensor in outputs}
 
@@ -102,7 +102,7 @@ def _from_json(body: bytes, outputs: Sequence[Tensor]) -> Dict[str, Any]:
 
 
 def _columns(rows: Any, names: Sequence[str]) -> Any:
-    """Rows of a single output have no name; rows of several are objects."""
+    """Turn rows into columns by output. Rows of a single output have no name; rows of several are objects."""
     if not isinstance(rows, list) or not rows:
         raise UnfitAnswer("the endpoint's predictions are no rows")
     if not all(isinstance(row, dict) for row in rows):

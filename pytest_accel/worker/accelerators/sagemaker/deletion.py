@@ -1,10 +1,9 @@
 """The process that deletes what was deployed for a test, however the test ends.
 
-``python -c SOURCE JOURNAL`` returns at once and leaves a process behind that waits until nobody holds a lock on the
-journal, which the kernel sees to even where a worker is killed. Then it deletes what the journal names, and the
-journal. It is a process of its own because workers are always ended by SIGKILL, so that none could delete anything at
-its end. It is given the text of this file, since a worker may have been sent its modules: the standard library and
-boto3 are all it imports.
+``python -c SOURCE JOURNAL`` returns at once and leaves a process that waits until no lock on the journal is held. The
+kernel frees a lock even where a worker is killed. Then the process deletes what the journal names, and the journal.
+Workers are always ended by SIGKILL, so a worker cannot delete anything at the end. SOURCE is the text of this file,
+because a worker may have got the package over the wire. It imports only the standard library and boto3.
 """
 
 from __future__ import annotations
@@ -16,24 +15,30 @@ import sys
 import time
 from typing import Any, Dict
 
-#: An endpoint that is being created cannot be deleted yet, and one that is being deleted takes some minutes.
+#: The first pause between two attempts has this many seconds; later pauses are twice as long as the one before.
 _FIRST_PAUSE_S = 0.1
+#: No pause is longer than this many seconds. It takes minutes to delete an endpoint.
 _LONGEST_PAUSE_S = 30.0
+#: After this many seconds deleting is given up.
 _PATIENCE_S = 3600.0
-#: No problem yet, only not done.
+#: This text stands for a deletion that is under way, which is no problem.
 BEING_DELETED = "being deleted"
 
 
 def delete_when_unused(path: str) -> None:
-    """Wait for the last user of a deployment and delete it; a journal that stays tells the last problem."""
+    """Wait for the last user of a deployment and delete it. A journal that stays holds the last problem.
+
+    Deleting is asked for again and again, because an endpoint that is being created refuses it. botocore's waiter
+    ``endpoint_deleted`` would only look, and needs a right to look that whoever deletes may not have.
+    """
     with open(path, "r+", encoding="utf-8") as journal:
         fcntl.flock(journal, fcntl.LOCK_EX)
         if not os.path.exists(path) or not os.path.samestat(os.fstat(journal.fileno()), os.stat(path)):
             return  # another process was waiting too, and has done it
-        told = json.loads(journal.readline() or "{}")
+        created = json.loads(journal.readline() or "{}")
         journal.seek(0, os.SEEK_END)
         waited_s, pause_s, last_problem = 0.0, _FIRST_PAUSE_S, ""
-        while told and (problem := delete(told)):
+        while created and (problem := delete(created)):
             if problem != last_problem:
                 journal.write(json.dumps({"problem": problem}) + "\n")
                 journal.flush()
@@ -44,22 +49,22 @@ def delete_when_unused(path: str) -> None:
         os.remove(path)
 
 
-def delete(told: Dict[str, str]) -> str:
-    """Delete what a journal names as far as that can be done now; why something is left, empty when nothing is.
+def delete(created: Dict[str, str]) -> str:
+    """Delete what a journal names as far as possible. Returns why something is left, empty when nothing is.
 
-    ``told`` has the ``name`` that endpoint, configuration and model share, ``region``, ``bucket`` and ``key``.
+    ``created`` has the ``name`` that endpoint, configuration and model share, ``region``, ``bucket`` and ``key``.
     """
     import boto3
     from botocore.exceptions import BotoCoreError, ClientError
 
-    name = told["name"]
+    name = created["name"]
     try:
-        sagemaker = boto3.client("sagemaker", region_name=told["region"])
+        sagemaker = boto3.client("sagemaker", region_name=created["region"])
         if _delete(sagemaker.delete_endpoint, EndpointName=name):  # its configuration has to stay until it is gone
             return BEING_DELETED
         _delete(sagemaker.delete_endpoint_config, EndpointConfigName=name)
         _delete(sagemaker.delete_model, ModelName=name)
-        boto3.client("s3", region_name=told["region"]).delete_object(Bucket=told["bucket"], Key=told["key"])
+        boto3.client("s3", region_name=created["region"]).delete_object(Bucket=created["bucket"], Key=created["key"])
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code")
         # Its words may quote the request, which is signed. What is still being created cannot be deleted yet.
@@ -70,7 +75,7 @@ def delete(told: Dict[str, str]) -> str:
 
 
 def _delete(operation: Any, **name: str) -> bool:
-    """Whether there was something to delete."""
+    """Delete by name. Returns whether there was something to delete."""
     from botocore.exceptions import ClientError
 
     try:

@@ -1,9 +1,9 @@
 """An endpoint deployed for a test: packed, created, shared by the workers of one run, and gone after them.
 
-What is created is written down first, in a journal that outlives the machine's temporary files, because an endpoint is
-billed until it is deleted. Each worker that uses a deployment holds a shared lock on its journal; a process started
-before anything is created waits for the last of them to end and deletes it all (`sagemaker_deletion`). Where that
-process was killed too, as with its container, the next run that is allowed to contact SageMaker starts it again.
+An endpoint is billed until it is deleted. So what is created is written down first, in a journal that outlives the
+machine's temporary files. Every worker that uses a deployment holds a shared lock on the journal. A process that is
+started before anything is created waits for the last of these workers to end, and then deletes it all: see `deletion`.
+Where that process was killed too, as with a container, the next run that may contact SageMaker starts it again.
 """
 
 from __future__ import annotations
@@ -32,13 +32,15 @@ if TYPE_CHECKING:
 
 ARCHIVE = "model.tar.gz"
 _VARIANT = "AllTraffic"
+#: The first pause between two looks has this many seconds; later pauses are twice as long as the one before.
 _FIRST_PAUSE_S = 0.1
+#: No pause is longer than this many seconds.
 _LONGEST_PAUSE_S = 15.0
 
 
 @dataclass(frozen=True)
 class Order:
-    """What the account has to lend: the role of the endpoint, the container's image, and where models are uploaded."""
+    """What a deployment needs of the account: the endpoint's role, the container's image, and a place for models."""
 
     role: str
     image: str
@@ -47,7 +49,7 @@ class Order:
 
     @classmethod
     def from_environment(cls) -> Order:
-        """From ``ACCEL_SAGEMAKER_ROLE``, ``_IMAGE`` and ``_S3``, since an account is none of a test's business.
+        """Read ``ACCEL_SAGEMAKER_ROLE``, ``_IMAGE`` and ``_S3``, because a test should not name an account.
 
         Raises `Refused` with what is missing.
         """
@@ -67,7 +69,7 @@ class Order:
 
 
 def pack(saved_model: str, archive: str) -> None:
-    """Write a SavedModel as the ``model.tar.gz`` that the container unpacks; the same model gives the same bytes."""
+    """Write a SavedModel as the ``model.tar.gz`` that the container unpacks. Equal models give equal bytes."""
 
     def anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
         member.mtime = member.uid = member.gid = 0
@@ -81,7 +83,7 @@ def pack(saved_model: str, archive: str) -> None:
 
 
 class Deployment:
-    """An endpoint that exists as long as somebody holds a lock on its journal."""
+    """An endpoint that exists as long as any process holds a lock on the journal."""
 
     def __init__(self, name: str, journal: TextIO) -> None:
         self.name = name
@@ -89,7 +91,7 @@ class Deployment:
 
     @classmethod
     def of(cls, account: Account, order: Order, archive: str, options: Mapping[str, Any]) -> Deployment:
-        """The deployment of this model in this run: found, or created, which takes minutes.
+        """Return the deployment of this model in this run. It is created, which takes minutes, unless it is there.
 
         Raises `Refused` when it cannot be created, or when one of an earlier run cannot be deleted.
         """
@@ -110,14 +112,14 @@ class Deployment:
             return deployment
 
     def release(self) -> None:
-        """Use it no longer."""
+        """End the use of the deployment."""
         self._journal.close()
 
     def _create(self, account: Account, order: Order, archive: str, types: Tuple[str, str]) -> None:
         key = "/".join(filter(None, (order.prefix, self.name, ARCHIVE)))
-        told = {"name": self.name, "region": account.region, "bucket": order.bucket, "key": key}
+        created = {"name": self.name, "region": account.region, "bucket": order.bucket, "key": key}
         _start_deleting(self._journal.name)
-        self._journal.write(json.dumps(told) + "\n")
+        self._journal.write(json.dumps(created) + "\n")
         self._journal.flush()
         os.fsync(self._journal.fileno())
         s3, sagemaker = account.patient("s3"), account.patient("sagemaker")
@@ -147,6 +149,11 @@ def _requests(
 
 
 def _wait_until_in_service(sagemaker: Any, name: str) -> None:
+    """Wait for the endpoint. Raises `Refused` with the reason when it ends in another state.
+
+    botocore's waiter ``endpoint_in_service`` knows one bad end, Failed, and would wait an hour in any other. It also
+    hides the service's error in one of its own, which has no advice.
+    """
     pause_s = _FIRST_PAUSE_S
     while True:
         found = sagemaker.describe_endpoint(EndpointName=name)
@@ -159,7 +166,7 @@ def _wait_until_in_service(sagemaker: Any, name: str) -> None:
 
 
 def delete_leftovers() -> None:
-    """Have what killed runs left deleted; whoever is at it already waits in the same line."""
+    """Let processes delete what killed runs have left. A process that is deleting already keeps the lock."""
     for journal in _journals():
         try:
             fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -170,7 +177,7 @@ def delete_leftovers() -> None:
 
 
 def _start_deleting(path: str) -> None:
-    """Start the process that waits for the last user; it survives this one and its process group."""
+    """Start the process that waits for the last user. It survives this process and the process group."""
     module = deletion
     source = "".join(linecache.getlines(str(module.__spec__.origin), vars(module)))  # of a module that was sent too
     # Nor does it use the folder for temporary files, which goes with the worker.
@@ -188,12 +195,12 @@ def _start_deleting(path: str) -> None:
 
 
 def _require_nothing_left() -> None:
-    """Add nothing to the bill while something on it cannot be deleted."""
+    """Refuse to create anything while something of an earlier run cannot be deleted."""
     for journal in _journals():
-        told = [json.loads(line) for line in journal]
-        problem = told[-1].get("problem", "") if told else ""
+        lines = [json.loads(line) for line in journal]
+        problem = lines[-1].get("problem", "") if lines else ""
         if problem and problem != deletion.BEING_DELETED:
-            name = told[0]["name"]
+            name = lines[0]["name"]
             raise Refused(
                 f"endpoint {name} of an earlier run is billed and could not be deleted ({problem}): delete it with "
                 f"`aws sagemaker delete-endpoint --endpoint-name {name}`, then remove {journal.name}"
@@ -201,14 +208,14 @@ def _require_nothing_left() -> None:
 
 
 def _journals() -> Iterator[TextIO]:
-    """What was deployed and is not known to be gone; the files may vanish at any time."""
+    """Yield the journals of what was deployed and is not known to be gone. A file may vanish at any time."""
     for path in glob.glob(os.path.join(_folder(), "*.json")):
         with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as journal:
             yield journal
 
 
 def _opened(path: str) -> TextIO:
-    """The journal at this path, new or old, with a shared lock. Waits for whoever is deleting what it names."""
+    """Open the journal at this path, new or old, with a shared lock. Waits while another process is deleting."""
     while True:
         journal = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - open as long as the deployment is used
         fcntl.flock(journal, fcntl.LOCK_SH)
@@ -232,7 +239,7 @@ def _digest(archive: str, *rest: object) -> str:
 
 
 def _run() -> str:
-    """What the workers of one run have in common: their controller, told from others that had its number."""
+    """Return what all workers of one run have in common: a digest of the controller's host, number and start."""
     controller = os.getppid()
     try:
         with open(f"/proc/{controller}/stat", encoding="utf-8", errors="replace") as stat:

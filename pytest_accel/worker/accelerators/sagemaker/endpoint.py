@@ -1,8 +1,7 @@
-"""An endpoint of SageMaker's as boto3 sees it: what runs behind its name, and one call after the other.
+"""A SageMaker endpoint as boto3 sees it: what runs behind the name, and one call after the other.
 
-A call is made once. boto3's own retries would make a slow success of a failure, so they are off, and an answer that
-was retried all the same is no measurement. What the body holds is told in `sagemaker_body`, what an error means in
-`sagemaker_errors`.
+A call is made once. boto3's retries would turn a failure into a slow success, so they are off. An answer that was
+retried all the same is an error. `body` makes and reads the bodies, and `errors` says what an error means.
 """
 
 from __future__ import annotations
@@ -13,11 +12,12 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 from pytest_accel.worker.accelerator import FarSide, Refused
 from pytest_accel.worker.accelerators.sagemaker.errors import EndpointFailed, explained
 
+#: A connection that is not made within this many seconds is an error.
 _CONNECT_TIMEOUT_S = 5.0
 
 
 class Account:
-    """boto3's session with the region and credentials of the environment; makes clients that try once, or patiently."""
+    """boto3's session with the region and credentials of the environment. It makes clients that retry, or do not."""
 
     def __init__(self) -> None:
         import boto3
@@ -26,18 +26,18 @@ class Account:
         self.region: Optional[str] = self._session.region_name
         found = self._session.get_credentials()
         self.has_credentials = found is not None
-        #: What must be in no text.
+        #: These credentials must not appear in any text.
         self.secrets: Tuple[str, ...] = ()
         if found is not None:
             frozen = found.get_frozen_credentials()
             self.secrets = tuple(filter(None, (frozen.access_key, frozen.secret_key, frozen.token)))
 
     def patient(self, service: str) -> Any:
-        """A client for what is not timed, with boto3's standard retries."""
+        """Return a client with boto3's standard retries, for calls that are not timed."""
         return self._client(service, retries={"mode": "standard"}, connect_timeout=_CONNECT_TIMEOUT_S)
 
     def timed(self, read_timeout_s: float, connections: int) -> Any:
-        """A client for calls that are timed: each is tried once, and ``connections`` of them can be open."""
+        """Return a client for timed calls. It tries a call once, and has up to ``connections`` open connections."""
         return self._client(
             "sagemaker-runtime",
             retries={"mode": "standard", "total_max_attempts": 1},
@@ -47,7 +47,7 @@ class Account:
         )
 
     def explained(self, doing: str) -> Any:
-        """The context in which boto3's errors become ours, without a credential in them."""
+        """Return a context that turns boto3's errors into errors with advice and without credentials."""
         return explained(doing, self.secrets)
 
     def _client(self, service: str, **config: Any) -> Any:
@@ -69,7 +69,7 @@ class Behind:
     versions: Mapping[str, str]
 
     def far_side(self, region: Optional[str]) -> FarSide:
-        """The same as the contract has it."""
+        """Return the facts as the contract of accelerators defines them."""
         return FarSide(
             dict(self.versions), identity(region, self.instance_type, self.accelerator_type, instances=self.instances)
         )
@@ -78,7 +78,7 @@ class Behind:
 def identity(
     region: Optional[str], instance_type: str, accelerator_type: Optional[str], *, instances: int
 ) -> Dict[str, Union[str, int, float, bool, None]]:
-    """The facts that tell one kind of hosting from another."""
+    """Return the facts that distinguish one kind of hosting from another."""
     with_accelerator = f" with {accelerator_type}" if accelerator_type else ""
     return {
         "device": f"SageMaker {instance_type}{with_accelerator}",
@@ -90,7 +90,10 @@ def identity(
 
 
 def look_behind(account: Account, endpoint: str, variant: Optional[str]) -> Behind:
-    """What serves there now. Raises `Refused` unless it is in service and ``variant`` says which of several."""
+    """Return what serves behind an endpoint's name.
+
+    Raises `Refused` unless the endpoint is in service, and ``variant`` chooses one of several production variants.
+    """
     client = account.patient("sagemaker")
     with account.explained(f"describing endpoint {endpoint!r}"):
         found = client.describe_endpoint(EndpointName=endpoint)
@@ -98,7 +101,7 @@ def look_behind(account: Account, endpoint: str, variant: Optional[str]) -> Behi
     if found["EndpointStatus"] != "InService":
         why = f": {found['FailureReason']}" if found.get("FailureReason") else ""
         raise Refused(f"endpoint {endpoint!r} is {found['EndpointStatus']}{why}; wait until it is InService")
-    summaries = {each["VariantName"]: each for each in found.get("ProductionVariants", ())}
+    summaries = {summary["VariantName"]: summary for summary in found.get("ProductionVariants", ())}
     if variant is None and len(summaries) == 1:
         (variant,) = summaries
     if variant not in summaries:
@@ -106,7 +109,7 @@ def look_behind(account: Account, endpoint: str, variant: Optional[str]) -> Behi
             f"endpoint {endpoint!r} has the production variants {sorted(summaries)}: say which one is measured, "
             f"production_variant={next(iter(sorted(summaries)), '...')!r}"
         )
-    production = next(each for each in config["ProductionVariants"] if each["VariantName"] == variant)
+    production = next(shown for shown in config["ProductionVariants"] if shown["VariantName"] == variant)
     return Behind(
         endpoint=endpoint,
         variant=str(variant),
@@ -129,8 +132,10 @@ def _instance_type(production: Mapping[str, Any]) -> str:
 
 
 def _images(summary: Mapping[str, Any]) -> List[str]:
-    """A tag can be moved to another image, which its digest cannot."""
-    return [str(each.get("ResolvedImage") or each.get("SpecifiedImage")) for each in summary.get("DeployedImages", ())]
+    """Return the images, with digests where they are known, because a tag can be moved to another image."""
+    return [
+        str(image.get("ResolvedImage") or image.get("SpecifiedImage")) for image in summary.get("DeployedImages", ())
+    ]
 
 
 def _time(stamp: Any) -> str:
@@ -153,7 +158,7 @@ class Calls:
         }
 
     def __call__(self, body: bytes) -> Tuple[bytes, str]:
-        """One call: the body of its answer, read to the end, and its content type."""
+        """Make one call. Returns the body of the answer, read to the end, and the content type."""
         with self._account.explained(f"calling endpoint {self._behind.endpoint!r}"):
             answer = self._invoke(Body=body, **self._request)
             content = answer["Body"].read()

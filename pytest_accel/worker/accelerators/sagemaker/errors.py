@@ -16,7 +16,7 @@ _CREDENTIALS = "give boto3 valid credentials (AWS_PROFILE, or AWS_ACCESS_KEY_ID 
 _NETWORK = "check the region, and whether this machine's network (VPC, proxy) reaches the service"
 _BROKEN = "look at the endpoint's logs in CloudWatch: a container that ends drops its calls"
 
-#: By the service's error code.
+#: An error code of the service leads to advice.
 _OF_SERVICE: Mapping[str, str] = {
     "AccessDenied": "let the role that calls do this operation",
     "AccessDeniedException": "let the role that calls do this operation",
@@ -35,7 +35,7 @@ _OF_SERVICE: Mapping[str, str] = {
     "ValidationError": "check the endpoint's name, region and what it is sent",
     "ValidationException": "check the names, and that the instance type is one of SageMaker's",
 }
-#: By the name of botocore's own exception.
+#: The name of an exception of botocore leads to advice.
 _OF_CLIENT: Mapping[str, str] = {
     "NoCredentialsError": _CREDENTIALS,
     "PartialCredentialsError": _CREDENTIALS,
@@ -53,18 +53,18 @@ _OF_CLIENT: Mapping[str, str] = {
     "IncompleteReadError": _BROKEN,
     "HTTPClientError": _BROKEN,
 }
-#: What the caller can change about a call; anything else is a failure of the far side or of the way to it.
+#: The caller can change something about these errors. Any other error is a failure of the service or of the network.
 _REFUSALS = frozenset(
     {"ValidationError", "ValidationException", "ResourceLimitExceeded", "NoSuchBucket", "ParamValidationError"}
 )
-#: By the status that a container answered with.
+#: The status of a container's answer leads to advice.
 _OF_CONTAINER: Mapping[int, str] = {
     400: "the container does not take these inputs: is it the same model, with this signature?",
     404: "the container has no such model: check model_name and signature",
     413: "the container takes no body of this size: ask for a smaller batch_size",
     415: "the container does not take this content type: ask for payload='instances'",
 }
-#: What signs a request, wherever a service quotes it.
+#: These parts of a text sign a request; a service may quote them.
 _SIGNED = re.compile(
     r"(?i)\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b"
     r"|(?:x-amz-security-token|x-amz-credential|credential|signature|awsaccesskeyid|aws_session_token)\s*[=:]\s*[^\s,&<]+"
@@ -72,7 +72,7 @@ _SIGNED = re.compile(
 
 
 class EndpointFailed(RuntimeError):
-    """A call was not answered, or not as it has to be: the message tells what to do, and the service's words."""
+    """A call had no answer, or no valid one. The message has advice and the service's words."""
 
 
 def redacted(text: str, secrets: Sequence[str]) -> str:
@@ -92,15 +92,15 @@ def explained(doing: str, secrets: Sequence[str]) -> Iterator[None]:
     except ClientError as error:
         raise _of_service(doing, error.response, str(error), secrets) from None
     except BotoCoreError as error:
-        kind = next((each.__name__ for each in type(error).__mro__ if each.__name__ in _OF_CLIENT), "")
+        kind = next((base.__name__ for base in type(error).__mro__ if base.__name__ in _OF_CLIENT), "")
         advice = _OF_CLIENT.get(kind, "")
-        raise _told(doing, type(error).__name__, advice, str(error), secrets) from None
+        raise _failure(doing, type(error).__name__, advice, str(error), secrets) from None
 
 
 def _of_service(doing: str, response: Mapping[str, Any], words: str, secrets: Sequence[str]) -> Exception:
     code = str(response.get("Error", {}).get("Code", ""))
     if code != "ModelError":
-        return _told(doing, code, _OF_SERVICE.get(code, ""), words, secrets)
+        return _failure(doing, code, _OF_SERVICE.get(code, ""), words, secrets)
     status = int(response.get("OriginalStatusCode", 500))
     words = f"{response.get('OriginalMessage', words)}, status {status}"
     advice = _OF_CONTAINER.get(status, _BROKEN)
@@ -109,7 +109,7 @@ def _of_service(doing: str, response: Mapping[str, Any], words: str, secrets: Se
     return kind(redacted(f"{message} ({words})", secrets))
 
 
-def _told(doing: str, code: str, advice: str, words: str, secrets: Sequence[str]) -> Exception:
+def _failure(doing: str, code: str, advice: str, words: str, secrets: Sequence[str]) -> Exception:
     kind = Refused if code in _REFUSALS else EndpointFailed
     return kind(redacted(f"{_sentence(doing, advice)} ({words})", secrets))
 

@@ -1,10 +1,10 @@
-"""The ``sagemaker`` accelerator: an endpoint of SageMaker's, called with boto3, or deployed for the test.
+"""The ``sagemaker`` accelerator: an existing SageMaker endpoint, called with boto3, or one deployed for the test.
 
-An endpoint is billed and somebody may be served from it, so nothing is contacted unless ``ACCEL_SAGEMAKER=allow`` is in
-the environment: whoever checks out a project and runs its tests has not agreed to calls in their own account, whatever
-the project's files say. Compiling only writes down what the model takes and gives, and packs it where it is to be
-deployed. What is timed is what a client waits for: serialising, the request and its answer, and parsing; what the first
-and the last of them take is told apart.
+An endpoint is billed and may serve customers, so nothing is contacted unless ``ACCEL_SAGEMAKER=allow`` is in the
+environment. Somebody who checks out a project and runs the tests has not agreed to calls in an own account, whatever
+the project's files say. Compiling only records the model's inputs and outputs, and packs a model that is to be
+deployed. A timed call includes all that a client waits for: serialising, request, answer and parsing. The times of
+serialising and of parsing are also reported apart.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from typing import Any, ClassVar, Deque, Dict, List, Mapping, Optional, Sequence
 from pytest_accel.worker.accelerator import (
     Accelerator,
     Arrays,
+    CompileJob,
     FarSide,
     Missing,
     Option,
     Present,
-    Progress,
     Refused,
-    Source,
     Tensor,
+    require_loaded,
 )
 from pytest_accel.worker.accelerators.sagemaker import body
 from pytest_accel.worker.accelerators.sagemaker.deployment import ARCHIVE, Deployment, Order, delete_leftovers, pack
@@ -36,7 +36,7 @@ from pytest_accel.worker.hardware import versions
 
 OPT_IN = "ACCEL_SAGEMAKER"
 _FACTS = "artefact.json"
-#: What was no computing is told of the last so many calls.
+#: The times of serialising and parsing are medians over at most this many of the last calls.
 _CALLS_KEPT = 1000
 
 
@@ -118,29 +118,23 @@ class SageMaker(Accelerator):
         there = identity(account.region, options["instance_type"], options["accelerator_type"], instances=1)
         return FarSide({"serving-image": Order.from_environment().image}, there)
 
-    def compile(
-        self,
-        source: Source,
-        artefact: str,
-        options: Mapping[str, Any],
-        progress: Progress,
-        calibration: Sequence[Arrays] = (),
-    ) -> None:
-        progress(None, f"reading the signature of {source.path}")
+    def compile_job(self, job: CompileJob) -> None:
+        options = job.options
+        job.progress(None, f"reading the signature of {job.source.path}")
         with tempfile.TemporaryDirectory() as scratch:
             model = os.path.join(scratch, "model")
-            saved_model.write_saved_model(source, model)
+            saved_model.write_saved_model(job.source, model)
             inputs, outputs = saved_model.tensors_of_signature(model, options["signature"])
             if options["endpoint"] is None:
-                progress(None, "packing the model")
-                pack(model, os.path.join(artefact, ARCHIVE))
+                job.progress(None, "packing the model")
+                pack(model, os.path.join(job.artefact, ARCHIVE))
         facts = {
             "accelerator": self.name,
             "inputs": [vars(tensor) for tensor in inputs],
             "outputs": [vars(tensor) for tensor in outputs],
             "versions": self.far_side(options).versions,
         }
-        with open(os.path.join(artefact, _FACTS), "w", encoding="utf-8") as file:
+        with open(os.path.join(job.artefact, _FACTS), "w", encoding="utf-8") as file:
             json.dump(facts, file, indent=2, sort_keys=True)
 
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
@@ -163,7 +157,7 @@ class SageMaker(Accelerator):
             body.CONTENT_TYPES[options["payload"]],
             f"tfs-model-name={options['model_name']}" if options["model_name"] else "",
         )
-        inputs, self._outputs = ([_tensor(each) for each in facts[side]] for side in ("inputs", "outputs"))
+        inputs, self._outputs = ([_tensor(stored) for stored in facts[side]] for side in ("inputs", "outputs"))
         self._options = options
         return inputs, list(self._outputs)
 
@@ -171,11 +165,11 @@ class SageMaker(Accelerator):
         return inputs
 
     def infer(self, staged: Arrays) -> Arrays:
-        assert self._call is not None, "an artefact is loaded first"
+        call = require_loaded(self._call)
         began_ns = self.clock()
         request = body.encoded(staged, self._options["payload"], self._options["signature"])
         sent_ns = self.clock()
-        answer, content_type = self._call(request)
+        answer, content_type = call(request)
         answered_ns = self.clock()
         outputs = body.decoded(answer, content_type, self._outputs)
         self._parts_ns.append((sent_ns - began_ns, self.clock() - answered_ns))
@@ -192,10 +186,10 @@ class SageMaker(Accelerator):
         self._parts_ns.clear()
 
 
-def _tensor(told: Mapping[str, Any]) -> Tensor:
-    return Tensor(told["name"], told["dtype"], tuple(told["shape"]))
+def _tensor(stored: Mapping[str, Any]) -> Tensor:
+    return Tensor(stored["name"], stored["dtype"], tuple(stored["shape"]))
 
 
-def _changed(endpoint: str, before: Mapping[str, str], now: Mapping[str, str]) -> str:
-    moved = [f"{name} {before.get(name)} -> {now[name]}" for name in now if before.get(name) != now[name]]
+def _changed(endpoint: str, before: Mapping[str, str], current: Mapping[str, str]) -> str:
+    moved = [f"{name} {before.get(name)} -> {current[name]}" for name in current if before.get(name) != current[name]]
     return f"endpoint {endpoint!r} has been deployed anew since this artefact was made: {'; '.join(moved)}"

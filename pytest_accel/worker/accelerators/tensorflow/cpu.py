@@ -1,24 +1,24 @@
-"""The ``cpu`` accelerator: TensorFlow as it is, on the processor. Also the reference for all that TensorFlow made.
+"""The ``cpu`` accelerator: TensorFlow as it is, on the processor. It is the reference for all models of TensorFlow.
 
-Compiling copies: the artefact is the SavedModel itself, so that what is measured is what would be served. For BF16
-TensorFlow rewrites the graph when it first runs it: that is what the precision costs in the model's own framework.
+The artefact is a copy of the SavedModel, so that what is measured is what would be served. For BF16 TensorFlow rewrites
+the graph when it first runs it.
 """
 
 from __future__ import annotations
 
 import os
 import platform
-from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, ClassVar, Dict, List, Mapping, Optional, Tuple, Union
 
 from pytest_accel.worker.accelerator import (
     COMMON_OPTIONS,
     Accelerator,
     Arrays,
+    CompileJob,
     Missing,
     Observed,
     Option,
     Present,
-    Progress,
     Refused,
     Source,
     Tensor,
@@ -44,9 +44,7 @@ class Cpu(Accelerator):
         "precision": Option(
             str, "fp32", choices=("fp32", "bf16"), doc="BF16 is TensorFlow's automatic mixed precision for oneDNN"
         ),
-        "threads": Option(
-            int, 0, minimum=0, compiled_in=False, per_process=True, doc="threads of one call; 0 is TensorFlow's choice"
-        ),
+        "threads": Option(int, 0, minimum=0, compiled_in=False, doc="threads of one call; 0 is TensorFlow's choice"),
     }
 
     def __init__(self) -> None:
@@ -63,27 +61,18 @@ class Cpu(Accelerator):
             return Missing(
                 "no-sdk", f"TensorFlow cannot be imported: {error}", f"pip install 'pytest-accel[{self.extra}]'"
             )
-        identity = processor.identity()
-        peak_flops = processor.peak_flops(str(identity["cpu_flags"]), processor.usable_cores(), narrow=True)
-        return Present(str(identity["cpu"]), identity, peak_flops)
+        return processor.present()
 
     def versions(self) -> Dict[str, str]:
         release = _tensorflow().__version__
         return {"tensorflow": release, **versions.installed("keras"), "onednn": _onednn(release)}
 
-    def compile(
-        self,
-        source: Source,
-        artefact: str,
-        options: Mapping[str, Any],
-        progress: Progress,
-        calibration: Sequence[Arrays] = (),
-    ) -> None:
+    def compile_job(self, job: CompileJob) -> None:
         _tensorflow()
-        progress(None, f"copying {source.path}")
-        model = os.path.join(artefact, _MODEL)
-        saved_model.write_saved_model(source, model)
-        saved_model.check_signature(model, options["signature"])
+        job.progress(None, f"copying {job.source.path}")
+        model = os.path.join(job.artefact, _MODEL)
+        saved_model.write_saved_model(job.source, model)
+        saved_model.check_signature(model, job.options["signature"])
 
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
         self.close()
@@ -109,11 +98,8 @@ class Cpu(Accelerator):
             operators = saved_model.computing_operators(self._inlined())
         else:
             operators = saved_model.rewritten_operators(self._function, self._batch_size)
-        precisions: Dict[str, int] = {}
-        for precision in operators.values():
-            precisions[precision] = precisions.get(precision, 0) + 1
         # No other device is visible to this process, so everything runs here.
-        return Observed(1.0, precisions, {name: f"cpu:{precision}" for name, precision in operators.items()})
+        return Observed.of({name: f"cpu:{precision}" for name, precision in operators.items()}, on_device=1.0)
 
     def flops(self) -> Optional[float]:
         return saved_model.count_flops(self._inlined())
@@ -132,14 +118,14 @@ class Cpu(Accelerator):
 
 
 def _tensorflow() -> Any:
-    """TensorFlow without the GPUs that it would otherwise prefer."""
+    """Import TensorFlow and hide the GPUs, which it would prefer."""
     tensorflow = saved_model.import_tensorflow()
     tensorflow.config.set_visible_devices([], "GPU")
     return tensorflow
 
 
 def _limit_threads(tensorflow: Any, threads: int) -> None:
-    """TensorFlow makes its thread pools once in a process, when it first runs something."""
+    """Set the number of threads. TensorFlow makes the thread pools once in a process, when it first runs something."""
     threading = tensorflow.config.threading
     current = threading.get_intra_op_parallelism_threads()
     if threads == current:
@@ -155,7 +141,7 @@ def _limit_threads(tensorflow: Any, threads: int) -> None:
 
 
 def _rewrite_to(tensorflow: Any, precision: str) -> None:
-    """Have the graphs that are run from now on computed in this precision, wherever TensorFlow thinks that safe."""
+    """Let TensorFlow compute later graphs in this precision, wherever it thinks that safe."""
     if precision == "bf16" and not processor.has_bf16():
         raise Refused("precision='bf16': this processor has no BF16 instructions; use fp32")
     optimizer, wanted = tensorflow.config.optimizer, precision == "bf16"
@@ -164,7 +150,7 @@ def _rewrite_to(tensorflow: Any, precision: str) -> None:
 
 
 def _onednn(tensorflow_version: str) -> str:
-    """Whether TensorFlow uses oneDNN: its own switch, else on from 2.9 where it was built for x86."""
+    """Return "on" or "off" for oneDNN: TensorFlow's switch decides, and without it the release and the processor."""
     switch = os.environ.get("TF_ENABLE_ONEDNN_OPTS")
     if switch is not None:
         return "off" if switch == "0" else "on"

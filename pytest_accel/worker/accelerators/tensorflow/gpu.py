@@ -1,8 +1,8 @@
 """The ``gpu`` accelerator: TensorFlow on an NVIDIA GPU.
 
-The artefact is the SavedModel itself. What TensorFlow would do by itself is told or switched off: TF32 in place of
-FP32, taking all of the GPU's memory, moving what has no kernel to the CPU although a device was named. Operators that
-it puts on the CPU anyway are seen in the placement. FP16 is TensorFlow's automatic mixed precision; it has no BF16 on a
+The artefact is the SavedModel itself. Some defaults of TensorFlow are switched off: TF32 in place of FP32, taking all
+of the GPU's memory, and moving operators without a kernel to the CPU although a device was named. Operators that run on
+the CPU anyway are seen in the placement. FP16 is TensorFlow's automatic mixed precision. There is no BF16 on a
 GPU.
 """
 
@@ -13,20 +13,21 @@ import re
 import subprocess
 import sys
 from statistics import median
-from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, ClassVar, Dict, List, Mapping, Optional, Tuple, Union
 
 from pytest_accel.worker.accelerator import (
     COMMON_OPTIONS,
     Accelerator,
     Arrays,
+    CompileJob,
     Missing,
     Observed,
     Option,
     Present,
-    Progress,
     Refused,
     Source,
     Tensor,
+    share_on,
 )
 from pytest_accel.worker.formats import saved_model, yardstick
 from pytest_accel.worker.hardware import device_files, nvml, versions
@@ -35,16 +36,19 @@ from pytest_accel.worker.vendor_errors import explained
 MODEL = "saved_model"
 GPU = "/GPU:0"
 _MIXED_PRECISION = "auto_mixed_precision"
-#: What cuBLAS and cuDNN compute, and so in TF32 where that is allowed.
+#: These operators are computed by cuBLAS and cuDNN, and so in TF32 where that is allowed.
 IN_TF32 = re.compile(r"(_Fused|_)?(MatMul|BatchMatMul(V[23])?|Conv[23]D|Einsum|CudnnRNN.*)")
-#: TensorFlow's words in its log for why it has no GPU, and which of them are about the driver.
+#: Lines like these in TensorFlow's log say why it has no GPU.
 _WHY_NO_GPU = re.compile(r"\] ([^\n]*(?:Cannot dlopen|Could not find cuda|Could not load dynamic|cuInit)[^\n]*)")
+#: A line that holds one of these words is about the driver.
 _OF_DRIVER = re.compile(r"cuInit|cuda drivers")
 _CHECK_DRIVER = (
     "run nvidia-smi, which tells more; libcuda.so.1 has to be on the loader's path and fit TensorFlow's CUDA"
 )
 _LOOK_FOR_GPU = "import tensorflow; tensorflow.config.list_physical_devices('GPU')"
+#: A process that asks TensorFlow for its reasons ends after this many seconds.
 _LOOKING_S = 60.0
+#: The time of copying is the median of this many calls.
 _CALLS_IN_PARTS = 11
 
 
@@ -114,23 +118,16 @@ class Gpu(Accelerator):
             **versions.installed("keras"),
         }
 
-    def compile(
-        self,
-        source: Source,
-        artefact: str,
-        options: Mapping[str, Any],
-        progress: Progress,
-        calibration: Sequence[Arrays] = (),
-    ) -> None:
+    def compile_job(self, job: CompileJob) -> None:
         tensorflow_on_gpu()
-        progress(None, f"copying {source.path}")
-        model = os.path.join(artefact, MODEL)
-        saved_model.write_saved_model(source, model)
-        self.load(artefact, options)
-        progress(None, "checking that the GPU takes it")
+        job.progress(None, f"copying {job.source.path}")
+        model = os.path.join(job.artefact, MODEL)
+        saved_model.write_saved_model(job.source, model)
+        self.load(job.artefact, job.options)
+        job.progress(None, "checking that the GPU takes it")
         _, specs = self._function.structured_input_signature
         if all(None not in spec.shape.as_list()[1:] for spec in specs.values()):
-            self.infer(saved_model.zeros(self._function, options["batch_size"]))
+            self.infer(saved_model.zeros(self._function, job.options["batch_size"]))
         self.close()
 
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
@@ -157,7 +154,7 @@ class Gpu(Accelerator):
         return {name: tensor.numpy() for name, tensor in self._called(staged).items()}
 
     def placement(self) -> Observed:
-        """Where the nodes of the executed graph ran. XLA makes one kernel of them all, on the device of its outputs."""
+        """Return where the nodes of the executed graph ran. XLA makes one kernel of them, on the outputs' device."""
         batch_size = self._options["batch_size"]
         if self._options["xla"]:
             outputs = self._called(saved_model.zeros(self._function, batch_size))
@@ -181,7 +178,7 @@ class Gpu(Accelerator):
         return float(tensorflow_on_gpu().config.experimental.get_memory_info("GPU:0")["peak"]) / 2**20
 
     def parts_ms(self) -> Dict[str, float]:
-        """What a typical call spends on copying, as a few more calls tell that nobody times and that wait between."""
+        """Return what a typical call spends on copying. A few more calls measure it, which wait between the steps."""
         tensorflow = saved_model.import_tensorflow()
         wait = getattr(tensorflow.test.experimental, "sync_devices", None)  # not in releases before 2.9
         if self._staged is None or wait is None:
@@ -212,16 +209,16 @@ class Gpu(Accelerator):
         self._model = self._function = self._run = self._staged = None
 
     def _called(self, inputs: Any) -> Any:
-        """The outputs of one call, which may still be on their way. Raises what TensorFlow says, with what to do."""
+        """Return the outputs of one call, which may not be computed yet. Raises `RuntimeError` when the GPU fails."""
         tensorflow = saved_model.import_tensorflow()
         try:
             with tensorflow.device(GPU):
                 return self._run(**inputs)
         except tensorflow.errors.OpError as error:
-            told = explained("TensorFlow cannot run this model on the GPU", error)
+            message = explained("TensorFlow cannot run this model on the GPU", error)
             if isinstance(error, tensorflow.errors.InternalError):  # the device's fault, which nothing else would help
-                raise RuntimeError(told) from error
-            raise Refused(told) from error
+                raise RuntimeError(message) from error
+            raise Refused(message) from error
 
     def _inlined(self) -> Any:
         return saved_model.inlined_graph(self._function, self._options["batch_size"])
@@ -229,19 +226,16 @@ class Gpu(Accelerator):
     def _observed(self, placed: Mapping[str, Tuple[str, str, str]]) -> Observed:
         in_tf32 = self._options["precision"] == "tf32"
         operators: Dict[str, str] = {}
-        precisions: Dict[str, int] = {}
         for name, (device, kind, precision) in placed.items():
             place = "gpu" if device.endswith("GPU:0") else "cpu"
             if in_tf32 and place == "gpu" and precision == "float32" and IN_TF32.fullmatch(kind):
                 precision = "tf32"
             operators[name] = f"{place}:{precision}"
-            precisions[precision] = precisions.get(precision, 0) + 1
-        there = sum(where.startswith("gpu:") for where in operators.values())
-        return Observed(there / len(operators) if operators else None, precisions, operators)
+        return Observed.of(operators, share_on("gpu", operators))
 
 
 def tensorflow_on_gpu() -> Any:
-    """TensorFlow with one GPU, of which it takes the memory that it needs, and no operator moved to another device."""
+    """Import TensorFlow with one GPU, of which it takes only the memory that it needs. No operator may move."""
     nvml.order_devices()
     tensorflow = saved_model.import_tensorflow()
     gpus = tensorflow.config.list_physical_devices("GPU")[:1]
@@ -253,7 +247,7 @@ def tensorflow_on_gpu() -> Any:
 
 
 def compute_in(tensorflow: Any, precision: str) -> None:
-    """Have what is run from now on computed in this precision. Raises `Refused` where the GPU has none such."""
+    """Let TensorFlow compute later calls in this precision. Raises `Refused` where the GPU does not have it."""
     for gpu in tensorflow.config.list_physical_devices("GPU")[:1]:
         capability = tensorflow.config.experimental.get_device_details(gpu).get("compute_capability")
         if precision == "tf32" and capability is not None and tuple(capability) < nvml.TF32_FROM:
@@ -265,7 +259,7 @@ def compute_in(tensorflow: Any, precision: str) -> None:
 
 
 def _why_no_gpu() -> str:
-    """TensorFlow's words, which it tells only to a log that this process has turned down."""
+    """Return TensorFlow's reasons. It writes them only into a log, so another process is asked with the log on."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}
     command = [sys.executable, "-c", _LOOK_FOR_GPU]
     try:

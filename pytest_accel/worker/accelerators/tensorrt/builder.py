@@ -1,9 +1,9 @@
-"""From an ONNX model to a TensorRT engine, with the builder of TensorRT 8.6, 10 or 11, told apart by what they have.
+"""From an ONNX model to a TensorRT engine, with the builder of TensorRT 8.6, 10 or 11. What it has shows which it is.
 
-Up to 10 the builder chooses the precision of each layer among those that its flags allow, and learns the ranges of INT8
-from a calibrator. In 11 there are neither: each layer computes in the types that the model has, so FP16 and INT8 are
-written into the model before. TF32 is a flag in all of them, and set unless it is cleared. What TensorRT calls back
-meanwhile is in `pytest_accel.worker.accelerators.tensorrt.callbacks`.
+Up to 10 the builder chooses the precision of a layer among those that the flags allow, and learns the ranges of INT8
+from a calibrator. In 11 there are neither: a layer computes in the types that the model has, so FP16 and INT8 are
+written into the model before. TF32 is a flag in all releases, and set unless it is cleared. TensorRT calls
+`pytest_accel.worker.accelerators.tensorrt.callbacks` while it builds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_accel.worker.hardware.cuda import Cuda
 
 PRECISIONS = ("fp32", "tf32", "fp16", "int8")
-#: The builder's flag for a precision that it chooses by itself.
+#: These flags allow the builder to choose a precision.
 _FLAGS = {"fp16": "FP16", "int8": "INT8"}
 
 
@@ -37,7 +37,7 @@ class Batches:
 
     @classmethod
     def parse(cls, text: str) -> Batches:
-        """Read ``"1:8:32"``. Raises `ValueError` where that is not what it is."""
+        """Read a text such as ``"1:8:32"``. Raises `ValueError` for a text of another form."""
         found = re.fullmatch(r"([1-9]\d*):(\d+):(\d+)", text)
         sizes = [int(size) for size in found.groups()] if found is not None else []
         if not sizes or sizes != sorted(sizes):
@@ -47,7 +47,7 @@ class Batches:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to build. ``batches`` is None for a model of fixed shape, ``timing_cache`` a file to share kernels' times."""
+    """How to build. ``batches`` is None for a model of fixed shape. Builds share ``timing_cache``, a file."""
 
     precision: str
     batches: Optional[Batches] = None
@@ -58,7 +58,7 @@ class Recipe:
 def build(
     model: Any, recipe: Recipe, calibration: Sequence[Arrays], progress: Progress, *, cuda: Cuda, logger: Any
 ) -> bytes:
-    """The serialised engine of an ONNX model. Raises `Refused` with the words of the parser or the logger."""
+    """Return the serialised engine of an ONNX model. Raises `Refused` with the words of the parser or the logger."""
     import tensorrt
 
     _require_known_sizes(_inputs(model), recipe.batches)
@@ -71,7 +71,7 @@ def build(
     builder = tensorrt.Builder(logger)
     network = _parsed(builder, model, logger)
     config = builder.create_builder_config()
-    config.profiling_verbosity = tensorrt.ProfilingVerbosity.DETAILED  # else no placement can be told
+    config.profiling_verbosity = tensorrt.ProfilingVerbosity.DETAILED  # or the inspector names no precisions
     _set_precision(config, recipe.precision)
     if recipe.workspace_mb is not None:
         config.set_memory_pool_limit(tensorrt.MemoryPoolType.WORKSPACE, recipe.workspace_mb * 2**20)
@@ -86,7 +86,7 @@ def build(
     if recipe.timing_cache:
         _take_times(config, recipe.timing_cache, logger)
     progress(None, "building the engine")
-    if hasattr(tensorrt, "IProgressMonitor"):  # TensorRT 8 does not tell how far it is
+    if hasattr(tensorrt, "IProgressMonitor"):  # TensorRT 8 reports no progress
         config.progress_monitor = monitor(progress)
     plan = done(builder.build_serialized_network(network, config), "build an engine for this model", logger)
     if recipe.timing_cache:
@@ -95,14 +95,14 @@ def build(
 
 
 def is_strongly_typed() -> bool:
-    """Whether layers compute in the types that the model has, since the builder has no flags to choose others."""
+    """Return whether layers compute in the types of the model, because the builder has no flags for others."""
     import tensorrt
 
     return not hasattr(tensorrt.BuilderFlag, "FP16")
 
 
 def _typed(model: Any, precision: str, calibration: Sequence[Arrays], progress: Progress) -> Any:
-    """The model with the precision written into it."""
+    """Return the model with the precision written into it."""
     if precision == "int8":
         return quantise(model, calibration, "int8", progress)
     if precision == "fp16":
@@ -126,13 +126,13 @@ def _parsed(builder: Any, model: Any, logger: Any) -> Any:
     parser = tensorrt.OnnxParser(network, logger)
     if not parser.parse(model.SerializeToString()):
         errors = [parser.get_error(number) for number in range(parser.num_errors)]
-        words = "\n".join(_told(error, model) for error in errors) or "\n".join(logger.errors)
+        words = "\n".join(_described(error, model) for error in errors) or "\n".join(logger.errors)
         raise Refused(explained("TensorRT cannot read this model", words))
     return network
 
 
-def _told(error: Any, model: Any) -> str:
-    """A parser's error with the operator, which TensorRT 8 knows by its number only."""
+def _described(error: Any, model: Any) -> str:
+    """Return a parser's error with the operator, of which TensorRT 8 gives only the number."""
     place = ""
     if 0 <= error.node() < len(model.graph.node):
         node = model.graph.node[error.node()]
@@ -159,7 +159,7 @@ def _profile(builder: Any, model: Any, batches: Batches) -> Any:
 
 
 def _require_known_sizes(shapes: Mapping[str, Sequence[Optional[int]]], batches: Optional[Batches]) -> None:
-    """Refuse sizes that no profile tells TensorRT of, and a profile that tells it of none."""
+    """Refuse dynamic sizes that no profile covers, and a profile for a model without a dynamic batch."""
     for name, shape in shapes.items():
         if None in shape[1:]:
             sizes = ", ".join("?" if size is None else str(size) for size in shape)
@@ -171,7 +171,7 @@ def _require_known_sizes(shapes: Mapping[str, Sequence[Optional[int]]], batches:
 
 
 def _inputs(model: Any) -> Dict[str, List[Optional[int]]]:
-    """The shape of each input, None where a size is dynamic."""
+    """Return the shapes of the inputs by name, None where a size is dynamic."""
     weights = {tensor.name for tensor in model.graph.initializer}  # old exporters list them among the inputs
     return {
         value.name: [size.dim_value or None for size in value.type.tensor_type.shape.dim]

@@ -1,6 +1,6 @@
-"""What TensorRT calls while it builds: one that hands it batches to learn ranges from, one that is told how far it is.
+"""The objects that TensorRT calls while it builds: a calibrator that gives it batches, and a monitor of progress.
 
-Both are classes of the release that is installed, so they are made inside functions. The logger is in
+Both are of classes of the installed release, so they are made inside functions. The logger is in
 `pytest_accel.worker.accelerators.tensorrt.log`.
 """
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def calibrator(batches: Sequence[Arrays], progress: Progress, cuda: Cuda) -> Any:
-    """What TensorRT asks for batches in device memory, to learn the ranges of INT8 by entropy."""
+    """Return a calibrator. TensorRT asks it for batches in device memory, to learn the ranges of INT8 by entropy."""
     import tensorrt
 
     class Calibrator(tensorrt.IInt8EntropyCalibrator2):  # type: ignore[misc]
@@ -40,10 +40,10 @@ def calibrator(batches: Sequence[Arrays], progress: Progress, cuda: Cuda) -> Any
             return [self._uploaded[name][1].address for name in names]
 
         def read_calibration_cache(self) -> None:
-            """There is none: the ranges are part of the engine, and the engine is kept."""
+            """Return no cache: the ranges are part of the engine, and the engine is kept."""
 
         def write_calibration_cache(self, cache: Any) -> None:
-            """Nothing reads it."""
+            """Drop the cache, because nothing reads it."""
 
         def _upload(self, array: np.ndarray) -> Tuple[PinnedMemory, DeviceMemory]:
             pinned, memory = PinnedMemory(cuda, array.nbytes), DeviceMemory(cuda, array.nbytes)
@@ -55,7 +55,7 @@ def calibrator(batches: Sequence[Arrays], progress: Progress, cuda: Cuda) -> Any
 
 
 def monitor(progress: Progress) -> Any:
-    """What TensorRT tells how far it is: of its phases those that are no part of another."""
+    """Return a monitor that reports the progress of the outermost phases of a build."""
     import tensorrt
 
     class Monitor(tensorrt.IProgressMonitor):  # type: ignore[misc]

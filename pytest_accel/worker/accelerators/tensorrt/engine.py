@@ -1,8 +1,8 @@
-"""A TensorRT engine that is loaded: its tensors, its buffers, and one call after another.
+"""A loaded TensorRT engine: the tensors, the buffers, and one call after another.
 
-A call ends when its outputs are visible to the host: inputs go from page-locked memory to the device, the engine runs,
-and outputs come back, all in one stream that is then waited for. Building is told in
-`pytest_accel.worker.accelerators.tensorrt.builder`.
+A call ends when the outputs are visible to the host. Inputs go from page-locked memory to the device, the engine runs,
+and outputs come back. All of it is in one stream, and the call waits for the stream.
+`pytest_accel.worker.accelerators.tensorrt.builder` builds engines.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from pytest_accel.worker.hardware.cuda import Cuda, DeviceMemory, PinnedMemory, 
 
 Shape = Tuple[int, ...]
 
+#: The time of copying is the median of this many calls, measured by the device's clock.
 _CALLS_BY_THE_DEVICES_CLOCK = 11
 
-#: TensorRT's names of element types in NumPy's. What is missing (BF16, FP8, INT4, FP4) NumPy does not have.
+#: NumPy has these names for TensorRT's element types. It does not have BF16, FP8, INT4 and FP4.
 _DTYPES = {
     "FLOAT": "float32",
     "HALF": "float16",
@@ -35,7 +36,7 @@ _DTYPES = {
 
 
 class Staged:
-    """One batch of inputs in page-locked host memory, from where the device fetches it by itself."""
+    """One batch of inputs in page-locked host memory, from where the device copies it directly."""
 
     def __init__(self, cuda: Cuda, inputs: Arrays) -> None:
         self.memory = {name: PinnedMemory(cuda, array.nbytes) for name, array in inputs.items()}
@@ -45,9 +46,9 @@ class Staged:
 
 
 class Engine:
-    """A plan brought onto the device, with buffers for the largest shapes it takes. Runs one call at a time.
+    """A plan on the device, with buffers for the largest shapes that it takes. It runs one call at a time.
 
-    ``int64_inputs`` are those of the model, which TensorRT 8 takes in INT32 only. Raises `Refused` with the logger's
+    ``int64_inputs`` are inputs of the model that TensorRT 8 takes in INT32 only. Raises `Refused` with the logger's
     words when TensorRT does not take the plan, or with what to change in the model when a tensor cannot be served.
     """
 
@@ -78,7 +79,7 @@ class Engine:
         self._last: Optional[Staged] = None
 
     def stage(self, inputs: Arrays) -> Staged:
-        """Bring one batch to where the device fetches it from."""
+        """Bring one batch to where the device copies it from."""
         staged = Staged(
             self._cuda,
             {name: _as_int32(name, array) if name in self._narrowed else array for name, array in inputs.items()},
@@ -100,7 +101,7 @@ class Engine:
         return dict(self._views)
 
     def copies_ms(self) -> Dict[str, float]:
-        """What a typical call spends on copying, by the device's clock, as a few more calls tell that nobody times."""
+        """Return what a typical call spends on copying by the device's clock. A few more calls measure it."""
         if self._last is None:
             return {}
         there, back = [], []
@@ -118,11 +119,11 @@ class Engine:
         return {"copying to the GPU": median(there), "copying back": median(back)}
 
     def synchronize(self) -> None:
-        """Wait until nothing is under way."""
+        """Wait until the stream has no work."""
         self._stream.synchronize()
 
     def placement(self) -> Observed:
-        """Every layer and its precision, as the engine's inspector tells."""
+        """Return the layers with the precisions that the engine's inspector gives."""
         import tensorrt
 
         inspector = self._engine.create_engine_inspector()
@@ -130,7 +131,7 @@ class Engine:
         return observed(inspector.get_engine_information(tensorrt.LayerInformationFormat.JSON))
 
     def device_memory_mb(self) -> float:
-        """What it holds on the device: the plan, which is nearly all weights, room to compute in, and tensors."""
+        """Return the memory held on the device: the plan, which is nearly all weights, scratch memory and tensors."""
         # TensorRT 8 has only the one without a number, 11 only the other.
         modern = hasattr(self._engine, "device_memory_size_v2")
         scratch: int = self._engine.device_memory_size_v2 if modern else self._engine.device_memory_size
@@ -173,7 +174,7 @@ class Engine:
         self._shapes = dict(shapes)
 
     def _size(self, tensor: Tensor) -> int:
-        """Its bytes for the shapes that were set."""
+        """Return the bytes of a tensor for the shapes that were set."""
         shape = tuple(self._context.get_tensor_shape(tensor.name))
         if min(shape, default=1) < 0:
             raise Refused(
@@ -183,7 +184,7 @@ class Engine:
         return int(math.prod(shape) * np.dtype(tensor.dtype).itemsize)
 
     def _seen(self) -> Dict[str, np.ndarray]:
-        """The outputs' host memory as arrays of the shapes that were set."""
+        """Return the host memory of the outputs as arrays of the shapes that were set."""
         return {
             tensor.name: self._answers[tensor.name].as_array(
                 tuple(self._context.get_tensor_shape(tensor.name)), tensor.dtype

@@ -1,9 +1,8 @@
 """The ``gpu-trt`` accelerator: TensorRT engines on an NVIDIA GPU, in FP32, TF32, FP16 or INT8.
 
-A SavedModel or a Keras file is converted by tf2onnx first, or with ``mode="tf-trt"`` by what TensorFlow itself had up
-to 2.17: see `tf_trt` beside this file. The artefact is a folder with the engine and the facts that bind it to this
-TensorRT and this kind of GPU. The engine is built in `builder` and run in `engine`, through the CUDA of
-`pytest_accel.worker.hardware.cuda`.
+A SavedModel or a Keras file is converted by tf2onnx first. The artefact is a folder with the engine and the facts that
+bind it to this TensorRT and this kind of GPU. The engine is built in `builder` and run in `engine`, through the CUDA of
+`pytest_accel.worker.hardware.cuda`. Engines inside a SavedModel are another accelerator, ``gpu-tftrt``.
 """
 
 from __future__ import annotations
@@ -11,11 +10,12 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
-from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, ClassVar, Dict, List, Mapping, Optional, Tuple, Union
 
 from pytest_accel.worker.accelerator import (
     Accelerator,
     Arrays,
+    CompileJob,
     Missing,
     Observed,
     Option,
@@ -24,12 +24,12 @@ from pytest_accel.worker.accelerator import (
     Refused,
     Source,
     Tensor,
+    require_loaded,
 )
 from pytest_accel.worker.accelerators.tensorrt.builder import PRECISIONS, Batches, Recipe, build
 from pytest_accel.worker.accelerators.tensorrt.engine import Engine
 from pytest_accel.worker.accelerators.tensorrt.log import capturing_logger
-from pytest_accel.worker.accelerators.tensorrt.tf_trt import TfTrt
-from pytest_accel.worker.formats import onnx_model, saved_model, yardstick
+from pytest_accel.worker.formats import onnx_model, yardstick
 from pytest_accel.worker.formats.quantise import require
 from pytest_accel.worker.hardware import device_files, gpu_peak, nvml, versions
 from pytest_accel.worker.hardware.cuda import Cuda
@@ -37,7 +37,6 @@ from pytest_accel.worker.hardware.cuda import Cuda
 _ENGINE = "model.engine"
 _FACTS = "facts.json"
 _MODEL = "model.onnx"
-_TF_TRT = "tf-trt"
 
 
 class GpuTrt(Accelerator):
@@ -48,8 +47,8 @@ class GpuTrt(Accelerator):
     sources = ("saved_model", "keras", "onnx")
     calibrated = ("int8",)
     converts: ClassVar[Mapping[str, Tuple[str, ...]]] = {
-        "saved_model": ("signature", "batch_size", "profile", "mode"),
-        "keras": ("signature", "batch_size", "profile", "mode"),
+        "saved_model": ("signature", "batch_size", "profile"),
+        "keras": ("signature", "batch_size", "profile"),
     }
     references: ClassVar[Mapping[str, str]] = {"saved_model": "cpu", "keras": "cpu", "onnx": "cpu-ort"}
     own_options: ClassVar[Mapping[str, Option]] = {
@@ -59,24 +58,19 @@ class GpuTrt(Accelerator):
         ),
         "workspace_mb": Option(int, None, minimum=1, doc="memory that one layer may use; TensorRT's default is all"),
         "timing_cache": Option(str, "", doc="file of kernels' times that builds share, so that they choose alike"),
-        "mode": Option(
-            str,
-            "native",
-            choices=("native", _TF_TRT),
-            doc="tf-trt puts engines into the SavedModel, with a TensorFlow up to 2.17, and leaves the rest to it",
-        ),
+    }
+    former_options: ClassVar[Mapping[str, str]] = {
+        "mode": "use the accelerator 'gpu-tftrt' for engines inside a SavedModel, and leave mode= out for all others"
     }
 
     def __init__(self) -> None:
         nvml.order_devices()
         self._logger: Any = None
-        self._engine: Union[Engine, TfTrt, None] = None
+        self._engine: Optional[Engine] = None
         self._flops: Optional[float] = None
 
     @classmethod
     def impossible(cls, options: Mapping[str, Any]) -> Optional[str]:
-        if options["mode"] == _TF_TRT and (options["profile"] or options["timing_cache"]):
-            return "mode='tf-trt' builds engines for one batch_size, without profile= and timing_cache="
         if not options["profile"]:
             return None
         try:
@@ -111,51 +105,29 @@ class GpuTrt(Accelerator):
         return {**used, **versions.installed("onnx", "onnxruntime", "tf2onnx", "tensorflow")}
 
     def convert(self, source: Source, folder: str, options: Mapping[str, Any], progress: Progress) -> Source:
-        progress(None, f"converting {source.path}")
-        if options["mode"] == _TF_TRT:
-            path = os.path.join(folder, saved_model.FOLDER)
-            saved_model.write_saved_model(source, path)
-            return Source("saved_model", path)
         import onnx
 
+        progress(None, f"converting {source.path}")
         path = os.path.join(folder, _MODEL)
         onnx.save(_converted(source, options), path)
         return Source("onnx", path)
 
-    def compile(
-        self,
-        source: Source,
-        artefact: str,
-        options: Mapping[str, Any],
-        progress: Progress,
-        calibration: Sequence[Arrays] = (),
-    ) -> None:
+    def compile_job(self, job: CompileJob) -> None:
+        options = job.options
         if options["precision"] == "int8":
-            require(calibration)
-        if options["mode"] == _TF_TRT:
-            TfTrt().compile(source, artefact, options, progress, calibration)
-            return
-        progress(None, f"converting {source.path}")
-        model = _converted(source, options)
-        recipe = Recipe(
-            precision=options["precision"],
-            batches=Batches.parse(options["profile"]) if options["profile"] else None,
-            workspace_mb=options["workspace_mb"],
-            timing_cache=options["timing_cache"],
-        )
+            require(job.calibration)
+        job.progress(None, f"converting {job.source.path}")
+        model = _converted(job.source, options)
         cuda = Cuda()
-        plan = build(model, recipe, calibration, progress, cuda=cuda, logger=self._its_logger())
+        plan = build(model, _recipe(options), job.calibration, job.progress, cuda=cuda, logger=self._tensorrt_logger())
         flops = onnx_model.count_flops(onnx_model.fix_batch(model, options["batch_size"]))
-        with open(os.path.join(artefact, _ENGINE), "wb") as file:
+        with open(os.path.join(job.artefact, _ENGINE), "wb") as file:
             file.write(plan)
-        with open(os.path.join(artefact, _FACTS), "w", encoding="utf-8") as facts:
+        with open(os.path.join(job.artefact, _FACTS), "w", encoding="utf-8") as facts:
             json.dump({**_bound_to(cuda), "flops": flops, "int64_inputs": _int64_inputs(model)}, facts, indent=2)
 
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
         self.close()
-        if options["mode"] == _TF_TRT:
-            self._engine = TfTrt()
-            return self._engine.load(artefact, options)
         try:
             with open(os.path.join(artefact, _FACTS), encoding="utf-8") as file:
                 facts = json.load(file)
@@ -168,32 +140,31 @@ class GpuTrt(Accelerator):
             if facts[fact] != here:
                 raise Refused(f"this engine was built for {fact} {facts[fact]}, and here is {here}: compile it anew")
         self._flops = facts["flops"]
-        self._engine = Engine(engine, int64_inputs=facts["int64_inputs"], cuda=cuda, logger=self._its_logger())
+        self._engine = Engine(engine, int64_inputs=facts["int64_inputs"], cuda=cuda, logger=self._tensorrt_logger())
         return self._engine.inputs, self._engine.outputs
 
     def stage(self, inputs: Arrays) -> Any:
-        return self._loaded().stage(inputs)
+        return require_loaded(self._engine).stage(inputs)
 
     def infer(self, staged: Any) -> Arrays:
-        return self._loaded().infer(staged)
+        return require_loaded(self._engine).infer(staged)
 
     def synchronize(self) -> None:
         if self._engine is not None:
             self._engine.synchronize()
 
     def placement(self) -> Observed:
-        return self._loaded().placement()
+        return require_loaded(self._engine).placement()
 
     def flops(self) -> Optional[float]:
-        return self._engine.flops() if isinstance(self._engine, TfTrt) else self._flops
+        return self._flops
 
     def device_memory_mb(self) -> Optional[float]:
         held_mb = nvml.Device().memory_mb()
-        return self._loaded().device_memory_mb() if held_mb is None else held_mb
+        return require_loaded(self._engine).device_memory_mb() if held_mb is None else held_mb
 
     def parts_ms(self) -> Dict[str, float]:
-        loaded = self._loaded()
-        return loaded.parts_ms() if isinstance(loaded, TfTrt) else loaded.copies_ms()
+        return require_loaded(self._engine).copies_ms()
 
     def throttled(self) -> str:
         return nvml.Device().throttled()
@@ -204,12 +175,7 @@ class GpuTrt(Accelerator):
     def close(self) -> None:
         self._engine = None
 
-    def _loaded(self) -> Union[Engine, TfTrt]:
-        if self._engine is None:
-            raise RuntimeError("nothing is loaded: load an artefact first")
-        return self._engine
-
-    def _its_logger(self) -> Any:
+    def _tensorrt_logger(self) -> Any:
         if self._logger is None:
             self._logger = capturing_logger()
         return self._logger
@@ -218,7 +184,7 @@ class GpuTrt(Accelerator):
         return Missing("no-sdk", f"{what} cannot be used: {error}", f"pip install 'pytest-accel[{self.extra}]'")
 
     def _missing_tensorrt(self) -> Optional[Missing]:
-        """Why TensorRT cannot build here, None when it can. Its builder is asked, which needs the device."""
+        """Return why TensorRT cannot build here, None when it can. Its builder is made, which needs the device."""
         try:
             import tensorrt
         except ImportError as error:
@@ -235,7 +201,7 @@ class GpuTrt(Accelerator):
                 f"TensorRT {tensorrt.__version__} has no execute_async_v3",
                 "install TensorRT 8.6 or newer",
             )
-        logger = self._its_logger()
+        logger = self._tensorrt_logger()
         try:
             tensorrt.Builder(logger)
         except TypeError as error:  # pybind11's way to say that it got no object
@@ -249,8 +215,17 @@ class GpuTrt(Accelerator):
 
 
 def _converted(source: Source, options: Mapping[str, Any]) -> Any:
-    """The source as an ONNX model, of one batch size or of any where a profile says which."""
+    """Return the source as an ONNX model of one batch size, or of any where there is a profile."""
     return onnx_model.converted(source, options["signature"], None if options["profile"] else options["batch_size"])
+
+
+def _recipe(options: Mapping[str, Any]) -> Recipe:
+    return Recipe(
+        precision=options["precision"],
+        batches=Batches.parse(options["profile"]) if options["profile"] else None,
+        workspace_mb=options["workspace_mb"],
+        timing_cache=options["timing_cache"],
+    )
 
 
 def _int64_inputs(model: Any) -> List[str]:
@@ -260,7 +235,7 @@ def _int64_inputs(model: Any) -> List[str]:
 
 
 def _bound_to(cuda: Cuda) -> Dict[str, str]:
-    """What an engine is bound to; it would also run on other GPUs of its compute capability, but not as fast."""
+    """Return what an engine is bound to. It also runs on other GPUs of the compute capability, but not as fast."""
     import tensorrt
 
     device = cuda.device()

@@ -1,21 +1,21 @@
 """What TensorRT's engine inspector says: which layer of an engine computes in which precision.
 
-The inspector's JSON has changed: up to TensorRT 10 a tensor has one "Format/Datatype" in words, from 11 on its
-"DataType" stands alone. An engine that was built without details has nothing but names. What cannot be read is
-"unknown", and seen as such in a placement. A native engine has no way to leave the GPU.
+The inspector's JSON has changed: up to TensorRT 10 a tensor has "Format/Datatype" in words, and from 11 on "DataType".
+An engine that was built without details has only names of layers. A precision that cannot be read is "unknown" in the
+placement. No layer of an engine can leave the GPU.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
+from typing import Any, Iterator, Mapping, Optional, Tuple
 
-from pytest_accel.worker.accelerator import Observed
+from pytest_accel.worker.accelerator import Observed, share_on
 
 _UNKNOWN = "unknown"
-#: What a layer computes in, by what its kernel is called: ``sm80_xmma_fprop_implicit_gemm_tf32f32_tf32f32_f32_...``.
-#: The order counts, because a name also has the types that go in, accumulate and come out.
+#: The kernel's name gives the precision of a layer: ``sm80_xmma_fprop_implicit_gemm_tf32f32_tf32f32_f32_...``. The
+#: first pattern that is found counts, because a name also has the types that go in, accumulate and come out.
 _OF_KERNELS = (
     ("fp8", re.compile(r"e4m3|e5m2|fp8|qmma")),
     ("int8", re.compile(r"i8i8|int8|imma|_i8816|_i16832")),
@@ -24,7 +24,7 @@ _OF_KERNELS = (
     ("float16", re.compile(r"f16f16|fp16|h884|h1688|h16816|hgemm|hmma")),
     ("float32", re.compile(r"f32f32|fp32|sgemm|scudnn|ffma")),
 )
-#: The same of the words for a tensor's type. Integers that are no INT8 hold shapes and indices.
+#: The words for a tensor's type give the precision too. Integers other than INT8 hold shapes and indices.
 _OF_TENSORS = (
     ("fp8", re.compile(r"\bFP8\b|\bFloat8", re.IGNORECASE)),
     ("int8", re.compile(r"\bU?Int8\b", re.IGNORECASE)),
@@ -33,27 +33,36 @@ _OF_TENSORS = (
     ("float32", re.compile(r"\bFP32\b|\bFloat\b|\bFloat32\b", re.IGNORECASE)),
     ("", re.compile(r"\bInt(32|64)\b|\bBool(ean)?\b", re.IGNORECASE)),
 )
-#: Layers that feed, move or convert values and compute none.
+#: These layers feed, move or convert values and compute none.
 _BOOKKEEPING = frozenset(
-    (
-        *("Reformat", "NoOp", "Shuffle", "Constant", "Cast", "Identity", "Quantize", "Dequantize"),
-        *("Concatenation", "Slice", "Gather", "Shape", "ShapeHostToDevice", "signal", "wait"),
-    )
+    {
+        "Reformat",
+        "NoOp",
+        "Shuffle",
+        "Constant",
+        "Cast",
+        "Identity",
+        "Quantize",
+        "Dequantize",
+        "Concatenation",
+        "Slice",
+        "Gather",
+        "Shape",
+        "ShapeHostToDevice",
+        "signal",
+        "wait",
+    }
 )
 
 
 def observed(information: str) -> Observed:
-    """The placement that an engine's information in JSON tells."""
-    operators: Dict[str, str] = {}
-    precisions: Dict[str, int] = {}
-    for name, precision in _computing(json.loads(information)):
-        operators[name] = f"gpu:{precision}"
-        precisions[precision] = precisions.get(precision, 0) + 1
-    return Observed(1.0 if operators else None, precisions, operators)
+    """Read the placement from an engine's information in JSON."""
+    operators = {name: f"gpu:{precision}" for name, precision in _computing(json.loads(information))}
+    return Observed.of(operators, share_on("gpu", operators))
 
 
 def _computing(information: Mapping[str, Any]) -> Iterator[Tuple[str, str]]:
-    """Name and precision of the layers that compute with numbers."""
+    """Yield name and precision of the layers that compute with numbers."""
     for layer in information.get("Layers", ()):
         if isinstance(layer, str):
             yield layer, _UNKNOWN
@@ -64,7 +73,7 @@ def _computing(information: Mapping[str, Any]) -> Iterator[Tuple[str, str]]:
 
 
 def _precision(layer: Mapping[str, Any]) -> str:
-    """What a layer computes in; empty where it has no precision to lose, as with indices."""
+    """Return what a layer computes in, empty where it has no precision to lose, as with indices."""
     found = _first(_OF_KERNELS, str(layer.get("TacticName", "")))
     if found is not None:
         return found

@@ -1,7 +1,6 @@
-"""TensorRT's words: its calls say no with None or False, and tell why to a logger only.
+"""TensorRT's log: a call of TensorRT that fails returns None or False, and only the logger gets the reason.
 
-The logger has to outlive whatever was made with it, and a process should have one: TensorRT keeps the first that it
-was given.
+The logger has to outlive whatever was made with it. A process should have one logger, because TensorRT keeps the first.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ _Made = TypeVar("_Made")
 
 
 def capturing_logger() -> Any:
-    """A ``trt.ILogger`` that keeps the texts of errors in its list ``errors``, and prints warnings too."""
+    """Return a ``trt.ILogger`` that keeps the texts of errors in the list ``errors``, and also prints warnings."""
     import tensorrt
 
     severities = tensorrt.ILogger.Severity
@@ -36,7 +35,7 @@ def capturing_logger() -> Any:
 
 
 def done(answer: _Made, what: str, logger: Any) -> _Made:
-    """The answer of a call, or `Refused` with what the logger was told since when it is None or False."""
+    """Return the answer of a call. Raises `Refused` with the logged errors when it is None or False."""
     if answer is None or answer is False:
         words = "\n".join(logger.errors) or "it gave no reason"
         logger.errors.clear()

@@ -121,7 +121,8 @@ class _Device:
 
     def get_build_info(self) -> Any:
         build = {**self.original["build"](), "cuda_version": "12.5.1", "cudnn_version": "9"}
-        return {**build, "is_cuda_build": "cpu-build" not in _HABITS}
+        has_tensorrt = "no-tensorrt" not in _HABITS
+        return {**build, "is_cuda_build": "cpu-build" not in _HABITS, "is_tensorrt_build": has_tensorrt}
 
     def device(self, device_name_or_function: Any) -> Any:
         if isinstance(device_name_or_function, str) and "GPU:0" in device_name_or_function:

@@ -45,7 +45,7 @@ def inputs(rows: int) -> list[Any]:
 
 
 def test_the_signature_names_what_the_module_takes_and_gives(path: str, shape: str) -> None:
-    program = torch_model.Program(path)
+    program = torch_model.ExportedProgram(path)
     assert program.inputs == [Tensor("x", "float32", (None, 4)), Tensor("scale", "float32", (None,))]
     names = {"dict": ["scores", "sum"], "tuple": ["output_0", "output_1"], "one": ["output"]}[shape]
     assert [output.name for output in program.outputs] == names
@@ -55,7 +55,7 @@ def test_the_signature_names_what_the_module_takes_and_gives(path: str, shape: s
 @pytest.mark.parametrize("rows", [1, 2, 7])
 def test_any_batch_is_answered_though_the_example_had_one_row(path: str, rows: int) -> None:
     with torch.inference_mode():
-        answers = torch_model.Program(path)(inputs(rows))
+        answers = torch_model.ExportedProgram(path)(inputs(rows))
     assert len(next(iter(answers.values()))) == rows
 
 
@@ -63,7 +63,7 @@ def test_keyword_arguments_come_back_under_their_names(tmp_path: Path) -> None:
     example = {"scale": torch.tensor([2.0]), "x": torch.ones(1, 4)}
     network = Network("one")
     torch_model.export(network, example, str(tmp_path / "model.pt2"))
-    program = torch_model.Program(str(tmp_path / "model.pt2"))
+    program = torch_model.ExportedProgram(str(tmp_path / "model.pt2"))
     given = {"x": torch.ones(5, 4), "scale": torch.arange(5.0)}
     with torch.inference_mode():
         (answer,) = program([given[tensor.name] for tensor in program.inputs]).values()
@@ -71,7 +71,7 @@ def test_keyword_arguments_come_back_under_their_names(tmp_path: Path) -> None:
 
 
 def test_operators_that_compute_are_seen_and_those_that_move_are_not(path: str) -> None:
-    program = torch_model.Program(path)
+    program = torch_model.ExportedProgram(path)
     with torch.inference_mode():
         seen = program.observe(inputs(2))
     assert seen["linear"] == ("cpu", "linear", "float32")
@@ -80,7 +80,7 @@ def test_operators_that_compute_are_seen_and_those_that_move_are_not(path: str) 
 
 
 def test_a_cast_by_mixed_precision_is_seen_and_answers_keep_their_type(path: str) -> None:
-    program = torch_model.Program(path)
+    program = torch_model.ExportedProgram(path)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         assert program.observe(inputs(2))["linear"] == ("cpu", "linear", "bfloat16")
         assert next(iter(program(inputs(2)).values())).dtype == np.float32
@@ -88,7 +88,7 @@ def test_a_cast_by_mixed_precision_is_seen_and_answers_keep_their_type(path: str
 
 def test_operations_are_counted(path: str) -> None:
     with torch.inference_mode():
-        assert torch_model.Program(path).flops(inputs(2)) == 2 * 2 * 4 * 3
+        assert torch_model.ExportedProgram(path).flops(inputs(2)) == 2 * 2 * 4 * 3
 
 
 def test_an_example_is_told_by_its_types_and_shapes_alone() -> None:

@@ -73,3 +73,11 @@ def test_narrow_types_are_bounded_by_the_fastest_instruction_for_them() -> None:
     assert processor.peak_flops(f"{flags} amx_int8", 1, narrow=True) > 3.8e9 * 2 * 16 * 16 * 64 / 16
     # AVX2 alone at 5 GHz: three instructions for 32 multiply-adds, two of them in a cycle.
     assert processor.peak_flops("avx2 fma", 1, narrow=True) > 5e9 * 2 * 32 * 2 / 3
+
+
+def test_the_processor_is_a_device_under_the_name_that_the_sdk_has_for_it() -> None:
+    present, named = processor.present(), processor.present("a name")
+    assert (present.device, named.device) == (present.identity["cpu"], "a name")
+    assert named.identity == present.identity == processor.identity()
+    flags = str(present.identity["cpu_flags"])
+    assert present.peak_flops == processor.peak_flops(flags, processor.usable_cores(), narrow=True)

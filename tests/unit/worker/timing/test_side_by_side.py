@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from pytest_accel.worker.timing.single_calls import Timed
+    from pytest_accel.worker.timing.single_calls import CallTimes
 
 MS = 1_000_000
 SERVICE_MS = 2.0
@@ -48,7 +48,7 @@ class Constant(FakeAccelerator):
         return {}
 
 
-def served(utilisation: float, calls: int, concurrency: int = 1) -> Timed:
+def served(utilisation: float, calls: int, concurrency: int = 1) -> CallTimes:
     """A server that is asked for this share of what its lanes can do."""
     rate = utilisation * concurrency * 1e3 / SERVICE_MS
     return side_by_side.server(Constant(), [None], calls, 0, concurrency=concurrency, rate=rate, seed=1)
@@ -81,7 +81,7 @@ SHAPES = {
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_inputs_rotate_and_outputs_are_kept_with_their_batch(
-    shape: Callable[..., Timed], loaded: Callable[..., FakeAccelerator]
+    shape: Callable[..., CallTimes], loaded: Callable[..., FakeAccelerator]
 ) -> None:
     accelerator, staged = loaded(), batches(3)
     expected = [accelerator.infer(inputs)["y"] for inputs in staged]
@@ -93,7 +93,7 @@ def test_inputs_rotate_and_outputs_are_kept_with_their_batch(
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_the_work_of_an_asynchronous_device_is_in_the_time_and_work_from_before_is_not(
-    shape: Callable[..., Timed], loaded: Callable[..., FakeAccelerator]
+    shape: Callable[..., CallTimes], loaded: Callable[..., FakeAccelerator]
 ) -> None:
     accelerator = loaded(latency_ms=5, asynchronous=True)
     accelerator.infer(batches(1)[0])
@@ -203,7 +203,7 @@ class Pairs(Cpu):
     ],
     ids=SHAPES,
 )
-def test_calls_of_a_real_accelerator_are_in_flight_together(shape: Callable[..., Timed]) -> None:
+def test_calls_of_a_real_accelerator_are_in_flight_together(shape: Callable[..., CallTimes]) -> None:
     timed = shape(Pairs(), [np.zeros(1), np.ones(1)], calls=6, checks=2)
     assert len(timed.latencies_ns) == 6
     assert 0 < max(timed.latencies_ns) <= timed.wall_ns

@@ -176,7 +176,7 @@ def test_a_collector_that_was_off_stays_off(loaded: Callable[..., FakeAccelerato
 def test_warming_up_ends_when_the_cold_calls_are_left_behind(loaded: Callable[..., FakeAccelerator]) -> None:
     accelerator = loaded(latency_ms=1, cold_calls=20, cold_factor=3)
     warm = single_calls.warm_up(accelerator, batches(1), min_calls=1, min_s=0, max_s=60, window=10)
-    assert warm == single_calls.WarmUp(first_inference_ns=3 * MS, calls=50, seconds=0.09, steady=True)
+    assert warm == single_calls.WarmUpCalls(first_inference_ns=3 * MS, calls=50, seconds=0.09, steady=True)
 
 
 def test_warming_up_makes_the_fewest_calls_and_takes_the_least_time(loaded: Callable[..., FakeAccelerator]) -> None:
@@ -194,7 +194,7 @@ def test_warming_up_gives_up_at_its_limit_and_says_so(loaded: Callable[..., Fake
 
 def test_even_a_call_beyond_the_limit_is_made_once(loaded: Callable[..., FakeAccelerator]) -> None:
     warm = single_calls.warm_up(loaded(latency_ms=9000), batches(1), min_calls=10, min_s=0, max_s=5, window=5)
-    assert warm == single_calls.WarmUp(first_inference_ns=9000 * MS, calls=1, seconds=9.0, steady=False)
+    assert warm == single_calls.WarmUpCalls(first_inference_ns=9000 * MS, calls=1, seconds=9.0, steady=False)
 
 
 @pytest.mark.parametrize(

@@ -27,4 +27,4 @@ def test_a_profile_is_read_in_the_order_of_its_name() -> None:
     ],
 )
 def test_a_batch_that_no_profile_takes_is_impossible(profile: str, batch_size: int, why: str | None) -> None:
-    assert GpuTrt.impossible({"profile": profile, "batch_size": batch_size, "mode": "native"}) == why
+    assert GpuTrt.impossible({"profile": profile, "batch_size": batch_size}) == why

@@ -1,15 +1,13 @@
-"""``gpu-trt`` with ``mode="tf-trt"``, against the stand-in of TF-TRT, and what the real one says without TensorRT."""
+"""``gpu-tftrt`` against the stand-in of TF-TRT, and what the real one says without TensorRT."""
 
 from __future__ import annotations
 
 import inspect
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -18,25 +16,19 @@ from pytest_accel.facts.errors import CompileFailed
 from pytest_accel.processes.client import Launch
 from pytest_accel.processes.process import Worker
 from pytest_accel.testing.contract import AcceleratorContract, made_up
-from pytest_accel.worker.accelerator import Source
-from pytest_accel.worker.accelerators.tensorrt.gpu_trt import GpuTrt
+from pytest_accel.worker.accelerator import Missing, Source
+from pytest_accel.worker.accelerators.tensorflow.gpu_tftrt import GpuTfTrt
 from tests.contract.test_cpu import YARDSTICK_MULTIPLY_ADDS
 from tests.contract.wheels import ROOT, run
 from tests.standins.nvidia_host import make_nvidia_host
-from tests.standins.tensorrt_release import choose_release
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pytest_accel.facts.records import Scalar
     from pytest_accel.processes.client import Loaded
 
 pytestmark = pytest.mark.skipif(
     not any(distributions(name="tensorflow")), reason="needs pip install 'pytest-accel[cpu]'"
 )
-GPU_TRT = f"{GpuTrt.__module__}:{GpuTrt.__name__}"
-SDKS = ("cuda", "tensorrt", "tensorflow_gpu")
-WRITE_YARDSTICK = "import sys; from pytest_accel.worker.formats import yardstick; yardstick.write(sys.argv[1])"
+GPU_TFTRT = f"{GpuTfTrt.__module__}:{GpuTfTrt.__name__}"
 SIGNATURES = """
 import inspect, json, sys
 import tensorflow
@@ -47,28 +39,21 @@ print(json.dumps(told))
 """
 
 
-class TestTfTrt(AcceleratorContract):
-    accelerator = GpuTrt
-    options: ClassVar[Mapping[str, Scalar]] = {"mode": "tf-trt"}
+class TestGpuTfTrt(AcceleratorContract):
+    accelerator = GpuTfTrt
     batch_sizes = (1,)
-    test_an_absent_source_is_refused_by_name = None  # type: ignore[assignment] # the mode takes no ONNX
 
     @pytest.fixture(scope="class", autouse=True)
     @classmethod
     def machine(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-        """A machine with a GPU, TensorRT 8.6 and a TensorFlow that was built with it."""
+        """A machine with a GPU and a TensorFlow that was built with TensorRT."""
         with pytest.MonkeyPatch.context() as patch:
-            make_nvidia_host(patch, tmp_path_factory.mktemp("host"), *SDKS)
-            choose_release(patch, "8.6")
+            make_nvidia_host(patch, tmp_path_factory.mktemp("host"), "tensorflow_gpu")
             yield
 
-    @pytest.fixture(scope="class")
-    @classmethod
-    def source(cls, tmp_path_factory: pytest.TempPathFactory) -> Source:
-        folder = tmp_path_factory.mktemp("source")
-        subprocess.run([sys.executable, "-c", WRITE_YARDSTICK, folder], cwd=ROOT, check=True, capture_output=True)
-        (model,) = {path.parent for path in folder.rglob("saved_model.pb")}
-        return Source("saved_model", str(model))
+    def test_the_release_of_tensorrt_is_told(self, launch: Launch) -> None:
+        versions = launch.versions()
+        assert (versions["tensorrt"], versions["nvidia-driver"]) == ("8.6.1", "580.126.09")
 
     def test_all_of_it_is_in_an_engine_in_fp32(self, launch: Launch, loaded: Loaded) -> None:
         placement, flops = launch.placement()
@@ -90,12 +75,12 @@ class TestTfTrt(AcceleratorContract):
         assert 0 < np.abs(rounded - exact).max() < 0.01
         assert launch.placement()[0].precisions.keys() == {"unknown"}
 
-    def test_what_it_converts_ahead_stays_tensorflows(self, launch: Launch, source: Source, tmp_path: Path) -> None:
-        converted = launch.convert(source, tmp_path, self.complete())
-        assert converted.kind == "saved_model"
+    def test_int8_needs_calibration_data(self, launch: Launch, source: Source, tmp_path: Path) -> None:
+        with pytest.raises(CompileFailed, match="calibration"):
+            launch.compile(source, tmp_path, self.complete(precision="int8"))
 
-    def test_an_onnx_file_is_for_the_other_mode(self, launch: Launch, tmp_path: Path) -> None:
-        with pytest.raises(CompileFailed, match="takes a saved_model or a keras source, not 'onnx': use mode='native'"):
+    def test_an_onnx_file_is_for_gpu_trt(self, launch: Launch, tmp_path: Path) -> None:
+        with pytest.raises(CompileFailed, match="takes a saved_model or a keras source, not 'onnx': use gpu-trt"):
             launch.compile(Source("onnx", str(tmp_path / "a.onnx")), tmp_path / "artefact", self.complete())
 
     @pytest.mark.parametrize("fact", ["tensorflow", "tensorrt", "gpu"])
@@ -122,14 +107,14 @@ class TestTfTrt(AcceleratorContract):
         self, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, habit: str, message: str
     ) -> None:
         monkeypatch.setenv("STANDIN_MISBEHAVES", habit)
-        with Worker("gpu-trt", GPU_TRT, log_dir=tmp_path) as worker, pytest.raises(CompileFailed, match=message):
+        with Worker("gpu-tftrt", GPU_TFTRT, log_dir=tmp_path) as worker, pytest.raises(CompileFailed, match=message):
             Launch(worker, self.deadlines).compile(source, tmp_path / "artefact", self.complete())
 
     def test_what_is_left_to_tensorflow_is_named(
         self, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("STANDIN_MISBEHAVES", "leaves-operator")
-        with Worker("gpu-trt", GPU_TRT, log_dir=tmp_path) as worker:
+        with Worker("gpu-tftrt", GPU_TFTRT, log_dir=tmp_path) as worker:
             launch = Launch(worker, self.deadlines)
             launch.compile(source, tmp_path / "artefact", self.complete())
             assert launch.predict(made_up(launch.load(tmp_path / "artefact", self.complete()), rows=1))
@@ -139,9 +124,15 @@ class TestTfTrt(AcceleratorContract):
         assert 0.9 < placement.on_device < 1.0
 
 
-def test_an_engine_for_several_batches_is_for_the_other_mode() -> None:
-    told = GpuTrt.impossible({**TestTfTrt.complete(), "profile": "1:2:4"})
-    assert told == "mode='tf-trt' builds engines for one batch_size, without profile= and timing_cache="
+def test_a_tensorflow_without_tensorrt_is_told_by_the_probe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "host").mkdir()
+    make_nvidia_host(monkeypatch, tmp_path / "host", "tensorflow_gpu", misbehaves="no-tensorrt")
+    with Worker("gpu-tftrt", GPU_TFTRT, log_dir=tmp_path) as worker:
+        missing = Launch(worker, TestGpuTfTrt.deadlines).probe()
+    assert isinstance(missing, Missing)
+    assert missing.kind == "no-sdk"
+    assert "was built without TensorRT; 2.17 was the last release with it" in missing.reason
+    assert "TensorFlow 2.17 with TensorRT 8.6, or use gpu-trt" in missing.action
 
 
 def test_the_stand_in_takes_what_the_real_converter_takes() -> None:

@@ -208,7 +208,7 @@ def _copy(path: str, folder: str) -> None:
         raise Refused(f"{path} is not a folder: a SavedModel is the folder that holds saved_model.pb")
     if not os.path.isfile(os.path.join(path, "saved_model.pb")):
         raise Refused(f"{path} is not a SavedModel: it holds no saved_model.pb")
-    signatures_of(path)  # so that what is wrong with it is said of the original
+    signatures_of(path)  # so that an error names the original
     shutil.copytree(path, folder)
 
 

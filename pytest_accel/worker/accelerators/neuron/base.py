@@ -50,7 +50,7 @@ _MATMULT = torch_model.TENSOR_CORE_OPERATORS | frozenset(
 #: Errors with these words come from the runtime, in TensorFlow and in PyTorch. Others are about the inputs.
 _OF_RUNTIME = re.compile(r"nrt_|Nrt::|Neuron Runtime could not|the model status=")
 
-#: The options that every accelerator of the family has beside those of its chip.
+#: Every accelerator of the family has these options beside those of the chip.
 NEURON_OPTIONS: Mapping[str, Option] = {
     "dynamic_batch": Option(bool, False, doc="let the runtime cut a call into compiled batches"),
     "compiled_batch": Option(int, minimum=1, doc="items that a dynamic batch is cut into; by default batch_size"),

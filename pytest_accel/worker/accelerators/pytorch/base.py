@@ -60,7 +60,7 @@ class TorchProgram(Accelerator):
         if job.source.kind != "torch":
             raise Refused(f"{self.name} takes an exported PyTorch program, not {job.source.kind!r}")
         job.progress(None, f"copying {job.source.path}")
-        torch_model.ExportedProgram(job.source.path)  # so that what is wrong with it is said of the original
+        torch_model.ExportedProgram(job.source.path)  # so that an error names the original
         shutil.copyfile(job.source.path, os.path.join(job.artefact, _MODEL))
         self.load(job.artefact, job.options)
         self.close()

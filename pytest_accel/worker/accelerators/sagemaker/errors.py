@@ -1,7 +1,8 @@
-"""What AWS's errors mean, what to do about them, and how to tell them without a credential in the text.
+"""What AWS's errors mean, what to do about them, and how credentials are kept out of the text.
 
-Some services quote the request that they refuse, session token and all. So a text is told only once what boto3 signs
-with is out of it, and never with botocore's own exception behind it, whose traceback would bring the text back.
+Some services quote the request that they refuse, including the session token. So everything that boto3 signs with is
+removed from a text before it is shown. botocore's exception is not kept as a cause, because the traceback would show
+the text again.
 """
 
 from __future__ import annotations

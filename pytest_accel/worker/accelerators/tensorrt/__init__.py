@@ -1,1 +1,1 @@
-"""TensorRT: its own runtime, and TensorFlow with TensorRT inside."""
+"""TensorRT: building engines, and running them with the runtime of TensorRT."""

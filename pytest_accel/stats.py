@@ -56,7 +56,7 @@ class QuantileBound:
 
 
 def per_look_confidence(confidence: float, looks: int) -> float:
-    """The confidence of each look when a sample may be looked at ``looks`` times.
+    """Return the confidence of each look when a sample may be looked at ``looks`` times.
 
     Extending a sample after an undecided look and testing again triples the false passes. The rule here: say beforehand
     how often you will look (once, or twice with one extension), split the error evenly between the looks, and judge
@@ -67,7 +67,7 @@ def per_look_confidence(confidence: float, looks: int) -> float:
 
 @lru_cache(maxsize=1024)
 def over_limits(n: int, p: float, c: float) -> tuple[int, int]:
-    """How many of ``n`` samples over a limit decide about their p-quantile at confidence ``c``: ``(a, u)``.
+    """Return how many of ``n`` samples over a limit decide about their p-quantile at confidence ``c``: ``(a, u)``.
 
     At most ``a`` over: the quantile is under the limit (a is -1 when n is too small to say so). More than ``u`` over:
     the quantile is over it (u is n when n is too small). In between nothing is decided.
@@ -85,12 +85,12 @@ def over_limits(n: int, p: float, c: float) -> tuple[int, int]:
 
 
 def required_samples(p: float, c: float, misses: int = 0) -> int:
-    """The smallest n that can show at confidence ``c`` that the p-quantile is under a limit with ``misses`` over it."""
+    """Return the smallest n that can show, at confidence ``c``, a p-quantile under a limit with ``misses`` over it."""
     return _first(lambda n: over_limits(n, p, c)[0] >= misses, start=misses + 1)
 
 
 def planned_samples(p: float, c: float) -> int:
-    """How many samples to take for the p-quantile: enough to pass with a few misses (628 for p99 at 95 %)."""
+    """Return how many samples to take for the p-quantile: enough to pass with a few misses (628 for p99 at 95 %)."""
     return required_samples(p, c, PLANNED_MISSES)
 
 
@@ -106,13 +106,13 @@ def scaled_limits(n: int, effective_n: int, p: float, c: float) -> tuple[int, in
 
 
 def nearest_rank(ordered: Sequence[float], p: float) -> float:
-    """The p-quantile of ascending samples by nearest rank: one of the samples, never an interpolation."""
+    """Return the p-quantile of ascending samples by nearest rank: one of the samples, never an interpolation."""
     # The guard keeps 0.99 * 100 = 99.00000000000001 from becoming rank 100.
     return ordered[max(1, ceil(p * len(ordered) - 1e-9)) - 1]
 
 
 def quantile_bound(values: Sequence[float], p: float, c: float) -> QuantileBound:
-    """Bounds on the p-quantile, each at confidence ``c`` on its own, for whatever distribution the samples have."""
+    """Return bounds on the p-quantile, each at confidence ``c`` on its own, whatever the distribution is."""
     ordered, n = sorted(values), len(values)
     effective = max(1, floor(n / clustering(values, p)))
     a, u = scaled_limits(n, effective, p, c)
@@ -126,7 +126,7 @@ def quantile_bound(values: Sequence[float], p: float, c: float) -> QuantileBound
 
 
 def block_means(values: Sequence[float], blocks: int) -> list[float]:
-    """Means of so many equal blocks of consecutive values: nearly independent even where the values are not.
+    """Return the means of so many equal blocks of consecutive values: nearly independent even where the values are not.
 
     What is left over at the end is left out. There must be at least as many values as blocks.
     """
@@ -134,7 +134,7 @@ def block_means(values: Sequence[float], blocks: int) -> list[float]:
 
 
 def lag1_autocorrelation(values: Sequence[float]) -> float:
-    """How much a sample resembles the one before it, from -1 to 1; 0 for constant or fewer than two samples."""
+    """Return how much a sample resembles the one before it, from -1 to 1; 0 for constant or fewer than two samples."""
     if len(values) < 2:
         return 0.0
     mean = fsum(values) / len(values)
@@ -144,7 +144,7 @@ def lag1_autocorrelation(values: Sequence[float]) -> float:
 
 
 def autocorrelation_time(values: Sequence[float]) -> float:
-    """How many consecutive samples tell as much as one independent one; 1 where they are independent or constant.
+    """Return how many consecutive samples are worth one independent one; 1 if they are independent or constant.
 
     Twice the sum of the autocorrelations at all lags, taken as far as neighbouring lags add up to more than nothing and
     to no more than those before (Geyer's initial monotone sequence, Statistical Science 7, 1992). Deviations are from
@@ -165,7 +165,7 @@ def autocorrelation_time(values: Sequence[float]) -> float:
 
 
 def clustering(values: Sequence[float], p: float) -> float:
-    """How many slow samples count as one: 1 when those over the p-quantile are scattered, more when they are bunched.
+    """Return how many slow samples count as one: 1 if those over the p-quantile are scattered, more if bunched.
 
     This, not how much the samples themselves resemble each other, is what invalidates a bound on a quantile: latencies
     that wander mildly all the time still have scattered outliers.
@@ -176,12 +176,12 @@ def clustering(values: Sequence[float], p: float) -> float:
 
 
 def block_medians(values: Sequence[float], blocks: int) -> list[float]:
-    """Medians of the same blocks, of which a few slow values change nothing."""
+    """Return the medians of the same blocks, of which a few slow values change nothing."""
     return [median(block) for block in _blocks(values, blocks)]
 
 
 def wandering(values: Sequence[float]) -> float:
-    """How many times slower the slowest part of a series is than the fastest, where parts hang together; else 1.
+    """Return how many times slower the slowest part of a series is than the fastest, where parts hang together; else 1.
 
     Of samples that resemble so many before them, even the number of independent ones is hardly known.
     """
@@ -192,7 +192,7 @@ def wandering(values: Sequence[float]) -> float:
 
 
 def drift(values: Sequence[float]) -> float:
-    """How many times slower a series ended than it began (below 1: faster); 1 where it shows no trend.
+    """Return how many times slower a series ended than it began (below 1: faster); 1 where it shows no trend.
 
     The medians of equal blocks have to rise or fall with hardly an exception (Kendall's tau), which a stationary series
     does once in a few hundred times, however its values cluster within the blocks. Then the median of the last third of
@@ -217,11 +217,11 @@ class Spread:
     freedom: float
 
     def margin(self, c: float) -> float:
-        """How far a one-sided bound at confidence ``c`` lies from the mean; 0 when nothing varies."""
+        """Return how far a one-sided bound at confidence ``c`` lies from the mean; 0 when nothing varies."""
         return student_t(c, self.freedom) * self.error if self.error else 0.0
 
     def margin_at_any_time(self, c: float, n: float) -> float:
-        """How far a one-sided bound lies from the mean of ``n`` samples if it may be looked at after every sample.
+        """Return how far a one-sided bound is from the mean of ``n`` samples if it is looked at after every sample.
 
         At confidence ``c`` the truth stays within it at all looks together, however many there are and whatever ends
         them. This is the likelihood ratio of Student's t, mixed over the mean by a normal that is worth
@@ -234,7 +234,7 @@ class Spread:
         return self.error * sqrt(self.freedom * (rise - 1.0) / left) if left > 0.0 else inf
 
     def minus(self, other: Spread) -> Spread:
-        """The difference of two independent means (Welch: their variances may differ)."""
+        """Return the difference of two independent means (Welch: their variances may differ)."""
         part, other_part = self.error**2, other.error**2
         total = part + other_part
         if total == 0.0:
@@ -244,13 +244,13 @@ class Spread:
 
 
 def mean_spread(values: Sequence[float]) -> Spread:
-    """The mean of at least two samples."""
+    """Return the mean of at least two samples."""
     mean, variance = _mean_and_variance(values)
     return Spread(mean, sqrt(variance / len(values)), len(values) - 1)
 
 
 def moderated_spread(values: Sequence[float], *, deviation: float, freedom: float) -> Spread:
-    """The mean of at least one sample, whose variance others have shown before.
+    """Return the mean of at least one sample, whose variance others have shown before.
 
     A standard deviation known from elsewhere with so many degrees of freedom is averaged with that of the samples
     (Smyth's moderated t, Statistical Applications in Genetics and Molecular Biology 3, 2004).
@@ -262,7 +262,7 @@ def moderated_spread(values: Sequence[float], *, deviation: float, freedom: floa
 
 
 def median_error(values: Sequence[float]) -> float:
-    """The standard error of a median, whatever the distribution: half of what lies between its neighbours' ranks.
+    """Return the standard error of a median for any distribution: half the distance of its neighbours in rank.
 
     The rank of the true median varies by half the root of n.
     """
@@ -274,7 +274,7 @@ def median_error(values: Sequence[float]) -> float:
 
 @lru_cache
 def student_t(p: float, freedom: float) -> float:
-    """The p-quantile of Student's t distribution for any (also fractional) degrees of freedom above 0."""
+    """Return the p-quantile of Student's t distribution for any (also fractional) degrees of freedom above 0."""
     if p < 0.5:
         return -student_t(1.0 - p, freedom)
     tail, upper = 1.0 - p, 1.0
@@ -297,7 +297,7 @@ def wilson_interval(hits: int, n: int, c: float) -> Interval:
 
 
 def paired_drop_interval(both: int, lost: int, gained: int, neither: int, c: float) -> Interval:
-    """The drop in the share of right answers to expect on unseen data, with confidence ``c`` (positive: worse).
+    """Return the drop in the share of right answers to expect on unseen data, with confidence ``c`` (positive: worse).
 
     The counts are of samples answered right by both sides, by the reference only, by the candidate only, by neither.
     Newcombe's method 10 (Statistics in Medicine 17, 1998): Wilson intervals of the two shares, combined with the
@@ -329,7 +329,7 @@ def _blocks(values: Sequence[float], blocks: int) -> list[Sequence[float]]:
 
 
 def _first(holds: Callable[[int], bool], start: int) -> int:
-    """The smallest integer from ``start`` on for which a monotone condition holds."""
+    """Return the smallest integer from ``start`` on for which a monotone condition holds."""
     low, high = start, start
     while not holds(high):
         low, high = high + 1, high * 2
@@ -352,7 +352,7 @@ def _student_tail(t: float, freedom: float) -> float:
 
 
 def _incomplete_beta(a: float, b: float, x: float) -> float:
-    """The regularised incomplete beta function I_x(a, b), by Lentz's continued fraction."""
+    """Return the regularised incomplete beta function I_x(a, b), by Lentz's continued fraction."""
     if x <= 0.0 or x >= 1.0:
         return float(x >= 1.0)
     if x > (a + 1.0) / (a + b + 2.0):

@@ -211,7 +211,7 @@ class CompiledModel:
         return Latency(measurement, self._owner.session.settings.confidence)
 
     def max_rate(self, dataset: Any = None, **limits: float) -> HighestRate:
-        """The highest rate of calls, arriving at random, that is served within latency limits; judges nothing.
+        """Return the highest rate of calls, arriving at random, that is served within latency limits; judges nothing.
 
         ``limits`` are latency budgets such as ``p99_ms=15``, in place of those of the marker. The server has as many
         lanes as the variant's ``concurrency``; a latency runs from a call's arrival, and its limit must hold with
@@ -227,7 +227,7 @@ class CompiledModel:
         return found
 
     def first_divergence(self, inputs: Any = None) -> Divergence | None:
-        """The first tensor inside the compiled model that differs from the FP32 model's, with the operator behind it.
+        """Return the first tensor inside the compiled model that differs from FP32's, with the operator behind it.
 
         FP32 itself is held against the reference. ``inputs`` is a dataset, of which the first batch is run; made-up
         inputs will do for a precision without calibration. Returns None when no tensor differs. Raises `UsageError`
@@ -237,7 +237,7 @@ class CompiledModel:
         return self._check().first_divergence(inputs)
 
     def placement(self) -> Placement:
-        """Where the operators run and in which precision, as observed."""
+        """Return where the operators run and in which precision, as observed."""
         self._owner.looked()
         placement, _ = self._loaded.client.placement()
         return placement

@@ -104,7 +104,7 @@ class Check:
         return evaluate(self._loaded, self._open(data), metric)
 
     def first_divergence(self, data: Any) -> Divergence | None:
-        """Where the model starts to differ from FP32."""
+        """Return where the model starts to differ from FP32."""
         return first_divergence(self._loaded, self._open(data))
 
     def measure(self, data: Any, calls: int | None) -> Measurement:
@@ -113,7 +113,7 @@ class Check:
         return steady.measure(calls or self._planned_calls)
 
     def highest_rate(self, data: Any) -> HighestRate:
-        """The highest rate of calls at which a server keeps the latency limits; judges nothing."""
+        """Return the highest rate of calls at which a server keeps the latency limits; judges nothing."""
         name, confidence = self._candidate.variant.accelerator, self._session.settings.confidence
         if not self._session.registry.find(name).concurrent:
             raise UsageError(f"max_rate needs an accelerator whose calls can arrive at any time, which {name} is not")
@@ -177,7 +177,7 @@ class Check:
         return Contest(self._candidate, batches, measurement, limit).stand(self._baseline)
 
     def _judge(self, facts: CheckFacts) -> tuple[Verdict, ...]:
-        """Every question that can be asked, accuracy first: a fast wrong answer is worthless."""
+        """Ask every question that can be asked, accuracy first: a fast wrong answer is worthless."""
         found = self._session.find(self._candidate.variant.accelerator)
         precision, confidence = self._candidate.variant.precision, self._session.settings.confidence
         stored = self._baseline.accuracy if self._baseline is not None else None
@@ -250,7 +250,7 @@ class Check:
         )
 
     def _explained(self, record: TestRecord, dataset: Dataset) -> TestRecord:
-        """The record with the first divergence beside an accuracy that fails, where the project asks for it."""
+        """Return the record with the first divergence beside an accuracy that fails, where the project asks for it."""
         failing = [answer for answer in record.verdicts if answer.kind == "inaccurate"]
         if not (failing and self._session.settings.first_divergence):
             return record
@@ -268,6 +268,6 @@ class Check:
 
 
 def _first(dataset: Dataset) -> list[Arrays]:
-    """The inputs of the first calls: what timed calls rotate among."""
+    """Return the inputs of the first calls: what timed calls rotate among."""
     # One batch more ends the pass over a small dataset, which then knows its digest.
     return [batch.inputs for batch in islice(dataset, ROTATION + 1)][:ROTATION]

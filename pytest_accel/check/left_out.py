@@ -32,11 +32,11 @@ class Unmeasured:
     test: str
 
     def pruned(self, reason: str) -> TestRecord:
-        """The record of a variant that is not measured, because a smaller batch has broken its limit."""
+        """Return the record of a variant that is not measured, because a smaller batch has broken its limit."""
         return self._record(Verdict(kind="pruned", question="measurement", summary=reason))
 
     def refused(self, error: CompileFailed) -> TestRecord:
-        """The record of a variant that its compiler refused, in the vendor's words.
+        """Return the record of a variant that its compiler refused, in the vendor's words.
 
         It is "refused" where the marker allows for that, else "not-measured".
         """

@@ -31,7 +31,7 @@ def check_key(
     metric: object,
     baseline: Baseline | None,
 ) -> str:
-    """A digest of all that the result of a check depends on, but its data: those are compared by `Finished.take`.
+    """Return a digest of all that a check's result depends on, except its data, which `Finished.take` compares.
 
     The text of the test's own file is part of it. The baseline is not where this run writes one itself.
     """

@@ -21,7 +21,7 @@ _EMPTY_WORDS = re.compile(r"\((r|tm)\)|\b(cpu|processor|\d+-core)\b|@.*", re.IGN
 
 
 def fingerprint_of(identity: Mapping[str, Scalar]) -> str:
-    """The fingerprint, such as ``intel-xeon-2c-24g-3fa9c1``: words for people and a digest of what makes the kind."""
+    """Return the fingerprint, such as ``intel-xeon-2c-24g-3fa9c1``: words for people, and a digest of the kind."""
     kind = {name: value for name, value in identity.items() if not _NOT_THE_KIND.search(name)}
     words = [str(identity.get("instance_type", "")), _EMPTY_WORDS.sub(" ", str(identity["device"]))]
     words += [f"{identity['cores']}c", f"{identity['memory_gb']}g", digest_of(kind)]
@@ -29,10 +29,10 @@ def fingerprint_of(identity: Mapping[str, Scalar]) -> str:
 
 
 def digest_of(facts: object) -> str:
-    """Six digits that differ where plain data differ."""
+    """Return six digits that differ where plain data differ."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:6]
 
 
 def slug_of(text: str) -> str:
-    """At most 40 characters of the text that may stand in the name of a folder anywhere."""
+    """Return at most 40 characters of the text that may stand in the name of a folder anywhere."""
     return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")[:40]

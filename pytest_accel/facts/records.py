@@ -358,7 +358,7 @@ class Verdict(Fact, frozen=True, kw_only=True):
 
 
 def function_of(test: str) -> str:
-    """A test's id without its parameters."""
+    """Return a test's id without its parameters."""
     return test.partition("[")[0]
 
 

@@ -63,7 +63,7 @@ def choose(
 
 
 def choose_from(dataset: Dataset, *, batch_size: int, samples: int = SAMPLES, may_overlap: bool = False) -> Calibration:
-    """The same of a dataset that is already open, whatever its batches."""
+    """Return the same of a dataset that is already open, whatever its batches."""
     reservoir: list[Arrays] = []
     rng = np.random.default_rng(SEED)
     for number, row in enumerate(_samples(dataset)):
@@ -81,14 +81,14 @@ def choose_from(dataset: Dataset, *, batch_size: int, samples: int = SAMPLES, ma
 
 
 def _samples(dataset: Dataset) -> Iterator[Arrays]:
-    """One dict of rows, each of shape (1, ...), for each sample."""
+    """Yield one dict of rows, each of shape (1, ...), for each sample."""
     for batch in dataset:
         for row in range(batch.rows):
             yield {name: values[row : row + 1] for name, values in batch.inputs.items()}
 
 
 def _batched(rows: list[Arrays], size: int) -> Iterator[Arrays]:
-    """Batches of exactly ``size`` rows; the last one is filled up with the first rows."""
+    """Yield batches of exactly ``size`` rows; the last one is filled up with the first rows."""
     for start in range(0, len(rows), size):
         part = rows[start : start + size]
         part += [rows[at % len(rows)] for at in range(size - len(part))]

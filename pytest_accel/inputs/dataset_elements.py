@@ -34,7 +34,7 @@ class Rows:
     constants: frozenset[str]
 
     def part(self, start: int, stop: int) -> Rows:
-        """Rows ``start`` to ``stop``, as far as there are any."""
+        """Return rows ``start`` to ``stop``, as far as there are any."""
         inputs = {name: value if name in self.constants else value[start:stop] for name, value in self.inputs.items()}
         labels = None if self.labels is None else self.labels[start:stop]
         return Rows(inputs, labels, min(stop, self.count) - start, self.constants)
@@ -54,7 +54,7 @@ class Reader:
                 )
 
     def is_element(self, data: Any) -> bool:
-        """Whether ``data`` is one element rather than an iterable of them.
+        """Return whether ``data`` is one element rather than an iterable of them.
 
         A tuple, a dict and an array are. So is a list of as many arrays as the model has inputs: for a model with
         several, one array alone could not be an element.
@@ -125,7 +125,7 @@ class Reader:
 
 
 def is_array(data: Any) -> bool:
-    """Whether NumPy can take ``data`` as an array without walking it: arrays, tensors, data frames."""
+    """Return whether NumPy can take ``data`` as an array without walking it: arrays, tensors, data frames."""
     return hasattr(data, "__array__")
 
 
@@ -152,14 +152,14 @@ def _fitting(array: Array, spec: TensorSpec, first_row: int) -> Array:
 
 
 def fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
-    """Whether ``shape`` is one that ``expected`` allows, whatever the number of rows."""
+    """Return whether ``shape`` is one that ``expected`` allows, whatever the number of rows."""
     if len(shape) != len(expected):
         return False
     return all(wanted in (None, found) for found, wanted in zip(shape[1:], expected[1:], strict=True))
 
 
 def shown(shape: tuple[int | None, ...]) -> str:
-    """A signature's shape for a message: ``(batch, 224, ?, 3)``."""
+    """Return a signature's shape for a message: ``(batch, 224, ?, 3)``."""
     return f"({', '.join(['batch', *('?' if size is None else str(size) for size in shape[1:])])})" if shape else "()"
 
 

@@ -109,7 +109,7 @@ class Dataset:
         self._known = found
 
     def in_batches_of(self, size: int) -> Dataset:
-        """The same rows, so many at a time."""
+        """Return the same rows, so many at a time."""
         other = Dataset(self._passes, self._reader, size, made_up=self.made_up)
         other._known = self._known
         return other
@@ -146,7 +146,7 @@ class Dataset:
 
 
 def _rebatch(elements: Iterable[Rows], size: int) -> Iterator[Rows]:
-    """The same rows, ``size`` at a time; the last batch holds what is left."""
+    """Yield the same rows, ``size`` at a time; the last batch holds what is left."""
     held: list[Rows] = []
     count = 0
     for rows in elements:
@@ -223,7 +223,7 @@ class _Content:
 
 
 def _passes(data: Any, reader: Reader) -> Callable[[], Iterator[Any]]:
-    """A function that starts one pass over the elements of ``data``."""
+    """Return a function that starts one pass over the elements of ``data``."""
     if isinstance(data, (str, os.PathLike)):
         element = _npz(Path(data))
         return lambda: iter([element])

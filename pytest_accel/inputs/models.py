@@ -75,7 +75,7 @@ def resolve(
 
 
 def content_digest(files: Iterable[tuple[str, Path]]) -> str:
-    """The sha256 of files given as (name, path): of their names and contents, in the order of the names."""
+    """Return the sha256 of files given as (name, path): of their names and contents, in the order of the names."""
     whole = hashlib.sha256()
     for name, path in sorted(files):
         content = hashlib.sha256()
@@ -120,7 +120,7 @@ def _from_path(path: Path, name: str | None, kinds: Mapping[str, str]) -> Model:
 
 
 def _advice(path: Path, kinds: Mapping[str, str]) -> str:
-    """What to do with a file of another kind."""
+    """Return what to do with a file of another kind."""
     if path.suffix in (".h5", ".hdf5"):
         converted = path.with_suffix(".keras").name
         return f"the legacy HDF5 format; convert it with keras.models.load_model('{path.name}').save('{converted}')"
@@ -130,7 +130,7 @@ def _advice(path: Path, kinds: Mapping[str, str]) -> str:
 
 
 def _what_else(folder: Path, kinds: Mapping[str, str]) -> str:
-    """What a folder holds instead of a SavedModel, and so what to name."""
+    """Return what a folder holds instead of a SavedModel, and so what to name."""
     inside = sorted(folder.iterdir())
     for path in inside:
         if any(path.name.endswith(suffix) for suffix in kinds):
@@ -200,7 +200,7 @@ def _export(model: Any, name: str, folder: Path) -> None:
 
 
 def _is_torch_model(source: Any) -> bool:
-    """Whether it is a module, or a program that was exported from one."""
+    """Return whether it is a module, or a program that was exported from one."""
     return any(_package(base) == "torch" for base in type(source).__mro__) and hasattr(source, "state_dict")
 
 
@@ -230,7 +230,7 @@ def _from_torch(model: Any, name: str | None, cache: Cache) -> Model:
 
 
 def _torch_digest(model: Any, is_program: bool) -> str:
-    """The graph of a program, or the structure, classes and example of a module; then weights and PyTorch's version."""
+    """Yield a program's graph, or a module's structure, classes and example; then weights and PyTorch's version."""
     if is_program:
         texts = [str(model.graph_module.code), str(model.range_constraints), str(model.call_spec)]
         tensors = {**model.state_dict, **model.constants}

@@ -37,7 +37,7 @@ BUILTIN: Mapping[str, str] = {
 
 
 def nearest(word: str, valid: Iterable[str]) -> str:
-    """How a sentence about a wrong word ends: ``, did you mean 'x'?``, or with a full stop when none is close."""
+    """Return the end of a sentence about a wrong word: ``, did you mean 'x'?``, or a full stop when none is close."""
     close = difflib.get_close_matches(word, list(valid), n=1)
     return f", did you mean {close[0]!r}?" if close else "."
 
@@ -73,7 +73,7 @@ class Registry:
             raise UsageError(f"unknown accelerator {name!r}{nearest(name, self.names)} Known: {valid}") from None
 
     def find(self, name: str) -> type[Accelerator]:
-        """The accelerator's class."""
+        """Return the accelerator's class."""
         reference = self.reference(name)
         module, _, attribute = reference.partition(":")
         try:

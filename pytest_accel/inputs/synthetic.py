@@ -67,7 +67,7 @@ def _full_shape(spec: TensorSpec, batch_size: int, input_shapes: Mapping[str, Se
 
 
 def _made_up(spec: TensorSpec, shape: tuple[int, ...], batch: int, seed: int) -> Array:
-    """One input of one batch. Whole numbers shift by one from batch to batch: even a single one is distinct."""
+    """Return one input of one batch. Whole numbers shift by one from batch to batch: even a single one is distinct."""
     own = zlib.crc32(spec.name.encode())  # two inputs of one shape differ
     if _kind(spec.name, spec.dtype) == "f":
         return (

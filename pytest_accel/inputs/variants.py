@@ -46,7 +46,7 @@ class Plan:
     prune: bool = False
 
     def override(self, keywords: Mapping[str, Any], registry: Registry) -> Plan:
-        """The same plan with other options or budgets; a list of values makes no sense here."""
+        """Return the same plan with other options or budgets; a list of values makes no sense here."""
         spelled = {name: self.variant.options[name] for name in self.variant.named}
         given = {name: value for name in BUDGETS if (value := getattr(self.budgets, name)) is not None}
         plan = {keyword: getattr(self, keyword) for keyword in _PLAN_KEYWORDS}
@@ -59,7 +59,7 @@ class Plan:
 
 
 def expand_marker(names: Sequence[Any], keywords: Mapping[str, Any], registry: Registry) -> Iterator[Plan]:
-    """Every plan that one marker stands for: its accelerators times the product of its list values."""
+    """Yield every plan that one marker stands for: its accelerators times the product of its list values."""
     if not names:
         raise UsageError("the accelerator marker needs a name, for example @pytest.mark.accelerator('cpu')")
     for name in names:
@@ -103,7 +103,7 @@ def _expand(name: str, keywords: Mapping[str, Any], registry: Registry) -> Itera
 
 
 def _unfit_load(options: Mapping[str, Any], budgets: Budgets, *, concurrent: bool) -> str | None:
-    """Why calls cannot be issued like this, or None."""
+    """Return why calls cannot be issued like this, or None."""
     shape, concurrency, rate = options["load_shape"], options["concurrency"], options["rate"]
     side_by_side = shape in ("multi_stream", "server")
     reasons = {
@@ -128,7 +128,7 @@ def _unfit_load(options: Mapping[str, Any], budgets: Budgets, *, concurrent: boo
 
 
 def check_option(accelerator: str, name: str, option: Option, value: Any) -> Scalar:
-    """The value if the option takes it, else a `UsageError` that names what it does take."""
+    """Return the value if the option takes it. Raises `UsageError` that names what it does take."""
     if value is None and option.default is None:
         return None
     where = f"accelerator {accelerator!r}: {name}={value!r}"
@@ -177,7 +177,7 @@ def _budgets(given: Mapping[str, Any]) -> Budgets:
 
 
 def _budget(name: str, given: Any) -> int | float:
-    """A budget as a plain number: NumPy's, or one that was measured, cannot be written into a record."""
+    """Return a budget as a plain number: NumPy's, or one that was measured, cannot be written into a record."""
     if isinstance(given, bool) or not isinstance(given, numbers.Real) or not math.isfinite(given) or float(given) < 0:
         raise UsageError(f"budget {name}={given!r} must be a number that is not negative")
     value = int(given) if isinstance(given, numbers.Integral) else float(given)

@@ -21,7 +21,7 @@ from pytest_accel.worker.hardware.kernel_files import read
 
 
 def conditions(*, in_process: bool = False, foreign_load_cores: float | None = None, root: Path = ROOT) -> Conditions:
-    """What can disturb a measurement that this process makes or has made for it."""
+    """Return what can disturb a measurement that this process makes or has made for it."""
     return Conditions(
         tracing=tracing(in_process=in_process, root=root),
         in_process=in_process,
@@ -32,13 +32,13 @@ def conditions(*, in_process: bool = False, foreign_load_cores: float | None = N
 
 
 def governor(root: Path = ROOT) -> str:
-    """The frequency governors of the cores, joined by commas; empty where the machine does not tell."""
+    """Return the frequency governors of the cores, joined by commas; empty where the machine does not tell."""
     files = (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor")
     return ",".join(sorted({read(file) for file in files} - {""}))
 
 
 def tracing(*, in_process: bool, environ: Mapping[str, str] = os.environ, root: Path = ROOT) -> str:
-    """What watches a measurement's every step and so slows it, joined by commas; empty when nothing does.
+    """Return what watches a measurement's every step and so slows it, joined by commas; empty when nothing does.
 
     A worker inherits the environment, in which coverage asks to be started, but not this process's trace functions:
     these count only for a measurement that is made ``in_process``.
@@ -100,7 +100,7 @@ class ForeignLoad:
         return self._clock(), self._machine_s() - self._own_s()
 
     def cores(self) -> float:
-        """The cores that other processes kept busy since the start, on average."""
+        """Return the cores that other processes kept busy since the start, on average."""
         (began, foreign_before), (ended, foreign_after) = self._start, self._sample()
         # The two counters tick apart by up to a hundredth of a second, so a quiet machine may come out below nothing.
         return max(0.0, (foreign_after - foreign_before) / (ended - began)) if ended > began else 0.0

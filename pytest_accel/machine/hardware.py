@@ -30,7 +30,7 @@ _EC2_INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
 def describe_hardware(
     device: str, identity: Mapping[str, Scalar], *, instance_type: str | None = None, root: Path = ROOT
 ) -> Hardware:
-    """The hardware's identity and its fingerprint, such as ``intel-xeon-2c-24g-3fa9c1``.
+    """Return the hardware's identity and its fingerprint, such as ``intel-xeon-2c-24g-3fa9c1``.
 
     ``device`` names the device and ``identity`` is what the accelerator's own handle says; where both speak of the
     same thing the handle is right. ``instance_type`` overrides what the firmware says.
@@ -44,13 +44,13 @@ def describe_hardware(
 
 
 def seen_through(hardware: Hardware, identity: Mapping[str, Scalar]) -> Hardware:
-    """The hardware with what the handle in use told of itself, which is right where both speak of the same thing."""
+    """Return the hardware with what the handle in use says of itself, which is right where the two differ."""
     facts = {**hardware.identity, **identity}
     return Hardware(fingerprint=fingerprint_of(facts), identity=facts)
 
 
 def device_name(hardware: Hardware) -> str:
-    """A file name for the one piece of hardware: cards of a kind differ by their serial, all else by their kind.
+    """Return a file name for the one piece of hardware: cards of a kind differ by their serial, all else by their kind.
 
     Every accelerator that runs on the processor has the same one.
     """
@@ -72,7 +72,7 @@ def _memory_gb(root: Path) -> float:
 
 
 def _instance_type(root: Path) -> str:
-    """What EC2's firmware says of itself; other vendors and Xen guests do not tell."""
+    """Return what EC2's firmware says of itself; other vendors and Xen guests do not tell."""
     for folder in (root / "sys/devices/virtual/dmi/id", root / "sys/class/dmi/id"):
         product = read(folder, "product_name")
         if read(folder, "sys_vendor") == "Amazon EC2" and _EC2_INSTANCE_TYPE.fullmatch(product):
@@ -81,5 +81,5 @@ def _instance_type(root: Path) -> str:
 
 
 def controller_versions() -> dict[str, str]:
-    """What the controller adds to the versions that a worker reports."""
+    """Return what the controller adds to the versions that a worker reports."""
     return {"pytest-accel": __version__, "kernel": platform.release()}

@@ -38,7 +38,7 @@ class Throttling:
         self._before = _counted(root)
 
     def causes(self) -> str:
-        """What held this process back since the start, clauses joined by semicolons; empty when nothing did."""
+        """Return what held this process back since the start, clauses joined by semicolons; empty when nothing did."""
         return "; ".join(_between(self._before, _counted(self._root)))
 
 

@@ -75,7 +75,7 @@ class _Control:
     step: str
 
     def errors(self, dataset: Dataset) -> tuple[OutputErrors, ...]:
-        """What each output is off by; computed once for a variant and a dataset, and kept in the cache.
+        """Return what each output is off by; computed once for a variant and a dataset, and kept in the cache.
 
         Empty where this machine cannot compile the control.
         """
@@ -110,7 +110,7 @@ class _Control:
 
 
 def _in_framework(candidate: Candidate) -> _Control | None:
-    """The model in the reference's framework, in the candidate's precision; None where that is no other model."""
+    """Return the model in its own framework, in the candidate's precision; None where that is no other model."""
     session, model, variant = candidate.session, candidate.model, candidate.variant
     reference = Reference.of(candidate).variant
     precisions = session.registry.find(reference.accelerator).options()["precision"].choices
@@ -124,6 +124,6 @@ def _in_framework(candidate: Candidate) -> _Control | None:
 
 
 def _well_calibrated(candidate: Candidate) -> _Control:
-    """The same variant, which learns its ranges from the evaluation data."""
+    """Return the same variant, which learns its ranges from the evaluation data."""
     step = f"finding out what {candidate.variant.precision} costs {candidate.model.name}"
     return _Control(candidate.session, candidate.model, candidate.variant, calibrated=True, step=step)

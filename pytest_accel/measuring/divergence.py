@@ -68,7 +68,7 @@ class Divergence(Fact, frozen=True, kw_only=True):
 
 
 def first_divergence(loaded: LoadedModel, dataset: Dataset) -> Divergence | None:
-    """The first inner tensor that differs from that of `_exact` for the first batch of data; None if none does.
+    """Return the first inner tensor that differs from that of `_exact` for the first batch of data; None if none does.
 
     Raises `UsageError` where the accelerator cannot show its inner tensors, or where there is nothing to compare.
     """
@@ -93,7 +93,7 @@ def first_divergence(loaded: LoadedModel, dataset: Dataset) -> Divergence | None
 
 
 def _control_errors(loaded: LoadedModel, inputs: Arrays, expected: Arrays) -> dict[str, float] | None:
-    """The errors of a control that has learnt its ranges from these very inputs; None without calibration."""
+    """Return the errors of a control that has learnt its ranges from these very inputs; None without calibration."""
     candidate = loaded.candidate
     if candidate.calibration is None:
         return None
@@ -104,7 +104,7 @@ def _control_errors(loaded: LoadedModel, inputs: Arrays, expected: Arrays) -> di
 
 
 def _exact(candidate: Candidate) -> Variant:
-    """What a variant is held against: the same compiler's FP32 model, and that itself against the reference."""
+    """Return what a variant is held against: the same compiler's FP32 model, and that itself against the reference."""
     variant = candidate.variant
     if variant.precision != "fp32":
         return msgspec.structs.replace(variant, options={**variant.options, "precision": "fp32"})

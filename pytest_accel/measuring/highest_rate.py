@@ -49,7 +49,7 @@ def _tried(rate: float, measurement: Measurement, budgets: Budgets, confidence: 
 
 
 def _bound(trials: list[Trial]) -> str:
-    """The two trials between which the limits break."""
+    """Return the two trials between which the limits break."""
     best = max((trial for trial in trials if trial.met), key=lambda trial: trial.rate, default=None)
     worst = min((trial for trial in trials if not trial.met), key=lambda trial: trial.rate, default=None)
     return " ".join(f"At {trial.rate:.4g}/s: {trial.reason}" for trial in (best, worst) if trial is not None)

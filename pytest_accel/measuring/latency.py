@@ -20,7 +20,7 @@ from pytest_accel.machine.throttling import Throttling
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Budgets, Variant
     from pytest_accel.inputs.dataset_elements import Arrays
-    from pytest_accel.processes.client import Checked, Launch, LoadShape, WarmUp
+    from pytest_accel.processes.client import Checked, LoadShape, WarmUp, WorkerClient
     from pytest_accel.session.candidate import LoadedModel
 
 #: Timed calls whose outputs are compared with the validated ones.
@@ -43,7 +43,7 @@ class Load:
 
     @classmethod
     def of(cls, variant: Variant, batches: Sequence[Arrays]) -> Load:
-        """The load that a variant's options ask for."""
+        """Return the load that a variant's options ask for."""
         return cls(
             shape=cast("LoadShape", variant.load_shape),
             batches=batches,
@@ -53,7 +53,7 @@ class Load:
         )
 
     def traffic(self, seed: int) -> dict[str, float]:
-        """What a worker's client takes for this shape; ``seed`` draws the arrivals at a server."""
+        """Return what a worker's client takes for this shape; ``seed`` draws the arrivals at a server."""
         if self.shape == "server" and self.rate is not None:
             return {"concurrency": self.concurrency, "rate": self.rate, "seed": seed}
         return {"concurrency": self.concurrency} if self.shape == "multi_stream" else {}
@@ -65,7 +65,7 @@ def planned_calls(budgets: Budgets, confidence: float, looks: int) -> int:
     return max([FEWEST_CALLS, *(stats.planned_samples(p, each) for p in budgets.latency_limits_ms)])
 
 
-def warm_up(client: Launch, *, max_s: float = 30.0) -> WarmUp:
+def warm_up(client: WorkerClient, *, max_s: float = 30.0) -> WarmUp:
     """Call until the latency is steady; a model that never gets there is given up on after ``max_s``."""
     return client.warm_up(min_calls=10, min_s=0.2, max_s=max_s, window=10)
 
@@ -125,7 +125,7 @@ class Steady:
         )
 
     def extend(self, measurement: Measurement, calls: int, load: Load | None = None) -> Measurement:
-        """The measurement with more calls of the same launch behind it. What disturbed either part disturbs both."""
+        """Return the measurement with more calls of the same launch. What disturbed either part disturbs both."""
         more = self.measure(calls, load)
         latencies_ns = measurement.latencies_ns + more.latencies_ns
         return msgspec.structs.replace(
@@ -140,7 +140,7 @@ class Steady:
         )
 
     def _required_s(self, calls: int, warm: WarmUp, load: Load) -> float:
-        """About how many seconds the calls take. Raises `UsageError` when that cannot fit the deadline."""
+        """Return about how many seconds the calls take. Raises `UsageError` when that cannot fit the deadline."""
         # Lanes may share the same cores, so that more of them need not be faster.
         needed_s = max(calls * warm.seconds / warm.calls, calls / load.rate if load.rate is not None else 0.0)
         allowed_s = self._loaded.session.settings.run_timeout_s
@@ -164,7 +164,7 @@ class Steady:
 
 
 def _of_both(earlier: Conditions, later: Conditions) -> Conditions:
-    """The conditions of a measurement in two parts: all that disturbed, and the larger foreign load."""
+    """Return the conditions of a measurement in two parts: all that disturbed, and the larger foreign load."""
     return msgspec.structs.replace(
         later,
         tracing=_joined(earlier.tracing, later.tracing),
@@ -174,5 +174,5 @@ def _of_both(earlier: Conditions, later: Conditions) -> Conditions:
 
 
 def _joined(*texts: str) -> str:
-    """Clauses joined by semicolons, each once."""
+    """Return clauses joined by semicolons, each once."""
     return "; ".join(dict.fromkeys(clause for text in texts for clause in text.split("; ") if clause))

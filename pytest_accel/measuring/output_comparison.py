@@ -152,7 +152,7 @@ class Comparison:
 
 
 def first_difference(validated: Mapping[str, Array], timed: Mapping[str, Array]) -> str:
-    """How the outputs of a timed call differ from the validated ones of the same inputs; empty when they do not."""
+    """Return how outputs of a timed call differ from validated ones of the same inputs; empty when they do not."""
     for name, expected in validated.items():
         if name not in timed:
             return f"output {name!r} is missing"
@@ -242,7 +242,7 @@ class _Answers:
             )
 
     def facts(self, labels: Array | None, *, metric: Metric | None) -> dict[str, Any]:
-        """The fields of `Accuracy` that come from answers; none without answers."""
+        """Return the fields of `Accuracy` that come from answers; none without answers."""
         classes = None if labels is None else _class_numbers(labels, self._classes)
         if self._name is None or (self._kind == "single" and not _all_binary(classes)):
             return {}
@@ -285,7 +285,7 @@ class _Answers:
 
 
 def _answer_kind(values: Array) -> str:
-    """What kind of answer an output of the reference holds, as the module's docstring says; empty for none."""
+    """Return what kind of answer an output of the reference holds, as the module's docstring says; empty for none."""
     if values.size == len(values):
         return {"float": "single", "int": "numbers"}.get(_kind(values), "")
     one_row_each = values.size == len(values) * values.shape[-1]
@@ -310,7 +310,7 @@ def _paired(right: Array, expected_right: Array, confidence: float) -> dict[str,
 
 
 def _class_numbers(labels: Array, classes: int) -> Array | None:
-    """Labels as integers of shape ``(n,)``: from integers, whole floats or one-hot rows; None for anything else."""
+    """Return labels as integers of shape ``(n,)``, made of integers, whole floats or one-hot rows; else None."""
     if labels.ndim == 2 and labels.shape[1] == classes > 1:
         one_hot = bool(((labels == 0) | (labels == 1)).all() and (labels.sum(axis=1) == 1).all())
         return labels.argmax(axis=1) if one_hot else None
@@ -327,21 +327,21 @@ def _all_binary(classes: Array | None) -> bool:
 
 
 def _rank(scores: Array, classes: Array) -> Array:
-    """How many classes come before each label's; of equal scores the lower class number comes first, as in arg-max."""
+    """Return how many classes come before each label's; of equal scores the lower number is first, as in arg-max."""
     own = np.take_along_axis(scores, classes[:, None], axis=1)
     before = (scores > own) | ((scores == own) & (np.arange(scores.shape[1]) < classes[:, None]))
     return np.asarray(before.sum(axis=1))
 
 
 def _renamed(candidate: Mapping[str, Array], reference: Mapping[str, Array]) -> Mapping[str, Array]:
-    """A compiler may rename outputs; where each side has exactly one, they belong together whatever their names."""
+    """Give outputs the reference's names where each side has one alone, because a compiler may rename it."""
     if len(candidate) == len(reference) == 1:
         return dict(zip(reference, candidate.values(), strict=True))
     return candidate
 
 
 def _kind(values: Array) -> str:
-    """What has to be the same on either side. Widths may differ: a float16 output is a precision, not an error."""
+    """Return what has to be the same on both sides. Widths may differ: float16 is a precision, not an error."""
     return _KINDS.get(values.dtype.kind) or str(values.dtype)
 
 

@@ -33,7 +33,7 @@ class Bounded(float):
 
     @staticmethod
     def explain_comparison(op: str, left: object, right: object) -> list[str]:
-        """The lines that pytest shows for a comparison that did not hold."""
+        """Return the lines that pytest shows for a comparison that did not hold."""
 
         def shown(side: object) -> str:
             return f"{side.name} {side:.5g}" if isinstance(side, Bounded) else f"{side!r}"
@@ -55,7 +55,7 @@ class Latency:
         object.__setattr__(self, "_latencies_ms", [ns / 1e6 for ns in self.record.latencies_ns])
 
     def percentile_ms(self, percentile: float) -> Bounded:
-        """The nearest-rank percentile (``99`` for p99), with its distribution-free upper bound."""
+        """Return the nearest-rank percentile (``99`` for p99), with its distribution-free upper bound."""
         bound = stats.quantile_bound(self._latencies_ms, percentile / 100, self.confidence)
         if bound.upper is None:
             enough = ceil(stats.required_samples(percentile / 100, self.confidence) * bound.n / bound.effective_n)

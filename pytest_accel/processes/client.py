@@ -95,7 +95,7 @@ class TimedBlock(Fact, frozen=True):
     cores_taken: float
 
 
-class Launch:
+class WorkerClient:
     """One worker, asked for one operation at a time.
 
     Every method raises the errors of `Worker.request`; a reply of the wrong shape is a `WorkerError`.
@@ -106,18 +106,18 @@ class Launch:
         self._deadlines = deadlines
 
     def probe(self) -> Present | Missing:
-        """Whether the accelerator can be used here."""
+        """Return whether the accelerator can be used here."""
         reply = self._ask("probe", phase="probe")
         if "missing" in reply:
             return _valid(reply["missing"], Missing, "probe")
         return _valid(reply.get("present"), Present, "probe")
 
     def versions(self) -> dict[str, str]:
-        """The versions under test, Python's and NumPy's among them."""
+        """Return the versions under test, Python's and NumPy's among them."""
         return _valid(self._ask("versions", phase="versions"), dict[str, str], "versions")
 
     def far_side(self, options: Mapping[str, Scalar]) -> FarSide:
-        """What a remote accelerator runs on with these options. `CompileFailed` says why it cannot be used."""
+        """Return what a remote accelerator runs on with these options. `CompileFailed` says why it cannot be used."""
         return _valid(self._ask("far_side", phase="compile", options=dict(options)), FarSide, "far_side")
 
     def yardstick(self, folder: Path) -> Source:
@@ -200,7 +200,7 @@ class Launch:
         return _valid({**reply, **times, "checked": checked}, Timed, "measure")
 
     def time_block(self, *, calls: int, settle: int = 1, first_core: int = 0) -> TimedBlock:
-        """One turn of a duet: ``settle`` untimed calls, then ``calls`` timed ones, on the cores from that one on."""
+        """Play one turn of a duet on cores from ``first_core`` on: ``settle`` untimed calls, then ``calls`` timed ones."""
         reply = self._ask("time_block", phase="measure", calls=calls, settle=settle, first_core=first_core)
         latencies_ns = _latencies(reply, calls, "measure")
         return TimedBlock(latencies_ns, _valid(reply.get("cores_taken"), float, "measure"))
@@ -210,13 +210,13 @@ class Launch:
         return _valid(self._ask("add_work", phase="extra work", share=share).get("rounds"), int, "extra work")
 
     def placement(self) -> tuple[Placement, float | None]:
-        """Where the operators run, and the floating-point operations of one call where they can be counted."""
+        """Return where the operators run, and the floating-point operations of one call where they can be counted."""
         reply = self._ask("placement", phase="placement")
         counted = _valid({"flops": reply.pop("flops", None)}, dict[str, float | None], "placement")
         return _valid(reply, Placement, "placement"), counted["flops"]
 
     def intermediates(self, inputs: Mapping[str, np.ndarray]) -> list[Intermediate]:
-        """The floating-point tensors inside the loaded artefact for one batch, in the order of computation."""
+        """Return the floating-point tensors inside the loaded artefact for one batch, in the order of computation."""
         reply = self._ask("intermediates", phase="intermediates", inputs=_packed(inputs, "intermediates"))
         return [
             _valid(

@@ -45,7 +45,7 @@ class Remains:
             time.sleep(0.02)
 
     def details(self) -> str:
-        """The stacks and the end of the log, ready to print."""
+        """Return the stacks and the end of the log, ready to print."""
         parts = {
             "stacks": self._stacks.read_bytes()[:_TAIL_BYTES],
             "last output": (self._cut_off + _end_of(self._log))[-_TAIL_BYTES:],
@@ -61,7 +61,7 @@ class Remains:
 
 
 def ending(status: int, *, more_oom_kills: bool) -> str:
-    """An exit status in words; ``more_oom_kills`` says that the kernel ended some process for want of memory."""
+    """Return an exit status in words; ``more_oom_kills`` says that the kernel ended some process for want of memory."""
     if status >= 0:
         return f"exited with status {status}"
     words = f"was killed by {signal.Signals(-status).name}"
@@ -71,7 +71,7 @@ def ending(status: int, *, more_oom_kills: bool) -> str:
 
 
 def oom_kills(cgroups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int:
-    """How often the kernel has ended a process of this cgroup for want of memory; 0 where it does not tell."""
+    """Return how often the kernel has ended a process of this cgroup for want of memory; 0 where it does not tell."""
     try:
         group = own.read_text().strip().rpartition("::/")[2]
         events = (cgroups / group / "memory.events").read_text()

@@ -237,7 +237,7 @@ class InProcessWorker:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """The face of `Worker.paused`: this process goes on, and no speed that it measures is judged."""
+        """Stand in for `Worker.paused`: this process goes on, and no speed that it measures is judged."""
         yield
 
     def kill(self) -> None:
@@ -269,7 +269,7 @@ class WorkerPool:
         self._fresh: list[AnyWorker] = []
 
     def shared(self, accelerator_name: str, reference: str) -> AnyWorker:
-        """The accelerator's one worker, reused from test to test and replaced when it is gone."""
+        """Return the accelerator's one worker, reused from test to test and replaced when it is gone."""
         if (worker := self._shared.get(accelerator_name)) is not None:
             if worker.alive:
                 return worker
@@ -278,7 +278,7 @@ class WorkerPool:
         return worker
 
     def fresh(self, accelerator_name: str, reference: str) -> AnyWorker:
-        """A worker for one launch: nothing was loaded in it before. Used in a ``with``, it ends there."""
+        """Return a worker for one launch: nothing was loaded in it before. Used in a ``with``, it ends there."""
         worker = self._start(accelerator_name, reference)
         self._fresh = [*(earlier for earlier in self._fresh if earlier.alive), worker]
         return worker
@@ -317,7 +317,7 @@ def check_interpreter(name: str, python: str) -> None:
 
 
 def result_of(message: Plain, phase: str) -> Plain:
-    """What an operation returned; raises what it raised."""
+    """Return what an operation returned; raises what it raised."""
     if "error" in message:
         raise error_of(message["error"], phase)
     result: Plain = message["result"]
@@ -325,7 +325,7 @@ def result_of(message: Plain, phase: str) -> Plain:
 
 
 def error_of(error: Plain, phase: str) -> WorkerError:
-    """An exception of the other side as one of ours, with the far traceback in its details."""
+    """Return an exception of the other side as one of ours, with the far traceback in its details."""
     message, details = error["message"], error["traceback"]
     if error["refused"] and phase in ("compile", "load"):
         return CompileFailed(message, phase=phase, details=details)

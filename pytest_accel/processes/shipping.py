@@ -17,7 +17,7 @@ from pytest_accel.facts.errors import WorkerError
 
 @functools.cache
 def worker_rooms() -> dict[str, str]:
-    """The source of ``pytest_accel.worker`` and everything below it, by module name."""
+    """Return the source of ``pytest_accel.worker`` and everything below it, by module name."""
     package = pytest_accel.worker
     below = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
     names = ["pytest_accel", package.__name__, *(found.name for found in below)]
@@ -25,7 +25,7 @@ def worker_rooms() -> dict[str, str]:
 
 
 def source_of(module: str) -> str:
-    """The source text of a module."""
+    """Return the source text of a module."""
     loaded = sys.modules.get(module)
     spec = loaded.__spec__ if loaded is not None else importlib.util.find_spec(module)
     if spec is None or spec.origin is None or not Path(spec.origin).is_file():
@@ -35,7 +35,7 @@ def source_of(module: str) -> str:
 
 
 def cargo_for(accelerator: str) -> tuple[dict[str, str], dict[str, str]]:
-    """The sources to import first, and those to import only where the worker's interpreter has none of its own.
+    """Return the sources to import first, and those to import only where the worker's interpreter has none of its own.
 
     ``accelerator`` is ``"module:Class"``. The packages around a third party's accelerator stay at home: if the other
     side does not have them, empty ones stand in.

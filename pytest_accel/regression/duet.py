@@ -28,7 +28,7 @@ from pytest_accel.measuring.latency import warm_up
 
 if TYPE_CHECKING:
     from pytest_accel.inputs.dataset_elements import Arrays
-    from pytest_accel.processes.client import Launch
+    from pytest_accel.processes.client import WorkerClient
     from pytest_accel.session.session import Session
 
 #: Nanoseconds of a timed block: long enough for the clock and the settling call to be small beside it.
@@ -71,9 +71,9 @@ class Side:
     inputs: Callable[[Signature], Sequence[Arrays]]
     extra_work: float = 0.0
 
-    def start(self) -> AbstractContextManager[Launch]:
+    def start(self) -> AbstractContextManager[WorkerClient]:
         """Start a fresh worker for this side."""
-        return self.session.fresh_launch(self.accelerator)
+        return self.session.fresh_client(self.accelerator)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Pairs:
     disturbed: Sequence[bool]
 
     def launch(self) -> DuetLaunch:
-        """What a record keeps of them."""
+        """Summarise the pairs as a record keeps them."""
         undisturbed = self.disturbed.count(False)
         counts = [undisturbed < FEWEST_UNDISTURBED or not disturbed for disturbed in self.disturbed]
         candidate_ns, pacemaker_ns = (
@@ -120,7 +120,7 @@ def play_pairs(candidate: Side, pacemaker: Side, rng: random.Random) -> Pairs:
     starts = rng.sample(names, 2)
     first_core = rng.randrange(MANY_CORES)
     with ExitStack() as stack:
-        clients: dict[str, Launch] = {name: stack.enter_context(sides[name].start()) for name in starts}
+        clients: dict[str, WorkerClient] = {name: stack.enter_context(sides[name].start()) for name in starts}
         _load(clients, sides, candidate.session.tell.tick)
         typical_ns: dict[str, float] = {}
         for name in starts:
@@ -145,14 +145,14 @@ def play_pairs(candidate: Side, pacemaker: Side, rng: random.Random) -> Pairs:
 
 
 @contextmanager
-def _turn(clients: Mapping[str, Launch], name: str) -> Iterator[Launch]:
-    """One side's turn; the other is stopped meanwhile."""
+def _turn(clients: Mapping[str, WorkerClient], name: str) -> Iterator[WorkerClient]:
+    """Let one side run; the other is stopped within the block."""
     (other,) = clients.keys() - {name}
     with clients[other].worker.paused():
         yield clients[name]
 
 
-def _load(clients: Mapping[str, Launch], sides: Mapping[str, Side], waiting: Callable[[], None]) -> None:
+def _load(clients: Mapping[str, WorkerClient], sides: Mapping[str, Side], waiting: Callable[[], None]) -> None:
     """Load and stage both sides at once: importing an SDK is most of a launch, and it uses one core."""
 
     def load(name: str) -> None:
@@ -174,7 +174,7 @@ def _load(clients: Mapping[str, Launch], sides: Mapping[str, Side], waiting: Cal
 
 
 def block_calls(typical_ns: Sequence[float]) -> list[int]:
-    """Timed calls in a block of each side: as many as make it `BLOCK_NS` long, within limits.
+    """Return the timed calls in a block of each side: as many as make it `BLOCK_NS` long, within limits.
 
     Sides that are alike get as many as the faster one needs. Beside a busy process the first call of a block is often
     the fastest; a side with two calls then looked half as slow again as the same artefact with one.
@@ -184,5 +184,5 @@ def block_calls(typical_ns: Sequence[float]) -> list[int]:
 
 
 def planned_pairs(pair_ns: float) -> int:
-    """Pairs of one launch: fewer for slow models, within limits."""
+    """Return the number of pairs of one launch: fewer for slow models, within limits."""
     return int(min(max(PAIRS_NS // max(pair_ns, 1), FEWEST_PAIRS), PAIRS))

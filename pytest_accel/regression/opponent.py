@@ -34,7 +34,7 @@ _WHAT = (
 
 
 def opponent_named(text: str, base: Path) -> Opponent:
-    """What the user means by ``text``, a relative path being one below ``base``.
+    """Return what the user means by ``text``, a relative path being one below ``base``.
 
     Raises `UsageError` where there is no such thing.
     """
@@ -101,7 +101,7 @@ def _explained(candidate: Candidate, opponent: Opponent) -> Iterator[None]:
 
 
 def _in_another_interpreter(candidate: Candidate, opponent: Opponent) -> OpponentArtefact:
-    """The same model, compiled and run there."""
+    """Return the same model, compiled and run there."""
     elsewhere, accelerator = candidate.session.elsewhere(opponent.path), candidate.variant.accelerator
     if (absence := elsewhere.absence(accelerator)) is not None:
         raise UsageError(f"{_option(opponent)}: {accelerator} is absent there: {absence}")
@@ -110,7 +110,7 @@ def _in_another_interpreter(candidate: Candidate, opponent: Opponent) -> Opponen
 
 
 def _from_a_cache(candidate: Candidate, opponent: Opponent) -> OpponentArtefact:
-    """The artefact of the same model and variant that was used there last."""
+    """Return the artefact of the same model and variant that was used there last."""
     session = candidate.session
     if opponent.path.resolve() == session.cache.root.resolve():
         raise UsageError(f"{_option(opponent)}: this is the cache of this run itself; name that of another checkout")
@@ -127,7 +127,7 @@ def _from_a_cache(candidate: Candidate, opponent: Opponent) -> OpponentArtefact:
 
 
 def _same_variant(origin: Origin, wanted: Origin) -> bool:
-    """Whether two artefacts are of one model and variant; options that another release did not know do not count."""
+    """Return whether two artefacts are of one model and variant, but for options that one release does not know."""
     same_options = all(origin.options.get(name, value) == value for name, value in wanted.options.items())
     return same_options and (origin.model, origin.accelerator) == (wanted.model, wanted.accelerator)
 
@@ -138,7 +138,7 @@ def _compiled_here(candidate: Candidate, opponent: Opponent) -> OpponentArtefact
 
 
 def _from_a_checkout(candidate: Candidate, opponent: Opponent) -> OpponentArtefact:
-    """The model at the candidate's own place in another checkout."""
+    """Return the model at the candidate's own place in another checkout."""
     rootdir, path = candidate.session.settings.rootdir, candidate.model.path
     if not path.is_relative_to(rootdir) or path.is_relative_to(candidate.session.cache.root):
         raise UsageError(

@@ -88,7 +88,7 @@ def against_baseline(
 
 
 def fits_another(rounds: int, spent_s: float, budget_s: float) -> bool:
-    """Whether one more round, as long as those that took ``spent_s`` so far, stays within the budget."""
+    """Return whether one more round, as long as those that took ``spent_s`` so far, stays within the budget."""
     return spent_s * (1 + 1 / rounds) <= budget_s
 
 
@@ -111,7 +111,7 @@ def race(
 
 
 def yardstick_pace(candidate: Candidate, batches: Sequence[Arrays]) -> Duet:
-    """The candidate's pace beside the yardstick, as a baseline stores it."""
+    """Return the candidate's pace beside the yardstick, as a baseline stores it."""
     session, side = candidate.session, side_of(candidate, batches)
     network = yardstick(session, candidate.variant)
     rng = random.Random()
@@ -124,7 +124,7 @@ def yardstick_pace(candidate: Candidate, batches: Sequence[Arrays]) -> Duet:
 
 
 def yardstick(session: Session, variant: Variant) -> Side:
-    """The yardstick network, compiled by the variant's accelerator as is and run the way the variant is."""
+    """Return the yardstick network, compiled by the variant's accelerator as is and run the way the variant is."""
     accelerator = variant.accelerator
     entry = session.cache.entry(
         f"yardstick-{YARDSTICK_EDITION}-{accelerator}",
@@ -144,12 +144,12 @@ def yardstick(session: Session, variant: Variant) -> Side:
 
 
 def side_of(candidate: Candidate, batches: Sequence[Arrays]) -> Side:
-    """The candidate as one side of a duet, given these batches."""
+    """Return the candidate as one side of a duet, given these batches."""
     variant = candidate.variant
     return Side(candidate.session, variant.accelerator, candidate.folder, variant.options, partial(renamed, batches))
 
 
 def _write_yardstick(session: Session, accelerator: str, folder: Path) -> None:
-    source = session.shared_launch(accelerator).yardstick(folder / "network")
+    source = session.shared_client(accelerator).yardstick(folder / "network")
     name = Path(source.path).relative_to(folder / "network").as_posix()
     (folder / "kind").write_text(f"{source.kind}\n{name}\n", encoding="utf-8")

@@ -44,7 +44,7 @@ class Contest:
     max_regression: float | None
 
     def stand(self, baseline: Baseline | None) -> Standing:
-        """The candidate beside the opponent of this run, else beside its baseline."""
+        """Return the candidate beside the opponent of this run, else beside its baseline."""
         opponent = self.candidate.session.settings.against
         return self._beside_baseline(baseline) if opponent is None else self._beside(opponent)
 
@@ -87,7 +87,7 @@ class Contest:
         return Standing(verdicts, compared)
 
     def _attribution(self, compared: Compared, baseline: Baseline) -> str:
-        """What slowed down, where the baseline can tell what both sides took when it was saved."""
+        """Return what slowed down, where the baseline can tell what both sides took when it was saved."""
         baseline_duet = compared.baseline_duet or next(iter(baseline.duets), None)
         if baseline_duet is None:
             return ""

@@ -27,7 +27,7 @@ class BrokenLimits:
             self._records.append(record)
 
     def ruling_out(self, variant: Variant, budgets: Budgets, *, test: str, model_digest: str) -> str | None:
-        """Why the variant cannot keep ``budgets``, or None. Only the same test and model speak for it."""
+        """Return why the variant cannot keep ``budgets``, or None. Only the same test and model speak for it."""
         for record in self._records:
             same = record.artefact is not None and record.artefact.model_digest == model_digest
             if not (same and record.function == function_of(test) and _smaller_batch(record.variant, variant)):
@@ -45,7 +45,7 @@ def _broken(record: TestRecord) -> Iterator[Verdict]:
 
 
 def _smaller_batch(smaller: Variant, larger: Variant) -> bool:
-    """Whether two variants differ in the batch alone, and the first has the smaller one."""
+    """Return whether two variants differ in the batch alone, and the first has the smaller one."""
     others = [{**variant.options, "batch_size": None} for variant in (smaller, larger)]
     same = smaller.accelerator == larger.accelerator and others[0] == others[1]
     return same and smaller.batch_size < larger.batch_size

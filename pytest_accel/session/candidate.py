@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_accel.inputs.calibration import Calibration
     from pytest_accel.inputs.dataset_elements import Arrays
     from pytest_accel.inputs.models import Model
-    from pytest_accel.processes.client import Launch
+    from pytest_accel.processes.client import WorkerClient
     from pytest_accel.session.session import Session
     from pytest_accel.worker.accelerator import Intermediate
 
@@ -38,23 +38,23 @@ class Candidate:
     calibration: Calibration | None = None
 
     def __str__(self) -> str:
-        """As lines of progress name it."""
+        """Name it as lines of progress do."""
         return f"{self.model.name} on {self.variant.id}"
 
     @contextmanager
     def load(self) -> Iterator[LoadedModel]:
         """Load the artefact in a fresh worker, which ends with the block."""
-        with self.session.fresh_launch(self.variant.accelerator) as client:
+        with self.session.fresh_client(self.variant.accelerator) as client:
             yield self._loaded_by(client)
 
     @contextmanager
     def load_shared(self) -> Iterator[LoadedModel]:
         """Load the artefact in the worker that compiles, which has its SDK already. Nothing may be timed there."""
-        client = self.session.shared_launch(self.variant.accelerator)
+        client = self.session.shared_client(self.variant.accelerator)
         yield self._loaded_by(client)
         client.close()  # after an error the next load takes the place of this one
 
-    def _loaded_by(self, client: Launch) -> LoadedModel:
+    def _loaded_by(self, client: WorkerClient) -> LoadedModel:
         loaded = client.load(self.folder, self.variant.options)
         return LoadedModel(self, client, loaded.signature, loaded.load_s)
 
@@ -64,7 +64,7 @@ class LoadedModel:
     """A candidate in a worker, ready to run. ``client`` asks the worker; ``load_s`` is the time that loading took."""
 
     candidate: Candidate
-    client: Launch
+    client: WorkerClient
     signature: Signature
     load_s: float
 
@@ -81,7 +81,7 @@ class LoadedModel:
         return self.client.predict(*renamed([inputs], self.signature))
 
     def intermediates(self, inputs: Arrays) -> list[Intermediate]:
-        """The floating-point tensors inside the artefact for one batch, in the order of computation."""
+        """Return the floating-point tensors inside the artefact for one batch, in the order of computation."""
         return self.client.intermediates(*renamed([inputs], self.signature))
 
 

@@ -97,7 +97,7 @@ class _Compilation:
         hardware, versions = self.session.hardware(name), self.session.versions(name)
         if not self._accelerator.remote:
             return hardware, versions
-        far_side = self.session.shared_launch(name).far_side(self.variant.options)
+        far_side = self.session.shared_client(name).far_side(self.variant.options)
         return seen_through(hardware, far_side.identity), {**versions, **far_side.versions}
 
     @property
@@ -116,7 +116,7 @@ class _Compilation:
         """Fill the folder of a new entry with the artefact, its origin and the seconds that it took."""
         self.session.tell(f"compiling {self.model.name} for {self.variant.id}")
         source, converting_s = self._source()
-        seconds = self.session.shared_launch(self.variant.accelerator).compile(
+        seconds = self.session.shared_client(self.variant.accelerator).compile(
             source,
             folder / _ARTEFACT,
             self.variant.options,
@@ -127,14 +127,14 @@ class _Compilation:
         (folder / _COMPILE_SECONDS).write_text(f"{converting_s + seconds:.6f}\n", encoding="ascii")
 
     def _source(self) -> tuple[Source, float]:
-        """What to compile, and the seconds that converting to it takes or took."""
+        """Return what to compile, and the seconds that converting to it takes or took."""
         source, name = Source(self.model.kind, str(self.model.path)), self.variant.accelerator
         depends_on = self._accelerator.converts.get(self.model.kind)
         if depends_on is None:
             return source, 0.0
 
         def convert(folder: Path) -> None:
-            client = self.session.shared_launch(name)
+            client = self.session.shared_client(name)
             converted = client.convert(source, folder / _CONVERTED, self.variant.options, self._tell)
             (folder / f"{_CONVERTED}.json").write_bytes(msgspec.json.encode(converted))
 
@@ -162,13 +162,13 @@ def _facts(entry: Entry, model: Model) -> Artefact:
 
 
 def cached_artefact(cache: Cache, key: str) -> Path | None:
-    """The folder of an artefact that an earlier run compiled, None when the cache no longer has it."""
+    """Return the folder of an artefact that an earlier run compiled, None when the cache no longer has it."""
     entry = cache.lookup(key)
     return entry.path / _ARTEFACT if entry is not None else None
 
 
 def stored_artefacts(cache: Cache) -> Iterator[tuple[str, Origin]]:
-    """Key and origin of each artefact in a compile cache, the last used first."""
+    """Yield key and origin of each artefact in a compile cache, the last used first."""
     for stored in reversed(cache.entries()):
         with suppress(FileNotFoundError, msgspec.MsgspecError):  # a reference, a conversion, or of another release
             yield stored.key, msgspec.json.decode((cache.content(stored.key) / _ORIGIN).read_bytes(), type=Origin)

@@ -49,7 +49,7 @@ class Reference:
 
     @classmethod
     def of(cls, candidate: Candidate) -> Reference:
-        """The reference of a compiled model."""
+        """Return the reference of a compiled model."""
         return cls(candidate.session, candidate.model, candidate.variant)
 
     @cached_property
@@ -59,7 +59,7 @@ class Reference:
         return self._session.cache.value(key, Signature, self._ask, label=f"signature of {self._model.name}")
 
     def outputs(self, dataset: Dataset) -> Arrays:
-        """The reference's outputs for every sample, by output name; memory-mapped, first axis the sample."""
+        """Return the reference's outputs for every sample, by output name; memory-mapped, first axis the sample."""
         key = self._key("reference outputs", dataset=dataset.digest)
         compute = partial(self._compute, dataset)
         entry = self._session.cache.entry(key, compute, label=f"reference outputs of {self._model.name}")
@@ -87,7 +87,7 @@ class Reference:
         (folder / _NAMES).write_bytes(msgspec.json.encode(list(batches)))
 
     def _predictions(self, dataset: Dataset) -> Iterator[Arrays]:
-        """The outputs of each batch, without those of padding."""
+        """Yield the outputs of each batch, without those of padding."""
         compiled, done = self._compiled, 0
         self._session.tell(f"loading the reference of {self._model.name}")
         with compiled.load_shared() as loaded:
@@ -127,7 +127,7 @@ def _reference_variant(session: Session, model: Model, variant: Variant) -> Vari
 
 
 def _in_large_batches(loaded: LoadedModel, dataset: Dataset) -> Dataset:
-    """The dataset in batches that the reference computes faster, where that changes no output.
+    """Return the dataset in batches that the reference computes faster, where that changes no output.
 
     A model whose first axis is no batch, or whose samples influence each other, gives other outputs for other batches.
     So the first batch is computed both ways.
@@ -143,7 +143,7 @@ def _in_large_batches(loaded: LoadedModel, dataset: Dataset) -> Dataset:
 
 
 def _agree(alone: Arrays, among_others: Arrays, rows: int, size: int) -> bool:
-    """Whether each output has ``size`` rows, the first ``rows`` of which are those of ``alone``."""
+    """Return whether each output has ``size`` rows, the first ``rows`` of which are those of ``alone``."""
     return alone.keys() == among_others.keys() and all(
         output.ndim > 0
         and len(output) == size

@@ -18,7 +18,7 @@ import filelock
 
 from pytest_accel.facts.errors import UsageError, WorkerError
 from pytest_accel.machine.hardware import describe_hardware, device_name
-from pytest_accel.processes.client import Deadlines, Launch
+from pytest_accel.processes.client import Deadlines, WorkerClient
 from pytest_accel.processes.process import WorkerPool
 from pytest_accel.session.broken_limits import BrokenLimits
 from pytest_accel.store.baselines import Baselines
@@ -92,24 +92,26 @@ class Session:
             waiting=self.tell.tick,
         )
 
-    def shared_launch(self, accelerator: str) -> Launch:
-        """The worker that probes, compiles and computes references for an accelerator; reused from test to test."""
-        return self._face(self._pool.shared(accelerator, self.registry.reference(accelerator)))
+    def shared_client(self, accelerator: str) -> WorkerClient:
+        """Return the worker that probes, compiles and computes references; it is used again from test to test."""
+        return self._client(self._pool.shared(accelerator, self.registry.reference(accelerator)))
 
     @contextmanager
-    def fresh_launch(self, accelerator: str) -> Iterator[Launch]:
-        """A new worker for measuring, ended at the end of the block."""
+    def fresh_client(self, accelerator: str) -> Iterator[WorkerClient]:
+        """Give a new worker for measuring, ended at the end of the block."""
         worker = self._pool.fresh(accelerator, self.registry.reference(accelerator))
         try:
-            yield self._face(worker)
+            yield self._client(worker)
         finally:
             worker.kill()
 
-    def _face(self, worker: AnyWorker) -> Launch:
-        return Launch(worker, Deadlines(compile_s=self.settings.compile_timeout_s, run_s=self.settings.run_timeout_s))
+    def _client(self, worker: AnyWorker) -> WorkerClient:
+        return WorkerClient(
+            worker, Deadlines(compile_s=self.settings.compile_timeout_s, run_s=self.settings.run_timeout_s)
+        )
 
     def elsewhere(self, python: Path) -> Session:
-        """A session like this one whose accelerators all run in another interpreter. It ends with this one."""
+        """Return a session like this one whose accelerators all run in another interpreter. It ends with this one."""
         if python not in self._elsewhere:
             interpreters = dict.fromkeys(self.registry.names, str(python))
             settings = dataclasses.replace(self.settings, interpreters=interpreters)
@@ -148,7 +150,7 @@ class Session:
         return self._device_locks[accelerator]
 
     def find(self, accelerator: str) -> Present | Missing:
-        """Whether an accelerator is here; device files are looked at first, then its SDK in a worker.
+        """Return whether an accelerator is here; device files are looked at first, then its SDK in a worker.
 
         An SDK that crashes or hangs when it is asked is asked once; each later call raises what that one did.
         """
@@ -158,19 +160,19 @@ class Session:
             self.tell(f"looking for {accelerator}")
             try:
                 missing = self.registry.find(accelerator).probe_hardware()
-                self._found[accelerator] = missing or self.shared_launch(accelerator).probe()
+                self._found[accelerator] = missing or self.shared_client(accelerator).probe()
             except WorkerError as error:
                 self._unsaid[accelerator] = error
                 raise
         return self._found[accelerator]
 
     def absence(self, accelerator: str) -> str | None:
-        """Why an accelerator is not here and what to do about it, or None when it is."""
+        """Return why an accelerator is not here and what to do about it, or None when it is."""
         found = self.find(accelerator)
         return f"{found.reason}; {found.action}" if isinstance(found, Missing) else None
 
     def survey(self) -> Mapping[str, Present | Missing]:
-        """Every known accelerator, present or not; one whose SDK crashes is not, and does not hide the others."""
+        """Return every known accelerator, present or not. One whose SDK crashes is absent and hides no others."""
         return {name: self._surveyed(name) for name in self.registry.names}
 
     def _surveyed(self, accelerator: str) -> Present | Missing:
@@ -182,11 +184,11 @@ class Session:
     def versions(self, accelerator: str) -> dict[str, str]:
         """Versions of what is under test: SDK, compiler, driver."""
         if accelerator not in self._versions:
-            self._versions[accelerator] = self.shared_launch(accelerator).versions()
+            self._versions[accelerator] = self.shared_client(accelerator).versions()
         return self._versions[accelerator]
 
     def hardware(self, accelerator: str) -> Hardware:
-        """The identity of the device that an accelerator uses here; it must be present."""
+        """Return the identity of the device that an accelerator uses here; it must be present."""
         if accelerator not in self._hardware:
             found = self.find(accelerator)
             if isinstance(found, Missing):

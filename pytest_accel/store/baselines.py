@@ -95,19 +95,19 @@ class Baseline(Fact, frozen=True, kw_only=True):
     placement: Placement | None = None
 
     def duet(self, pacemaker: str, digest: str) -> Duet | None:
-        """The launches beside this pacemaker: paces beside another one do not compare."""
+        """Return the launches beside this pacemaker: paces beside another one do not compare."""
         return next(
             (duet for duet in self.duets if (duet.pacemaker, duet.pacemaker_digest) == (pacemaker, digest)), None
         )
 
     def median(self, name: Literal["p50_ms", "p90_ms", "p99_ms", "throughput"]) -> float:
-        """The median of one number over the launches."""
+        """Return the median of one number over the launches."""
         values: list[float] = [getattr(launch, name) for launch in self.launches]
         return statistics.median(values)
 
 
 def summarise(measurement: Measurement) -> LaunchSummary:
-    """What a baseline keeps of one launch."""
+    """Return what a baseline keeps of one launch."""
     ordered_ms = [latency / 1e6 for latency in sorted(measurement.latencies_ns)]
     return LaunchSummary(
         load_shape=measurement.load_shape,
@@ -128,7 +128,7 @@ def summarise(measurement: Measurement) -> LaunchSummary:
 def make_baseline(
     record: TestRecord, measurements: Sequence[Measurement], duets: Sequence[Duet], *, today: datetime.date
 ) -> Baseline:
-    """The baseline that a run would leave: ``measurements`` and ``duets`` are all of its launches."""
+    """Return the baseline that a run would leave: ``measurements`` and ``duets`` are all of its launches."""
     if record.artefact is None or not measurements:
         raise BaselineError(f"{record.model} for {record.variant.id} was not compiled and measured: nothing to save")
     placement = record.placement
@@ -149,7 +149,7 @@ def make_baseline(
 
 
 def why_not_saved(record: TestRecord) -> str:
-    """Why this run may not become a baseline: it fails its budgets or is inconclusive. Empty when it may."""
+    """Return why this run may not become a baseline: it fails its budgets or is inconclusive. Empty when it may."""
     verdicts = [verdict for verdict in record.verdicts if verdict.kind in _NOT_SAVED]
     if not record.verdicts:
         return "nothing was judged"
@@ -166,11 +166,11 @@ class Baselines:
         self.root = root
 
     def path(self, fingerprint: str, model: str, variant_id: str) -> Path:
-        """Where a baseline is, or would be."""
+        """Return where a baseline is, or would be."""
         return self.root / _file_name(fingerprint) / _file_name(model) / f"{_file_name(variant_id)}.json"
 
     def find(self, fingerprint: str, model: str, variant_id: str) -> Baseline | None:
-        """The stored baseline, None when there is none."""
+        """Return the stored baseline, None when there is none."""
         path = self.path(fingerprint, model, variant_id)
         with _explained(path, "read"):
             stored = path if path.exists() else self._of_an_older_schema(path, fingerprint)
@@ -183,22 +183,22 @@ class Baselines:
         return found
 
     def _of_an_older_schema(self, path: Path, fingerprint: str) -> Path | None:
-        """The file that an older release has put where the fingerprint of the same hardware was another one."""
+        """Return the file that an older release has put where the fingerprint of the same hardware was another one."""
         words = _file_name(fingerprint).rpartition("-")[0]
         beside = sorted(self.root.glob(f"{glob.escape(words)}-*/{path.parent.name}/{path.name}"))
         return next((other for other in beside if read(other).hardware.fingerprint == fingerprint), None)
 
     def elsewhere(self, model: str, variant_id: str) -> list[str]:
-        """The fingerprints of all hardware that has a baseline of this variant, sorted."""
+        """Return the fingerprints of all hardware that has a baseline of this variant, sorted."""
         found = self.root.glob(f"*/{_file_name(model)}/{_file_name(variant_id)}.json")
         return sorted(path.parts[-3] for path in found)
 
     def paths(self) -> list[Path]:
-        """All baseline files, sorted."""
+        """Return all baseline files, sorted."""
         return sorted(self.root.glob("*/*/*.json"))
 
     def iterate(self) -> Iterator[tuple[Path, Baseline]]:
-        """All baselines, sorted by path; raises at the first that cannot be read."""
+        """Return all baselines, sorted by path; raises at the first that cannot be read."""
         return ((path, read(path)) for path in self.paths())
 
     def remove(self, path: Path) -> None:
@@ -236,7 +236,7 @@ class Baselines:
 
 
 def read(path: Path) -> Baseline:
-    """One baseline file. Raises `BaselineError` that names file, line and field."""
+    """Read one baseline file. Raises `BaselineError` that names file, line and field."""
     try:
         with _explained(path, "read"):
             text = path.read_text(encoding="utf-8")
@@ -253,7 +253,7 @@ def read(path: Path) -> Baseline:
 
 
 def dump(baseline: Baseline) -> str:
-    """The text of a baseline file. Raises `BaselineError` for numbers that JSON does not have."""
+    """Return the text of a baseline file. Raises `BaselineError` for numbers that JSON does not have."""
     data: dict[str, Any] = msgspec.to_builtins(baseline)
     for name in _MEASURED:
         data[name] = _rounded(data[name], name)
@@ -332,7 +332,7 @@ def _file_name(name: str) -> str:
 
 @contextmanager
 def _written_beside(path: Path, text: str) -> Iterator[Path]:
-    """A synced file with this text in the folder of ``path``; what is left of it at the end is removed."""
+    """Give a synced file with this text in the folder of ``path``; what is left of it at the end is removed."""
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("x", encoding="utf-8") as stream:

@@ -88,12 +88,12 @@ class Manifest(Fact, frozen=True, kw_only=True):
 
 
 def root_of(settings: Settings) -> Path:
-    """Where a session's compile cache is."""
+    """Return where a session's compile cache is."""
     return settings.cache_dir or default_root()
 
 
 def default_root() -> Path:
-    """The user's own cache folder."""
+    """Return the user's own cache folder."""
     return platformdirs.user_cache_path("pytest-accel")
 
 
@@ -106,7 +106,7 @@ def artefact_key(
     hardware: Hardware,
     calibration_digest: str = "",
 ) -> str:
-    """The key of a compiled model: a digest of all that compiling depends on.
+    """Return the key of a compiled model: a digest of all that compiling depends on.
 
     ``options`` are those that are compiled in, ``versions`` those of the SDK and compiler.
     """
@@ -115,7 +115,7 @@ def artefact_key(
 
 
 def cache_key(kind: str, **made_of: object) -> str:
-    """The key of an entry of any other kind: a digest of the kind and of all that the entry depends on, by name."""
+    """Return the key of an entry of any other kind: a digest of the kind and of all that it depends on, by name."""
     return hashlib.sha256(json.dumps([kind, made_of], sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -137,7 +137,7 @@ class Cache:
         self._size_mb: float | None = None
 
     def entry(self, key: str, build: Callable[[Path], object], *, label: str) -> Entry:
-        """The entry of this key; ``build`` fills an empty folder with it when there is none, or only a damaged one.
+        """Return the entry of this key. Where there is none, or a damaged one, ``build`` fills an empty folder with it.
 
         Other processes that want the same entry wait meanwhile. Whatever ``build`` raises is passed on, and then
         nothing is left of the attempt. ``label`` is what people read in listings.
@@ -154,7 +154,7 @@ class Cache:
         return made
 
     def value(self, key: str, shape: type[_Value], make: Callable[[], _Value], *, label: str) -> _Value:
-        """The value of this key, which ``make`` gives when there is none. It is kept as JSON of a ``shape``."""
+        """Return the value of this key, which ``make`` gives when there is none. It is kept as JSON of a ``shape``."""
 
         def build(folder: Path) -> None:
             (folder / _VALUE).write_bytes(msgspec.json.encode(make()))
@@ -163,7 +163,7 @@ class Cache:
         return msgspec.json.decode((entry.path / _VALUE).read_bytes(), type=shape)
 
     def lookup(self, key: str) -> Entry | None:
-        """The entry of this key if there is a sound one."""
+        """Return the entry of this key if there is a sound one."""
         if (held := self._held.get(key)) is not None:
             return held
         with self._locked(key):
@@ -188,7 +188,7 @@ class Cache:
             self._uses.close()
 
     def entries(self) -> tuple[Stored, ...]:
-        """All entries, the least recently used first."""
+        """Return all entries, the least recently used first."""
         with _explained(self.root):
             return tuple(sorted(self._stored(), key=lambda stored: stored.last_used))
 
@@ -211,7 +211,7 @@ class Cache:
         return tuple(evicted)
 
     def content(self, key: str) -> Path:
-        """Where the files of an entry lie, or would; `lookup` protects them from eviction."""
+        """Return where the files of an entry lie, or would; `lookup` protects them from eviction."""
         return self._folder(key) / _CONTENT
 
     def _folder(self, key: str) -> Path:
@@ -233,7 +233,7 @@ class Cache:
             lock.release()
 
     def _find(self, key: str, consequence: str) -> Entry | None:
-        """The sound entry of a locked key, from now on in use; a damaged one is reported and removed."""
+        """Return the sound entry of a locked key, from now on in use; a damaged one is reported and removed."""
         folder = self._folder(key)
         content = folder / _CONTENT
         with _explained(self.root):
@@ -257,7 +257,7 @@ class Cache:
         return None
 
     def _damage(self, key: str, content: Path, manifest: Manifest) -> str:
-        """What is wrong with an entry's files; see `HASHED_AT_FIRST_USE_MB` for how closely it is looked at."""
+        """Return what is wrong with an entry's files; see `HASHED_AT_FIRST_USE_MB` for how closely it is looked at."""
         thorough = key not in self._hashed and manifest.size_mb <= HASHED_AT_FIRST_USE_MB
         for name, stored in manifest.files.items():
             file = content / name

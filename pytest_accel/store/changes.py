@@ -45,7 +45,7 @@ class Change(Fact, frozen=True, kw_only=True):
 
 
 def changes_since(baseline: Baseline, after: TestRecord | Baseline) -> tuple[str, ...]:
-    """What could be the cause of a different verdict, a sentence each, in the order in which to suspect it."""
+    """Return what could be the cause of a different verdict, a sentence each, in the order in which to suspect it."""
     changes = list(_causes(baseline, after))
     moved = [change for change in changes if change.kind == "operator"]
     sentences = [str(change) for change in changes if change.kind != "operator"]
@@ -56,7 +56,7 @@ def changes_since(baseline: Baseline, after: TestRecord | Baseline) -> tuple[str
 
 
 def differences(before: Origin, after: Origin) -> tuple[str, ...]:
-    """How two artefacts came about differently, a sentence each, in the order in which to suspect it."""
+    """Return how two artefacts came about differently, a sentence each, in the order in which to suspect it."""
     changes = [
         *_digest(before.model_digest, after.model_digest),
         *_between("option", before.options, after.options),
@@ -66,12 +66,12 @@ def differences(before: Origin, after: Origin) -> tuple[str, ...]:
 
 
 def version_changes(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
-    """Which versions differ, a sentence each."""
+    """Return which versions differ, a sentence each."""
     return tuple(str(change) for change in _between("version", before, after))
 
 
 def diff(before: Baseline, after: Baseline) -> tuple[Change, ...]:
-    """All that differs between two baselines, causes first."""
+    """Return all that differs between two baselines, causes first."""
     return (*_causes(before, after), *_effects(before, after))
 
 
@@ -136,7 +136,7 @@ def _between(kind: ChangeKind, before: Mapping[str, Scalar], after: Mapping[str,
 
 
 def _move(before: str, after: str) -> str:
-    """Where an operator went, from ``"<device>:<precision>"`` to another."""
+    """Return where an operator went, from ``"<device>:<precision>"`` to another."""
     device, device_after = before.partition(":")[0], after.partition(":")[0]
     if device == device_after:
         return "changed its precision"
@@ -144,5 +144,5 @@ def _move(before: str, after: str) -> str:
 
 
 def _legible(value: Scalar) -> str:
-    """As many digits as a person compares; what agrees in these is no change."""
+    """Return as many digits as a person compares; what agrees in these is no change."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

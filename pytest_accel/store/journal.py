@@ -39,7 +39,7 @@ class Entry(Fact, frozen=True, kw_only=True):
 
 
 def folder_of(cache: Path, rootdir: Path) -> Path:
-    """Where the journals of a project's runs are."""
+    """Return where the journals of a project's runs are."""
     return cache / "journals" / hashlib.sha256(str(rootdir).encode()).hexdigest()[:16]
 
 
@@ -92,7 +92,7 @@ class Finished:
                     self._entries.setdefault(entry.record.key, []).append(entry)
 
     def take(self, key: str, dataset_digest: Callable[[], str]) -> TestRecord | None:
-        """The record of the same check on the same data, marked as resumed, or None.
+        """Return the record of the same check on the same data, marked as resumed, or None.
 
         ``dataset_digest`` costs a pass over the data, so it is called only where the check is known.
         """
@@ -117,7 +117,7 @@ def _remove(path: Path) -> None:
 
 
 def _ended(path: Path) -> bool:
-    """Whether the run of a journal has ended. Other processes may be asking just now, which is soon over."""
+    """Return whether the run of a journal has ended. Other processes may be asking just now, which is soon over."""
     lock = lock_at(_lock_file(path))
     try:
         lock.acquire(timeout=LONGEST_QUESTION_S)
@@ -128,7 +128,7 @@ def _ended(path: Path) -> bool:
 
 
 def _entries(lines: list[bytes]) -> Iterator[Entry]:
-    """What can be read: the last line may have been cut off, and another release may have written other records."""
+    """Yield the lines that can be read: the last one may be cut off, or another release may have written it."""
     for line in lines:
         try:
             yield msgspec.json.decode(line, type=Entry)

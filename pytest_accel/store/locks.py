@@ -17,13 +17,13 @@ import filelock
 
 
 def lock_at(path: Path) -> filelock.BaseFileLock:
-    """A lock, not yet taken and for one thread; taking it makes its folder when that is missing."""
+    """Return a lock, not yet taken and for one thread; taking it makes its folder when that is missing."""
     return filelock.FileLock(str(path), thread_local=False)  # with a Path, each use costs half as much again
 
 
 @contextmanager
 def if_free(lock: filelock.BaseFileLock) -> Iterator[bool]:
-    """Whether nobody holds the lock; if so, nobody gets it for the duration."""
+    """Say whether nobody holds the lock; if so, nobody gets it within the block."""
     try:
         lock.acquire(blocking=False)
     except filelock.Timeout:
@@ -41,7 +41,7 @@ def discard(folder: Path) -> None:
 
 
 def folders(parent: Path) -> list[Path]:
-    """The folders in a folder that need not exist."""
+    """Return the folders in a folder that need not exist."""
     return [path for path in parent.iterdir() if path.is_dir()] if parent.is_dir() else []
 
 
@@ -84,7 +84,7 @@ class Uses:
             self._life = None
 
     def holds(self, key: str) -> bool:
-        """Whether a living process, this one included, uses the entry."""
+        """Return whether a living process, this one included, uses the entry."""
         return any((process / key).exists() and self._lives(process) for process in folders(self._folder))
 
     def sweep(self) -> None:

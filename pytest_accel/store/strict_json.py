@@ -60,7 +60,7 @@ def convert(data: Any, kind: type[T], text: str) -> T:
 
 
 def line_of(text: str, field: str) -> int:
-    """The line of a field, or of the innermost thing around it that is there."""
+    """Return the line of a field, or of the innermost thing around it that is there."""
     at = _skip(text, 0)
     for name, index in _STEP.findall(f".{field}"):
         inside = dict(_members(text, at))
@@ -71,7 +71,7 @@ def line_of(text: str, field: str) -> int:
 
 
 def line_at(text: str, offset: int) -> int:
-    """The line of a character."""
+    """Return the line of a character."""
     return text.count("\n", 0, offset) + 1
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from pytest_accel.facts.errors import CompileFailed, UnfitInput
-from pytest_accel.processes.client import Deadlines, Launch, Loaded
+from pytest_accel.processes.client import Deadlines, Loaded, WorkerClient
 from pytest_accel.processes.process import WorkerPool
 from pytest_accel.worker.accelerator import Accelerator, Missing, Source
 
@@ -51,55 +51,60 @@ class AcceleratorContract:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def launch(cls, python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launch]:
+    def client(cls, python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerClient]:
         """One worker for all tests of the class."""
         name = cls.accelerator.name
         pool = WorkerPool({name: python}, in_process=False, log_dir=tmp_path_factory.mktemp("log"))
         try:
-            launch = Launch(
+            client = WorkerClient(
                 pool.shared(name, f"{cls.accelerator.__module__}:{cls.accelerator.__qualname__}"), cls.deadlines
             )
-            found = launch.probe()
+            found = client.probe()
             if isinstance(found, Missing):
                 pytest.skip(f"{name}: {found.reason}")
-            yield launch
+            yield client
         finally:
             pool.close()
 
-    @pytest.fixture(scope="class")
-    @classmethod
-    def source(cls, launch: Launch, tmp_path_factory: pytest.TempPathFactory) -> Source:
-        """A model to compile."""
-        return launch.yardstick(tmp_path_factory.mktemp("source") / "model")
+    @pytest.fixture
+    def launch(self, client: WorkerClient) -> WorkerClient:
+        """Give tests that were written for an earlier release the client by its former name."""
+        return client
 
     @pytest.fixture(scope="class")
     @classmethod
-    def artefact(cls, launch: Launch, source: Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    def source(cls, client: WorkerClient, tmp_path_factory: pytest.TempPathFactory) -> Source:
+        """A model to compile."""
+        return client.yardstick(tmp_path_factory.mktemp("source") / "model")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def artefact(cls, client: WorkerClient, source: Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
         """The model, compiled with the default options."""
         folder = tmp_path_factory.mktemp("artefact")
-        launch.compile(source, folder, cls.complete())
+        client.compile(source, folder, cls.complete())
         return folder
 
     @pytest.fixture
-    def loaded(self, launch: Launch, artefact: Path) -> Loaded:
+    def loaded(self, client: WorkerClient, artefact: Path) -> Loaded:
         """The artefact, loaded anew."""
-        return launch.load(artefact, self.complete())
+        return client.load(artefact, self.complete())
 
     @classmethod
     def complete(cls, **changes: Scalar) -> dict[str, Scalar]:
-        """Every option with its value."""
+        """Return every option with its value."""
         defaults = {name: option.default for name, option in cls.accelerator.options().items()}
         return {**defaults, **cls.options, **changes}
 
-    def test_the_probe_tells_what_was_found(self, launch: Launch) -> None:
-        found = launch.probe()
+    def test_the_probe_tells_what_was_found(self, client: WorkerClient) -> None:
+        found = client.probe()
         assert not isinstance(found, Missing)
         assert found.device
         assert found.identity, "an identity without facts cannot tell two devices apart"
         assert found.peak_flops is None or found.peak_flops > 0
 
-    def test_versions_are_told(self, launch: Launch) -> None:
-        versions = launch.versions()
+    def test_versions_are_told(self, client: WorkerClient) -> None:
+        versions = client.versions()
         assert {"python", "numpy"} < versions.keys(), "the accelerator's own versions are what is under test"
         assert all(versions.values())
 
@@ -109,38 +114,38 @@ class AcceleratorContract:
             assert not option.choices or option.default in option.choices, f"{name}: default is not a choice"
             assert option.default is None or isinstance(option.default, option.type), f"{name}: default of another type"
 
-    def test_an_unknown_kind_of_source_is_refused(self, launch: Launch, tmp_path: Path) -> None:
+    def test_an_unknown_kind_of_source_is_refused(self, client: WorkerClient, tmp_path: Path) -> None:
         with pytest.raises(CompileFailed, match="abacus"):
-            launch.compile(Source("abacus", str(tmp_path)), tmp_path / "artefact", self.complete())
+            client.compile(Source("abacus", str(tmp_path)), tmp_path / "artefact", self.complete())
 
-    def test_an_absent_source_is_refused_by_name(self, launch: Launch, tmp_path: Path) -> None:
+    def test_an_absent_source_is_refused_by_name(self, client: WorkerClient, tmp_path: Path) -> None:
         for kind in self.accelerator.sources:
             with pytest.raises(CompileFailed, match="no-such-model"):
-                launch.compile(Source(kind, str(tmp_path / "no-such-model")), tmp_path / kind, self.complete())
+                client.compile(Source(kind, str(tmp_path / "no-such-model")), tmp_path / kind, self.complete())
 
-    def test_outputs_are_what_the_signature_says(self, launch: Launch, loaded: Loaded) -> None:
-        outputs = launch.predict(made_up(loaded, rows=1))
+    def test_outputs_are_what_the_signature_says(self, client: WorkerClient, loaded: Loaded) -> None:
+        outputs = client.predict(made_up(loaded, rows=1))
         assert outputs.keys() == {spec.name for spec in loaded.signature.outputs}
         for spec in loaded.signature.outputs:
             assert_fits(outputs[spec.name], spec)
 
-    def test_every_row_of_a_batch_is_answered(self, launch: Launch, source: Source, tmp_path: Path) -> None:
+    def test_every_row_of_a_batch_is_answered(self, client: WorkerClient, source: Source, tmp_path: Path) -> None:
         for rows in self.batch_sizes:
             options = self.complete(batch_size=rows)
-            launch.compile(source, tmp_path / str(rows), options)
-            loaded = launch.load(tmp_path / str(rows), options)
-            for name, output in launch.predict(made_up(loaded, rows=rows)).items():
+            client.compile(source, tmp_path / str(rows), options)
+            loaded = client.load(tmp_path / str(rows), options)
+            for name, output in client.predict(made_up(loaded, rows=rows)).items():
                 assert len(output) == rows, f"{name}: {len(output)} rows for a batch of {rows}"
 
-    def test_the_same_inputs_give_the_same_outputs(self, launch: Launch, loaded: Loaded) -> None:
+    def test_the_same_inputs_give_the_same_outputs(self, client: WorkerClient, loaded: Loaded) -> None:
         inputs = made_up(loaded, rows=1)
-        self.assert_same(launch.predict(inputs), launch.predict(inputs))
+        self.assert_same(client.predict(inputs), client.predict(inputs))
 
-    def test_other_inputs_give_other_outputs(self, launch: Launch, loaded: Loaded) -> None:
-        one, other = (launch.predict(made_up(loaded, rows=1, seed=seed)) for seed in (1, 2))
+    def test_other_inputs_give_other_outputs(self, client: WorkerClient, loaded: Loaded) -> None:
+        one, other = (client.predict(made_up(loaded, rows=1, seed=seed)) for seed in (1, 2))
         assert any(not np.array_equal(one[name], other[name]) for name in one)
 
-    def test_unfit_inputs_are_refused_and_do_no_harm(self, launch: Launch, loaded: Loaded) -> None:
+    def test_unfit_inputs_are_refused_and_do_no_harm(self, client: WorkerClient, loaded: Loaded) -> None:
         fit = made_up(loaded, rows=1)
         name = next(iter(fit))
         for unfit in (
@@ -149,61 +154,63 @@ class AcceleratorContract:
             {**fit, name: fit[name][..., np.newaxis]},
         ):
             with pytest.raises(UnfitInput, match=name):
-                launch.predict(unfit)
-        assert launch.predict(fit)
+                client.predict(unfit)
+        assert client.predict(fit)
 
-    def test_what_is_timed_is_what_is_predicted(self, launch: Launch, loaded: Loaded) -> None:
+    def test_what_is_timed_is_what_is_predicted(self, client: WorkerClient, loaded: Loaded) -> None:
         batches = [made_up(loaded, rows=1, seed=seed) for seed in (1, 2)]
-        expected = [launch.predict(inputs) for inputs in batches]
-        launch.stage(batches)
-        launch.warm_up(min_calls=2, min_s=0.0, max_s=0.5, window=2)
+        expected = [client.predict(inputs) for inputs in batches]
+        client.stage(batches)
+        client.warm_up(min_calls=2, min_s=0.0, max_s=0.5, window=2)
         for load_shape in ("single_stream", "offline"):
-            timed = launch.measure(load_shape, calls=6, checks=3)
+            timed = client.measure(load_shape, calls=6, checks=3)
             assert sum(timed.latencies_ns) > 0
             assert sum(timed.latencies_ns) <= timed.wall_ns, "calls cannot take longer than all of them together"
             assert len(timed.checked) == 3
             for checked in timed.checked:
                 self.assert_same(checked.outputs, expected[checked.batch])
 
-    def test_calls_side_by_side_do_not_disturb_each_other(self, launch: Launch, artefact: Path) -> None:
+    def test_calls_side_by_side_do_not_disturb_each_other(self, client: WorkerClient, artefact: Path) -> None:
         if not self.accelerator.concurrent:
             pytest.skip(f"{self.accelerator.name} runs one call at a time")
-        loaded = launch.load(artefact, self.complete(concurrency=4))
+        loaded = client.load(artefact, self.complete(concurrency=4))
         batches = [made_up(loaded, rows=1, seed=seed) for seed in range(1, 6)]
-        expected = [launch.predict(inputs) for inputs in batches]
-        launch.stage(batches)
+        expected = [client.predict(inputs) for inputs in batches]
+        client.stage(batches)
         for timed in (
-            launch.measure("multi_stream", calls=100, checks=100, concurrency=4),
-            launch.measure("server", calls=100, checks=100, concurrency=4, rate=1e5, seed=1),
+            client.measure("multi_stream", calls=100, checks=100, concurrency=4),
+            client.measure("server", calls=100, checks=100, concurrency=4, rate=1e5, seed=1),
         ):
             assert min(timed.latencies_ns) > 0
             assert len(timed.checked) == 100
             for checked in timed.checked:
                 self.assert_same(checked.outputs, expected[checked.batch])
 
-    def test_an_artefact_needs_nothing_but_its_folder(self, launch: Launch, source: Source, tmp_path: Path) -> None:
+    def test_an_artefact_needs_nothing_but_its_folder(
+        self, client: WorkerClient, source: Source, tmp_path: Path
+    ) -> None:
         options = self.complete()
         original = Path(source.path)
         copy = tmp_path / original.name
         (shutil.copytree if original.is_dir() else shutil.copyfile)(original, copy)
-        launch.compile(Source(source.kind, str(copy)), tmp_path / "built", options)
-        inputs = made_up(launch.load(tmp_path / "built", options), rows=1)
-        expected = launch.predict(inputs)
-        launch.close()
+        client.compile(Source(source.kind, str(copy)), tmp_path / "built", options)
+        inputs = made_up(client.load(tmp_path / "built", options), rows=1)
+        expected = client.predict(inputs)
+        client.close()
         copy.rename(tmp_path / "gone")
         (tmp_path / "built").rename(tmp_path / "moved")
-        launch.load(tmp_path / "moved", options)
-        self.assert_same(launch.predict(inputs), expected)
+        client.load(tmp_path / "moved", options)
+        self.assert_same(client.predict(inputs), expected)
 
-    def test_it_can_be_used_again_after_closing(self, launch: Launch, artefact: Path, loaded: Loaded) -> None:
+    def test_it_can_be_used_again_after_closing(self, client: WorkerClient, artefact: Path, loaded: Loaded) -> None:
         inputs = made_up(loaded, rows=1)
-        expected = launch.predict(inputs)
-        launch.close()
-        launch.load(artefact, self.complete())
-        self.assert_same(launch.predict(inputs), expected)
+        expected = client.predict(inputs)
+        client.close()
+        client.load(artefact, self.complete())
+        self.assert_same(client.predict(inputs), expected)
 
-    def test_the_placement_holds_together(self, launch: Launch, loaded: Loaded) -> None:
-        placement, flops = launch.placement()
+    def test_the_placement_holds_together(self, client: WorkerClient, loaded: Loaded) -> None:
+        placement, flops = client.placement()
         assert placement.on_device is None or 0.0 <= placement.on_device <= 1.0
         assert all(count > 0 for count in placement.precisions.values())
         assert all(":" in where for where in placement.operators.values()), "an operator is at <device>:<precision>"
@@ -217,7 +224,7 @@ class AcceleratorContract:
 
 
 def made_up(loaded: Loaded, *, rows: int, seed: int = 1) -> Arrays:
-    """Distinct, non-zero inputs that fit; the first dynamic dimension has ``rows``, any other one has 8."""
+    """Return distinct, non-zero inputs that fit; the first dynamic dimension has ``rows``, any other one has 8."""
     random = np.random.default_rng(seed)
     return {
         spec.name: random.uniform(1, 100, _sized(spec, rows)).astype(spec.dtype) for spec in loaded.signature.inputs

@@ -47,5 +47,5 @@ __all__ = [
 
 
 def fails(kind: VerdictKind, strict: bool) -> bool:
-    """Whether a test with this verdict fails; what is undecided fails under ``--accel-strict``."""
+    """Return whether a test with this verdict fails; what is undecided fails under ``--accel-strict``."""
     return kind in FAILING or (strict and kind in UNDECIDED)

@@ -158,7 +158,7 @@ def _judge_distance(accuracy: Accuracy, precisions: Mapping[str, int], confidenc
 
 
 def _judge_unscored(accuracy: Accuracy, precisions: Mapping[str, int], confidence: float) -> list[Verdict]:
-    """The distance of the outputs beside the one that labels score; the user's metric has seen them all."""
+    """Return the distance of the outputs beside the one that labels score; the user's metric has seen them all."""
     others = tuple(errors for errors in accuracy.outputs if errors.name in accuracy.unscored)
     if not others or accuracy.metric is not None:
         return []
@@ -186,7 +186,7 @@ def _judge_flips(accuracy: Accuracy, limit: float) -> Verdict:
 
 
 def _in_framework(accuracy: Accuracy) -> tuple[OutputErrors, ...]:
-    """What the same precision costs in the model's own framework; a control of calibrated ranges is another one."""
+    """Return the errors of the same precision in the model's own framework, which a calibrated control is not."""
     return accuracy.control if accuracy.calibration_samples is None else ()
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def flips_since(baseline: Accuracy, accuracy: Accuracy) -> tuple[int, int] | None:
-    """How many samples went from right to wrong since the baseline, and how many from wrong to right.
+    """Return how many samples went from right to wrong since the baseline, and how many from wrong to right.
 
     None if the two did not see the same samples, or have no labels.
     """

@@ -66,7 +66,7 @@ class Gate:
     tests: int = 1
 
     def wants_more(self, launches: Sequence[DuetLaunch], baseline: Duet | None = None) -> bool:
-        """Whether another launch is needed: while undecided, until so many have not decided that more would not."""
+        """Return whether another launch is needed: it is until the answer is clear, or more would not help."""
         return len(launches) < MOST_LAUNCHES and self.decide(self._ratio(launches, baseline)) == "inconclusive"
 
     def ratio(self, duet: Duet, baseline: Duet | None = None) -> Ratio | None:
@@ -81,7 +81,7 @@ class Gate:
         return self._ratio(duet.launches, baseline)
 
     def decide(self, ratio: Ratio | None) -> Decision:
-        """What the ratio says, at any time.
+        """Return what the ratio says, at any time.
 
         "improved" is a pass whose upper bound shows the candidate faster by at least half of ``max_regression``.
         """
@@ -94,7 +94,7 @@ class Gate:
         return "pass" if ratio.upper < 1.0 + self.max_regression else "inconclusive"
 
     def more_launches(self, ratio: Ratio) -> int | None:
-        """Roughly how many more launches would decide, were they like these; None when no affordable number would."""
+        """Return about how many more launches like these would decide; None when no affordable number would."""
         limit = log(1.0 + self.max_regression)
         estimate = log(ratio.estimate)
         margin = log(ratio.upper) - estimate if estimate < limit else estimate - log(ratio.lower)
@@ -128,12 +128,12 @@ class Gate:
 
 
 def undisturbed(launches: Sequence[DuetLaunch]) -> list[DuetLaunch]:
-    """Those that count."""
+    """Return the launches that count."""
     return [launch for launch in launches if not launch.disturbed]
 
 
 def _spread(launches: Sequence[DuetLaunch]) -> stats.Spread:
-    """The mean log pace of launches, and how far it may be off."""
+    """Return the mean log pace of launches, and how far it may be off."""
     within = fsum(launch.log_pace_error**2 for launch in launches) / len(launches)
     return stats.moderated_spread(
         [launch.log_pace for launch in launches], deviation=sqrt(SPREAD**2 + within), freedom=SPREAD_FREEDOM
@@ -141,7 +141,7 @@ def _spread(launches: Sequence[DuetLaunch]) -> stats.Spread:
 
 
 def comparable(duet: Duet, baseline: Duet) -> bool:
-    """Whether two duets had the same pacemaker, without which their paces say nothing about each other."""
+    """Return whether two duets had the same pacemaker, without which their paces say nothing about each other."""
     return (duet.pacemaker, duet.pacemaker_digest) == (baseline.pacemaker, baseline.pacemaker_digest)
 
 

@@ -19,7 +19,7 @@ def judge_measurement(
     asked: Mapping[str, Scalar] = _NOTHING,
     identity: Mapping[str, Scalar] = _NOTHING,
 ) -> list[Verdict]:
-    """Whether the measurement can be believed. ``difference`` says how a timed output was wrong, if so.
+    """Return whether the measurement can be believed. ``difference`` says how a timed output was wrong, if so.
 
     ``asked`` are the variant's options, ``identity`` is what the handle that was used says of itself.
     """

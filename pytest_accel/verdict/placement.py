@@ -59,7 +59,7 @@ def judge_placement(placement: Placement | None, budgets: Budgets, *, precision:
 
 
 def observed_precisions(counts: Mapping[str, int]) -> dict[str, int]:
-    """Operators by precision in this package's names, whatever the runtime calls them."""
+    """Return operators by precision in this package's names, whatever the runtime calls them."""
     observed: dict[str, int] = {}
     for name, count in counts.items():
         known = _NAMES.get(name.lower())
@@ -69,7 +69,7 @@ def observed_precisions(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def coarsest(counts: Mapping[str, int]) -> str | None:
-    """The coarsest precision among observed counts, None where there is none."""
+    """Return the coarsest precision among observed counts, None where there is none."""
     return max(observed_precisions(counts), key=COARSENESS.__getitem__, default=None)
 
 

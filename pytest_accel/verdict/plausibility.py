@@ -35,7 +35,7 @@ CLOCK_SLACK = 1.01
 
 
 def implausibilities(measurement: Measurement, peak_flops: float | None) -> tuple[str, ...]:
-    """Why the measurement cannot be true, a clause each; empty when nothing speaks against it.
+    """Return why the measurement cannot be true, a clause each; empty when nothing speaks against it.
 
     ``peak_flops`` is the most that the device can do in a second, in any precision that was used; None when unknown.
     """
@@ -50,7 +50,7 @@ def implausibilities(measurement: Measurement, peak_flops: float | None) -> tupl
 
 
 def mislabelled(asked: Mapping[str, Scalar], identity: Mapping[str, Scalar]) -> tuple[str, ...]:
-    """Where the handle that was used tells of another kind of device than the options ``asked`` for, a clause each."""
+    """Return where the handle that was used names another kind of device than the options do, a clause each."""
     return tuple(
         f"{name}={asked[name]!r} was asked for, and what was used says {identity[name]!r}"
         for name in NAMING_A_DEVICE
@@ -59,7 +59,7 @@ def mislabelled(asked: Mapping[str, Scalar], identity: Mapping[str, Scalar]) -> 
 
 
 def disturbances(measurement: Measurement) -> tuple[str, ...]:
-    """What keeps a true measurement from deciding anything about speed, a clause each."""
+    """Return what keeps a true measurement from deciding anything about speed, a clause each."""
     conditions, found = measurement.conditions, []
     if not measurement.phases.steady:
         found.append(f"no steady state within {measurement.phases.warm_up_calls} warm-up calls")
@@ -76,7 +76,7 @@ def disturbances(measurement: Measurement) -> tuple[str, ...]:
 
 
 def uneven_load(foreign_load_cores: float) -> tuple[str, ...]:
-    """What keeps launches beside the yardstick from deciding anything, a clause each.
+    """Return what keeps launches beside the yardstick from deciding anything, a clause each.
 
     Both sides feel a neighbour, but not alike: with one of two cores busy, ResNet-50 was slowed 1.4 times as much as
     the yardstick was. The baseline's own artefact is slowed as the candidate is.
@@ -88,12 +88,12 @@ def uneven_load(foreign_load_cores: float) -> tuple[str, ...]:
 
 
 def others_were_busy(measurement: Measurement) -> bool:
-    """Whether other processes used enough of the processor meanwhile to be what calls scatter by."""
+    """Return whether other processes used enough of the processor meanwhile to be what calls scatter by."""
     return (measurement.conditions.foreign_load_cores or 0.0) >= MATERIAL_LOAD_CORES
 
 
 def unless_disturbed(verdict: Verdict, disturbed: Sequence[str]) -> Verdict:
-    """A disturbed measurement may look slower than the model is, so what it fails is undecided."""
+    """Turn failures into undecided answers where a disturbance made the model look slower than it is."""
     if not disturbed or verdict.kind not in FAILING:
         return verdict
     reason = f"Not decided, because {'; '.join(disturbed)}."

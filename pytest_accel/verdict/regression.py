@@ -30,7 +30,7 @@ def judge_regression(
     disturbed: Sequence[str] = (),
     left_out: Sequence[str] = (),
 ) -> list[Verdict]:
-    """The gate's final decision about ``opponent``, the baseline by default, with the sentence `attribution` gave.
+    """Say what the gate has decided about ``opponent``, the baseline by default, with the sentence of `attribution`.
 
     ``disturbed`` holds the reasons why the launches cannot show a regression (`disturbances` of the measurement),
     ``left_out`` the sentences about those that did not count (`left_out`).
@@ -68,7 +68,7 @@ def judge_regression(
 
 
 def left_out(duet: Duet, baseline_duet: Duet | None) -> tuple[str, ...]:
-    """Sentences about the launches of both that do not count, because other processes had their cores."""
+    """Return sentences about the launches of both that do not count, because other processes had their cores."""
     sentences = []
     if disturbed := len(duet.launches) - len(undisturbed(duet.launches)):
         some = f"{disturbed} of {len(duet.launches)}"
@@ -80,7 +80,7 @@ def left_out(duet: Duet, baseline_duet: Duet | None) -> tuple[str, ...]:
 
 
 def interval(ratio: Ratio) -> str:
-    """The ends of a ratio as text; a bound that the launches were too few for is none."""
+    """Return the ends of a ratio as text; a bound that the launches were too few for is none."""
     lower = f"{ratio.lower:.3f}" if ratio.lower > 1.0 / WIDEST else "–"
     upper = f"{ratio.upper:.3f}" if ratio.upper < WIDEST else "–"
     return f"[{lower}, {upper}]"
@@ -89,7 +89,7 @@ def interval(ratio: Ratio) -> str:
 def attribution(
     duet: Duet, baseline: Duet, *, version_changes: Sequence[str], pacemaker_is_baseline: bool = False
 ) -> str:
-    """Whether the pacemaker slowed down since the baseline too, and what that means; empty when nothing did.
+    """Return whether the pacemaker slowed down since the baseline too, and what that means; empty when nothing did.
 
     ``pacemaker_is_baseline``: the pacemaker is the baseline's own artefact, whose time then was the candidate's.
     """
@@ -111,7 +111,7 @@ def attribution(
 
 
 def no_baseline(fingerprint: str, elsewhere: Collection[str]) -> list[Verdict]:
-    """The answer where this hardware has no baseline; ``elsewhere`` are the fingerprints that have one."""
+    """Return the answer where this hardware has no baseline; ``elsewhere`` are the fingerprints that have one."""
     save = "--accel-save-baseline writes one"
     if not elsewhere:
         summary = f"No baseline for {fingerprint}; {save}."
@@ -121,7 +121,7 @@ def no_baseline(fingerprint: str, elsewhere: Collection[str]) -> list[Verdict]:
 
 
 def with_baseline(verdicts: Collection[Verdict]) -> tuple[Verdict, ...]:
-    """The same answers once this run has become the baseline: there is nothing left to miss one for."""
+    """Return the same answers once this run has become the baseline: there is nothing left to miss one for."""
     missed = {"no-baseline", "incomparable"}
     saved = Verdict(kind="pass", question="regression", summary="This run is the baseline from now on.")
     return tuple(
@@ -130,7 +130,7 @@ def with_baseline(verdicts: Collection[Verdict]) -> tuple[Verdict, ...]:
 
 
 def no_pacemaker(saved: str) -> list[Verdict]:
-    """The answer where the baseline has nothing that this machine could run beside the candidate."""
+    """Return the answer where the baseline has nothing that this machine could run beside the candidate."""
     summary = f"The baseline of {saved} has no pace beside the yardstick, and the cache no longer has its artefact."
     renew = "--accel-save-baseline renews it."
     return [Verdict(kind="incomparable", question="regression", summary=summary, details=(renew,))]

@@ -6,7 +6,7 @@ from pytest_accel.facts.records import Artefact, Budgets, Measurement, Verdict, 
 
 
 def judge_resources(budgets: Budgets, *, measurement: Measurement | None, artefact: Artefact | None) -> list[Verdict]:
-    """One verdict for each budget given.
+    """Return one verdict for each budget given.
 
     ``max_memory_mb`` is about the device's memory where the device has its own, else about the worker's peak.
     ``max_compile_s`` is about this run's compilation: an artefact from the cache took none and is not judged.

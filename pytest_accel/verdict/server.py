@@ -19,7 +19,7 @@ MAX_LAG = 0.1
 
 
 def judge_rate(measurement: Measurement, *, confidence: float, looks: int = 1) -> list[Verdict]:
-    """Whether a server keeps its rate; empty for another load shape. ``looks`` is how often this is judged in all."""
+    """Judge whether a server keeps its rate; empty for another load shape. ``looks`` is how often that is judged."""
     if measurement.rate is None:
         return []
     calls = len(measurement.latencies_ns)
@@ -46,7 +46,7 @@ def judge_rate(measurement: Measurement, *, confidence: float, looks: int = 1) -
 
 
 def overloaded(measurement: Measurement, *, confidence: float, looks: int = 1) -> bool:
-    """Whether calls arrived faster than they could be served, beyond doubt."""
+    """Return whether calls arrived faster than they could be served, beyond doubt."""
     return any(verdict.kind == "sla-breach" for verdict in judge_rate(measurement, confidence=confidence, looks=looks))
 
 

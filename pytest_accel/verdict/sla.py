@@ -22,7 +22,7 @@ MATERIAL_DRIFT = 0.10
 
 
 def judge_sla(measurement: Measurement, budgets: Budgets, *, confidence: float, looks: int = 1) -> list[Verdict]:
-    """One verdict for each latency limit, for ``min_throughput`` and for the rate of a server.
+    """Return one verdict for each latency limit, for ``min_throughput`` and for the rate of a server.
 
     ``looks`` is how often this measurement may be judged in all: 2 where one extension is planned, at both looks.
     A breach that a disturbed measurement shows is inconclusive. An overload is the only answer: how long calls waited
@@ -35,7 +35,7 @@ def judge_sla(measurement: Measurement, budgets: Budgets, *, confidence: float, 
 
 
 def further_calls(measurement: Measurement, budgets: Budgets, *, confidence: float, looks: int = 1) -> int:
-    """How many more calls would pass every undecided latency limit, were none of them over; 0 when all are decided."""
+    """Return how many more calls, none of them slow, would pass every undecided limit; 0 when all are decided."""
     if overloaded(measurement, confidence=confidence, looks=looks):
         return 0
     slas = _latency_slas(measurement, budgets, confidence, looks)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_accel.processes.client import Deadlines, Launch
+from pytest_accel.processes.client import Deadlines, WorkerClient
 from pytest_accel.processes.process import Worker
 
 if TYPE_CHECKING:
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def launched(accelerator: type[Accelerator], logs: Path) -> Iterator[Launch]:
+def launched(accelerator: type[Accelerator], logs: Path) -> Iterator[WorkerClient]:
     """A fresh worker, which ends with the block."""
     with Worker(accelerator.name, f"{accelerator.__module__}:{accelerator.__name__}", log_dir=logs) as worker:
-        yield Launch(worker, Deadlines(compile_s=600, run_s=600))
+        yield WorkerClient(worker, Deadlines(compile_s=600, run_s=600))
 
 
 def defaults(accelerator: type[Accelerator]) -> dict[str, Scalar]:

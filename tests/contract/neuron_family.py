@@ -16,7 +16,7 @@ from pytest_accel.worker.accelerator import Missing, Source
 from tests.standins import neuron_host
 
 if TYPE_CHECKING:
-    from pytest_accel.processes.client import Launch, Loaded
+    from pytest_accel.processes.client import Loaded, WorkerClient
 
 STANDINS = Path(neuron_host.__file__).parent
 
@@ -40,50 +40,52 @@ class NeuronContract(AcceleratorContract):
                 patch.setenv(name, value)
             yield root
 
-    def test_the_device_is_the_one_that_its_driver_tells_of(self, launch: Launch) -> None:
-        found = launch.probe()
+    def test_the_device_is_the_one_that_its_driver_tells_of(self, client: WorkerClient) -> None:
+        found = client.probe()
         assert not isinstance(found, Missing)
         assert found.identity["neuroncores"] == neuron_host.CHIPS[self.chip][1]
         assert found.identity["instance_type"] == f"{self.chip}.xlarge"
         assert str(found.identity["serial"]).startswith("c0ffee")
 
-    def test_every_call_is_counted_by_the_driver(self, launch: Launch, loaded: Loaded, machine: Path) -> None:
+    def test_every_call_is_counted_by_the_driver(self, client: WorkerClient, loaded: Loaded, machine: Path) -> None:
         before = neuron_host.inferences(machine)
         for seed in range(3):
-            launch.predict(made_up(loaded, rows=1, seed=seed))
+            client.predict(made_up(loaded, rows=1, seed=seed))
         assert neuron_host.inferences(machine) - before == 3
-        assert launch.placement()[0].on_device == 1.0
+        assert client.placement()[0].on_device == 1.0
 
-    def test_all_operators_are_on_the_device_in_the_precision_asked_for(self, launch: Launch, loaded: Loaded) -> None:
-        placement, flops = launch.placement()
+    def test_all_operators_are_on_the_device_in_the_precision_asked_for(
+        self, client: WorkerClient, loaded: Loaded
+    ) -> None:
+        placement, flops = client.placement()
         assert placement.precisions.keys() == {self.cast}
         assert set(placement.operators.values()) == {f"neuron:{self.cast}"}
         assert flops is not None
         assert 240e6 < flops < 260e6, "the yardstick's"
 
     def test_a_call_is_cut_into_compiled_batches(
-        self, launch: Launch, source: Source, artefact: Path, tmp_path: Path, machine: Path
+        self, client: WorkerClient, source: Source, artefact: Path, tmp_path: Path, machine: Path
     ) -> None:
         options = self.complete(batch_size=5, dynamic_batch=True, compiled_batch=2)
-        launch.compile(source, tmp_path, options)
-        whole = made_up(launch.load(tmp_path, options), rows=5)
+        client.compile(source, tmp_path, options)
+        whole = made_up(client.load(tmp_path, options), rows=5)
         before = neuron_host.inferences(machine)
-        together = launch.predict(whole)
+        together = client.predict(whole)
         assert neuron_host.inferences(machine) - before == 3, "two, two and one"
-        flops_of_five = launch.placement()[1]
-        launch.load(artefact, self.complete())
-        flops_of_one = launch.placement()[1]
+        flops_of_five = client.placement()[1]
+        client.load(artefact, self.complete())
+        flops_of_one = client.placement()[1]
         assert flops_of_five == pytest.approx(5 * (flops_of_one or 0.0))
         for row in range(5):
-            alone = launch.predict({name: array[row : row + 1] for name, array in whole.items()})
+            alone = client.predict({name: array[row : row + 1] for name, array in whole.items()})
             for name, array in alone.items():
                 np.testing.assert_allclose(array[0], together[name][row], rtol=1e-2, atol=1e-6)
 
-    def test_the_cores_of_a_worker_stay_its_own(self, launch: Launch, artefact: Path, loaded: Loaded) -> None:
-        launch.predict(made_up(loaded, rows=1))
+    def test_the_cores_of_a_worker_stay_its_own(self, client: WorkerClient, artefact: Path, loaded: Loaded) -> None:
+        client.predict(made_up(loaded, rows=1))
         with pytest.raises(CompileFailed, match=r"NEURON_RT_VISIBLE_CORES=1 cannot be had.*load it in a fresh one"):
-            launch.load(artefact, self.complete(core_group=1))
+            client.load(artefact, self.complete(core_group=1))
 
-    def test_a_signature_that_is_not_there_is_named(self, launch: Launch, source: Source, tmp_path: Path) -> None:
+    def test_a_signature_that_is_not_there_is_named(self, client: WorkerClient, source: Source, tmp_path: Path) -> None:
         with pytest.raises(CompileFailed, match="no signature 'classify'; it has 'serving_default'"):
-            launch.compile(source, tmp_path / "artefact", self.complete(signature="classify"))
+            client.compile(source, tmp_path / "artefact", self.complete(signature="classify"))

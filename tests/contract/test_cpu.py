@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pytest_accel.facts.errors import CompileFailed
-from pytest_accel.processes.client import Launch
+from pytest_accel.processes.client import WorkerClient
 from pytest_accel.processes.process import Worker
 from pytest_accel.testing.contract import AcceleratorContract, made_up
 from pytest_accel.worker.accelerator import Missing, Source
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 class TestCpu(AcceleratorContract):
     accelerator = Cpu
 
-    def test_the_signatures_there_are_are_named(self, launch: Launch, artefact: Path, source: Source) -> None:
+    def test_the_signatures_there_are_are_named(self, client: WorkerClient, artefact: Path, source: Source) -> None:
         options = self.complete(signature="classify")
         with pytest.raises(CompileFailed, match=r"no signature 'classify'; it has 'serving_default'"):
-            launch.load(artefact, options)
+            client.load(artefact, options)
 
     @pytest.mark.skipif(not processor.has_bf16(), reason="this processor has no BF16 instructions")
-    def test_bf16_is_bf16_and_can_be_left_again(self, launch: Launch, artefact: Path, loaded: Loaded) -> None:
+    def test_bf16_is_bf16_and_can_be_left_again(self, client: WorkerClient, artefact: Path, loaded: Loaded) -> None:
         inputs = made_up(loaded, rows=1)
         answers, precisions = {}, {}
         for precision in ("fp32", "bf16", "fp32 again"):
-            launch.load(artefact, self.complete(precision=precision[:4]))
-            answers[precision] = next(iter(launch.predict(inputs).values()))
-            precisions[precision] = launch.placement()[0].precisions
+            client.load(artefact, self.complete(precision=precision[:4]))
+            answers[precision] = next(iter(client.predict(inputs).values()))
+            precisions[precision] = client.placement()[0].precisions
         assert "bfloat16" in precisions["bf16"]
         assert precisions["fp32"] == precisions["fp32 again"]
         assert precisions["fp32"].keys() == {"float32"}
@@ -43,36 +43,36 @@ class TestCpu(AcceleratorContract):
         assert 1e-5 < error < 0.1
 
     @pytest.mark.skipif(processor.has_bf16(), reason="this processor has BF16 instructions")
-    def test_bf16_is_refused_where_it_would_not_be_bf16(self, launch: Launch, artefact: Path) -> None:
+    def test_bf16_is_refused_where_it_would_not_be_bf16(self, client: WorkerClient, artefact: Path) -> None:
         with pytest.raises(CompileFailed, match="this processor has no BF16 instructions; use fp32"):
-            launch.load(artefact, self.complete(precision="bf16"))
+            client.load(artefact, self.complete(precision="bf16"))
 
-    def test_a_folder_that_is_no_saved_model_is_refused(self, launch: Launch, tmp_path: Path) -> None:
+    def test_a_folder_that_is_no_saved_model_is_refused(self, client: WorkerClient, tmp_path: Path) -> None:
         (tmp_path / "saved").mkdir()
         with pytest.raises(CompileFailed, match=r"saved is not a SavedModel: it holds no saved_model\.pb"):
-            launch.compile(Source("saved_model", str(tmp_path / "saved")), tmp_path / "artefact", self.complete())
+            client.compile(Source("saved_model", str(tmp_path / "saved")), tmp_path / "artefact", self.complete())
 
-    def test_a_damaged_saved_model_is_refused(self, launch: Launch, tmp_path: Path) -> None:
+    def test_a_damaged_saved_model_is_refused(self, client: WorkerClient, tmp_path: Path) -> None:
         (tmp_path / "saved").mkdir()
         (tmp_path / "saved" / "saved_model.pb").write_bytes(b"not a protocol buffer")
         with pytest.raises(CompileFailed, match="is not a SavedModel"):
-            launch.compile(Source("saved_model", str(tmp_path / "saved")), tmp_path / "artefact", self.complete())
+            client.compile(Source("saved_model", str(tmp_path / "saved")), tmp_path / "artefact", self.complete())
 
-    def test_a_damaged_keras_file_is_refused(self, launch: Launch, tmp_path: Path) -> None:
+    def test_a_damaged_keras_file_is_refused(self, client: WorkerClient, tmp_path: Path) -> None:
         (tmp_path / "model.keras").write_bytes(b"not a zip")
         with pytest.raises(CompileFailed, match=r"model\.keras: Keras cannot load it"):
-            launch.compile(Source("keras", str(tmp_path / "model.keras")), tmp_path / "artefact", self.complete())
+            client.compile(Source("keras", str(tmp_path / "model.keras")), tmp_path / "artefact", self.complete())
 
-    def test_threads_need_a_process_of_their_own(self, launch: Launch, artefact: Path, loaded: Loaded) -> None:
-        launch.predict(made_up(loaded, rows=1))
+    def test_threads_need_a_process_of_their_own(self, client: WorkerClient, artefact: Path, loaded: Loaded) -> None:
+        client.predict(made_up(loaded, rows=1))
         with pytest.raises(CompileFailed, match="load it in a fresh one"):
-            launch.load(artefact, self.complete(threads=1))
+            client.load(artefact, self.complete(threads=1))
 
-    def test_the_yardstick_is_counted_and_runs_in_fp32(self, launch: Launch, loaded: Loaded) -> None:
-        placement, flops = launch.placement()
+    def test_the_yardstick_is_counted_and_runs_in_fp32(self, client: WorkerClient, loaded: Loaded) -> None:
+        placement, flops = client.placement()
         assert placement.on_device == 1.0
         assert placement.precisions.keys() == {"float32"}
-        found = launch.probe()
+        found = client.probe()
         assert not isinstance(found, Missing)
         # By hand: 2 x height x width x kernel x channels in x channels out, over all 20 convolutions, and the rest.
         assert flops == pytest.approx(2 * YARDSTICK_MULTIPLY_ADDS, rel=0.03)
@@ -84,9 +84,9 @@ def test_what_tensorflow_generates_goes_with_the_worker(tmp_path: Path, monkeypa
     monkeypatch.setenv("TMPDIR", str(everybodys))
     with Worker("cpu", f"{Cpu.__module__}:{Cpu.__qualname__}", log_dir=logs) as worker:
         options = TestCpu.complete()
-        launch = Launch(worker, TestCpu.deadlines)
-        launch.compile(launch.yardstick(tmp_path / "source"), tmp_path / "artefact", options)
-        launch.load(tmp_path / "artefact", options)
+        client = WorkerClient(worker, TestCpu.deadlines)
+        client.compile(client.yardstick(tmp_path / "source"), tmp_path / "artefact", options)
+        client.load(tmp_path / "artefact", options)
         assert list(logs.rglob("__autograph_generated_file*")) != []
     assert list(logs.iterdir()) == []
     assert list(everybodys.iterdir()) == []

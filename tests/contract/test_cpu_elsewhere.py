@@ -15,7 +15,7 @@ from pytest_accel.worker.accelerator import Source
 from pytest_accel.worker.accelerators.tensorflow.cpu import Cpu
 
 if TYPE_CHECKING:
-    from pytest_accel.processes.client import Launch
+    from pytest_accel.processes.client import WorkerClient
 
 #: The oldest Python that is found decides; the releases are the last ones for it, or older ones than ours.
 RELEASES = {
@@ -60,25 +60,25 @@ class TestCpuElsewhere(AcceleratorContract):
         subprocess.run([elsewhere, "-m", "pip", "install", "--quiet", *RELEASES[version]], check=True)
         return elsewhere
 
-    def test_it_really_is_another_environment(self, launch: Launch) -> None:
+    def test_it_really_is_another_environment(self, client: WorkerClient) -> None:
         here = subprocess.run(
             [sys.executable, "-c", "import numpy; from importlib.metadata import version as v; print(v('tensorflow'))"],
             capture_output=True,
             text=True,
             check=True,
         )
-        assert launch.versions()["tensorflow"] != here.stdout.strip()
+        assert client.versions()["tensorflow"] != here.stdout.strip()
 
     def test_nothing_of_ours_is_installed_there(self, python: str) -> None:
         for ours in ("pytest", "pytest_accel", "execnet"):
             tried = subprocess.run([python, "-c", f"import {ours}"], capture_output=True, cwd="/", check=False)
             assert tried.returncode != 0, f"{ours} is installed, so this shows nothing"
 
-    def test_a_keras_file_is_exported(self, launch: Launch, python: str, tmp_path: Path) -> None:
+    def test_a_keras_file_is_exported(self, client: WorkerClient, python: str, tmp_path: Path) -> None:
         model = tmp_path / "model.keras"
         subprocess.run([python, "-c", WRITE_KERAS_FILE, str(model)], check=True)
-        launch.compile(Source("keras", str(model)), tmp_path / "artefact", self.complete())
-        loaded = launch.load(tmp_path / "artefact", self.complete())
+        client.compile(Source("keras", str(model)), tmp_path / "artefact", self.complete())
+        loaded = client.load(tmp_path / "artefact", self.complete())
         assert [(spec.dtype, spec.shape) for spec in loaded.signature.inputs] == [("float32", (None, 4))]
-        (scores,) = launch.predict(made_up(loaded, rows=2)).values()
+        (scores,) = client.predict(made_up(loaded, rows=2)).values()
         assert scores.shape == (2, 3)

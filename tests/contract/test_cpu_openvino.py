@@ -13,7 +13,7 @@ from tests.contract.compiling import CompilingContract, images, onnx
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_accel.processes.client import Launch
+    from pytest_accel.processes.client import WorkerClient
 
 HAS_BF16 = processor.has_bf16()
 
@@ -22,32 +22,36 @@ class TestCpuOpenVino(CompilingContract):
     accelerator = CpuOpenVino
 
     @pytest.mark.skipif(not HAS_BF16, reason="this processor has no BF16 instructions")
-    def test_bf16_convolves_in_bf16(self, launch: Launch, models: Path, tmp_path: Path) -> None:
-        assert self.placed(launch, models, tmp_path, precision="bf16").operators["mix"] == "cpu:bfloat16"
+    def test_bf16_convolves_in_bf16(self, client: WorkerClient, models: Path, tmp_path: Path) -> None:
+        assert self.placed(client, models, tmp_path, precision="bf16").operators["mix"] == "cpu:bfloat16"
 
     @pytest.mark.skipif(HAS_BF16, reason="this processor has BF16 instructions")
-    def test_bf16_is_refused_where_it_would_not_be_bf16(self, launch: Launch, models: Path, tmp_path: Path) -> None:
+    def test_bf16_is_refused_where_it_would_not_be_bf16(
+        self, client: WorkerClient, models: Path, tmp_path: Path
+    ) -> None:
         with pytest.raises(CompileFailed, match="this processor has no BF16 instructions; use fp32 or int8"):
-            launch.compile(onnx(models, "convolution"), tmp_path, self.complete(precision="bf16"))
+            client.compile(onnx(models, "convolution"), tmp_path, self.complete(precision="bf16"))
 
-    def test_what_int8_leaves_stays_in_fp32(self, launch: Launch, source: Source, tmp_path: Path) -> None:
-        self.compiled(launch, source, tmp_path, images(2, side=128), precision="int8")
-        assert launch.placement()[0].precisions.keys() == {"int8", "float32"}, "BF16 only when asked for"
+    def test_what_int8_leaves_stays_in_fp32(self, client: WorkerClient, source: Source, tmp_path: Path) -> None:
+        self.compiled(client, source, tmp_path, images(2, side=128), precision="int8")
+        assert client.placement()[0].precisions.keys() == {"int8", "float32"}, "BF16 only when asked for"
 
     def test_threads_and_streams_that_openvino_does_not_make_are_refused(
-        self, launch: Launch, models: Path, tmp_path: Path
+        self, client: WorkerClient, models: Path, tmp_path: Path
     ) -> None:
-        launch.compile(onnx(models, "convolution"), tmp_path, self.complete())
+        client.compile(onnx(models, "convolution"), tmp_path, self.complete())
         for fits in ({"threads": 1}, {"streams": 1}, {"hint": "throughput"}):
-            assert launch.load(tmp_path, self.complete(**fits))
+            assert client.load(tmp_path, self.complete(**fits))
         with pytest.raises(CompileFailed, match=r"threads=4096 is not possible here: OpenVINO has .*_THREADS \d+"):
-            launch.load(tmp_path, self.complete(threads=4096))
+            client.load(tmp_path, self.complete(threads=4096))
 
-    def test_another_signature_is_refused(self, launch: Launch, tmp_path: Path) -> None:
+    def test_another_signature_is_refused(self, client: WorkerClient, tmp_path: Path) -> None:
         with pytest.raises(CompileFailed, match="'serving_default' only, not 'classify'"):
-            launch.compile(Source("saved_model", str(tmp_path)), tmp_path, self.complete(signature="classify"))
+            client.compile(Source("saved_model", str(tmp_path)), tmp_path, self.complete(signature="classify"))
 
-    def test_weights_keep_their_precision_in_the_artefact(self, launch: Launch, models: Path, tmp_path: Path) -> None:
-        launch.compile(onnx(models, "convolution"), tmp_path, self.complete(), calibration=images(1))
+    def test_weights_keep_their_precision_in_the_artefact(
+        self, client: WorkerClient, models: Path, tmp_path: Path
+    ) -> None:
+        client.compile(onnx(models, "convolution"), tmp_path, self.complete(), calibration=images(1))
         weights = (tmp_path / "model.bin").stat().st_size
         assert weights >= 16 * 3 * 3 * 3 * 4, "16 x 3 x 3 x 3 in FP32"

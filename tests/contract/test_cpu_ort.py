@@ -16,7 +16,7 @@ from tests.contract.compiling import CompilingContract, images, onnx
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_accel.processes.client import Launch
+    from pytest_accel.processes.client import WorkerClient
 
 #: Of every Q/DQ pair: the type, whether zero is at zero, and the number of scales.
 PAIRS = """
@@ -34,10 +34,10 @@ class TestCpuOrt(CompilingContract):
     accelerator = CpuOrt
 
     def test_int8_activations_are_the_form_that_tensorrt_reads(
-        self, launch: Launch, models: Path, tmp_path: Path
+        self, client: WorkerClient, models: Path, tmp_path: Path
     ) -> None:
         options = self.complete(precision="int8", activations="int8")
-        launch.compile(onnx(models, "convolution"), tmp_path, options, calibration=images(3))
+        client.compile(onnx(models, "convolution"), tmp_path, options, calibration=images(3))
         told = subprocess.check_output([sys.executable, "-c", PAIRS, tmp_path / "model.onnx"])
         pairs = [["int8", True, 1], ["int8", True, 16], ["int8", True, 32]]
         assert json.loads(told) == pairs, "symmetric, weights by channel, and no INT32 bias"
@@ -52,50 +52,52 @@ class TestCpuOrt(CompilingContract):
         ],
     )
     def test_a_model_from_elsewhere_is_refused_with_what_to_do(
-        self, launch: Launch, models: Path, tmp_path: Path, model: str, advice: str
+        self, client: WorkerClient, models: Path, tmp_path: Path, model: str, advice: str
     ) -> None:
-        self.refuses(launch, onnx(models, model), tmp_path, advice)
+        self.refuses(client, onnx(models, model), tmp_path, advice)
 
-    def test_ranges_that_overflow_are_refused(self, launch: Launch, models: Path, tmp_path: Path) -> None:
+    def test_ranges_that_overflow_are_refused(self, client: WorkerClient, models: Path, tmp_path: Path) -> None:
         large = [{"image": np.full((1, 3, 16, 16), 1e3, np.float32)}]
         with pytest.raises(CompileFailed, match="a range is not finite: look for NaN and overflow"):
-            launch.compile(
+            client.compile(
                 onnx(models, "overflow"), tmp_path / "artefact", self.complete(precision="int8"), calibration=large
             )
 
-    def test_calibration_data_of_another_dtype_are_refused(self, launch: Launch, models: Path, tmp_path: Path) -> None:
+    def test_calibration_data_of_another_dtype_are_refused(
+        self, client: WorkerClient, models: Path, tmp_path: Path
+    ) -> None:
         fine = [{"image": batch["image"].astype(np.float64)} for batch in images(1)]
         with pytest.raises(CompileFailed, match="an input has another dtype: give it what"):
-            launch.compile(
+            client.compile(
                 onnx(models, "convolution"), tmp_path / "artefact", self.complete(precision="int8"), calibration=fine
             )
 
-    def test_text_is_refused(self, launch: Launch, models: Path, tmp_path: Path) -> None:
+    def test_text_is_refused(self, client: WorkerClient, models: Path, tmp_path: Path) -> None:
         self.refuses(
-            launch,
+            client,
             onnx(models, "text"),
             tmp_path,
             r"'x' is a tensor\(string\); only tensors of numbers can be measured",
         )
 
-    def test_it_runs_with_the_threads_asked_for(self, launch: Launch, models: Path, tmp_path: Path) -> None:
-        launch.compile(onnx(models, "convolution"), tmp_path, self.complete())
-        worker = psutil.Process(launch.worker.pid)
+    def test_it_runs_with_the_threads_asked_for(self, client: WorkerClient, models: Path, tmp_path: Path) -> None:
+        client.compile(onnx(models, "convolution"), tmp_path, self.complete())
+        worker = psutil.Process(client.worker.pid)
         threads = {}
         for asked in (1, 2, 5):
-            launch.load(tmp_path, self.complete(threads=asked))
+            client.load(tmp_path, self.complete(threads=asked))
             threads[asked] = worker.num_threads()
         assert (threads[2] - threads[1], threads[5] - threads[1]) == (1, 4), "the calling thread works too"
 
     def test_without_optimisation_every_operator_stands_alone(
-        self, launch: Launch, models: Path, tmp_path: Path
+        self, client: WorkerClient, models: Path, tmp_path: Path
     ) -> None:
-        alone = self.placed(launch, models, tmp_path / "none", optimisation="none")
+        alone = self.placed(client, models, tmp_path / "none", optimisation="none")
         assert alone.operators.keys() == {"convolve", "rectify", "mix", "pool", "normalise"}
-        assert len(self.placed(launch, models, tmp_path / "all").operators) == 4, "convolve and rectify are one"
+        assert len(self.placed(client, models, tmp_path / "all").operators) == 4, "convolve and rectify are one"
 
     def test_int8_is_made_of_what_stands_between_its_q_and_dq(
-        self, launch: Launch, models: Path, tmp_path: Path
+        self, client: WorkerClient, models: Path, tmp_path: Path
     ) -> None:
-        alone = self.placed(launch, models, tmp_path / "none", optimisation="none", precision="int8")
+        alone = self.placed(client, models, tmp_path / "none", optimisation="none", precision="int8")
         assert alone.precisions == {"float32": 4}, "convolve with its ReLU in the range, mix, pool and normalise"

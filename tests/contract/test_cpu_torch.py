@@ -17,7 +17,7 @@ from pytest_accel.worker.hardware import processor
 from tests.contract.test_cpu import YARDSTICK_MULTIPLY_ADDS
 
 if TYPE_CHECKING:
-    from pytest_accel.processes.client import Launch, Loaded
+    from pytest_accel.processes.client import Loaded, WorkerClient
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,55 +27,57 @@ class TestCpuTorch(AcceleratorContract):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def programs(cls, launch: Launch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    def programs(cls, client: WorkerClient, tmp_path_factory: pytest.TempPathFactory) -> Path:
         """A folder of small programs; the accelerator is known to be there, and PyTorch with it."""
         folder = tmp_path_factory.mktemp("programs")
         subprocess.run([sys.executable, "-m", "tests.models.torch_recipes", folder], cwd=ROOT, check=True)
         return folder
 
-    def test_fp32_is_fp32_alone_and_counted(self, launch: Launch, loaded: Loaded) -> None:
-        placement, flops = launch.placement()
+    def test_fp32_is_fp32_alone_and_counted(self, client: WorkerClient, loaded: Loaded) -> None:
+        placement, flops = client.placement()
         assert placement.on_device == 1.0
         assert set(placement.operators.values()) == {"cpu:float32"}
         assert sum(name.startswith("conv2d") for name in placement.operators) == 20
         assert flops == 2 * YARDSTICK_MULTIPLY_ADDS
 
     def test_it_computes_the_yardstick_that_the_others_have(
-        self, launch: Launch, loaded: Loaded, tmp_path: Path
+        self, client: WorkerClient, loaded: Loaded, tmp_path: Path
     ) -> None:
         onnxruntime = pytest.importorskip("onnxruntime", reason="needs pip install 'pytest-accel[cpu-ort]'")
         assert onnxruntime
         image = made_up(loaded, rows=1)
-        (scores,) = launch.predict(image).values()
+        (scores,) = client.predict(image).values()
         np.save(tmp_path / "image.npy", image["image"])
         script = WITH_ONNX_RUNTIME.format(folder=tmp_path)
         subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
         np.testing.assert_allclose(scores, np.load(tmp_path / "scores.npy"), rtol=1e-3, atol=1e-6)
 
     @pytest.mark.skipif(not processor.has_bf16(), reason="this processor has no BF16 instructions")
-    def test_bf16_is_bf16_and_can_be_left_again(self, launch: Launch, artefact: Path, loaded: Loaded) -> None:
+    def test_bf16_is_bf16_and_can_be_left_again(self, client: WorkerClient, artefact: Path, loaded: Loaded) -> None:
         inputs = made_up(loaded, rows=1)
         answers, precisions = [], []
         for precision in ("fp32", "bf16", "fp32"):
-            launch.load(artefact, self.complete(precision=precision))
-            answers.append(next(iter(launch.predict(inputs).values())))
-            precisions.append(launch.placement()[0].precisions)
+            client.load(artefact, self.complete(precision=precision))
+            answers.append(next(iter(client.predict(inputs).values())))
+            precisions.append(client.placement()[0].precisions)
         assert precisions[1]["bfloat16"] >= 20
         assert precisions[0] == precisions[2]
         np.testing.assert_array_equal(answers[0], answers[2])
         error = np.linalg.norm(answers[1] - answers[0]) / np.linalg.norm(answers[0])
         assert 1e-5 < error < 0.1
 
-    def test_it_runs_with_the_threads_asked_for(self, launch: Launch, artefact: Path) -> None:
-        worker, threads = psutil.Process(launch.worker.pid), {}
+    def test_it_runs_with_the_threads_asked_for(self, client: WorkerClient, artefact: Path) -> None:
+        worker, threads = psutil.Process(client.worker.pid), {}
         for asked in (1, 5):
-            loaded = launch.load(artefact, self.complete(threads=asked))
-            launch.predict(made_up(loaded, rows=1))
+            loaded = client.load(artefact, self.complete(threads=asked))
+            client.predict(made_up(loaded, rows=1))
             threads[asked] = worker.num_threads()
         assert threads[5] - threads[1] >= 2
 
-    def test_inputs_and_outputs_have_the_names_that_the_module_gives(self, launch: Launch, programs: Path) -> None:
-        signature = self.load_program(launch, programs, "two_inputs").signature
+    def test_inputs_and_outputs_have_the_names_that_the_module_gives(
+        self, client: WorkerClient, programs: Path
+    ) -> None:
+        signature = self.load_program(client, programs, "two_inputs").signature
         assert [(spec.name, spec.dtype, spec.shape) for spec in signature.inputs] == [
             ("left", "float32", (None, 4)),
             ("right", "int64", (None,)),
@@ -84,32 +86,32 @@ class TestCpuTorch(AcceleratorContract):
             ("output_0", "float32"),
             ("output_1", "int64"),
         ]
-        answers = launch.predict({"left": np.ones((1, 4), np.float32), "right": np.array([3])})
+        answers = client.predict({"left": np.ones((1, 4), np.float32), "right": np.array([3])})
         np.testing.assert_array_equal(answers["output_0"], np.full((1, 4), 4, np.float32))
         assert answers["output_1"].tolist() == [6]
 
-    def test_a_program_for_another_batch_is_refused(self, launch: Launch, programs: Path) -> None:
+    def test_a_program_for_another_batch_is_refused(self, client: WorkerClient, programs: Path) -> None:
         with pytest.raises(CompileFailed, match="'image' was exported for batches of 8: ask for batch_size=8"):
-            self.load_program(launch, programs, "fixed_batch")
-        assert self.load_program(launch, programs, "fixed_batch", batch_size=8).signature.inputs[0].shape == (8, 3)
+            self.load_program(client, programs, "fixed_batch")
+        assert self.load_program(client, programs, "fixed_batch", batch_size=8).signature.inputs[0].shape == (8, 3)
 
-    def test_a_file_that_is_no_program_is_refused_with_what_to_do(self, launch: Launch, tmp_path: Path) -> None:
+    def test_a_file_that_is_no_program_is_refused_with_what_to_do(self, client: WorkerClient, tmp_path: Path) -> None:
         (tmp_path / "damaged.pt2").write_bytes(b"not an archive")
         with pytest.raises(
             CompileFailed, match=r"damaged\.pt2 is no exported program: make one with torch\.export\.save"
         ):
-            launch.compile(Source("torch", str(tmp_path / "damaged.pt2")), tmp_path / "artefact", self.complete())
+            client.compile(Source("torch", str(tmp_path / "damaged.pt2")), tmp_path / "artefact", self.complete())
 
-    def test_values_that_an_operator_cannot_take_are_refused(self, launch: Launch, programs: Path) -> None:
-        self.load_program(launch, programs, "lookup")
+    def test_values_that_an_operator_cannot_take_are_refused(self, client: WorkerClient, programs: Path) -> None:
+        self.load_program(client, programs, "lookup")
         with pytest.raises(UnfitInput, match=r"PyTorch cannot run this model: .*index out of range"):
-            launch.predict({"index": np.array([99])})
-        assert launch.predict({"index": np.array([1])})
+            client.predict({"index": np.array([99])})
+        assert client.predict({"index": np.array([1])})
 
-    def load_program(self, launch: Launch, programs: Path, name: str, **options: int) -> Loaded:
+    def load_program(self, client: WorkerClient, programs: Path, name: str, **options: int) -> Loaded:
         folder = programs / name
-        launch.compile(Source("torch", str(programs / f"{name}.pt2")), folder, self.complete(**options))
-        return launch.load(folder, self.complete(**options))
+        client.compile(Source("torch", str(programs / f"{name}.pt2")), folder, self.complete(**options))
+        return client.load(folder, self.complete(**options))
 
 
 WITH_ONNX_RUNTIME = """

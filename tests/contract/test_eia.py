@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_accel.facts.errors import CompileFailed
-from pytest_accel.processes.client import Launch, Loaded
+from pytest_accel.processes.client import Loaded, WorkerClient
 from pytest_accel.testing.contract import AcceleratorContract
 from pytest_accel.worker.accelerator import Missing
 from pytest_accel.worker.accelerators.eia import ElasticInference
@@ -32,21 +32,21 @@ class TestElasticInference(AcceleratorContract):
             patch.delenv("STANDIN_MISBEHAVES", raising=False)
             yield root
 
-    def test_the_attached_accelerators_are_told(self, launch: Launch) -> None:
-        found = launch.probe()
+    def test_the_attached_accelerators_are_told(self, client: WorkerClient) -> None:
+        found = client.probe()
         assert not isinstance(found, Missing)
         assert found.identity == {"accelerators": "eia2.large,eia2.xlarge", "device_memory_gb": 8}
         assert found.peak_flops == 32e12
 
-    def test_the_accelerator_asked_for_is_the_one_that_is_used(self, launch: Launch, artefact: Path) -> None:
+    def test_the_accelerator_asked_for_is_the_one_that_is_used(self, client: WorkerClient, artefact: Path) -> None:
         for ordinal, kind in enumerate(("eia2.large", "eia2.xlarge")):
-            launch.load(artefact, self.complete(accelerator_id=ordinal, accelerator_type=kind))
+            client.load(artefact, self.complete(accelerator_id=ordinal, accelerator_type=kind))
 
-    def test_a_label_that_is_not_what_was_connected_to_is_refused(self, launch: Launch, artefact: Path) -> None:
+    def test_a_label_that_is_not_what_was_connected_to_is_refused(self, client: WorkerClient, artefact: Path) -> None:
         with pytest.raises(CompileFailed, match=r"connected to eia-0+1, an eia2\.xlarge\. Attached are: 0 is an eia2"):
-            launch.load(artefact, self.complete(accelerator_id=1, accelerator_type="eia2.large"))
+            client.load(artefact, self.complete(accelerator_id=1, accelerator_type="eia2.large"))
 
-    def test_where_operators_ran_is_not_known(self, launch: Launch, loaded: Loaded) -> None:
-        placement, flops = launch.placement()
+    def test_where_operators_ran_is_not_known(self, client: WorkerClient, loaded: Loaded) -> None:
+        placement, flops = client.placement()
         assert placement.on_device is None
         assert flops is not None

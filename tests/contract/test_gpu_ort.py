@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pytest_accel.facts.errors import CompileFailed
-from pytest_accel.processes.client import Launch, Loaded
+from pytest_accel.processes.client import Loaded, WorkerClient
 from pytest_accel.processes.process import Worker
 from pytest_accel.testing.contract import AcceleratorContract, made_up
 from pytest_accel.worker.accelerator import Missing, Source
@@ -29,15 +29,15 @@ class TestGpuOrt(AcceleratorContract):
             make_nvidia_host(patch, tmp_path_factory.mktemp("host"), "onnxruntime_gpu")
             yield sys.executable
 
-    def test_the_gpu_is_told_by_its_own_facts(self, launch: Launch) -> None:
-        found = launch.probe()
+    def test_the_gpu_is_told_by_its_own_facts(self, client: WorkerClient) -> None:
+        found = client.probe()
         assert not isinstance(found, Missing)
         assert found.device == found.identity["gpu"] == "Tesla T4"
         assert found.peak_flops == pytest.approx(130e12, rel=0.01)
-        assert launch.versions()["nvidia-driver"] == "580.126.09"
+        assert client.versions()["nvidia-driver"] == "580.126.09"
 
-    def test_all_of_it_runs_on_the_gpu_in_fp32(self, launch: Launch, loaded: Loaded) -> None:
-        placement, flops = launch.placement()
+    def test_all_of_it_runs_on_the_gpu_in_fp32(self, client: WorkerClient, loaded: Loaded) -> None:
+        placement, flops = client.placement()
         assert placement.on_device == 1.0
         assert placement.precisions.keys() == {"float32"}
         assert set(placement.operators.values()) == {"gpu:float32"}
@@ -45,30 +45,30 @@ class TestGpuOrt(AcceleratorContract):
         assert flops == 2 * YARDSTICK_MULTIPLY_ADDS
 
     def test_fp16_is_fp16_with_inputs_and_outputs_as_before(
-        self, launch: Launch, source: Source, tmp_path: Path, loaded: Loaded
+        self, client: WorkerClient, source: Source, tmp_path: Path, loaded: Loaded
     ) -> None:
         inputs = made_up(loaded, rows=1)
-        (exact,) = launch.predict(inputs).values()
+        (exact,) = client.predict(inputs).values()
         options = self.complete(precision="fp16")
-        launch.compile(source, tmp_path, options)
-        assert launch.load(tmp_path, options).signature == loaded.signature
-        (half,) = launch.predict(inputs).values()
+        client.compile(source, tmp_path, options)
+        assert client.load(tmp_path, options).signature == loaded.signature
+        (half,) = client.predict(inputs).values()
         assert 0 < np.abs(half - exact).max() < 0.01
-        assert launch.placement()[0].precisions["float16"] >= 20
+        assert client.placement()[0].precisions["float16"] >= 20
 
     def test_tensorrt_is_asked_for_before_cuda_and_its_precision_is_not_known(
-        self, launch: Launch, source: Source, tmp_path: Path
+        self, client: WorkerClient, source: Source, tmp_path: Path
     ) -> None:
         options = self.complete(provider="tensorrt")
-        launch.compile(source, tmp_path, options)
-        launch.load(tmp_path, options)
-        placement, _ = launch.placement()
+        client.compile(source, tmp_path, options)
+        client.load(tmp_path, options)
+        placement, _ = client.placement()
         assert set(placement.operators.values()) == {"gpu:unknown"}
         assert placement.on_device == 1.0
 
-    def test_tf32_is_refused_where_the_gpu_has_none(self, launch: Launch, artefact: Path) -> None:
+    def test_tf32_is_refused_where_the_gpu_has_none(self, client: WorkerClient, artefact: Path) -> None:
         with pytest.raises(CompileFailed, match=r"this GPU has compute capability 7\.5 and TF32 begins with 8\.0"):
-            launch.load(artefact, self.complete(precision="tf32"))
+            client.load(artefact, self.complete(precision="tf32"))
 
 
 @pytest.mark.slow
@@ -78,26 +78,26 @@ class TestGpuOrtItself(AcceleratorContract):
     accelerator = GpuOrt
     rtol = 1e-5  # cuDNN may choose another algorithm after loading anew
 
-    def test_fp32_is_fp32_on_the_gpu(self, launch: Launch, loaded: Loaded) -> None:
-        placement, _ = launch.placement()
+    def test_fp32_is_fp32_on_the_gpu(self, client: WorkerClient, loaded: Loaded) -> None:
+        placement, _ = client.placement()
         assert placement.precisions.keys() == {"float32"}
         assert placement.on_device is not None
         assert placement.on_device > 0.9
 
 
 @pytest.fixture
-def on_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Launch]:
+def on_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WorkerClient]:
     """A worker before a GPU whose provider has no kernel for GlobalAveragePool."""
     (tmp_path / "host").mkdir()
     make_nvidia_host(monkeypatch, tmp_path / "host", "onnxruntime_gpu", misbehaves="host-operator")
     with Worker("gpu-ort", f"{GpuOrt.__module__}:GpuOrt", log_dir=tmp_path) as worker:
-        launch = Launch(worker, TestGpuOrt.deadlines)
-        if isinstance(launch.probe(), Missing):
+        client = WorkerClient(worker, TestGpuOrt.deadlines)
+        if isinstance(client.probe(), Missing):
             pytest.skip("needs ONNX Runtime: pip install 'pytest-accel[cpu-ort]'")
-        yield launch
+        yield client
 
 
-def test_operators_without_a_kernel_are_refused_by_name(on_host: Launch, tmp_path: Path) -> None:
+def test_operators_without_a_kernel_are_refused_by_name(on_host: WorkerClient, tmp_path: Path) -> None:
     source = on_host.yardstick(tmp_path / "source")
     with pytest.raises(
         CompileFailed,
@@ -107,7 +107,7 @@ def test_operators_without_a_kernel_are_refused_by_name(on_host: Launch, tmp_pat
         on_host.compile(source, tmp_path / "artefact", TestGpuOrt.complete())
 
 
-def test_operators_that_may_run_on_the_processor_are_told(on_host: Launch, tmp_path: Path) -> None:
+def test_operators_that_may_run_on_the_processor_are_told(on_host: WorkerClient, tmp_path: Path) -> None:
     source, options = on_host.yardstick(tmp_path / "source"), TestGpuOrt.complete(cpu_operators=True)
     on_host.compile(source, tmp_path / "artefact", options)
     on_host.load(tmp_path / "artefact", options)

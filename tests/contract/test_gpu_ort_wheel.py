@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pytest_accel.facts.errors import CompileFailed
-from pytest_accel.processes.client import Launch
+from pytest_accel.processes.client import WorkerClient
 from pytest_accel.processes.process import Worker
 from pytest_accel.worker.accelerator import Missing
 from pytest_accel.worker.accelerators.onnx_runtime.gpu_ort import GpuOrt
@@ -48,14 +48,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def launch(wheel: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Launch]:
+def client(wheel: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WorkerClient]:
     if device_files.missing_nvidia() is None:
         pytest.skip("there is a GPU, so nothing would fail")
     (tmp_path / "host").mkdir()
     make_nvidia_host(monkeypatch, tmp_path / "host")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(wheel), os.environ["PYTHONPATH"]]))
     with Worker("gpu-ort", f"{GpuOrt.__module__}:GpuOrt", log_dir=tmp_path) as worker:
-        yield Launch(worker, contract.deadlines)
+        yield WorkerClient(worker, contract.deadlines)
 
 
 @pytest.mark.parametrize("provider", NAMES)
@@ -64,8 +64,8 @@ def test_the_libraries_know_the_providers_and_the_options_that_are_set(wheel: Pa
     assert [name for name in NAMES[provider] if b"\0" + name + b"\0" not in library] == []
 
 
-def test_a_provider_that_cannot_start_is_missing_with_the_library_that_it_lacks(launch: Launch) -> None:
-    missing = launch.probe()
+def test_a_provider_that_cannot_start_is_missing_with_the_library_that_it_lacks(client: WorkerClient) -> None:
+    missing = client.probe()
     assert isinstance(missing, Missing)
     assert missing.kind == "no-sdk"
     assert missing.reason.startswith(
@@ -74,9 +74,11 @@ def test_a_provider_that_cannot_start_is_missing_with_the_library_that_it_lacks(
     assert "libcublasLt.so.13: cannot open shared object file" in missing.reason
 
 
-def test_tensorrt_that_cannot_start_is_refused_with_the_library_that_it_lacks(launch: Launch, tmp_path: Path) -> None:
-    source = launch.yardstick(tmp_path / "source")
+def test_tensorrt_that_cannot_start_is_refused_with_the_library_that_it_lacks(
+    client: WorkerClient, tmp_path: Path
+) -> None:
+    source = client.yardstick(tmp_path / "source")
     with pytest.raises(
         CompileFailed, match=r"TensorrtExecutionProvider does not start, .* cannot open shared object file"
     ):
-        launch.compile(source, tmp_path / "artefact", contract.complete(provider="tensorrt"))
+        client.compile(source, tmp_path / "artefact", contract.complete(provider="tensorrt"))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pytest_accel.facts.errors import CompileFailed
-from pytest_accel.processes.client import Launch
+from pytest_accel.processes.client import WorkerClient
 from pytest_accel.processes.process import Worker
 from pytest_accel.testing.contract import AcceleratorContract, made_up
 from pytest_accel.worker.accelerator import Missing, Source
@@ -51,12 +51,12 @@ class TestGpuTfTrt(AcceleratorContract):
             make_nvidia_host(patch, tmp_path_factory.mktemp("host"), "tensorflow_gpu")
             yield
 
-    def test_the_release_of_tensorrt_is_told(self, launch: Launch) -> None:
-        versions = launch.versions()
+    def test_the_release_of_tensorrt_is_told(self, client: WorkerClient) -> None:
+        versions = client.versions()
         assert (versions["tensorrt"], versions["nvidia-driver"]) == ("8.6.1", "580.126.09")
 
-    def test_all_of_it_is_in_an_engine_in_fp32(self, launch: Launch, loaded: Loaded) -> None:
-        placement, flops = launch.placement()
+    def test_all_of_it_is_in_an_engine_in_fp32(self, client: WorkerClient, loaded: Loaded) -> None:
+        placement, flops = client.placement()
         assert placement.on_device == 1.0
         assert set(placement.operators.values()) == {"gpu:float32"}
         assert any("Conv2D" in name for name in placement.operators)
@@ -64,33 +64,33 @@ class TestGpuTfTrt(AcceleratorContract):
 
     @pytest.mark.parametrize("precision", ["fp16", "int8"])
     def test_what_a_layer_computes_in_is_not_told_in_narrow_precisions(
-        self, launch: Launch, source: Source, artefact: Path, tmp_path: Path, precision: str
+        self, client: WorkerClient, source: Source, artefact: Path, tmp_path: Path, precision: str
     ) -> None:
-        inputs = made_up(launch.load(artefact, self.complete()), rows=1)
-        (exact,) = launch.predict(inputs).values()
+        inputs = made_up(client.load(artefact, self.complete()), rows=1)
+        (exact,) = client.predict(inputs).values()
         options = self.complete(precision=precision)
-        launch.compile(source, tmp_path, options, calibration=[inputs])
-        launch.load(tmp_path, options)
-        (rounded,) = launch.predict(inputs).values()
+        client.compile(source, tmp_path, options, calibration=[inputs])
+        client.load(tmp_path, options)
+        (rounded,) = client.predict(inputs).values()
         assert 0 < np.abs(rounded - exact).max() < 0.01
-        assert launch.placement()[0].precisions.keys() == {"unknown"}
+        assert client.placement()[0].precisions.keys() == {"unknown"}
 
-    def test_int8_needs_calibration_data(self, launch: Launch, source: Source, tmp_path: Path) -> None:
+    def test_int8_needs_calibration_data(self, client: WorkerClient, source: Source, tmp_path: Path) -> None:
         with pytest.raises(CompileFailed, match="calibration"):
-            launch.compile(source, tmp_path, self.complete(precision="int8"))
+            client.compile(source, tmp_path, self.complete(precision="int8"))
 
-    def test_an_onnx_file_is_for_gpu_trt(self, launch: Launch, tmp_path: Path) -> None:
+    def test_an_onnx_file_is_for_gpu_trt(self, client: WorkerClient, tmp_path: Path) -> None:
         with pytest.raises(CompileFailed, match="takes a saved_model or a keras source, not 'onnx': use gpu-trt"):
-            launch.compile(Source("onnx", str(tmp_path / "a.onnx")), tmp_path / "artefact", self.complete())
+            client.compile(Source("onnx", str(tmp_path / "a.onnx")), tmp_path / "artefact", self.complete())
 
     @pytest.mark.parametrize("fact", ["tensorflow", "tensorrt", "gpu"])
     def test_engines_from_elsewhere_are_refused(
-        self, launch: Launch, artefact: Path, tmp_path: Path, fact: str
+        self, client: WorkerClient, artefact: Path, tmp_path: Path, fact: str
     ) -> None:
         facts = json.loads((artefact / "facts.json").read_text())
         (tmp_path / "facts.json").write_text(json.dumps({**facts, fact: "another"}))
         with pytest.raises(CompileFailed, match=rf"built for {fact} another, and here is .*: compile them anew"):
-            launch.load(tmp_path, self.complete())
+            client.load(tmp_path, self.complete())
 
     @pytest.mark.parametrize(
         ("habit", "message"),
@@ -108,17 +108,17 @@ class TestGpuTfTrt(AcceleratorContract):
     ) -> None:
         monkeypatch.setenv("STANDIN_MISBEHAVES", habit)
         with Worker("gpu-tftrt", GPU_TFTRT, log_dir=tmp_path) as worker, pytest.raises(CompileFailed, match=message):
-            Launch(worker, self.deadlines).compile(source, tmp_path / "artefact", self.complete())
+            WorkerClient(worker, self.deadlines).compile(source, tmp_path / "artefact", self.complete())
 
     def test_what_is_left_to_tensorflow_is_named(
         self, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("STANDIN_MISBEHAVES", "leaves-operator")
         with Worker("gpu-tftrt", GPU_TFTRT, log_dir=tmp_path) as worker:
-            launch = Launch(worker, self.deadlines)
-            launch.compile(source, tmp_path / "artefact", self.complete())
-            assert launch.predict(made_up(launch.load(tmp_path / "artefact", self.complete()), rows=1))
-            placement, _ = launch.placement()
+            client = WorkerClient(worker, self.deadlines)
+            client.compile(source, tmp_path / "artefact", self.complete())
+            assert client.predict(made_up(client.load(tmp_path / "artefact", self.complete()), rows=1))
+            placement, _ = client.placement()
         assert [name for name, where in placement.operators.items() if where == "tensorflow:float32"]
         assert placement.on_device is not None
         assert 0.9 < placement.on_device < 1.0
@@ -128,7 +128,7 @@ def test_a_tensorflow_without_tensorrt_is_told_by_the_probe(monkeypatch: pytest.
     (tmp_path / "host").mkdir()
     make_nvidia_host(monkeypatch, tmp_path / "host", "tensorflow_gpu", misbehaves="no-tensorrt")
     with Worker("gpu-tftrt", GPU_TFTRT, log_dir=tmp_path) as worker:
-        missing = Launch(worker, TestGpuTfTrt.deadlines).probe()
+        missing = WorkerClient(worker, TestGpuTfTrt.deadlines).probe()
     assert isinstance(missing, Missing)
     assert missing.kind == "no-sdk"
     assert "was built without TensorRT; 2.17 was the last release with it" in missing.reason

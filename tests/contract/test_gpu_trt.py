@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pytest_accel.facts.errors import CompileFailed, UnfitInput
-from pytest_accel.processes.client import Launch
+from pytest_accel.processes.client import WorkerClient
 from pytest_accel.processes.process import Worker
 from pytest_accel.testing.contract import AcceleratorContract, made_up
 from pytest_accel.worker.accelerator import Present, Source
@@ -47,101 +47,107 @@ class StandIn(AcceleratorContract):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def models(cls, launch: Launch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    def models(cls, client: WorkerClient, tmp_path_factory: pytest.TempPathFactory) -> Path:
         """A folder of small ONNX models."""
         folder = tmp_path_factory.mktemp("models")
         subprocess.run([sys.executable, "-m", "tests.models.onnx_recipes", folder], cwd=ROOT, check=True)
         return folder
 
-    def compiled(self, launch: Launch, source: Source, folder: Path, **options: Scalar) -> Loaded:
+    def compiled(self, client: WorkerClient, source: Source, folder: Path, **options: Scalar) -> Loaded:
         """Compile and load, with calibration data at hand."""
         complete = self.complete(**options)
-        launch.compile(source, folder, complete, calibration=batches(3, size=int(complete["batch_size"] or 1)))
-        return launch.load(folder, complete)
+        client.compile(source, folder, complete, calibration=batches(3, size=int(complete["batch_size"] or 1)))
+        return client.load(folder, complete)
 
-    def placed(self, launch: Launch, models: Path, folder: Path, **options: Scalar) -> Placement:
+    def placed(self, client: WorkerClient, models: Path, folder: Path, **options: Scalar) -> Placement:
         """Where two convolutions and what stands around them run."""
-        self.compiled(launch, onnx(models, "convolution"), folder, **options)
-        return launch.placement()[0]
+        self.compiled(client, onnx(models, "convolution"), folder, **options)
+        return client.placement()[0]
 
 
 class EachRelease(StandIn):
-    def test_fp32_is_fp32_alone(self, launch: Launch, models: Path, tmp_path: Path) -> None:
-        placement = self.placed(launch, models, tmp_path)
+    def test_fp32_is_fp32_alone(self, client: WorkerClient, models: Path, tmp_path: Path) -> None:
+        placement = self.placed(client, models, tmp_path)
         assert placement.precisions == {"float32": 4}
         assert placement.operators["convolve + rectify"] == "gpu:float32"
         assert placement.on_device == 1.0
 
     def test_fp16_computes_in_fp16_and_answers_nearly_the_same(
-        self, launch: Launch, models: Path, tmp_path: Path
+        self, client: WorkerClient, models: Path, tmp_path: Path
     ) -> None:
-        placement = self.placed(launch, models, tmp_path, precision="fp16")
+        placement = self.placed(client, models, tmp_path, precision="fp16")
         assert placement.operators["convolve + rectify"] == placement.operators["mix"] == "gpu:float16"
-        assert 0 < self.error(launch, models, tmp_path, "fp16") < 1e-2
+        assert 0 < self.error(client, models, tmp_path, "fp16") < 1e-2
 
-    def test_int8_convolves_in_int8_and_names_what_it_left(self, launch: Launch, models: Path, tmp_path: Path) -> None:
-        placement = self.placed(launch, models, tmp_path, precision="int8")
+    def test_int8_convolves_in_int8_and_names_what_it_left(
+        self, client: WorkerClient, models: Path, tmp_path: Path
+    ) -> None:
+        placement = self.placed(client, models, tmp_path, precision="int8")
         convolutions = [where for name, where in placement.operators.items() if name.startswith(("convolve", "mix"))]
         assert convolutions == ["gpu:int8", "gpu:int8"]
         assert placement.operators["normalise"] == "gpu:float32"
-        assert 0 < self.error(launch, models, tmp_path, "int8") < 0.05
+        assert 0 < self.error(client, models, tmp_path, "int8") < 0.05
 
     @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-    def test_operations_are_counted(self, launch: Launch, models: Path, tmp_path: Path, precision: str) -> None:
-        self.compiled(launch, onnx(models, "convolution"), tmp_path, precision=precision, batch_size=2)
-        assert launch.placement()[1] == 2 * CONVOLUTION_FLOPS
+    def test_operations_are_counted(self, client: WorkerClient, models: Path, tmp_path: Path, precision: str) -> None:
+        self.compiled(client, onnx(models, "convolution"), tmp_path, precision=precision, batch_size=2)
+        assert client.placement()[1] == 2 * CONVOLUTION_FLOPS
 
-    def test_an_unknown_operator_is_refused_by_name(self, launch: Launch, models: Path, tmp_path: Path) -> None:
+    def test_an_unknown_operator_is_refused_by_name(self, client: WorkerClient, models: Path, tmp_path: Path) -> None:
         with pytest.raises(CompileFailed, match=r"no operator 'NotAnOperator': replace it .*Plugin not found"):
-            launch.compile(onnx(models, "unknown_operator"), tmp_path / "artefact", self.complete())
+            client.compile(onnx(models, "unknown_operator"), tmp_path / "artefact", self.complete())
 
-    def test_one_engine_takes_the_batches_of_its_profile(self, launch: Launch, models: Path, tmp_path: Path) -> None:
+    def test_one_engine_takes_the_batches_of_its_profile(
+        self, client: WorkerClient, models: Path, tmp_path: Path
+    ) -> None:
         options = self.complete(profile="1:2:4", batch_size=2)
-        loaded = self.compiled(launch, onnx(models, "convolution"), tmp_path, profile="1:2:4", batch_size=2)
+        loaded = self.compiled(client, onnx(models, "convolution"), tmp_path, profile="1:2:4", batch_size=2)
         assert loaded.signature.inputs[0].shape == (None, 3, 16, 16)
         both = batches(1, size=2)[0]["image"]
-        together = launch.predict({"image": both})["norm"]
-        alone = np.concatenate([launch.predict({"image": both[row : row + 1]})["norm"] for row in (0, 1)])
+        together = client.predict({"image": both})["norm"]
+        alone = np.concatenate([client.predict({"image": both[row : row + 1]})["norm"] for row in (0, 1)])
         np.testing.assert_allclose(together, alone, rtol=1e-5)
         with pytest.raises(UnfitInput, match=r"'image' with the shape \[5, 3, 16, 16\]; profile= sets the batches"):
-            launch.predict(batches(1, size=5)[0])
-        assert launch.load(tmp_path, options)
-        assert launch.placement()[1] == 2 * CONVOLUTION_FLOPS
+            client.predict(batches(1, size=5)[0])
+        assert client.load(tmp_path, options)
+        assert client.placement()[1] == 2 * CONVOLUTION_FLOPS
 
     def test_int8_learns_for_an_engine_that_takes_several_batches(
-        self, launch: Launch, models: Path, tmp_path: Path
+        self, client: WorkerClient, models: Path, tmp_path: Path
     ) -> None:
         options: dict[str, Scalar] = {"precision": "int8", "profile": "1:2:4", "batch_size": 2}
-        assert self.placed(launch, models, tmp_path, **options).precisions["int8"] == 2
+        assert self.placed(client, models, tmp_path, **options).precisions["int8"] == 2
 
-    def test_a_timing_cache_is_read_and_kept(self, launch: Launch, models: Path, tmp_path: Path) -> None:
+    def test_a_timing_cache_is_read_and_kept(self, client: WorkerClient, models: Path, tmp_path: Path) -> None:
         file = tmp_path / "times"
         for folder in ("first", "second"):
-            self.compiled(launch, onnx(models, "convolution"), tmp_path / folder, timing_cache=str(file))
+            self.compiled(client, onnx(models, "convolution"), tmp_path / folder, timing_cache=str(file))
         assert "mix" in json.loads(file.read_text())["kernels"]
         assert {path.name for path in tmp_path.iterdir()} == {"first", "second", "times"}
 
-    def test_int64_inputs_stay_so_whatever_the_engine_has(self, launch: Launch, models: Path, tmp_path: Path) -> None:
-        launch.compile(onnx(models, "indices"), tmp_path, self.complete())
-        loaded = launch.load(tmp_path, self.complete())
+    def test_int64_inputs_stay_so_whatever_the_engine_has(
+        self, client: WorkerClient, models: Path, tmp_path: Path
+    ) -> None:
+        client.compile(onnx(models, "indices"), tmp_path, self.complete())
+        loaded = client.load(tmp_path, self.complete())
         assert loaded.signature.inputs[0].dtype == "int64"
-        answer = launch.predict({"ids": np.array([[7, 0, 2]])})["y"]
+        answer = client.predict({"ids": np.array([[7, 0, 2]])})["y"]
         np.testing.assert_array_equal(answer[0, :, 0], [28, 0, 8])
 
-    def error(self, launch: Launch, models: Path, folder: Path, precision: str) -> float:
+    def error(self, client: WorkerClient, models: Path, folder: Path, precision: str) -> float:
         """How far a precision's answers are from those in FP32, at most."""
         inputs, answers = images(1, seed=9)[0], {}
         for each in ("fp32", precision):
-            self.compiled(launch, onnx(models, "convolution"), folder / each, precision=each)
-            answers[each] = launch.predict(inputs)["norm"]
+            self.compiled(client, onnx(models, "convolution"), folder / each, precision=each)
+            answers[each] = client.predict(inputs)["norm"]
         return float(np.abs(answers[precision] - answers["fp32"]).max())
 
 
 class TestTensorRt10(EachRelease):
     release = "10"
 
-    def test_the_identity_is_that_of_the_handle(self, launch: Launch) -> None:
-        found = launch.probe()
+    def test_the_identity_is_that_of_the_handle(self, client: WorkerClient) -> None:
+        found = client.probe()
         assert isinstance(found, Present)
         assert found.device == "Tesla T4"
         assert found.identity["gpu_uuid"] == "GPU-5a1c3e70-8d2b-4f6e-9c41-d07b2e9f6a13"
@@ -149,8 +155,8 @@ class TestTensorRt10(EachRelease):
         assert found.identity["gpu_power_limit_w"] == 70, "which NVML adds"
         assert found.peak_flops == pytest.approx(130e12, rel=0.01), "NVIDIA's figure for INT8"
 
-    def test_everything_that_an_engine_depends_on_has_its_version(self, launch: Launch) -> None:
-        versions = launch.versions()
+    def test_everything_that_an_engine_depends_on_has_its_version(self, client: WorkerClient) -> None:
+        versions = client.versions()
         expected = {
             "tensorrt": "10.9.0.34",
             "cuda-driver": "13.0",
@@ -159,26 +165,28 @@ class TestTensorRt10(EachRelease):
         }
         assert expected.items() <= versions.items()
 
-    def test_it_tells_its_memory_and_what_copying_takes(self, launch: Launch, loaded: Loaded) -> None:
-        launch.stage([{"image": np.ones((1, 3, 128, 128), np.float32)}])
-        timed = launch.measure("single_stream", calls=2, checks=0)
+    def test_it_tells_its_memory_and_what_copying_takes(self, client: WorkerClient, loaded: Loaded) -> None:
+        client.stage([{"image": np.ones((1, 3, 128, 128), np.float32)}])
+        timed = client.measure("single_stream", calls=2, checks=0)
         assert timed.device_memory_mb is not None
         assert timed.device_memory_mb > 1.0
         there_ms, back_ms = 3 * 128 * 128 * 4 / 12e6, 100 * 4 / 12e6
         assert timed.parts_ms == pytest.approx({"copying to the GPU": there_ms, "copying back": back_ms})
 
-    def test_int8_without_calibration_data_is_refused(self, launch: Launch, models: Path, tmp_path: Path) -> None:
+    def test_int8_without_calibration_data_is_refused(self, client: WorkerClient, models: Path, tmp_path: Path) -> None:
         with pytest.raises(CompileFailed, match="INT8 needs calibration data: pass calibration="):
-            launch.compile(onnx(models, "convolution"), tmp_path / "artefact", self.complete(precision="int8"))
+            client.compile(onnx(models, "convolution"), tmp_path / "artefact", self.complete(precision="int8"))
 
-    def test_calibration_data_of_another_model_are_refused(self, launch: Launch, models: Path, tmp_path: Path) -> None:
+    def test_calibration_data_of_another_model_are_refused(
+        self, client: WorkerClient, models: Path, tmp_path: Path
+    ) -> None:
         photos = [{"photo": batch["image"]} for batch in images(1)]
         with pytest.raises(CompileFailed, match=r"the model takes the inputs \['image'\], got \['photo'\]"):
-            launch.compile(onnx(models, "convolution"), tmp_path, self.complete(precision="int8"), calibration=photos)
+            client.compile(onnx(models, "convolution"), tmp_path, self.complete(precision="int8"), calibration=photos)
 
-    def test_calibrating_and_building_show_progress(self, launch: Launch, models: Path, tmp_path: Path) -> None:
+    def test_calibrating_and_building_show_progress(self, client: WorkerClient, models: Path, tmp_path: Path) -> None:
         told: list[tuple[float | None, str]] = []
-        launch.compile(
+        client.compile(
             onnx(models, "convolution"),
             tmp_path,
             self.complete(precision="int8"),
@@ -192,67 +200,71 @@ class TestTensorRt10(EachRelease):
         assert not any(doing.startswith("timing") for _, doing in told), "a part of building is not told beside it"
 
     def test_a_workspace_that_is_too_small_is_refused_with_what_to_do(
-        self, launch: Launch, models: Path, tmp_path: Path
+        self, client: WorkerClient, models: Path, tmp_path: Path
     ) -> None:
-        self.compiled(launch, onnx(models, "convolution"), tmp_path / "fits", workspace_mb=2)
+        self.compiled(client, onnx(models, "convolution"), tmp_path / "fits", workspace_mb=2)
         with pytest.raises(CompileFailed, match=r"no kernel computes .*convolve.*: raise workspace_mb"):
-            self.compiled(launch, onnx(models, "convolution"), tmp_path / "tight", workspace_mb=1)
+            self.compiled(client, onnx(models, "convolution"), tmp_path / "tight", workspace_mb=1)
 
     def test_a_timing_cache_of_another_release_is_refused_by_name(
-        self, launch: Launch, models: Path, tmp_path: Path
+        self, client: WorkerClient, models: Path, tmp_path: Path
     ) -> None:
         (tmp_path / "times").write_text(json.dumps({"version": "8.6.1", "kernels": {}}))
         with pytest.raises(CompileFailed, match=r"cannot use the timing cache .*/times: remove the file: .*mismatch"):
-            self.compiled(launch, onnx(models, "convolution"), tmp_path / "a", timing_cache=str(tmp_path / "times"))
+            self.compiled(client, onnx(models, "convolution"), tmp_path / "a", timing_cache=str(tmp_path / "times"))
 
     def test_sizes_that_are_dynamic_beside_the_batch_are_refused(
-        self, launch: Launch, models: Path, tmp_path: Path
+        self, client: WorkerClient, models: Path, tmp_path: Path
     ) -> None:
         for profile in ("", "1:1:2"):
             with pytest.raises(CompileFailed, match=r"'x' has dynamic sizes beside its batch: \[.*\?\]; export"):
-                launch.compile(onnx(models, "seven_by_three"), tmp_path, self.complete(profile=profile))
+                client.compile(onnx(models, "seven_by_three"), tmp_path, self.complete(profile=profile))
 
-    def test_a_profile_for_a_model_of_one_batch_is_refused(self, launch: Launch, models: Path, tmp_path: Path) -> None:
+    def test_a_profile_for_a_model_of_one_batch_is_refused(
+        self, client: WorkerClient, models: Path, tmp_path: Path
+    ) -> None:
         with pytest.raises(CompileFailed, match="profile= is for a dynamic batch, which the model does not have"):
-            launch.compile(onnx(models, "fixed_batch"), tmp_path, self.complete(profile="1:8:8", batch_size=8))
+            client.compile(onnx(models, "fixed_batch"), tmp_path, self.complete(profile="1:8:8", batch_size=8))
 
     @pytest.mark.parametrize("fact", ["tensorrt", "gpu", "compute_capability"])
     def test_an_engine_from_elsewhere_is_refused(
-        self, launch: Launch, artefact: Path, tmp_path: Path, fact: str
+        self, client: WorkerClient, artefact: Path, tmp_path: Path, fact: str
     ) -> None:
         facts = json.loads((artefact / "facts.json").read_text())
         (tmp_path / "facts.json").write_text(json.dumps({**facts, fact: "another"}))
         (tmp_path / "model.engine").write_bytes((artefact / "model.engine").read_bytes())
         with pytest.raises(CompileFailed, match=rf"built for {fact} another, and here is .*: compile it anew"):
-            launch.load(tmp_path, self.complete())
+            client.load(tmp_path, self.complete())
 
     def test_a_damaged_engine_is_refused_in_the_loggers_words(
-        self, launch: Launch, artefact: Path, tmp_path: Path
+        self, client: WorkerClient, artefact: Path, tmp_path: Path
     ) -> None:
         (tmp_path / "facts.json").write_bytes((artefact / "facts.json").read_bytes())
         (tmp_path / "model.engine").write_bytes(b"not a plan")
         with pytest.raises(CompileFailed, match=r"TensorRT cannot load this engine: .*magicTagRead"):
-            launch.load(tmp_path, self.complete())
+            client.load(tmp_path, self.complete())
 
-    def test_an_empty_artefact_is_refused(self, launch: Launch, tmp_path: Path) -> None:
+    def test_an_empty_artefact_is_refused(self, client: WorkerClient, tmp_path: Path) -> None:
         with pytest.raises(CompileFailed, match="holds no engine of gpu-trt: compile the model anew"):
-            launch.load(tmp_path, self.complete())
+            client.load(tmp_path, self.complete())
 
-    def test_tf32_is_not_to_be_had_from_a_gpu_without_it(self, launch: Launch, models: Path, tmp_path: Path) -> None:
-        assert "tf32" not in self.placed(launch, models, tmp_path, precision="tf32").precisions
+    def test_tf32_is_not_to_be_had_from_a_gpu_without_it(
+        self, client: WorkerClient, models: Path, tmp_path: Path
+    ) -> None:
+        assert "tf32" not in self.placed(client, models, tmp_path, precision="tf32").precisions
 
     @pytest.mark.parametrize("kind", ["saved_model", "keras"])
     def test_what_tensorflow_made_reads_the_digits_as_before(
-        self, launch: Launch, tmp_path: Path, zoo: Zoo, digits_val: Examples, kind: str
+        self, client: WorkerClient, tmp_path: Path, zoo: Zoo, digits_val: Examples, kind: str
     ) -> None:
         path = zoo.saved_model("digits_cnn") if kind == "saved_model" else zoo.keras_file("digits_cnn")
         digits, labels = digits_val
         options = self.complete(batch_size=len(labels), profile="" if kind == "keras" else f"1:8:{len(labels)}")
-        converted = launch.convert(Source(kind, str(path)), tmp_path / "converted", options)
+        converted = client.convert(Source(kind, str(path)), tmp_path / "converted", options)
         source = Source(converted.kind, str(tmp_path / "converted" / converted.path))
-        launch.compile(source, tmp_path / "artefact", options)
-        loaded = launch.load(tmp_path / "artefact", options)
-        (scores,) = launch.predict({loaded.signature.inputs[0].name: digits}).values()
+        client.compile(source, tmp_path / "artefact", options)
+        loaded = client.load(tmp_path / "artefact", options)
+        (scores,) = client.predict({loaded.signature.inputs[0].name: digits}).values()
         assert np.mean(scores.argmax(axis=1) == labels) == pytest.approx(zoo.accuracy("digits_cnn"), abs=0.003)
 
 
@@ -265,26 +277,26 @@ class OtherRelease(EachRelease):
 class TestTensorRt8(OtherRelease):
     release = "8.6"
 
-    def test_a_number_beyond_int32_is_refused(self, launch: Launch, models: Path, tmp_path: Path) -> None:
-        launch.compile(onnx(models, "indices"), tmp_path, self.complete())
-        launch.load(tmp_path, self.complete())
+    def test_a_number_beyond_int32_is_refused(self, client: WorkerClient, models: Path, tmp_path: Path) -> None:
+        client.compile(onnx(models, "indices"), tmp_path, self.complete())
+        client.load(tmp_path, self.complete())
         with pytest.raises(UnfitInput, match="'ids' has values beyond INT32, and this TensorRT has no INT64"):
-            launch.predict({"ids": np.array([[7, 0, 2**32]])})
+            client.predict({"ids": np.array([[7, 0, 2**32]])})
 
 
 class TestTensorRt11(OtherRelease):
     release = "11"
     gpu = "A10G"
 
-    def test_what_nvml_says_of_another_gpu_is_left_out(self, launch: Launch) -> None:
-        found = launch.probe()
+    def test_what_nvml_says_of_another_gpu_is_left_out(self, client: WorkerClient) -> None:
+        found = client.probe()
         assert isinstance(found, Present)
         assert (found.device, found.identity["gpu"]) == ("NVIDIA A10G", "NVIDIA A10G")
         assert "gpu_power_limit_w" not in found.identity, "which is a T4's here"
         assert found.peak_flops == pytest.approx(280e12, rel=0.01)
 
-    def test_tf32_is_had_when_asked_for(self, launch: Launch, models: Path, tmp_path: Path) -> None:
-        placement = self.placed(launch, models, tmp_path, precision="tf32")
+    def test_tf32_is_had_when_asked_for(self, client: WorkerClient, models: Path, tmp_path: Path) -> None:
+        placement = self.placed(client, models, tmp_path, precision="tf32")
         assert placement.operators["mix"] == "gpu:tf32"
 
 
@@ -292,10 +304,10 @@ def test_outputs_that_are_not_there_yet_are_no_numbers(tmp_path: Path, monkeypat
     make_nvidia_host(monkeypatch, tmp_path, "cuda", "tensorrt", misbehaves="returns-early")
     options = StandIn.complete()
     with Worker("gpu-trt", f"{GpuTrt.__module__}:GpuTrt", log_dir=tmp_path) as worker:
-        launch = Launch(worker, StandIn.deadlines)
-        launch.compile(launch.yardstick(tmp_path / "model"), tmp_path / "artefact", options)
-        loaded = launch.load(tmp_path / "artefact", options)
-        assert np.isnan(launch.predict(made_up(loaded, rows=1))["scores"]).all()
+        client = WorkerClient(worker, StandIn.deadlines)
+        client.compile(client.yardstick(tmp_path / "model"), tmp_path / "artefact", options)
+        loaded = client.load(tmp_path / "artefact", options)
+        assert np.isnan(client.predict(made_up(loaded, rows=1))["scores"]).all()
 
 
 def batches(count: int, *, size: int) -> list[Arrays]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_accel.processes.client import Deadlines, Launch
+from pytest_accel.processes.client import Deadlines, WorkerClient
 from pytest_accel.processes.process import Worker
 from pytest_accel.worker.accelerator import Missing
 from tests.standins.nvidia_host import make_nvidia_host
@@ -55,6 +55,6 @@ def test_without_an_sdk_the_extra_is_named(
 def probed(folder: Path) -> Missing:
     """What a worker of its own finds to be missing."""
     with Worker("gpu-trt", "pytest_accel.worker.accelerators.tensorrt.gpu_trt:GpuTrt", log_dir=folder) as worker:
-        missing = Launch(worker, Deadlines(compile_s=60, run_s=60)).probe()
+        missing = WorkerClient(worker, Deadlines(compile_s=60, run_s=60)).probe()
     assert isinstance(missing, Missing)
     return missing

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import pytest
 
 from pytest_accel.facts.errors import CompileFailed, WorkerError
-from pytest_accel.processes.client import Launch
+from pytest_accel.processes.client import WorkerClient
 from pytest_accel.processes.process import Worker
 from pytest_accel.testing.contract import made_up
 from pytest_accel.worker.accelerator import Source
@@ -30,11 +30,11 @@ class TestInf1(NeuronContract):
     chip = "inf1"
     cast = "bfloat16"
 
-    def test_matmult_alone_is_cast_when_asked_for(self, launch: Launch, source: Source, tmp_path: Path) -> None:
+    def test_matmult_alone_is_cast_when_asked_for(self, client: WorkerClient, source: Source, tmp_path: Path) -> None:
         options = self.complete(precision="fp16", fp32_cast="matmult")
-        launch.compile(source, tmp_path, options)
-        launch.load(tmp_path, options)
-        operators = launch.placement()[0].operators
+        client.compile(source, tmp_path, options)
+        client.load(tmp_path, options)
+        operators = client.placement()[0].operators
         cast = {name.rpartition("/")[2].rpartition("_")[0] for name, place in operators.items() if "float16" in place}
         kept = {name.rpartition("/")[2].rpartition("_")[0] for name, place in operators.items() if "float32" in place}
         assert cast - {""} == {"Conv2D", "depthwise"}
@@ -44,7 +44,7 @@ class TestInf1(NeuronContract):
     def test_copies_share_the_pieces_of_a_call(self, source: Source, tmp_path: Path, machine: Path) -> None:
         options = self.complete(batch_size=6, dynamic_batch=True, compiled_batch=2, data_parallel=3)
         with Worker("inf1", INF1, log_dir=tmp_path) as worker:
-            copies = Launch(worker, self.deadlines)
+            copies = WorkerClient(worker, self.deadlines)
             copies.compile(source, tmp_path / "artefact", options)
             inputs = made_up(copies.load(tmp_path / "artefact", options), rows=6)
             before = inferences_by_core(machine)
@@ -58,9 +58,9 @@ class TestInf1(NeuronContract):
     ) -> None:
         options = self.complete(core_group=2)
         with Worker("inf1", INF1, log_dir=tmp_path) as late:
-            waiting = Launch(late, self.deadlines)
+            waiting = WorkerClient(late, self.deadlines)
             with Worker("inf1", INF1, log_dir=tmp_path) as early:
-                holding = Launch(early, self.deadlines)
+                holding = WorkerClient(early, self.deadlines)
                 inputs = made_up(holding.load(artefact, options), rows=1)
                 expected = holding.predict(inputs)
                 waiting.load(artefact, options)
@@ -77,6 +77,6 @@ class TestInf1OnTensorFlow1(NeuronContract):
     cast = "bfloat16"
     environment: ClassVar[dict[str, str]] = {"STANDIN_TENSORFLOW": "1.15"}
 
-    def test_what_tensorflow_2_saved_is_refused(self, launch: Launch, digits_cnn: Path, tmp_path: Path) -> None:
+    def test_what_tensorflow_2_saved_is_refused(self, client: WorkerClient, digits_cnn: Path, tmp_path: Path) -> None:
         with pytest.raises(CompileFailed, match=r"reads what TensorFlow 1 saved: .* set accel_python"):
-            launch.compile(Source("saved_model", str(digits_cnn)), tmp_path / "artefact", self.complete())
+            client.compile(Source("saved_model", str(digits_cnn)), tmp_path / "artefact", self.complete())

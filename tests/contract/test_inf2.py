@@ -12,7 +12,7 @@ from tests.contract.neuron_family import NeuronContract
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_accel.processes.client import Launch
+    from pytest_accel.processes.client import WorkerClient
     from pytest_accel.worker.accelerator import Source
 
 
@@ -23,12 +23,12 @@ class TestInf2(NeuronContract):
 
     @pytest.mark.parametrize(("precision", "dtype"), [("bf16", "bfloat16"), ("tf32", "tf32")])
     def test_operators_are_cast_when_asked_for(
-        self, launch: Launch, source: Source, tmp_path: Path, precision: str, dtype: str
+        self, client: WorkerClient, source: Source, tmp_path: Path, precision: str, dtype: str
     ) -> None:
         options = self.complete(precision=precision, auto_cast="all")
-        launch.compile(source, tmp_path, options)
-        launch.load(tmp_path, options)
-        assert launch.placement()[0].precisions.keys() == {dtype}
+        client.compile(source, tmp_path, options)
+        client.load(tmp_path, options)
+        assert client.placement()[0].precisions.keys() == {dtype}
 
 
 @pytest.mark.slow

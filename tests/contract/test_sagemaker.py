@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from pytest_accel.facts.errors import CompileFailed, DeadlineExceeded, UnfitInput, WorkerError
-from pytest_accel.processes.client import Deadlines, Launch
+from pytest_accel.processes.client import Deadlines, WorkerClient
 from pytest_accel.processes.process import Worker
 from pytest_accel.testing.contract import AcceleratorContract, made_up
 from pytest_accel.worker.accelerator import Source
@@ -76,38 +76,38 @@ class TestSageMaker(AcceleratorContract):
 
     @pytest.mark.parametrize("payload", ["instances", "inputs", "npy"])
     def test_every_payload_is_answered_as_the_model_answers(
-        self, launch: Launch, zoo: Zoo, digits_val: Examples, tmp_path: Path, payload: str
+        self, client: WorkerClient, zoo: Zoo, digits_val: Examples, tmp_path: Path, payload: str
     ) -> None:
         digits, labels = digits_val
         options = self.complete(endpoint="digits", payload=payload, batch_size=len(labels))
-        launch.compile(Source("saved_model", str(zoo.saved_model("digits_cnn"))), tmp_path, options)
-        loaded = launch.load(tmp_path, options)
-        (scores,) = launch.predict({loaded.signature.inputs[0].name: digits}).values()
+        client.compile(Source("saved_model", str(zoo.saved_model("digits_cnn"))), tmp_path, options)
+        loaded = client.load(tmp_path, options)
+        (scores,) = client.predict({loaded.signature.inputs[0].name: digits}).values()
         assert np.mean(scores.argmax(axis=1) == labels) == pytest.approx(zoo.accuracy("digits_cnn"), abs=0.003)
 
     def test_what_serialising_takes_is_told_apart_from_the_call_that_it_is_a_part_of(
-        self, launch: Launch, artefact: Path
+        self, client: WorkerClient, artefact: Path
     ) -> None:
         parts = {}
         for rows in (1, 200):
-            launch.stage([made_up(launch.load(artefact, self.complete(batch_size=rows)), rows=rows)])
-            timed = launch.measure("single_stream", calls=10, checks=1)
+            client.stage([made_up(client.load(artefact, self.complete(batch_size=rows)), rows=rows)])
+            timed = client.measure("single_stream", calls=10, checks=1)
             assert timed.parts_ms.keys() == {"serialising", "parsing"}
             assert 0 < sum(timed.parts_ms.values()) < max(timed.latencies_ns) / 1e6
             parts[rows] = timed.parts_ms
         assert parts[200]["serialising"] > parts[1]["serialising"]
 
     def test_a_body_over_the_limit_is_refused_before_it_is_sent(
-        self, launch: Launch, artefact: Path, loopback: Loopback
+        self, client: WorkerClient, artefact: Path, loopback: Loopback
     ) -> None:
-        loaded = launch.load(artefact, self.complete(batch_size=6000))
+        loaded = client.load(artefact, self.complete(batch_size=6000))
         calls = len(loopback.state()["calls"])
         with pytest.raises(UnfitInput, match=r"body has 7,\d{3},\d{3} bytes and .* takes 6,291,456: ask for a smaller"):
-            launch.predict(made_up(loaded, rows=6000))
+            client.predict(made_up(loaded, rows=6000))
         assert len(loopback.state()["calls"]) == calls
 
-    def test_the_far_side_is_told_by_the_endpoint_itself(self, launch: Launch) -> None:
-        there = launch.far_side(self.complete())
+    def test_the_far_side_is_told_by_the_endpoint_itself(self, client: WorkerClient) -> None:
+        there = client.far_side(self.complete())
         assert there.identity == {
             "device": "SageMaker ml.c5.xlarge",
             "instance_type": "ml.c5.xlarge",
@@ -119,32 +119,32 @@ class TestSageMaker(AcceleratorContract):
         assert there.versions["serving-image"].endswith("@sha256:0123abcd")
 
     def test_an_endpoint_that_was_deployed_anew_is_not_the_one_of_the_artefact(
-        self, launch: Launch, artefact: Path
+        self, client: WorkerClient, artefact: Path
     ) -> None:
         with pytest.raises(
             CompileFailed, match=r"deployed anew .*endpoint-config linear-config -> two-variants-config"
         ):
-            launch.load(artefact, self.complete(endpoint="two-variants", production_variant="blue"))
+            client.load(artefact, self.complete(endpoint="two-variants", production_variant="blue"))
 
     def test_of_several_production_variants_one_is_measured(
-        self, launch: Launch, source: Source, tmp_path: Path
+        self, client: WorkerClient, source: Source, tmp_path: Path
     ) -> None:
         with pytest.raises(CompileFailed, match=r"\['blue', 'green'\]: say which .* production_variant='blue'"):
-            launch.far_side(self.complete(endpoint="two-variants"))
+            client.far_side(self.complete(endpoint="two-variants"))
         options = self.complete(endpoint="two-variants", production_variant="green")
-        launch.compile(source, tmp_path / "green", options)
-        assert launch.predict(made_up(launch.load(tmp_path / "green", options), rows=1))
+        client.compile(source, tmp_path / "green", options)
+        assert client.predict(made_up(client.load(tmp_path / "green", options), rows=1))
 
-    def test_an_endpoint_that_is_not_there_is_refused_by_name(self, launch: Launch) -> None:
+    def test_an_endpoint_that_is_not_there_is_refused_by_name(self, client: WorkerClient) -> None:
         with pytest.raises(
             CompileFailed, match=r"describing endpoint 'nowhere': check the names.*Could not find endpoint"
         ):
-            launch.far_side(self.complete(endpoint="nowhere"))
+            client.far_side(self.complete(endpoint="nowhere"))
 
-    def test_an_endpoint_that_is_being_changed_is_not_measured(self, launch: Launch, loopback: Loopback) -> None:
+    def test_an_endpoint_that_is_being_changed_is_not_measured(self, client: WorkerClient, loopback: Loopback) -> None:
         loopback.behave(deployment="updating")
         with pytest.raises(CompileFailed, match="endpoint 'linear' is Updating; wait until it is InService"):
-            launch.far_side(self.complete())
+            client.far_side(self.complete())
 
     @pytest.mark.parametrize(
         ("habit", "error", "message"),
@@ -172,27 +172,29 @@ class TestSageMaker(AcceleratorContract):
         ],
     )
     def test_what_is_not_answered_fails_with_what_to_do_after_one_try(
-        self, launch: Launch, artefact: Path, loopback: Loopback, habit: str, error: type[Exception], message: str
+        self, client: WorkerClient, artefact: Path, loopback: Loopback, habit: str, error: type[Exception], message: str
     ) -> None:
-        loaded = launch.load(artefact, self.complete(read_timeout_s=0.3 if "slow" in habit else 70.0))
+        loaded = client.load(artefact, self.complete(read_timeout_s=0.3 if "slow" in habit else 70.0))
         loopback.behave(invoke=habit)
         calls = loopback.state()["calls"].count("InvokeEndpoint")
         with pytest.raises(error, match=message):
-            launch.predict(made_up(loaded, rows=1))
+            client.predict(made_up(loaded, rows=1))
         assert loopback.state()["calls"].count("InvokeEndpoint") == calls + 1, "a retry would hide in the latency"
         loopback.behave()
-        assert launch.predict(made_up(loaded, rows=1))
+        assert client.predict(made_up(loaded, rows=1))
 
-    def test_what_the_container_does_not_take_is_refused_with_its_words(self, launch: Launch, artefact: Path) -> None:
-        loaded = launch.load(artefact, self.complete(model_name="other"))
+    def test_what_the_container_does_not_take_is_refused_with_its_words(
+        self, client: WorkerClient, artefact: Path
+    ) -> None:
+        loaded = client.load(artefact, self.complete(model_name="other"))
         with pytest.raises(UnfitInput, match=r"no such model: check model_name .*Servable not found.*404"):
-            launch.predict(made_up(loaded, rows=1))
+            client.predict(made_up(loaded, rows=1))
 
-    def test_a_failure_quotes_no_credential(self, launch: Launch, artefact: Path, loopback: Loopback) -> None:
-        loaded = launch.load(artefact, self.complete())
+    def test_a_failure_quotes_no_credential(self, client: WorkerClient, artefact: Path, loopback: Loopback) -> None:
+        loaded = client.load(artefact, self.complete())
         loopback.behave(invoke="quotes")
         with pytest.raises(WorkerError, match="check this machine's clock") as raised:
-            launch.predict(made_up(loaded, rows=1))
+            client.predict(made_up(loaded, rows=1))
         told = f"{raised.value}{raised.value.details}"
         assert "(redacted)" in told
         assert not [secret for secret in (ACCESS_KEY, SECRET_KEY, TOKEN) if secret in told]
@@ -206,8 +208,8 @@ class TestDeployed:
     @classmethod
     def artefact(cls, loopback: Loopback, linear: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder = tmp_path_factory.mktemp("artefact")
-        with cls.worker(tmp_path_factory.mktemp("log")) as launch:
-            launch.compile(Source("saved_model", str(linear)), folder, cls.deployed())
+        with cls.worker(tmp_path_factory.mktemp("log")) as client:
+            client.compile(Source("saved_model", str(linear)), folder, cls.deployed())
         return folder
 
     @classmethod
@@ -217,11 +219,11 @@ class TestDeployed:
 
     @classmethod
     @contextmanager
-    def worker(cls, log_dir: Path) -> Iterator[Launch]:
+    def worker(cls, log_dir: Path) -> Iterator[WorkerClient]:
         """A worker that is killed at the end, as workers are."""
         reference = f"{SageMaker.__module__}:{SageMaker.__qualname__}"
         with Worker("sagemaker", reference, log_dir=log_dir) as worker:
-            yield Launch(worker, DEADLINES)
+            yield WorkerClient(worker, DEADLINES)
 
     @pytest.fixture(autouse=True)
     def nothing_stays(self, loopback: Loopback, well_behaved: None) -> Iterator[None]:
@@ -232,11 +234,11 @@ class TestDeployed:
     def test_it_answers_like_any_other_and_is_gone_once_its_worker_was_killed(
         self, artefact: Path, loopback: Loopback, tmp_path: Path
     ) -> None:
-        with self.worker(tmp_path) as launch:
-            loaded = launch.load(artefact, self.deployed())
+        with self.worker(tmp_path) as client:
+            loaded = client.load(artefact, self.deployed())
             assert {kind: len(names) for kind, names in created(loopback).items()} == dict.fromkeys(KINDS, 1)
             images = np.eye(64, dtype=np.float32).reshape(64, 8, 8, 1)
-            weights = launch.predict({loaded.signature.inputs[0].name: images})["scores"]
+            weights = client.predict({loaded.signature.inputs[0].name: images})["scores"]
         np.testing.assert_allclose(weights, np.random.default_rng(7).normal(size=(64, 10)), rtol=1e-6)
         eventually(lambda: not created(loopback))
         assert "orphaned an endpoint" not in loopback.state()["calls"], "a configuration stays as long as its endpoint"
@@ -265,8 +267,8 @@ class TestDeployed:
         self, artefact: Path, loopback: Loopback, tmp_path: Path, habits: dict[str, str], message: str
     ) -> None:
         loopback.behave(**habits)
-        with self.worker(tmp_path) as launch, pytest.raises(CompileFailed, match=message):
-            launch.load(artefact, self.deployed())
+        with self.worker(tmp_path) as client, pytest.raises(CompileFailed, match=message):
+            client.load(artefact, self.deployed())
         eventually(lambda: not created(loopback))
 
     def test_a_test_that_dies_while_it_deploys_leaves_nothing(
@@ -274,25 +276,25 @@ class TestDeployed:
     ) -> None:
         before = deployments(loopback)
         loopback.behave(deployment="hangs")
-        with self.worker(tmp_path) as launch:
+        with self.worker(tmp_path) as client:
             pass_once(monkeypatch, lambda: deployments(loopback) > before)
             with pytest.raises(DeadlineExceeded, match="killed"):
-                launch.load(artefact, self.deployed())
+                client.load(artefact, self.deployed())
         assert deployments(loopback) == before + 1
         eventually(lambda: not created(loopback))
 
     def test_what_was_left_when_everything_was_killed_is_deleted_by_the_next_run(
         self, artefact: Path, loopback: Loopback, state_home: Path, tmp_path: Path
     ) -> None:
-        with self.worker(tmp_path) as launch:
-            launch.load(artefact, self.deployed())
+        with self.worker(tmp_path) as client:
+            client.load(artefact, self.deployed())
             (journal,) = state_home.rglob("*.json")
             for deleter in deleters(journal):
                 assert "TMPDIR" not in deleter.environ(), "it lives longer than the worker's temporary folder"
                 deleter.kill()
         assert created(loopback)["Endpoint"], "nobody was left to delete it"
-        with self.worker(tmp_path) as launch:
-            launch.probe()
+        with self.worker(tmp_path) as client:
+            client.probe()
         eventually(lambda: not created(loopback))
         eventually(lambda: not journal.exists())
 
@@ -300,34 +302,34 @@ class TestDeployed:
         self, artefact: Path, loopback: Loopback, state_home: Path, tmp_path: Path
     ) -> None:
         loopback.behave(DeleteEndpoint="denied")
-        with self.worker(tmp_path) as launch:
-            launch.load(artefact, self.deployed())
+        with self.worker(tmp_path) as client:
+            client.load(artefact, self.deployed())
             (journal,) = state_home.rglob("*.json")
         eventually(lambda: "AccessDeniedException on DeleteEndpoint" in journal.read_text())
         with (
-            self.worker(tmp_path) as launch,
+            self.worker(tmp_path) as client,
             pytest.raises(
                 CompileFailed,
                 match=r"is billed and could not be deleted .*aws sagemaker delete-endpoint --endpoint-name",
             ),
         ):
-            launch.load(artefact, self.deployed(instance_type="ml.c5.large"))
+            client.load(artefact, self.deployed(instance_type="ml.c5.large"))
 
     def test_what_the_account_has_to_lend_is_asked_for_by_name(
         self, artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.delenv("ACCEL_SAGEMAKER_ROLE")
         with (
-            self.worker(tmp_path) as launch,
+            self.worker(tmp_path) as client,
             pytest.raises(CompileFailed, match="needs ACCEL_SAGEMAKER_ROLE in the env"),
         ):
-            launch.far_side(self.deployed())
+            client.far_side(self.deployed())
 
     def test_a_container_that_takes_no_npy_says_so(self, artefact: Path, tmp_path: Path) -> None:
-        with self.worker(tmp_path) as launch:
-            loaded = launch.load(artefact, self.deployed(payload="npy"))
+        with self.worker(tmp_path) as client:
+            loaded = client.load(artefact, self.deployed(payload="npy"))
             with pytest.raises(UnfitInput, match=r"this content type: ask for payload='instances' .*Unsupported Media"):
-                launch.predict(made_up(loaded, rows=1))
+                client.predict(made_up(loaded, rows=1))
 
 
 def created(loopback: Loopback) -> dict[str, list[str]]:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from pytest_accel.facts.errors import CompileFailed, UnfitInput, WorkerError
-from pytest_accel.processes.client import Launch
+from pytest_accel.processes.client import WorkerClient
 from pytest_accel.processes.process import Worker
 from pytest_accel.testing.contract import AcceleratorContract, made_up
 from pytest_accel.worker.accelerator import Missing, Source
@@ -57,32 +57,32 @@ class TestInf2OnTorch(AcceleratorContract):
         subprocess.run([sys.executable, "-c", WRITE_YARDSTICK, folder], cwd=ROOT, check=True)
         return Source("torch", str(folder / "yardstick.pt2"))
 
-    def test_both_sdks_have_their_versions(self, launch: Launch) -> None:
-        versions = launch.versions()
+    def test_both_sdks_have_their_versions(self, client: WorkerClient) -> None:
+        versions = client.versions()
         assert versions["torch-neuronx"] == "2.8.0.2.10.13553"
         assert versions["neuron-driver"] == neuron_host.DRIVER
 
-    def test_all_of_it_is_on_the_device_and_counted(self, launch: Launch, loaded: Loaded, machine: Path) -> None:
+    def test_all_of_it_is_on_the_device_and_counted(self, client: WorkerClient, loaded: Loaded, machine: Path) -> None:
         before = neuron_host.inferences(machine)
         for seed in range(3):
-            launch.predict(made_up(loaded, rows=1, seed=seed))
+            client.predict(made_up(loaded, rows=1, seed=seed))
         assert neuron_host.inferences(machine) - before == 3
-        placement, flops = launch.placement()
+        placement, flops = client.placement()
         assert placement.on_device == 1.0
         assert set(placement.operators.values()) == {"neuron:float32"}
         assert flops is not None
         assert 240e6 < flops < 260e6, "the yardstick's"
 
     def test_matmult_alone_is_cast_when_asked_for(
-        self, launch: Launch, source: Source, artefact: Path, tmp_path: Path
+        self, client: WorkerClient, source: Source, artefact: Path, tmp_path: Path
     ) -> None:
-        inputs = made_up(launch.load(artefact, self.complete()), rows=1)
-        (exact,) = launch.predict(inputs).values()
+        inputs = made_up(client.load(artefact, self.complete()), rows=1)
+        (exact,) = client.predict(inputs).values()
         options = self.complete(precision="bf16")
-        launch.compile(source, tmp_path, options)
-        launch.load(tmp_path, options)
-        (cast,) = launch.predict(inputs).values()
-        precisions = launch.placement()[0].precisions
+        client.compile(source, tmp_path, options)
+        client.load(tmp_path, options)
+        (cast,) = client.predict(inputs).values()
+        precisions = client.placement()[0].precisions
         assert precisions.keys() == {"bfloat16", "float32"}
         assert precisions["bfloat16"] == 20, "the convolutions"
         assert 0 < np.abs(cast - exact).max() < 0.05
@@ -90,7 +90,7 @@ class TestInf2OnTorch(AcceleratorContract):
     def test_copies_share_the_pieces_of_a_call(self, source: Source, tmp_path: Path, machine: Path) -> None:
         options = self.complete(batch_size=4, dynamic_batch=True, compiled_batch=1, neuroncores=2)
         with Worker("inf2", INF2, log_dir=tmp_path) as worker:
-            copies = Launch(worker, self.deadlines)
+            copies = WorkerClient(worker, self.deadlines)
             copies.compile(source, tmp_path / "artefact", options)
             inputs = made_up(copies.load(tmp_path / "artefact", options), rows=4)
             before = neuron_host.inferences(machine)
@@ -99,14 +99,14 @@ class TestInf2OnTorch(AcceleratorContract):
             assert len(together) == 4
             assert copies.placement()[1] == pytest.approx(4 * 251.8e6, rel=0.01)
 
-    def test_another_batch_than_the_compiled_one_is_refused(self, launch: Launch, loaded: Loaded) -> None:
+    def test_another_batch_than_the_compiled_one_is_refused(self, client: WorkerClient, loaded: Loaded) -> None:
         with pytest.raises(UnfitInput, match=r"takes float32\[1, 3, 128, 128\], got float32\[2, 3, 128, 128\]"):
-            launch.predict(made_up(loaded, rows=1) | {"image": np.ones((2, 3, 128, 128), np.float32)})
+            client.predict(made_up(loaded, rows=1) | {"image": np.ones((2, 3, 128, 128), np.float32)})
 
-    def test_a_file_that_is_no_program_is_refused(self, launch: Launch, tmp_path: Path) -> None:
+    def test_a_file_that_is_no_program_is_refused(self, client: WorkerClient, tmp_path: Path) -> None:
         (tmp_path / "damaged.pt2").write_bytes(b"not an archive")
         with pytest.raises(CompileFailed, match=r"damaged\.pt2 is no exported program"):
-            launch.compile(Source("torch", str(tmp_path / "damaged.pt2")), tmp_path / "artefact", self.complete())
+            client.compile(Source("torch", str(tmp_path / "damaged.pt2")), tmp_path / "artefact", self.complete())
 
     @pytest.mark.parametrize(
         ("habit", "message"),
@@ -121,7 +121,7 @@ class TestInf2OnTorch(AcceleratorContract):
     ) -> None:
         monkeypatch.setenv("STANDIN_MISBEHAVES", habit)
         with Worker("inf2", INF2, log_dir=tmp_path) as worker, pytest.raises(CompileFailed, match=message):
-            Launch(worker, self.deadlines).compile(source, tmp_path / "artefact", self.complete())
+            WorkerClient(worker, self.deadlines).compile(source, tmp_path / "artefact", self.complete())
 
     @pytest.mark.parametrize(
         ("habit", "message"),
@@ -137,20 +137,20 @@ class TestInf2OnTorch(AcceleratorContract):
     ) -> None:
         monkeypatch.setenv("STANDIN_MISBEHAVES", habit)
         with Worker("inf2", INF2, log_dir=tmp_path) as worker:
-            launch = Launch(worker, self.deadlines)
-            inputs = made_up(launch.load(artefact, self.complete()), rows=1)
+            client = WorkerClient(worker, self.deadlines)
+            inputs = made_up(client.load(artefact, self.complete()), rows=1)
             with pytest.raises(WorkerError, match=message):
-                place_after(launch, inputs, calls=30)
+                place_after(client, inputs, calls=30)
 
     @pytest.mark.parametrize("habit", ["nan", "casts", "returns-early"])
     def test_a_runtime_that_computes_something_else_answers_otherwise(
-        self, launch: Launch, artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, habit: str
+        self, client: WorkerClient, artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, habit: str
     ) -> None:
-        inputs = made_up(launch.load(artefact, self.complete()), rows=1)
-        (expected,) = launch.predict(inputs).values()
+        inputs = made_up(client.load(artefact, self.complete()), rows=1)
+        (expected,) = client.predict(inputs).values()
         monkeypatch.setenv("STANDIN_MISBEHAVES", habit)
         with Worker("inf2", INF2, log_dir=tmp_path) as worker:
-            spoilt = Launch(worker, self.deadlines)
+            spoilt = WorkerClient(worker, self.deadlines)
             spoilt.load(artefact, self.complete())
             (answer,) = spoilt.predict(inputs).values()
         if habit == "nan":
@@ -159,11 +159,11 @@ class TestInf2OnTorch(AcceleratorContract):
             assert np.abs(answer - expected).max() > 0.02 * expected.max()
 
 
-def place_after(launch: Launch, inputs: Arrays, *, calls: int) -> None:
+def place_after(client: WorkerClient, inputs: Arrays, *, calls: int) -> None:
     """Make some calls and ask where they ran."""
     for _ in range(calls):
-        launch.predict(inputs)
-    launch.placement()
+        client.predict(inputs)
+    client.placement()
 
 
 def test_with_torch_neuronx_alone_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,12 +173,12 @@ def test_with_torch_neuronx_alone_it_is_there(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("ACCEL_HOST_ROOT", str(root))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), str(STANDINS), os.environ.get("PYTHONPATH", "")]))
     with Worker("inf2", INF2, log_dir=tmp_path) as worker:
-        launch = Launch(worker, AcceleratorContract.deadlines)
-        assert not isinstance(launch.probe(), Missing)
-        assert "tensorflow" not in launch.versions()
-        source = launch.yardstick(tmp_path / "source")
+        client = WorkerClient(worker, AcceleratorContract.deadlines)
+        assert not isinstance(client.probe(), Missing)
+        assert "tensorflow" not in client.versions()
+        source = client.yardstick(tmp_path / "source")
         assert source.kind == "torch"
         options: dict[str, Scalar] = TestInf2OnTorch.complete()
-        launch.compile(source, tmp_path / "artefact", options)
-        loaded = launch.load(tmp_path / "artefact", options)
-        assert launch.predict(made_up(loaded, rows=1)).keys() == {"scores"}
+        client.compile(source, tmp_path / "artefact", options)
+        loaded = client.load(tmp_path / "artefact", options)
+        assert client.predict(made_up(loaded, rows=1)).keys() == {"scores"}

@@ -7,7 +7,7 @@ import pytest
 
 from pytest_accel.facts.errors import CompileFailed, UnfitInput, WorkerError
 from pytest_accel.facts.records import Placement, TensorSpec
-from pytest_accel.processes.client import Deadlines, Launch
+from pytest_accel.processes.client import Deadlines, WorkerClient
 from pytest_accel.processes.process import InProcessWorker
 from pytest_accel.testing import FAKE, FakeAccelerator, fake_model
 from pytest_accel.worker import wire
@@ -46,12 +46,12 @@ class Canned(InProcessWorker):
 
 
 @pytest.fixture
-def launch(tmp_path: Path) -> Launch:
+def client(tmp_path: Path) -> WorkerClient:
     """A fake model, compiled and loaded."""
-    launch = Launch(InProcessWorker("fake", FAKE), DEADLINES)
+    client = WorkerClient(InProcessWorker("fake", FAKE), DEADLINES)
     model = fake_model(tmp_path / "model.fake.json", latency_ms=2, flops=100.0)
-    launch.compile(Source("fake", str(model)), tmp_path / "artefact", OPTIONS)
-    return launch
+    client.compile(Source("fake", str(model)), tmp_path / "artefact", OPTIONS)
+    return client
 
 
 @pytest.mark.parametrize(
@@ -62,31 +62,31 @@ def launch(tmp_path: Path) -> Launch:
     ],
 )
 def test_calls_side_by_side_are_asked_for_with_their_traffic(
-    launch: Launch, tmp_path: Path, load_shape: Any, traffic: dict[str, float], waits_ns: list[int]
+    client: WorkerClient, tmp_path: Path, load_shape: Any, traffic: dict[str, float], waits_ns: list[int]
 ) -> None:
-    launch.load(tmp_path / "artefact", OPTIONS)
-    launch.stage([{"x": np.ones((1, 4), np.float32)}])
-    timed = launch.measure(load_shape, calls=4, checks=1, **traffic)
+    client.load(tmp_path / "artefact", OPTIONS)
+    client.stage([{"x": np.ones((1, 4), np.float32)}])
+    timed = client.measure(load_shape, calls=4, checks=1, **traffic)
     assert (timed.latencies_ns, timed.waits_ns) == ([2_000_000] * 4, waits_ns)
 
 
-def test_one_launch_from_compiling_to_the_placement(launch: Launch, tmp_path: Path) -> None:
-    loaded = launch.load(tmp_path / "artefact", OPTIONS)
+def test_one_launch_from_compiling_to_the_placement(client: WorkerClient, tmp_path: Path) -> None:
+    loaded = client.load(tmp_path / "artefact", OPTIONS)
     assert loaded.load_s == 0.5
     assert loaded.signature.inputs == (TensorSpec(name="x", dtype="float32", shape=(None, 4)),)
     inputs = {"x": np.ones((1, 4), np.float32)}
-    scores = launch.predict(inputs)["y"]
+    scores = client.predict(inputs)["y"]
     assert scores.shape == (1, 3)
-    launch.stage([inputs])
-    warm = launch.warm_up(min_calls=1, min_s=0.0, max_s=1.0, window=2)
+    client.stage([inputs])
+    warm = client.warm_up(min_calls=1, min_s=0.0, max_s=1.0, window=2)
     assert (warm.first_inference_ns, warm.calls, warm.steady) == (2_000_000, 6, True)
-    timed = launch.measure("single_stream", calls=3, checks=1)
+    timed = client.measure("single_stream", calls=3, checks=1)
     assert (timed.latencies_ns, timed.wall_ns) == ([2_000_000] * 3, 6_000_000)
     np.testing.assert_array_equal(timed.checked[0].outputs["y"], scores)
-    assert launch.time_block(calls=2).latencies_ns == [2_000_000] * 2
+    assert client.time_block(calls=2).latencies_ns == [2_000_000] * 2
     operators = {"dense": "fake:float32", "softmax": "fake:float32"}
-    assert launch.placement() == (Placement(on_device=1.0, precisions={"float32": 2}, operators=operators), 100.0)
-    launch.close()
+    assert client.placement() == (Placement(on_device=1.0, precisions={"float32": 2}, operators=operators), 100.0)
+    client.close()
 
 
 class Calibrated(FakeAccelerator):
@@ -107,15 +107,15 @@ class Calibrated(FakeAccelerator):
 
 def test_calibration_batches_reach_the_compiler_unchanged(tmp_path: Path) -> None:
     batches = [{"x": np.full((1, 4), value, np.float32)} for value in (1, 2)]
-    launch = Launch(InProcessWorker("fake", f"{__name__}:Calibrated"), DEADLINES)
-    launch.compile(Source("fake", "m"), tmp_path, OPTIONS, calibration=batches)
+    client = WorkerClient(InProcessWorker("fake", f"{__name__}:Calibrated"), DEADLINES)
+    client.compile(Source("fake", "m"), tmp_path, OPTIONS, calibration=batches)
     assert [batch["x"].tolist() for batch in Calibrated.batches] == [[[1.0] * 4], [[2.0] * 4]]
     assert all(batch["x"].dtype == np.float32 for batch in Calibrated.batches)
 
 
 def test_compiling_has_a_deadline_of_its_own() -> None:
     worker = Canned({"seconds": 1.5})
-    assert Launch(worker, DEADLINES).compile(Source("fake", "m"), "folder", OPTIONS) == 1.5  # type: ignore[arg-type]
+    assert WorkerClient(worker, DEADLINES).compile(Source("fake", "m"), "folder", OPTIONS) == 1.5  # type: ignore[arg-type]
     assert worker.asked[0]["deadline_s"] == 600.0
 
 
@@ -130,55 +130,55 @@ def test_compiling_has_a_deadline_of_its_own() -> None:
 )
 def test_all_else_has_the_runs_deadline(method: str, reply: Any) -> None:
     worker = Canned(reply)
-    getattr(Launch(worker, DEADLINES), method)()
+    getattr(WorkerClient(worker, DEADLINES), method)()
     assert worker.asked[0]["deadline_s"] == 60.0
 
 
 def test_a_device_is_present_or_missing_with_a_reason() -> None:
     present = Present("Fake", {"cores": 4, "fast": True, "driver": None}, 1e12)
-    assert Launch(Canned({"present": vars(present)}), DEADLINES).probe() == present
+    assert WorkerClient(Canned({"present": vars(present)}), DEADLINES).probe() == present
     missing = Missing("no-driver", "no driver", "install it")
-    assert Launch(Canned({"missing": vars(missing)}), DEADLINES).probe() == missing
+    assert WorkerClient(Canned({"missing": vars(missing)}), DEADLINES).probe() == missing
 
 
 @pytest.mark.parametrize(
     ("reply", "ask", "problem"),
     [
-        ({}, lambda launch: launch.probe(), "probe is malformed"),
-        ({"present": {"device": 1, "identity": {}}}, lambda launch: launch.probe(), r"Expected `str`, got `int`"),
-        ({"fake": 1.0}, lambda launch: launch.versions(), r"versions is malformed"),
-        ({"kind": "onnx"}, lambda launch: launch.convert(Source("fake", ""), "", {}), "convert is malformed"),
-        ({"seconds": "1"}, lambda launch: launch.compile(Source("fake", ""), "", {}), "compile is malformed"),
-        ({"inputs": [{"name": "x"}]}, lambda launch: launch.load("", {}), "load is malformed: .*dtype"),
-        ({"outputs": {"y": {"dtype": "<f4"}}}, lambda launch: launch.predict({}), "predict holds a malformed array"),
-        ({"outputs": None}, lambda launch: launch.predict({}), "predict holds a malformed array"),
-        ({"calls": 1}, lambda launch: launch.warm_up(min_calls=1, min_s=0, max_s=1, window=1), "warm-up is malformed"),
-        ({**MEASURED, "wall_ns": "x"}, lambda launch: launch.measure("offline", calls=2, checks=1), "wall_ns"),
-        ({**MEASURED, "more": 1}, lambda launch: launch.measure("offline", calls=2, checks=1), "unknown field `more`"),
-        (MEASURED, lambda launch: launch.measure("offline", calls=3, checks=1), "timed 2 calls instead of 3"),
+        ({}, lambda client: client.probe(), "probe is malformed"),
+        ({"present": {"device": 1, "identity": {}}}, lambda client: client.probe(), r"Expected `str`, got `int`"),
+        ({"fake": 1.0}, lambda client: client.versions(), r"versions is malformed"),
+        ({"kind": "onnx"}, lambda client: client.convert(Source("fake", ""), "", {}), "convert is malformed"),
+        ({"seconds": "1"}, lambda client: client.compile(Source("fake", ""), "", {}), "compile is malformed"),
+        ({"inputs": [{"name": "x"}]}, lambda client: client.load("", {}), "load is malformed: .*dtype"),
+        ({"outputs": {"y": {"dtype": "<f4"}}}, lambda client: client.predict({}), "predict holds a malformed array"),
+        ({"outputs": None}, lambda client: client.predict({}), "predict holds a malformed array"),
+        ({"calls": 1}, lambda client: client.warm_up(min_calls=1, min_s=0, max_s=1, window=1), "warm-up is malformed"),
+        ({**MEASURED, "wall_ns": "x"}, lambda client: client.measure("offline", calls=2, checks=1), "wall_ns"),
+        ({**MEASURED, "more": 1}, lambda client: client.measure("offline", calls=2, checks=1), "unknown field `more`"),
+        (MEASURED, lambda client: client.measure("offline", calls=3, checks=1), "timed 2 calls instead of 3"),
         (
             {**MEASURED, "waits_ns": wire.pack(np.array([1]))},
-            lambda launch: launch.measure("server", calls=2, checks=1, concurrency=1, rate=1.0, seed=0),
+            lambda client: client.measure("server", calls=2, checks=1, concurrency=1, rate=1.0, seed=0),
             "tells 1 waits of 2 calls",
         ),
-        (MEASURED, lambda launch: launch.time_block(calls=1), "timed 2 calls instead of 1"),
-        ({"flops": 1.0, "precisions": {}}, lambda launch: launch.placement(), "placement is malformed: .*on_device"),
-        ({"flops": "1"}, lambda launch: launch.placement(), r"placement is malformed: .*float \| null"),
+        (MEASURED, lambda client: client.time_block(calls=1), "timed 2 calls instead of 1"),
+        ({"flops": 1.0, "precisions": {}}, lambda client: client.placement(), "placement is malformed: .*on_device"),
+        ({"flops": "1"}, lambda client: client.placement(), r"placement is malformed: .*float \| null"),
     ],
 )
 def test_a_reply_of_another_shape_is_caught_at_the_border(reply: Any, ask: Any, problem: str) -> None:
     with pytest.raises(WorkerError, match=problem):
-        ask(Launch(Canned(reply), DEADLINES))
+        ask(WorkerClient(Canned(reply), DEADLINES))
 
 
 @pytest.mark.parametrize(
-    "ask", [lambda launch, x: launch.predict({"x": x}), lambda launch, x: launch.stage([{"x": x}])]
+    "ask", [lambda client, x: client.predict({"x": x}), lambda client, x: client.stage([{"x": x}])]
 )
-def test_inputs_without_numbers_never_leave(launch: Launch, ask: Any) -> None:
+def test_inputs_without_numbers_never_leave(client: WorkerClient, ask: Any) -> None:
     with pytest.raises(UnfitInput, match="'x' has dtype <U3"):
-        ask(launch, np.array(["cat"]))
+        ask(client, np.array(["cat"]))
 
 
-def test_a_refused_artefact_is_a_compilers_matter(launch: Launch, tmp_path: Path) -> None:
+def test_a_refused_artefact_is_a_compilers_matter(client: WorkerClient, tmp_path: Path) -> None:
     with pytest.raises(CompileFailed, match="no-such-folder"):
-        launch.load(tmp_path / "no-such-folder", OPTIONS)
+        client.load(tmp_path / "no-such-folder", OPTIONS)

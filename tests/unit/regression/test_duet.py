@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from pytest_accel.inputs.synthetic import synthetic
-from pytest_accel.processes.client import Launch, TimedBlock
+from pytest_accel.processes.client import TimedBlock, WorkerClient
 from pytest_accel.processes.process import InProcessWorker
 from pytest_accel.regression.duet import (
     FEWEST_PAIRS,
@@ -46,14 +46,14 @@ def side(workshop: Workshop, name: str, **script: Any) -> Side:
 def blocks(monkeypatch: pytest.MonkeyPatch) -> list[Block]:
     """Every block that is timed, in order: the latency of its first call, and what was asked for."""
     noted: list[Block] = []
-    time_block = Launch.time_block
+    time_block = WorkerClient.time_block
 
-    def listening(launch: Launch, **asked: int) -> TimedBlock:
+    def listening(launch: WorkerClient, **asked: int) -> TimedBlock:
         block = time_block(launch, **asked)
         noted.append((block.latencies_ns[0], asked))
         return block
 
-    monkeypatch.setattr(Launch, "time_block", listening)
+    monkeypatch.setattr(WorkerClient, "time_block", listening)
     return noted
 
 
@@ -133,15 +133,15 @@ def disturb(monkeypatch: pytest.MonkeyPatch) -> Callable[[Iterable[bool]], None]
     """From now on another process has cores during the blocks for which this is true, and doubles the call's time."""
 
     def disturb(blocks: Iterable[bool]) -> None:
-        time_block, told = Launch.time_block, iter(blocks)
+        time_block, told = WorkerClient.time_block, iter(blocks)
 
-        def shared(launch: Launch, **asked: int) -> TimedBlock:
+        def shared(launch: WorkerClient, **asked: int) -> TimedBlock:
             block = time_block(launch, **asked)
             if asked["calls"] == SIZING or not next(told):
                 return block
             return TimedBlock(latencies_ns=[2 * latency_ns for latency_ns in block.latencies_ns], cores_taken=0.5)
 
-        monkeypatch.setattr(Launch, "time_block", shared)
+        monkeypatch.setattr(WorkerClient, "time_block", shared)
 
     return disturb
 
@@ -193,9 +193,9 @@ def test_a_side_may_run_in_another_sessions_workers(workshop: Workshop) -> None:
     started: list[str] = []
 
     class Elsewhere:
-        def fresh_launch(self, accelerator: str) -> AbstractContextManager[Launch]:
+        def fresh_client(self, accelerator: str) -> AbstractContextManager[WorkerClient]:
             started.append(accelerator)
-            return workshop.session.fresh_launch(accelerator)
+            return workshop.session.fresh_client(accelerator)
 
     here = side(workshop, "same", latency_ms=2)
     play(here, dataclasses.replace(here, session=cast("Session", Elsewhere())), random.Random(1))

@@ -66,7 +66,7 @@ def test_an_sdk_that_fails_when_it_is_asked_is_asked_once(two: Workshop) -> None
         two.asked.append("crash")
         raise error
 
-    two.session.shared_launch = crash  # type: ignore[method-assign, assignment]
+    two.session.shared_client = crash  # type: ignore[method-assign, assignment]
     for _ in range(2):
         with pytest.raises(WorkerCrashed) as caught:
             two.session.absence("fake")
@@ -88,9 +88,9 @@ def test_the_instance_type_may_be_told(workshop: Workshop) -> None:
 
 
 def test_the_shared_worker_is_shared_and_a_fresh_one_is_not(workshop: Workshop) -> None:
-    shared = workshop.session.shared_launch("fake").worker
-    assert workshop.session.shared_launch("fake").worker is shared
-    with workshop.session.fresh_launch("fake") as fresh:
+    shared = workshop.session.shared_client("fake").worker
+    assert workshop.session.shared_client("fake").worker is shared
+    with workshop.session.fresh_client("fake") as fresh:
         assert fresh.worker is not shared
     assert (fresh.worker.alive, shared.alive) == (False, True)
 
@@ -142,7 +142,7 @@ def test_waiting_for_the_device_is_told(workshop: Workshop, monkeypatch: pytest.
 
 
 def test_closing_ends_every_worker_and_may_be_repeated(workshop: Workshop) -> None:
-    shared = workshop.session.shared_launch("fake").worker
+    shared = workshop.session.shared_client("fake").worker
     workshop.session.cache.entries()
     for _ in range(2):
         workshop.session.close()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 WORTH_TELLING_S = 1.0
 
 
-class ReportData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ReportData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """This is what one report hands on.
 
     ``absent`` maps an accelerator that this machine does not have to the reason. ``failure`` describes a failed test.

@@ -1,4 +1,4 @@
-"""``--accel-against``: who can be the opponent, what is said of it, and what cannot be compared with."""
+"""``--accel-against``: who can be the opponent, how a run names it, and what cannot be compared with."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ def checkout(project: Project, **script: Any) -> Path:
 def test_another_interpreter_is_measured_beside_this_one(project: Project) -> None:
     interpreter(project.pytester.path / "main", versions={"fake-sdk": "0.9"}, latency_ms=0.5)
     project.write_test("max_regression=0.05")
-    said = "popen//python=main/python"
-    result = project.run(f"--accel-against={said}", "--accel-report=run.json", workers=True)
+    opponent = "popen//python=main/python"
+    result = project.run(f"--accel-against={opponent}", "--accel-report=run.json", workers=True)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            f"accel: *against {said}",
-            f"E*regressed: model[[]fake[]] 2.000 times the time of {said} [[]*[]] with 95 % confidence*",
+            f"accel: *against {opponent}",
+            f"E*regressed: model[[]fake[]] 2.000 times the time of {opponent} [[]*[]] with 95 % confidence*",
             "E*Both sides took turns on this device, so it is what differs between them, not the machine.",
-            f"E*Changed from {said}:",
+            f"E*Changed from {opponent}:",
             "E*version fake-sdk: 0.9 -> 1.0",
-            f"E*Reproduce: pytest 'test_model.py::test_model[[]fake[]]' --accelerator=fake --accel-against={said}",
-            f"regressed * ×2.000 [[]*[]] of {said} *",
+            f"E*Reproduce: pytest 'test_model.py::test_model[[]fake[]]' --accelerator=fake --accel-against={opponent}",
+            f"regressed * ×2.000 [[]*[]] of {opponent} *",
         ]
     )
     (test,) = read_record(project.pytester.path / "run.json").tests
-    assert (test.opponent, test.changes) == (said, ("version fake-sdk: 0.9 -> 1.0",))
+    assert (test.opponent, test.changes) == (opponent, ("version fake-sdk: 0.9 -> 1.0",))
     assert test.duet is not None
-    assert test.duet.pacemaker == said
+    assert test.duet.pacemaker == opponent
 
 
 def test_the_same_interpreter_makes_no_difference_and_no_baseline_is_missed(project: Project) -> None:
@@ -119,18 +119,18 @@ def test_the_cache_of_another_checkout_has_the_artefact_of_the_same_variant(proj
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("opponent", "reason"),
     [
         ("nowhere", "there is no */nowhere; name an interpreter (popen//python=PATH, or a virtual environment), *"),
         ("popen//python=nowhere/python", "there is no interpreter */nowhere/python"),
         ("ssh=me@gpu-box//python=python3", "both sides have to run on this machine: popen//python=python3"),
     ],
 )
-def test_what_is_not_there_is_a_usage_error_before_anything_runs(project: Project, said: str, reason: str) -> None:
+def test_what_is_not_there_is_a_usage_error_before_anything_runs(project: Project, opponent: str, reason: str) -> None:
     project.write_test()
-    result = project.run(f"--accel-against={said}", workers=True)
+    result = project.run(f"--accel-against={opponent}", workers=True)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"ERROR: --accel-against={said}: {reason}"])
+    result.stderr.fnmatch_lines([f"ERROR: --accel-against={opponent}: {reason}"])
 
 
 def test_another_interpreter_needs_a_process_of_its_own(project: Project) -> None:
@@ -140,9 +140,9 @@ def test_another_interpreter_needs_a_process_of_its_own(project: Project) -> Non
     result.stderr.fnmatch_lines(["ERROR: --accel-against=*: another interpreter cannot be this process, *"])
 
 
-def refused(project: Project, said: object, *args: str, workers: bool = True) -> pytest.RunResult:
+def refused(project: Project, opponent: object, *args: str, workers: bool = True) -> pytest.RunResult:
     """A run whose only test fails because it cannot be compared."""
-    result = project.run(f"--accel-against={said}", *args, workers=workers)
+    result = project.run(f"--accel-against={opponent}", *args, workers=workers)
     result.assert_outcomes(failed=1)
     return result
 

@@ -30,8 +30,8 @@ STOPS = """
 
         def infer(self, staged):
             if self._stops:
-                with open("stopping", "w") as told:
-                    told.write("here")
+                with open("stopping", "w") as mark:
+                    mark.write("here")
                 signal.pause()
             return super().infer(staged)
 """

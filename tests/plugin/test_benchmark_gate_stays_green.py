@@ -1,7 +1,7 @@
 """Each way in which ``--benchmark-compare-fail`` stays green, and what this plugin makes of the same project.
 
-The project has one model and two tests of its latency, theirs and ours. Both read a scripted clock, so nothing here
-depends on the machine: theirs is given the clock as its timer, ours is the fake accelerator.
+The project has one model and two tests of its latency, one for pytest-benchmark and one for this plugin. Both read a
+scripted clock, so nothing here depends on the machine. It is the timer of the one, and the other has the fake device.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.plugin.conftest import Project, Template
 
-THEIRS = """
+WITH_BENCHMARK = """
     import itertools
     import json
 
@@ -31,7 +31,7 @@ THEIRS = """
     def test_model(benchmark):
         benchmark.pedantic(lambda: None, rounds=5)
 """
-OURS = """
+WITH_ACCEL = """
     import pytest
 
     @pytest.mark.accelerator("fake", max_regression=0.05)
@@ -49,18 +49,18 @@ class TwoGates:
         self.project = project
         self._template = template
         project.write_model(latency_ms=1.0)
-        project.pytester.makepyfile(test_theirs=THEIRS, test_ours=OURS)
+        project.pytester.makepyfile(test_benchmark=WITH_BENCHMARK, test_accel=WITH_ACCEL)
 
-    def theirs(self, *args: str) -> pytest.RunResult:
-        return self.project.run("test_theirs.py", *args, subprocess=True)
+    def benchmark(self, *args: str) -> pytest.RunResult:
+        return self.project.run("test_benchmark.py", *args, subprocess=True)
 
-    def ours(self, *args: str) -> pytest.RunResult:
-        return self.project.run("test_ours.py", *args, workers=True, subprocess=True)
+    def accel(self, *args: str) -> pytest.RunResult:
+        return self.project.run("test_accel.py", *args, workers=True, subprocess=True)
 
     def save(self) -> None:
         """A baseline for both, of a model that takes 1 ms."""
-        theirs, ours = ("test_theirs.py", "--benchmark-autosave"), ("test_ours.py", "--accel-save-baseline")
-        self._template.copy_to(self.project, "saved by both gates", theirs, ours)
+        benchmark, accel = ("test_benchmark.py", "--benchmark-autosave"), ("test_accel.py", "--accel-save-baseline")
+        self._template.copy_to(self.project, "saved by both gates", benchmark, accel)
 
     def slow_down(self, factor: float) -> None:
         self.project.write_model(latency_ms=factor)
@@ -74,38 +74,40 @@ def gates(project: Project, template: Template) -> TwoGates:
 def test_the_second_attempt_after_a_regression(gates: TwoGates) -> None:
     gates.save()
     gates.slow_down(3)
-    assert [gates.theirs(*GATE).ret for _ in range(2)] == [1, 0], "the first attempt became the baseline of the second"
-    assert [gates.ours("--accel-save-baseline").ret for _ in range(2)] == [1, 1]
+    assert [gates.benchmark(*GATE).ret for _ in range(2)] == [1, 0], (
+        "the first attempt became the baseline of the second"
+    )
+    assert [gates.accel("--accel-save-baseline").ret for _ in range(2)] == [1, 1]
 
 
 def test_a_regression_is_a_failure_of_its_test_in_junit_xml(gates: TwoGates) -> None:
     gates.save()
     gates.slow_down(3)
     failures = {}
-    for run in (gates.theirs, gates.ours):
-        run(*(GATE if run == gates.theirs else ()), "--junit-xml=report.xml")
+    for run in (gates.benchmark, gates.accel):
+        run(*(GATE if run == gates.benchmark else ()), "--junit-xml=report.xml")
         (suite,) = ET.parse(gates.project.pytester.path / "report.xml").getroot()
         failures[run.__name__] = suite.get("failures")
-    assert failures == {"theirs": "0", "ours": "1"}
+    assert failures == {"benchmark": "0", "accel": "1"}
 
 
 def test_a_regression_under_xdist(gates: TwoGates) -> None:
     gates.save()
     gates.slow_down(3)
-    assert gates.theirs("-n", "2", *GATE).ret == 0
-    result = gates.ours("-n", "2")
+    assert gates.benchmark("-n", "2", *GATE).ret == 0
+    result = gates.accel("-n", "2")
     assert result.ret == 1
     result.stdout.fnmatch_lines(["E*regressed: model[[]fake[]] 3.000 times the baseline's time*"])
 
 
 def test_a_test_that_is_not_in_the_baseline(gates: TwoGates) -> None:
     gates.save()
-    ours = OURS.replace('accel_model("model.fake.json")', 'accel_model("model.fake.json", name="another")')
-    theirs = THEIRS.replace("def test_model", "def test_another")
-    gates.project.pytester.makepyfile(test_theirs=theirs, test_ours=ours)
+    accel = WITH_ACCEL.replace('accel_model("model.fake.json")', 'accel_model("model.fake.json", name="another")')
+    benchmark = WITH_BENCHMARK.replace("def test_model", "def test_another")
+    gates.project.pytester.makepyfile(test_benchmark=benchmark, test_accel=accel)
     gates.slow_down(3)
-    assert gates.theirs(*GATE).ret == 0
-    result = gates.ours("--accel-strict")
+    assert gates.benchmark(*GATE).ret == 0
+    result = gates.accel("--accel-strict")
     assert result.ret == 1
     result.stdout.fnmatch_lines(
         ["E*no-baseline: another[[]fake[]] No baseline for *; --accel-save-baseline writes one.*"]
@@ -114,10 +116,12 @@ def test_a_test_that_is_not_in_the_baseline(gates: TwoGates) -> None:
 
 def test_nothing_is_measured(gates: TwoGates) -> None:
     gates.save()
-    theirs, ours = (text.replace("def test_model", "@pytest.mark.skip\n    def test_model") for text in (THEIRS, OURS))
-    gates.project.pytester.makepyfile(test_theirs=theirs, test_ours=ours)
-    assert gates.theirs(*GATE).ret == 0
-    result = gates.ours("--accel-strict")
+    benchmark, accel = (
+        text.replace("def test_model", "@pytest.mark.skip\n    def test_model") for text in (WITH_BENCHMARK, WITH_ACCEL)
+    )
+    gates.project.pytester.makepyfile(test_benchmark=benchmark, test_accel=accel)
+    assert gates.benchmark(*GATE).ret == 0
+    result = gates.accel("--accel-strict")
     assert result.ret == 1
     result.stdout.fnmatch_lines(["no accelerator test ran: nothing was measured"])
 
@@ -125,16 +129,16 @@ def test_nothing_is_measured(gates: TwoGates) -> None:
 def test_a_share_and_a_percentage_are_mixed_up(gates: TwoGates) -> None:
     gates.save()
     gates.slow_down(30)
-    assert gates.theirs(*GATE[:2], "--benchmark-compare-fail=mean:5").ret == 0, "5 is seconds here"
-    gates.project.pytester.makepyfile(test_ours=OURS.replace("0.05", "5"))
-    result = gates.ours()
+    assert gates.benchmark(*GATE[:2], "--benchmark-compare-fail=mean:5").ret == 0, "5 is seconds here"
+    gates.project.pytester.makepyfile(test_accel=WITH_ACCEL.replace("0.05", "5"))
+    result = gates.accel()
     assert result.ret == pytest.ExitCode.INTERRUPTED
     result.stdout.fnmatch_lines(["*budget max_regression=5 is a share, so at most 1: 0.05 means 5 %"])
 
 
 def test_a_share_and_a_percentage_are_mixed_up_in_the_ini_file(gates: TwoGates) -> None:
     gates.project.pytester.makeini("[pytest]\naccel_max_regression = 5")
-    result = gates.ours()
+    result = gates.accel()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*accel_*: budget max_regression=5.0 is a share, so at most 1: 0.05 means 5 %"])
 
@@ -146,8 +150,8 @@ def test_a_baseline_from_another_machine(gates: TwoGates) -> None:
     content["machine_info"]["cpu"]["brand_raw"] = "another one"
     saved.write_text(json.dumps(content))
     gates.project.on_other_hardware()
-    assert gates.theirs(*GATE).ret == 0, "it compares with whatever machine, here to our advantage"
-    result = gates.ours("--accel-strict")
+    assert gates.benchmark(*GATE).ret == 0, "it compares with whatever machine, here in our favour"
+    result = gates.accel("--accel-strict")
     assert result.ret == 1
     result.stdout.fnmatch_lines(
         ["E*incomparable: *No baseline for fake-device-*, only from other hardware: fake-device-*"]
@@ -155,6 +159,6 @@ def test_a_baseline_from_another_machine(gates: TwoGates) -> None:
 
 
 def test_no_baseline_at_all(gates: TwoGates) -> None:
-    assert gates.theirs("--benchmark-compare", GATE[2]).ret == pytest.ExitCode.USAGE_ERROR
-    assert gates.ours().ret == 0
-    assert gates.ours("--accel-strict").ret == 1
+    assert gates.benchmark("--benchmark-compare", GATE[2]).ret == pytest.ExitCode.USAGE_ERROR
+    assert gates.accel().ret == 0
+    assert gates.accel("--accel-strict").ret == 1

@@ -130,8 +130,8 @@ HANGS = """
     class Hangs(FakeAccelerator):
         def infer(self, staged):
             if self._calls.get("infer", 0) == {call}:
-                with open("hanging", "w") as told:
-                    told.write(str(os.getpid()))
+                with open("hanging", "w") as mark:
+                    mark.write(str(os.getpid()))
                 signal.pause()
             return super().infer(staged)
 """
@@ -187,7 +187,7 @@ def cannot_be_asked(project: Project, does: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("does", "said", "stack"),
+    ("does", "message", "stack"),
     [
         (CRASHES, "fake: the worker was killed by SIGABRT during probe", "Fatal Python error: Aborted"),
         (
@@ -199,14 +199,14 @@ def cannot_be_asked(project: Project, does: str) -> None:
     ids=["crash", "hang"],
 )
 def test_an_sdk_that_fails_when_it_is_asked_fails_each_test_and_is_asked_once(
-    project: Project, does: str, said: str, stack: str
+    project: Project, does: str, message: str, stack: str
 ) -> None:
     project.pytester.makepyfile(test_models=TWO_TESTS)
     cannot_be_asked(project, does)
     result = project.run("--accel-run-timeout=2", "--accel-report=run.md", workers=True)
     assert (project.pytester.path / "asked").read_text() == "once\n"
     result.assert_outcomes(errors=2)
-    result.stdout.fnmatch_lines([said, "*accelerator's worker*", f"{stack}*", "*in probe"])
+    result.stdout.fnmatch_lines([message, "*accelerator's worker*", f"{stack}*", "*in probe"])
     shown = result.stdout.str()
     assert "pytest_accel/session/session.py" not in shown
     assert "During handling of the above exception" not in shown

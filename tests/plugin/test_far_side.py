@@ -71,10 +71,10 @@ def test_another_deployment_is_another_artefact_and_a_change_that_is_told(projec
 def test_a_baseline_of_another_instance_type_is_of_other_hardware(project: Project) -> None:
     checked(project, "--accel-save-baseline")
     served_by(project, "1", "ml.large")
-    (told,) = [each for each in checked(project)["verdicts"] if each["question"] == "regression"]
-    assert told["kind"] == "incomparable"
-    assert told["summary"].startswith("No baseline for ml.large-")
-    assert "only from other hardware: ml.small-" in told["summary"]
+    (verdict,) = [found for found in checked(project)["verdicts"] if found["question"] == "regression"]
+    assert verdict["kind"] == "incomparable"
+    assert verdict["summary"].startswith("No baseline for ml.large-")
+    assert "only from other hardware: ml.small-" in verdict["summary"]
 
 
 def test_the_gate_cannot_be_tried_there(project: Project) -> None:

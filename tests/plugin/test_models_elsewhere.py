@@ -74,8 +74,8 @@ def run(zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
     def run(tests: str, accelerator: str) -> tuple[str, RunRecord]:
         own = [f"--accel-cache-dir={tmp_path / 'cache'}", "-o", f"accel_lock_dir={tmp_path / 'locks'}"]
-        told = [f"--accel-report={tmp_path / 'run.json'}", "-p", "no:cacheprovider", "-rs"]
-        command = [sys.executable, "-m", "pytest", "-m", "", *tests.split(), *own, *told]
+        reporting = [f"--accel-report={tmp_path / 'run.json'}", "-p", "no:cacheprovider", "-rs"]
+        command = [sys.executable, "-m", "pytest", "-m", "", *tests.split(), *own, *reporting]
         done = subprocess.run(
             [*command, f"--accelerator={accelerator}"], cwd=ROOT, capture_output=True, text=True, check=False
         )

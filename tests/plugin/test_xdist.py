@@ -48,10 +48,10 @@ def test_strict_fails_a_run_without_accelerator_tests_under_xdist(project: Proje
 def test_what_waited_for_its_device_is_told(project: Project) -> None:
     project.monkeypatch.setattr("pytest_accel.plugin.report_data.WORTH_TELLING_S", 0.0)
     project.write_test()
-    told = "waited * s in all for a device that another pytest-accel process used (test_model.py::test_model[[]fake[]])"
-    project.run().stdout.fnmatch_lines([told])
+    line = "waited * s in all for a device that another pytest-accel process used (test_model.py::test_model[[]fake[]])"
+    project.run().stdout.fnmatch_lines([line])
     project.monkeypatch.setattr("pytest_accel.plugin.report_data.WORTH_TELLING_S", 60.0)
-    project.run().stdout.no_fnmatch_line(told)
+    project.run().stdout.no_fnmatch_line(line)
 
 
 HELD = """

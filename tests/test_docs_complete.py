@@ -16,7 +16,8 @@ from statistics import fmean
 
 import pytest
 
-from pytest_accel.facts.records import SEVERITY, Budgets
+from pytest_accel.facts.records import Budgets
+from pytest_accel.facts.verdicts import SEVERITY
 from pytest_accel.inputs.registry import BUILTIN, Registry
 from pytest_accel.worker.accelerator import COMMON_OPTIONS
 from tests.pages import DOCS, PAGES, README, ROOT, Page, word_count

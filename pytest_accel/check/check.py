@@ -15,7 +15,7 @@ from pytest_accel import verdict
 from pytest_accel.check.failed import CheckFailed, failure_message
 from pytest_accel.check.resume_key import check_key
 from pytest_accel.facts.errors import UsageError
-from pytest_accel.facts.records import Budgets, TestRecord, Verdict
+from pytest_accel.facts.records import Budgets, TestRecord
 from pytest_accel.inputs.datasets import open_dataset
 from pytest_accel.inputs.variants import with_defaults
 from pytest_accel.machine.hardware import controller_versions
@@ -32,6 +32,7 @@ from pytest_accel.worker.accelerator import Present
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Accuracy, Measurement, Placement
+    from pytest_accel.facts.verdicts import Verdict
     from pytest_accel.inputs.dataset_elements import Arrays
     from pytest_accel.inputs.datasets import Dataset
     from pytest_accel.inputs.variants import Plan

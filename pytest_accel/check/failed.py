@@ -10,7 +10,8 @@ from pytest_accel import verdict
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_accel.facts.records import TestRecord, Verdict
+    from pytest_accel.facts.records import TestRecord
+    from pytest_accel.facts.verdicts import Verdict
 
 
 class CheckFailed(AssertionError):

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from pytest_accel.facts.records import TestRecord, Verdict
+from pytest_accel.facts.records import TestRecord
+from pytest_accel.facts.verdicts import Verdict
 from pytest_accel.inputs.variants import with_defaults
 from pytest_accel.machine.hardware import controller_versions
 

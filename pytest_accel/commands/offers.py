@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
+from typing import TYPE_CHECKING
 
 from pytest_accel.commands.prices import Price, usd_per_million
-from pytest_accel.facts.records import FAILING, LEFT_OUT, RunRecord, TestRecord
+from pytest_accel.facts.verdicts import FAILING, LEFT_OUT
+
+if TYPE_CHECKING:
+    from pytest_accel.facts.records import RunRecord, TestRecord
 
 #: _REQUIRED are the questions that a variant has to pass to be advised.
 _REQUIRED = frozenset({"measurement", "placement", "accuracy", "sla", "resources"})

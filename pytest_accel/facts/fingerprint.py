@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_accel.facts.records import Scalar
+    from pytest_accel.facts.fact import Scalar
 
 #: Facts that tell one piece of the same hardware from the next, or that are software; no fingerprint depends on them.
 _NOT_THE_KIND = re.compile(r"version|driver|uuid|serial|bus_id|index|runtime|firmware")

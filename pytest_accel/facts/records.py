@@ -6,40 +6,12 @@ it enters. There is no judging here and nothing that knows pytest, files or vend
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, get_args
+from typing import Literal
 
 import msgspec
 
-Scalar: TypeAlias = str | int | float | bool | None
-
-#: The answers that a verdict can give, from the one that matters most to the one that matters least.
-VerdictKind: TypeAlias = Literal[
-    "not-measured",
-    "inaccurate",
-    "sla-breach",
-    "regressed",
-    "refused",
-    "pruned",
-    "inconclusive",
-    "incomparable",
-    "no-baseline",
-    "improved",
-    "pass",
-]
-SEVERITY: tuple[VerdictKind, ...] = get_args(VerdictKind)
-FAILING: frozenset[VerdictKind] = frozenset({"not-measured", "inaccurate", "sla-breach", "regressed"})
-#: Verdicts that pass by default and fail under ``--accel-strict``.
-UNDECIDED: frozenset[VerdictKind] = frozenset({"inconclusive", "incomparable", "no-baseline"})
-
-#: Verdicts of variants that a sweep leaves out, as its marker allows: they neither pass nor fail.
-LEFT_OUT: frozenset[VerdictKind] = frozenset({"refused", "pruned"})
-
-#: The questions that a verdict can answer.
-Question: TypeAlias = Literal["accuracy", "sla", "regression", "placement", "resources", "measurement"]
-
-
-class Fact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The base of all records: immutable, keyword-only, and strict about what it is made of."""
+from pytest_accel.facts.fact import Fact, Scalar
+from pytest_accel.facts.verdicts import SEVERITY, Verdict, VerdictKind
 
 
 class TensorSpec(Fact, frozen=True, kw_only=True):
@@ -160,7 +132,7 @@ class Placement(Fact, frozen=True, kw_only=True):
 
     on_device: float | None
     precisions: dict[str, int]
-    operators: dict[str, str] = {}
+    operators: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class Conditions(Fact, frozen=True, kw_only=True):
@@ -207,8 +179,8 @@ class Measurement(Fact, frozen=True, kw_only=True):
     conditions: Conditions = Conditions()
     concurrency: int = 1
     rate: float | None = None
-    waits_ns: list[int] = []
-    parts_ms: dict[str, float] = {}
+    waits_ns: list[int] = msgspec.field(default_factory=list)
+    parts_ms: dict[str, float] = msgspec.field(default_factory=dict)
 
     @property
     def throughput(self) -> float:
@@ -270,7 +242,7 @@ class Accuracy(Fact, frozen=True, kw_only=True):
     right: str = ""
     outputs: tuple[OutputErrors, ...] = ()
     unscored: tuple[str, ...] = ()
-    non_finite: dict[str, int] = {}
+    non_finite: dict[str, int] = msgspec.field(default_factory=dict)
     mismatches: tuple[str, ...] = ()
     calibration_samples: int | None = None
     control: tuple[OutputErrors, ...] = ()
@@ -342,19 +314,6 @@ class Origin(Fact, frozen=True, kw_only=True):
     accelerator: str
     options: dict[str, Scalar]
     versions: dict[str, str]
-
-
-class Verdict(Fact, frozen=True, kw_only=True):
-    """One answer to one question, as a sentence a user can act on; ``details`` are the lines below it.
-
-    ``budget`` names the latency limit that was judged, such as ``p99_ms``; it is empty for other answers.
-    """
-
-    kind: VerdictKind
-    question: Question
-    summary: str
-    details: tuple[str, ...] = ()
-    budget: str = ""
 
 
 def function_of(test: str) -> str:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_accel.facts.errors import SourceError
-from pytest_accel.facts.records import Fact
+from pytest_accel.facts.fact import Fact
 from pytest_accel.worker.formats import torch_model
 
 if TYPE_CHECKING:

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pytest_accel.facts.errors import UsageError
-from pytest_accel.facts.records import Budgets, Scalar, Variant
+from pytest_accel.facts.records import Budgets, Variant
 from pytest_accel.inputs.registry import Registry, nearest
 
 if TYPE_CHECKING:
+    from pytest_accel.facts.fact import Scalar
     from pytest_accel.worker.accelerator import Option
 
 BUDGETS: tuple[str, ...] = Budgets.__struct_fields__

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from pytest_accel.facts.errors import UsageError
-from pytest_accel.facts.records import Fact
+from pytest_accel.facts.fact import Fact
 from pytest_accel.inputs.calibration import choose_from
 from pytest_accel.inputs.datasets import open_dataset
 from pytest_accel.session.compilation import compile_candidate

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from pytest_accel.facts.records import LEFT_OUT, Failure, TestRecord
+from pytest_accel.facts.records import Failure, TestRecord
+from pytest_accel.facts.verdicts import LEFT_OUT
 from pytest_accel.plugin.state import ABSENT, BROKEN, MODEL, REPORT_DATA
 from pytest_accel.report import failure, junit
 

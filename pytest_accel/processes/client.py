@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 import msgspec
 
 from pytest_accel.facts.errors import UnfitInput, WorkerError
-from pytest_accel.facts.records import Fact, Placement, Scalar, Signature, TensorSpec
+from pytest_accel.facts.fact import Fact, Scalar
+from pytest_accel.facts.records import Placement, Signature, TensorSpec
 from pytest_accel.worker import wire
 from pytest_accel.worker.accelerator import FarSide, Intermediate, Missing, Present, Source
 
@@ -200,7 +201,7 @@ class WorkerClient:
         return _valid({**reply, **times, "checked": checked}, Timed, "measure")
 
     def time_block(self, *, calls: int, settle: int = 1, first_core: int = 0) -> TimedBlock:
-        """Play one turn of a duet on cores from ``first_core`` on: ``settle`` untimed calls, then ``calls`` timed ones."""
+        """Play a turn of a duet on the cores from ``first_core`` on: untimed calls to settle, then the timed ones."""
         reply = self._ask("time_block", phase="measure", calls=calls, settle=settle, first_core=first_core)
         latencies_ns = _latencies(reply, calls, "measure")
         return TimedBlock(latencies_ns, _valid(reply.get("cores_taken"), float, "measure"))

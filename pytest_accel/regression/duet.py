@@ -23,10 +23,11 @@ from statistics import median
 from typing import TYPE_CHECKING, Literal
 
 from pytest_accel import stats
-from pytest_accel.facts.records import DuetLaunch, Scalar, Signature
+from pytest_accel.facts.records import DuetLaunch, Signature
 from pytest_accel.measuring.latency import warm_up
 
 if TYPE_CHECKING:
+    from pytest_accel.facts.fact import Scalar
     from pytest_accel.inputs.dataset_elements import Arrays
     from pytest_accel.processes.client import WorkerClient
     from pytest_accel.session.session import Session

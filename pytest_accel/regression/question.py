@@ -17,8 +17,9 @@ from pytest_accel.store.changes import version_changes
 from pytest_accel.verdict.gate import DEFAULT_MAX_REGRESSION, Gate
 
 if TYPE_CHECKING:
-    from pytest_accel.facts.records import Measurement, Verdict
+    from pytest_accel.facts.records import Measurement
     from pytest_accel.facts.settings import Opponent
+    from pytest_accel.facts.verdicts import Verdict
     from pytest_accel.inputs.dataset_elements import Arrays
     from pytest_accel.session.candidate import Candidate
     from pytest_accel.store.baselines import Baseline

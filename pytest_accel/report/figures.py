@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_accel import stats
-from pytest_accel.facts.records import FAILING, LEFT_OUT, UNDECIDED, TestRecord
+from pytest_accel.facts.verdicts import FAILING, LEFT_OUT, UNDECIDED
 
 if TYPE_CHECKING:
-    from pytest_accel.facts.records import Accuracy, Measurement
+    from pytest_accel.facts.records import Accuracy, Measurement, TestRecord
 
 
 def colour(record: TestRecord) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pytest_accel.facts.records import FAILING, LEFT_OUT, UNDECIDED, Question
+from pytest_accel.facts.verdicts import FAILING, LEFT_OUT, UNDECIDED, Question
 from pytest_accel.report import sweep
 from pytest_accel.report.variant_columns import variant_columns
 from pytest_accel.verdict import fails

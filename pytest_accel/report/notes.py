@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from pytest_accel.facts.records import UNDECIDED, TestRecord
+from pytest_accel.facts.verdicts import UNDECIDED
+
+if TYPE_CHECKING:
+    from pytest_accel.facts.records import TestRecord
 
 #: NOTED_KINDS are the kinds of verdicts that have a note, besides their line or row in the table.
 NOTED_KINDS = UNDECIDED | {"improved", "refused"}

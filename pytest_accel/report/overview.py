@@ -9,14 +9,18 @@ import datetime
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from pytest_accel.facts.errors import UsageError
-from pytest_accel.facts.records import SEVERITY, Failure, RunRecord, TestRecord, VerdictKind
+from pytest_accel.facts.verdicts import SEVERITY, VerdictKind
 from pytest_accel.report import notes, sweep
 from pytest_accel.report.figures import duration
 from pytest_accel.report.model_table import Outcome, Table, model_table
+
+if TYPE_CHECKING:
+    from pytest_accel.facts.records import Failure, RunRecord, TestRecord
 
 
 @dataclass(frozen=True)

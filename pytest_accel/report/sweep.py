@@ -10,12 +10,16 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_accel.facts.records import FAILING, LEFT_OUT, Scalar, TestRecord
+from pytest_accel.facts.verdicts import FAILING, LEFT_OUT
 from pytest_accel.report.columns import join, pad
 from pytest_accel.report.figures import colour
 from pytest_accel.report.variant_columns import variant_columns
+
+if TYPE_CHECKING:
+    from pytest_accel.facts.fact import Scalar
+    from pytest_accel.facts.records import TestRecord
 
 #: WIDTH is the longest line of a reason, in characters; the notes below the tables have it in full.
 WIDTH = 120

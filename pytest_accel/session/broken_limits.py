@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pytest_accel.facts.records import TestRecord, Variant, Verdict, function_of
+from pytest_accel.facts.records import TestRecord, Variant, function_of
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Budgets
+    from pytest_accel.facts.verdicts import Verdict
 
 
 class BrokenLimits:

@@ -22,26 +22,19 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
 from pytest_accel.facts.errors import BaselineError
+from pytest_accel.facts.fact import Fact
 from pytest_accel.facts.fingerprint import fingerprint_of
-from pytest_accel.facts.records import (
-    Accuracy,
-    Artefact,
-    Duet,
-    Fact,
-    Hardware,
-    Measurement,
-    Placement,
-    TestRecord,
-    Variant,
-    VerdictKind,
-)
+from pytest_accel.facts.records import Accuracy, Artefact, Duet, Hardware, Measurement, Placement, TestRecord, Variant
 from pytest_accel.stats import nearest_rank
 from pytest_accel.store import strict_json
+
+if TYPE_CHECKING:
+    from pytest_accel.facts.verdicts import VerdictKind
 
 #: The format of a file. Schema 1 described the processor twice.
 SCHEMA = 2

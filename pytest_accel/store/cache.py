@@ -29,10 +29,11 @@ import msgspec
 import platformdirs
 
 from pytest_accel.facts.errors import CacheError
-from pytest_accel.facts.records import Fact, Hardware, Scalar
+from pytest_accel.facts.fact import Fact, Scalar
 from pytest_accel.store.locks import Uses, discard, folders, if_free, lock_at
 
 if TYPE_CHECKING:
+    from pytest_accel.facts.records import Hardware
     from pytest_accel.facts.settings import Settings
 
 #: The largest entry, in MB, whose contents are hashed at its first use in a process. Reading gigabytes takes longer

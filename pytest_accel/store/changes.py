@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from pytest_accel.facts.records import Fact, Origin, Placement, Scalar, TestRecord
+from pytest_accel.facts.fact import Fact, Scalar
 
 if TYPE_CHECKING:
+    from pytest_accel.facts.records import Origin, Placement, TestRecord
     from pytest_accel.store.baselines import Baseline
 
 ChangeKind: TypeAlias = Literal[

@@ -22,7 +22,8 @@ from pathlib import Path
 import filelock
 import msgspec
 
-from pytest_accel.facts.records import Fact, TestRecord
+from pytest_accel.facts.fact import Fact
+from pytest_accel.facts.records import TestRecord
 from pytest_accel.store.locks import lock_at
 
 #: Seconds after which an interrupted run is forgotten.

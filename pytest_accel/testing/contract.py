@@ -25,7 +25,8 @@ from pytest_accel.worker.accelerator import Accelerator, Missing, Source
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pytest_accel.facts.records import Scalar, TensorSpec
+    from pytest_accel.facts.fact import Scalar
+    from pytest_accel.facts.records import TensorSpec
     from pytest_accel.worker.accelerator import Arrays
 
 

@@ -7,7 +7,7 @@ decision about regressions in `gate`.
 
 from __future__ import annotations
 
-from pytest_accel.facts.records import FAILING, UNDECIDED, VerdictKind
+from pytest_accel.facts.verdicts import FAILING, UNDECIDED, VerdictKind
 from pytest_accel.verdict.accuracy import judge_accuracy
 from pytest_accel.verdict.calibration import judge_calibration
 from pytest_accel.verdict.measurement import judge_measurement

@@ -8,14 +8,17 @@ outputs the labels score one, and the distance counts for the others.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from pytest_accel import stats
-from pytest_accel.facts.records import Accuracy, Budgets, OutputErrors, Verdict, VerdictKind
+from pytest_accel.facts.verdicts import Verdict, VerdictKind
 from pytest_accel.verdict.flips import flips_since
 from pytest_accel.verdict.placement import coarsest
+
+if TYPE_CHECKING:
+    from pytest_accel.facts.records import Accuracy, Budgets, OutputErrors
 
 #: The drop that is allowed where labels are given and no budget is, as a share.
 DEFAULT_MAX_ACCURACY_DROP = 0.01

@@ -9,8 +9,13 @@ how much of a graph a framework leaves in FP32 is its own choice.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pytest_accel import stats
-from pytest_accel.facts.records import Accuracy, Budgets, Verdict, VerdictKind
+from pytest_accel.facts.verdicts import Verdict, VerdictKind
+
+if TYPE_CHECKING:
+    from pytest_accel.facts.records import Accuracy, Budgets
 
 #: The largest error, as a multiple of the control's. Other samples of the same kind were seen to give up to 1.3, and
 #: two controls to differ by 1.4; ranges three times too wide gave 2.3, ranges twenty times too wide 5 and 17.

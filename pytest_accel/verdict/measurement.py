@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from pytest_accel.facts.records import Measurement, Scalar, Verdict
+from pytest_accel.facts.verdicts import Verdict
 from pytest_accel.verdict.plausibility import disturbances, implausibilities, mislabelled, others_were_busy
+
+if TYPE_CHECKING:
+    from pytest_accel.facts.fact import Scalar
+    from pytest_accel.facts.records import Measurement
 
 _NOTHING: Mapping[str, Scalar] = MappingProxyType({})
 

@@ -7,8 +7,12 @@ that knows the names which runtimes give to precisions.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from pytest_accel.facts.records import Budgets, Placement, Verdict, VerdictKind
+from pytest_accel.facts.verdicts import Verdict, VerdictKind
+
+if TYPE_CHECKING:
+    from pytest_accel.facts.records import Budgets, Placement
 
 #: The least share of operators on the device where nobody says otherwise and the runtime tells where they run.
 DEFAULT_MIN_ON_DEVICE = 0.5

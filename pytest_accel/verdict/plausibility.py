@@ -11,10 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import fsum, sqrt
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from pytest_accel.facts.records import FAILING, Measurement, Scalar, Verdict
+from pytest_accel.facts.verdicts import FAILING, Verdict
+
+if TYPE_CHECKING:
+    from pytest_accel.facts.fact import Scalar
+    from pytest_accel.facts.records import Measurement
 
 #: The largest standard deviation of the calls' rates over their mean. Slow outliers hardly move it, impossibly fast
 #: calls do.

@@ -10,11 +10,12 @@ from collections.abc import Collection, Sequence
 from statistics import median
 from typing import TYPE_CHECKING
 
-from pytest_accel.facts.records import Duet, Ratio, Verdict
+from pytest_accel.facts.verdicts import Verdict
 from pytest_accel.verdict.gate import WIDEST, undisturbed
 from pytest_accel.verdict.plausibility import unless_disturbed
 
 if TYPE_CHECKING:
+    from pytest_accel.facts.records import Duet, Ratio
     from pytest_accel.verdict.gate import Gate
 
 #: The change of a pacemaker's own time, as a share, from which on it points at the machine or the SDK.

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from pytest_accel.facts.records import Artefact, Budgets, Measurement, Verdict, VerdictKind
+from typing import TYPE_CHECKING
+
+from pytest_accel.facts.verdicts import Verdict, VerdictKind
+
+if TYPE_CHECKING:
+    from pytest_accel.facts.records import Artefact, Budgets, Measurement
 
 
 def judge_resources(budgets: Budgets, *, measurement: Measurement | None, artefact: Artefact | None) -> list[Verdict]:

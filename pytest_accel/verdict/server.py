@@ -7,10 +7,13 @@ one cares to measure, and a percentile of such latencies says when the measureme
 from __future__ import annotations
 
 from statistics import fmean
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_accel import stats
-from pytest_accel.facts.records import Measurement, Verdict
+from pytest_accel.facts.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from pytest_accel.facts.records import Measurement
 
 #: Consecutive blocks of calls whose means bound the mean; blocks are nearly independent where calls are not.
 BLOCKS = 20

@@ -10,12 +10,15 @@ or wanders it is believed only where as much of that again would not change the 
 from __future__ import annotations
 
 from math import ceil
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_accel import stats
-from pytest_accel.facts.records import Budgets, Measurement, Verdict, VerdictKind
+from pytest_accel.facts.verdicts import Verdict, VerdictKind
 from pytest_accel.verdict.plausibility import disturbances, unless_disturbed
 from pytest_accel.verdict.server import BLOCKS, judge_rate, overloaded
+
+if TYPE_CHECKING:
+    from pytest_accel.facts.records import Budgets, Measurement
 
 #: The change of a latency from its beginning to its end, as a share, that is a drift; a clock alone wanders by less.
 MATERIAL_DRIFT = 0.10

@@ -14,7 +14,8 @@ import pytest
 from tests.acceptance.conftest import Workplace
 
 if TYPE_CHECKING:
-    from pytest_accel.facts.records import TestRecord, Verdict
+    from pytest_accel.facts.records import TestRecord
+    from pytest_accel.facts.verdicts import Verdict
     from tests.models.zoo import Examples, Zoo
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ from pytest_accel.processes.client import Deadlines, WorkerClient
 from pytest_accel.processes.process import Worker
 
 if TYPE_CHECKING:
-    from pytest_accel.facts.records import Scalar
+    from pytest_accel.facts.fact import Scalar
     from pytest_accel.worker.accelerator import Accelerator
 
 

@@ -70,11 +70,13 @@ def set_apart(owner, name):
 
 
 def pytest_configure():
-    from pytest_accel import compare, measure, workers
+    from pytest_accel.measuring import latency
+    from pytest_accel.processes import process
+    from pytest_accel.regression import pacemaker
 
-    set_apart(workers.InProcessWorker, "request")
-    set_apart(measure.Steady, "measure")
-    set_apart(compare, "play")
+    set_apart(process.InProcessWorker, "request")
+    set_apart(latency.Steady, "measure")
+    set_apart(pacemaker, "play")
 
 
 def pytest_collection_finish():

@@ -30,7 +30,7 @@ from tests.benchmarks.turns import InTurns
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_accel.facts.records import Scalar
+    from pytest_accel.facts.fact import Scalar
     from pytest_accel.processes.client import LoadShape
     from tests.models.zoo import Zoo
 

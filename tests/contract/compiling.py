@@ -16,7 +16,8 @@ from pytest_accel.worker.accelerator import Source
 from tests.contract.test_cpu import YARDSTICK_MULTIPLY_ADDS
 
 if TYPE_CHECKING:
-    from pytest_accel.facts.records import Placement, Scalar
+    from pytest_accel.facts.fact import Scalar
+    from pytest_accel.facts.records import Placement
     from pytest_accel.processes.client import Loaded, WorkerClient
     from pytest_accel.worker.accelerator import Arrays
     from tests.models.zoo import Examples, Zoo

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pytest_accel.facts.records import Placement, Scalar
+    from pytest_accel.facts.fact import Scalar
+    from pytest_accel.facts.records import Placement
     from pytest_accel.processes.client import Loaded
     from pytest_accel.worker.accelerator import Arrays
     from tests.models.zoo import Examples, Zoo

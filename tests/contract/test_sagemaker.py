@@ -24,7 +24,7 @@ from tests.standins.sagemaker_runtime.running import ACCESS_KEY, SECRET_KEY, TOK
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from pytest_accel.facts.records import Scalar
+    from pytest_accel.facts.fact import Scalar
     from tests.models.zoo import Examples, Zoo
 
 #: What is billed, or lies about, as long as it exists.

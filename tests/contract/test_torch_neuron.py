@@ -22,7 +22,7 @@ from pytest_accel.worker.accelerators.neuron.inf2_trn1 import Inf2
 from tests.standins import neuron_host
 
 if TYPE_CHECKING:
-    from pytest_accel.facts.records import Scalar
+    from pytest_accel.facts.fact import Scalar
     from pytest_accel.processes.client import Loaded
     from pytest_accel.worker.accelerator import Arrays
 

@@ -19,8 +19,8 @@ from pytest_accel.facts.records import (
     RunRecord,
     TestRecord,
     Variant,
-    Verdict,
 )
+from pytest_accel.facts.verdicts import Verdict
 from pytest_accel.store.baselines import Baseline, make_baseline
 
 TODAY = datetime.date(2026, 11, 23)

@@ -22,7 +22,7 @@ from statistics import median
 import msgspec
 import numpy as np
 
-from pytest_accel.facts.records import Fact
+from pytest_accel.facts.fact import Fact
 from pytest_accel.report.record import read_record
 from tests.benchmarks.gate.burners import busy
 from tests.benchmarks.gate.record import CONDITIONS, Calls

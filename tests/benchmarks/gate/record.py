@@ -18,7 +18,8 @@ from typing import Literal
 
 import msgspec
 
-from pytest_accel.facts.records import DuetLaunch, Fact
+from pytest_accel.facts.fact import Fact
+from pytest_accel.facts.records import DuetLaunch
 from pytest_accel.regression.duet import Pairs, play_pairs
 from tests.benchmarks.gate.burners import busy
 from tests.benchmarks.gate.workloads import DUETS, WORKLOADS, session, sides

@@ -9,7 +9,8 @@ import pytest
 from pytest_accel import verdict
 from pytest_accel.check.check import LOOKS, Check
 from pytest_accel.check.failed import CheckFailed
-from pytest_accel.facts.records import Artefact, Budgets, Ratio, Verdict
+from pytest_accel.facts.records import Artefact, Budgets, Ratio
+from pytest_accel.facts.verdicts import Verdict
 from pytest_accel.inputs.registry import Registry
 from pytest_accel.measuring.latency import planned_calls
 from pytest_accel.session.compilation import compile_candidate

@@ -10,7 +10,8 @@ import pytest
 from pytest_accel.commands.offers import Offer, offers
 from pytest_accel.commands.prices import PRICES, Price, usd_per_million, with_own
 from pytest_accel.facts.errors import UsageError
-from pytest_accel.facts.records import Hardware, RunRecord, TestRecord, Variant, Verdict, VerdictKind
+from pytest_accel.facts.records import Hardware, RunRecord, TestRecord, Variant
+from pytest_accel.facts.verdicts import Verdict, VerdictKind
 from pytest_accel.report.record import SCHEMA, to_json
 from tests.unit import facts
 from tests.unit.commands.test_main import Ran

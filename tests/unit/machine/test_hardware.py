@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pytest_accel import __version__
-from pytest_accel.facts.records import Hardware, Scalar
+from pytest_accel.facts.fact import Scalar
+from pytest_accel.facts.records import Hardware
 from pytest_accel.machine import hardware
 from pytest_accel.machine.hardware import describe_hardware, device_name
 from pytest_accel.worker.hardware import processor

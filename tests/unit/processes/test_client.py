@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from pytest_accel.facts.records import Scalar
+    from pytest_accel.facts.fact import Scalar
     from pytest_accel.worker.accelerator import Arrays, Progress
 
 OPTIONS: dict[str, Scalar] = {"precision": "fp32", "batch_size": 1}

@@ -12,7 +12,7 @@ from tests.unit import facts
 from tests.unit.regression.test_pacemaker import baseline_of, forget, inputs
 
 if TYPE_CHECKING:
-    from pytest_accel.facts.records import Verdict
+    from pytest_accel.facts.verdicts import Verdict
     from tests.unit.conftest import Workshop
 
 pytestmark = pytest.mark.usefixtures("few_pairs")

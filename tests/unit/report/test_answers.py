@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pytest_accel.facts.records import Verdict
+from pytest_accel.facts.verdicts import Verdict
 from pytest_accel.report.answers import answers
 from tests.unit.report.test_overview import record
 

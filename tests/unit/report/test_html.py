@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 
-from pytest_accel.facts.records import Budgets, Failure, RunRecord, TestRecord, Verdict
+from pytest_accel.facts.records import Budgets, Failure, RunRecord, TestRecord
+from pytest_accel.facts.verdicts import Verdict
 from pytest_accel.report.html import page
 from pytest_accel.report.overview import Overview
 from tests.unit import facts

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_accel.facts.records import Failure, RunRecord, Verdict
+from pytest_accel.facts.records import Failure, RunRecord
+from pytest_accel.facts.verdicts import Verdict
 from pytest_accel.report.markdown import escape, head, markdown
 from pytest_accel.report.overview import Overview
 from tests.unit import facts

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_accel.facts.records import Budgets, Hardware, TestRecord, Verdict, VerdictKind
+from pytest_accel.facts.records import Budgets, Hardware, TestRecord
+from pytest_accel.facts.verdicts import Verdict, VerdictKind
 from pytest_accel.report import terminal
 from pytest_accel.report.model_table import NBSP, Table, limits, outcome_of
 from pytest_accel.report.overview import Overview

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pytest_accel.facts.records import Verdict, VerdictKind
+from pytest_accel.facts.verdicts import Verdict, VerdictKind
 from pytest_accel.report.notes import absences, notes, savings
 from tests.unit import facts
 

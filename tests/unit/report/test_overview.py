@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from pytest_accel.facts.errors import UsageError
-from pytest_accel.facts.records import Failure, Ratio, TestRecord, Variant, Verdict, VerdictKind
+from pytest_accel.facts.records import Failure, Ratio, TestRecord, Variant
+from pytest_accel.facts.verdicts import Verdict, VerdictKind
 from pytest_accel.report.overview import Overview
 from tests.unit import facts
 

@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from pytest_accel.facts.records import Artefact, Ratio, TestRecord, Variant, Verdict, VerdictKind
+from pytest_accel.facts.records import Artefact, Ratio, TestRecord, Variant
+from pytest_accel.facts.verdicts import Verdict, VerdictKind
 from pytest_accel.report.sweep import WIDTH, Line, split, table, without_measurement
 from tests.unit import facts
 from tests.unit.report.test_terminal import accuracy

@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from pytest_accel.facts.records import Accuracy, OutputErrors, Ratio, Verdict, VerdictKind
+from pytest_accel.facts.records import Accuracy, OutputErrors, Ratio
 from pytest_accel.facts.settings import Settings
+from pytest_accel.facts.verdicts import Verdict, VerdictKind
 from pytest_accel.report.figures import colour
 from pytest_accel.report.notes import resumptions
 from pytest_accel.report.terminal import header, summary

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from pytest_accel.facts.records import Artefact, Budgets, TestRecord, Variant, Verdict
+from pytest_accel.facts.records import Artefact, Budgets, TestRecord, Variant
+from pytest_accel.facts.verdicts import Verdict
 from pytest_accel.session.broken_limits import BrokenLimits
 from tests.unit import facts
 

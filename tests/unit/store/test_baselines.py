@@ -17,7 +17,8 @@ import pytest
 
 from pytest_accel.facts.errors import BaselineError
 from pytest_accel.facts.fingerprint import fingerprint_of
-from pytest_accel.facts.records import Accuracy, Artefact, Hardware, OutputErrors, Placement, Variant, Verdict
+from pytest_accel.facts.records import Accuracy, Artefact, Hardware, OutputErrors, Placement, Variant
+from pytest_accel.facts.verdicts import Verdict
 from pytest_accel.store import baselines as module
 from pytest_accel.store.baselines import MOST_OPERATORS, Baselines, dump, make_baseline, read, why_not_saved
 from tests.unit.facts import T4, TODAY, baseline, duet, measurement, record

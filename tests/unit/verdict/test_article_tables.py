@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from pytest_accel import verdict
-from pytest_accel.facts.records import Measurement, Verdict
+from pytest_accel.facts.records import Measurement
+from pytest_accel.facts.verdicts import Verdict
 from tests.unit import facts
 
 TABLES: dict[str, Any] = json.loads((Path(__file__).parents[2] / "data" / "article_tables.json").read_text())

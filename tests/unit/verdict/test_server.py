@@ -11,7 +11,8 @@ from pytest_accel.verdict.server import judge_rate
 from tests.unit import facts
 
 if TYPE_CHECKING:
-    from pytest_accel.facts.records import Measurement, Verdict
+    from pytest_accel.facts.records import Measurement
+    from pytest_accel.facts.verdicts import Verdict
 
 MS = 1_000_000
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from pytest_accel import verdict
-from pytest_accel.facts import records
+from pytest_accel.facts import verdicts
 from pytest_accel.facts.records import (
     Accuracy,
     Artefact,
@@ -22,9 +22,8 @@ from pytest_accel.facts.records import (
     Phases,
     Placement,
     Ratio,
-    Verdict,
-    VerdictKind,
 )
+from pytest_accel.facts.verdicts import Verdict, VerdictKind
 from pytest_accel.verdict.gate import Gate
 from tests.unit.facts import record
 
@@ -97,7 +96,7 @@ def test_what_fails(kinds: tuple[VerdictKind, ...], by_default: bool, strict: bo
 
 def test_every_kind_of_verdict_has_a_place() -> None:
     assert set(get_args(VerdictKind)) == {
-        *(*records.FAILING, *records.LEFT_OUT, *records.UNDECIDED, "improved", "pass")
+        *(*verdicts.FAILING, *verdicts.LEFT_OUT, *verdicts.UNDECIDED, "improved", "pass")
     }
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from pytest_accel.facts.records import Budgets, Ratio, Verdict
+from pytest_accel.facts.records import Budgets, Ratio
+from pytest_accel.facts.verdicts import Verdict
 from pytest_accel.report.plots.forest import forest
 from pytest_accel.verdict.gate import WIDEST
 from tests.unit.report.test_model_table import table

@@ -1,0 +1,45 @@
+"""Verdicts: the answers that can be given to a question, and which of them fail."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias, get_args
+
+from pytest_accel.facts.fact import Fact
+
+#: The answers that a verdict can give, from the one that matters most to the one that matters least.
+VerdictKind: TypeAlias = Literal[
+    "not-measured",
+    "inaccurate",
+    "sla-breach",
+    "regressed",
+    "refused",
+    "pruned",
+    "inconclusive",
+    "incomparable",
+    "no-baseline",
+    "improved",
+    "pass",
+]
+#: The kinds of verdicts, the most severe first.
+SEVERITY: tuple[VerdictKind, ...] = get_args(VerdictKind)
+#: Verdicts that fail a test.
+FAILING: frozenset[VerdictKind] = frozenset({"not-measured", "inaccurate", "sla-breach", "regressed"})
+#: Verdicts that pass by default and fail under ``--accel-strict``.
+UNDECIDED: frozenset[VerdictKind] = frozenset({"inconclusive", "incomparable", "no-baseline"})
+#: Verdicts of variants that a sweep leaves out, as its marker allows: they neither pass nor fail.
+LEFT_OUT: frozenset[VerdictKind] = frozenset({"refused", "pruned"})
+#: The questions that a verdict can answer.
+Question: TypeAlias = Literal["accuracy", "sla", "regression", "placement", "resources", "measurement"]
+
+
+class Verdict(Fact, frozen=True, kw_only=True):
+    """One answer to one question, as a sentence a user can act on; ``details`` are the lines below it.
+
+    ``budget`` names the latency limit that was judged, such as ``p99_ms``; it is empty for other answers.
+    """
+
+    kind: VerdictKind
+    question: Question
+    summary: str
+    details: tuple[str, ...] = ()
+    budget: str = ""

@@ -6,8 +6,6 @@ Every file is read below a ``root``, ``/`` by default. Nobody is judged here.
 from __future__ import annotations
 
 import os
-import re
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +15,8 @@ import psutil
 from pytest_accel.facts.records import Conditions
 from pytest_accel.machine.hardware import ROOT
 from pytest_accel.worker.hardware.cpu_quota import cpu_quota_cores
-from pytest_accel.worker.hardware.kernel_files import read
+from pytest_accel.worker.kernel_files import read
+from pytest_accel.worker.timing import process_state
 
 
 def conditions(*, in_process: bool = False, foreign_load_cores: float | None = None, root: Path = ROOT) -> Conditions:
@@ -45,18 +44,8 @@ def tracing(*, in_process: bool, environ: Mapping[str, str] = os.environ, root: 
     """
     found = [name for name in sorted(environ) if name == "COVERAGE_PROCESS_START" or name.startswith("COV_CORE_")]
     if in_process:
-        found += _watchers(root)
+        found += process_state.watchers(root)
     return ", ".join(found)
-
-
-def _watchers(root: Path) -> list[str]:
-    hooks = {"sys.settrace": sys.gettrace(), "sys.setprofile": sys.getprofile()}
-    found = [f"{name} ({type(hook).__module__})" for name, hook in hooks.items() if hook is not None]
-    if sys.version_info >= (3, 12):
-        tools = (sys.monitoring.get_tool(tool) for tool in range(6))
-        found += [f"sys.monitoring ({tool})" for tool in tools if tool]
-    tracer = re.search(r"^TracerPid:\s+([1-9]\d*)", read(root, "proc/self/status"), re.MULTILINE)
-    return [*found, f"ptrace by process {tracer[1]}"] if tracer else found
 
 
 def _machine_busy_s() -> float:

@@ -18,7 +18,7 @@ from pytest_accel import __version__
 from pytest_accel.facts.fingerprint import digest_of, fingerprint_of, slug_of
 from pytest_accel.facts.records import Hardware
 from pytest_accel.worker.hardware import processor
-from pytest_accel.worker.hardware.kernel_files import read
+from pytest_accel.worker.kernel_files import read
 
 if TYPE_CHECKING:
     from pytest_accel.facts.fact import Scalar

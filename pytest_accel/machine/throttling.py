@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pytest_accel.machine.hardware import ROOT
 from pytest_accel.worker.hardware.cpu_quota import cpu_groups
-from pytest_accel.worker.hardware.kernel_files import read
+from pytest_accel.worker.kernel_files import read
 
 #: The share of the quota's periods in which the process was stopped, below which the times are still the model's own.
 MATERIAL_PERIODS = 0.05

@@ -180,7 +180,7 @@ class Operations:
             "host_memory_mb": process_state.memory_peak_mb(),
             "device_memory_mb": self._accelerator.device_memory_mb(),
             "parts_ms": self._accelerator.parts_ms(),
-            "conditions": {"tracing": process_state.tracing(), "throttled": self._accelerator.throttled()},
+            "conditions": {"tracing": ", ".join(process_state.watchers()), "throttled": self._accelerator.throttled()},
         }
 
     def time_block(self, calls: int, settle: int, first_core: int = 0) -> Plain:

@@ -25,7 +25,13 @@ FLOORS = (
     "facts stats worker",
 )
 #: The same inside the worker's package: what starts, what answers, the accelerators, what they share, and the contract.
-WORKER_FLOORS = ("boot", "serve", "accelerators", "timing formats hardware", "accelerator vendor_errors wire")
+WORKER_FLOORS = (
+    "boot",
+    "serve",
+    "accelerators",
+    "timing formats hardware",
+    "accelerator kernel_files vendor_errors wire",
+)
 
 
 def _ranks(floors: tuple[str, ...], package: str) -> dict[str, int]:

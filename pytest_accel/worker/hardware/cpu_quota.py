@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Iterator, Optional
 
-from pytest_accel.worker.hardware.kernel_files import Path, read
+from pytest_accel.worker.kernel_files import Path, read
 
 
 def cpu_quota_cores(root: Path = "/") -> Optional[float]:

@@ -13,6 +13,7 @@ import os
 from typing import FrozenSet, Iterator, Optional, Tuple
 
 from pytest_accel.worker.accelerator import Missing
+from pytest_accel.worker.kernel_files import read
 
 NVIDIA_VENDOR = "0x10de"
 AMAZON_VENDOR = "0x1d0f"
@@ -29,17 +30,9 @@ def host_root() -> str:
     return os.environ.get("ACCEL_HOST_ROOT", "/")
 
 
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
-
-
 def _pci_devices(root: str) -> Iterator[Tuple[str, str, str]]:
     for folder in sorted(glob.glob(os.path.join(root, "sys/bus/pci/devices/*"))):
-        yield tuple(_read(os.path.join(folder, name)) for name in ("vendor", "device", "class"))  # type: ignore[misc]
+        yield tuple(read(os.path.join(folder, name)) for name in ("vendor", "device", "class"))  # type: ignore[misc]
 
 
 def missing_nvidia(root: Optional[str] = None) -> Optional[Missing]:

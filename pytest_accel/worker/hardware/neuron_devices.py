@@ -18,6 +18,7 @@ from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Tuple, Union
 
 from pytest_accel.worker.accelerator import Missing
 from pytest_accel.worker.hardware import device_files
+from pytest_accel.worker.kernel_files import read
 
 #: The packages that PyPI has under the names of the SDKs are placeholders and raise an error with these words.
 PLACEHOLDER = "WRONG PACKAGE"
@@ -78,13 +79,13 @@ def look(chip: Chip) -> Devices:
     folders = _device_folders()
     listed = _neuron_ls()
     count = max(len(folders), len(listed), len(glob.glob(os.path.join(device_files.host_root(), "dev/neuron[0-9]*"))))
-    counts = [_number(_read(folder, "core_count")) for folder in folders] or [
+    counts = [_number(read(folder, "core_count")) for folder in folders] or [
         device.get("nc_count") for device in listed
     ]
     known = [cores for cores in counts if isinstance(cores, int)]
     sizes = [device["memory_size"] for device in listed if isinstance(device.get("memory_size"), int)]
-    families = (_read(folder, "info/architecture/instance_type").lower() for folder in folders)
-    serials = (_read(folder, "info/serial_number") for folder in folders)
+    families = (read(folder, "info/architecture/instance_type").lower() for folder in folders)
+    serials = (read(folder, "info/serial_number") for folder in folders)
     return Devices(
         count=count,
         cores=sum(known) if len(known) == count else count * chip.cores,
@@ -147,14 +148,14 @@ def without_sdk(package: str, error: ImportError) -> Missing:
 
 def driver_version() -> str:
     """Return the version of the loaded kernel module, empty where it cannot be read."""
-    return _read(device_files.host_root(), "sys/module/neuron/version")
+    return read(device_files.host_root(), "sys/module/neuron/version")
 
 
 def instance_type() -> str:
     """Return the EC2 instance type that the firmware names, empty elsewhere."""
     folder = os.path.join(device_files.host_root(), "sys/devices/virtual/dmi/id")
-    product = _read(folder, "product_name")
-    known = _read(folder, "sys_vendor") == "Amazon EC2" and _EC2_INSTANCE_TYPE.fullmatch(product)
+    product = read(folder, "product_name")
+    known = read(folder, "sys_vendor") == "Amazon EC2" and _EC2_INSTANCE_TYPE.fullmatch(product)
     return product if known else ""
 
 
@@ -179,7 +180,7 @@ def _sum_of(counter: str) -> Optional[int]:
     for folder in _device_folders():
         for core in glob.glob(os.path.join(folder, "neuron_core[0-9]*")):
             path = os.path.join(core, "stats", counter)
-            value = _number(_read(path, "total") or _read(path))
+            value = _number(read(path, "total") or read(path))
             found += [] if value is None else [value]
     return sum(found) if found else None
 
@@ -211,17 +212,9 @@ def _holders(listed: List[Dict[str, Any]]) -> Dict[int, str]:
 
 def _is_ours(pid: int) -> bool:
     """Return whether a process is a worker of this run: started by this worker, or by the same controller."""
-    parent = re.search(r"^PPid:\s+(\d+)", _read("/proc", str(pid), "status"), re.MULTILINE)
+    parent = re.search(r"^PPid:\s+(\d+)", read("/proc", str(pid), "status"), re.MULTILINE)
     return parent is not None and int(parent.group(1)) in (os.getpid(), os.getppid())
 
 
 def _number(text: str) -> Optional[int]:
     return int(text) if text.isdigit() else None
-
-
-def _read(*path: str) -> str:
-    try:
-        with open(os.path.join(*path), encoding="utf-8", errors="replace") as file:
-            return file.read().strip()
-    except OSError:
-        return ""

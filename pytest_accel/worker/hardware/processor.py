@@ -12,7 +12,7 @@ from typing import Dict, Union
 
 from pytest_accel.worker.accelerator import Present
 from pytest_accel.worker.hardware.cpu_quota import cpu_quota_cores
-from pytest_accel.worker.hardware.kernel_files import Path, read
+from pytest_accel.worker.kernel_files import Path, read
 
 #: Instruction sets that decide which kernels run, so that times of machines with and without them do not compare.
 FLAGS = (

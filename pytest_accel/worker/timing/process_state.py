@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import sys
+from typing import List
+
+from pytest_accel.worker.kernel_files import Path, read
 
 
 def memory_peak_mb() -> float:
@@ -26,20 +30,13 @@ def forget_memory_peak() -> None:
         pass
 
 
-def tracing(status: str = "/proc/self/status") -> str:
-    """Return what watches every line, call or system call of this process and so slows it down; empty if nothing."""
-    if sys.gettrace() is not None:
-        return "a trace function (a debugger or coverage)"
-    if sys.getprofile() is not None:
-        return "a profile function"
+def watchers(root: Path = "/") -> List[str]:
+    """Return what watches every line, call or system call of this process and so slows it down."""
+    hooks = (("a trace function", sys.gettrace()), ("a profile function", sys.getprofile()))
+    found = [f"{name} ({type(hook).__module__})" for name, hook in hooks if hook is not None]
     monitoring = getattr(sys, "monitoring", None)
     if monitoring is not None:
         tools = [tool for tool in map(monitoring.get_tool, range(6)) if tool]
-        if tools:
-            return f"sys.monitoring ({', '.join(tools)})"
-    try:
-        with open(status, encoding="utf-8") as lines:
-            tracer = next((line.split()[1] for line in lines if line.startswith("TracerPid:")), "0")
-    except OSError:
-        tracer = "0"
-    return f"process {tracer} (a native debugger or strace)" if tracer != "0" else ""
+        found += [f"sys.monitoring ({tool})" for tool in tools]
+    tracer = re.search(r"^TracerPid:\s+([1-9]\d*)", read(root, "proc/self/status"), re.MULTILINE)
+    return [*found, f"process {tracer[1]} (a native debugger or strace)"] if tracer else found

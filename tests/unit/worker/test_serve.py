@@ -134,7 +134,7 @@ def test_a_measurement_is_plain_data(tmp_path: Path) -> None:
     assert wire.unpack_all(reply["checked"][0]["outputs"])["y"].shape == (1, 3)
     assert reply["device_memory_mb"] == 7.5
     assert reply["host_memory_mb"] > 1
-    assert reply["conditions"] == {"tracing": process_state.tracing(), "throttled": "thermal"}
+    assert reply["conditions"] == {"tracing": ", ".join(process_state.watchers()), "throttled": "thermal"}
 
 
 def test_evidence_that_speaks_against_the_hardware_saves_the_import_of_the_sdk() -> None:

@@ -295,6 +295,8 @@ def read_settings(config: pytest.Config) -> Settings:
     """
     if config.getoption("accel_selftest") and config.getoption("accel_in_process"):
         raise pytest.UsageError("--accel-selftest judges processes, so leave --accel-in-process out")
+    if config.getoption("accel_selftest") and config.getoption("collectonly"):
+        raise pytest.UsageError("--accel-selftest runs no tests, so leave --collect-only out")
     return Settings(
         rootdir=config.rootpath,
         budgets=option_values.budgets({name: _value(config, option) for name, option in BUDGET_OPTIONS.items()}),

@@ -357,7 +357,7 @@ class Accelerator(ABC):
 
     def yardstick(self, folder: str) -> Source:
         """Write the standard yardstick network into ``folder`` in a kind that this accelerator compiles."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no `yardstick`, which baselines and the self-test need")
 
     def close(self) -> None:  # noqa: B027 - most SDKs free what they hold with the process
         """Free the device."""

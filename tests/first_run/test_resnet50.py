@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.models.zoo import Examples
 
 #: Where the mission's other hardware is, the same model goes there.
-ELSEWHERE = ("gpu", "gpu-ort", "gpu-trt", "inf1", "inf2", "trn1", "eia")
+ELSEWHERE = ("gpu", "gpu-ort", "gpu-trt", "gpu-tftrt", "inf1", "inf2", "trn1", "eia")
 SAMPLES = 64
 
 

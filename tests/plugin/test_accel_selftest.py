@@ -35,6 +35,12 @@ def test_it_is_about_processes(project: Project) -> None:
     result.stderr.fnmatch_lines(["ERROR: --accel-selftest judges processes, so leave --accel-in-process out"])
 
 
+def test_a_run_that_only_collects_tests_nothing(project: Project) -> None:
+    result = project.run("--accel-selftest", "--collect-only", workers=True)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --accel-selftest runs no tests, so leave --collect-only out"])
+
+
 def test_an_unknown_accelerator_is_a_usage_error(project: Project) -> None:
     result = project.run("--accel-selftest", "--accelerator=fkae", workers=True)
     assert result.ret == pytest.ExitCode.USAGE_ERROR

@@ -110,7 +110,7 @@ def test_another_folder_by_option_and_by_ini(project: Project) -> None:
     ("content", "message"),
     [
         ("{", "*model/fake.json:1: *"),
-        ('{"schema": 99}', "*model/fake.json:1: schema 99 is newer than 1*upgrade pytest-accel*"),
+        ('{"schema": 99}', "*model/fake.json:1: schema 99 is newer than 2*upgrade pytest-accel*"),
         ('{\n"schema": 1,\n"saved": 5\n}', "*model/fake.json:3: *saved*"),
     ],
 )

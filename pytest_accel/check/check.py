@@ -33,7 +33,6 @@ from pytest_accel.worker.accelerator import Present
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Accuracy, Measurement, Placement
     from pytest_accel.facts.verdicts import Verdict
-    from pytest_accel.inputs.dataset_elements import Arrays
     from pytest_accel.inputs.datasets import Dataset
     from pytest_accel.inputs.variants import Plan
     from pytest_accel.measuring.divergence import Divergence
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from pytest_accel.regression.question import Standing
     from pytest_accel.session.candidate import LoadedModel
     from pytest_accel.store.baselines import Baseline
+    from pytest_accel.worker.accelerator import Arrays
 
 #: Distinct inputs that timed calls rotate among.
 ROTATION = 4
@@ -97,7 +97,7 @@ class Check:
             placement=placement,
             standing=self._stand(measurement, batches),
         )
-        record = msgspec.structs.replace(self._explained(self._record(facts), dataset), key=key)
+        record = msgspec.structs.replace(self._with_divergence(self._record(facts), dataset), key=key)
         return self._saved(record, batches) if self._session.settings.save else record
 
     def evaluate(self, data: Any, metric: Metric | None) -> Accuracy:
@@ -250,7 +250,7 @@ class Check:
             record, baseline=f"{path} saved", verdicts=verdict.with_baseline(record.verdicts)
         )
 
-    def _explained(self, record: TestRecord, dataset: Dataset) -> TestRecord:
+    def _with_divergence(self, record: TestRecord, dataset: Dataset) -> TestRecord:
         """Return the record with the first divergence beside an accuracy that fails, where the project asks for it."""
         failing = [answer for answer in record.verdicts if answer.kind == "inaccurate"]
         if not (failing and self._session.settings.first_divergence):

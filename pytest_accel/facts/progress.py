@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 
-class Progress(Protocol):
+class StepProgress(Protocol):
     """Hears what long work is at; cheap enough to be called for every step."""
 
     def __call__(

@@ -18,8 +18,8 @@ from pytest_accel.inputs.datasets import open_dataset
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Signature
-    from pytest_accel.inputs.dataset_elements import Arrays
     from pytest_accel.inputs.datasets import Dataset
+    from pytest_accel.worker.accelerator import Arrays
 
 #: Samples that are chosen where a test does not say how many; the vendors' own tools take as many.
 SAMPLES = 300

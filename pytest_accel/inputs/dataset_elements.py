@@ -17,9 +17,10 @@ from pytest_accel.facts.errors import DatasetError
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import TensorSpec
+    from pytest_accel.worker.accelerator import Arrays
 
+#: An array of any dtype.
 Array: TypeAlias = NDArray[Any]
-Arrays: TypeAlias = dict[str, Array]
 
 LABEL_KEYS = ("labels", "y")
 

@@ -29,11 +29,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_accel.facts.errors import DatasetError
-from pytest_accel.inputs.dataset_elements import Array, Arrays, Reader, Rows
+from pytest_accel.inputs.dataset_elements import Array, Reader, Rows
 from pytest_accel.inputs.synthetic import synthetic
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Signature
+    from pytest_accel.worker.accelerator import Arrays
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_accel.facts.errors import DatasetError
-from pytest_accel.inputs.dataset_elements import Array, Arrays, fits, shown
+from pytest_accel.inputs.dataset_elements import Array, fits, shown
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Signature, TensorSpec
+    from pytest_accel.worker.accelerator import Arrays
 
 #: The lowest made-up value of a dtype, and how many values follow it.
 WHOLE_VALUES = {"bool": (0, 2), "uint8": (1, 255)}

@@ -28,10 +28,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_accel.facts.records import Variant
-    from pytest_accel.inputs.dataset_elements import Arrays
     from pytest_accel.inputs.datasets import Dataset
     from pytest_accel.session.candidate import Candidate, LoadedModel
-    from pytest_accel.worker.accelerator import Intermediate
+    from pytest_accel.worker.accelerator import Arrays, Intermediate
 
 #: Normalised L2 distance up to which a tensor in FP32 counts as the same.
 SAME_IN_FP32 = 1e-3

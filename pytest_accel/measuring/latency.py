@@ -19,9 +19,9 @@ from pytest_accel.machine.throttling import Throttling
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Budgets, Variant
-    from pytest_accel.inputs.dataset_elements import Arrays
     from pytest_accel.processes.client import Checked, LoadShape, WarmUp, WorkerClient
     from pytest_accel.session.candidate import LoadedModel
+    from pytest_accel.worker.accelerator import Arrays
 
 #: Timed calls whose outputs are compared with the validated ones.
 CHECKS = 4

@@ -19,17 +19,18 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from pytest_accel import stats
 from pytest_accel.facts.errors import DatasetError
 from pytest_accel.facts.records import Accuracy, OutputErrors
 
-Array: TypeAlias = npt.NDArray[Any]
+if TYPE_CHECKING:
+    from pytest_accel.inputs.dataset_elements import Array
+
 #: A user's metric takes all outputs (an array, or a dict by name where there are several) and the labels; higher is
 #: better.
 Metric: TypeAlias = Callable[[Any, Any], float]

@@ -12,10 +12,10 @@ from pytest_accel.report.progress import ProgressLine
 if TYPE_CHECKING:
     import pytest
 
-    from pytest_accel.facts.progress import Progress
+    from pytest_accel.facts.progress import StepProgress
 
 
-def progress_of(config: pytest.Config) -> Progress:
+def progress_of(config: pytest.Config) -> StepProgress:
     """Return the progress line of this process. It is silent in a process that has no terminal."""
     terminal = config.pluginmanager.getplugin("terminalreporter")
     if terminal is None or is_xdist_worker(config):

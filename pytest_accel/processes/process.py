@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from pytest_accel.worker.accelerator import Progress
+    from pytest_accel.worker.wire import Plain
 
-Plain: TypeAlias = dict[str, Any]
 
 _START_DEADLINE_S = 60.0
 #: Seconds between two looks of a waiting controller at the size of the worker's log.

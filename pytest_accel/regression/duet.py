@@ -28,9 +28,9 @@ from pytest_accel.measuring.latency import warm_up
 
 if TYPE_CHECKING:
     from pytest_accel.facts.fact import Scalar
-    from pytest_accel.inputs.dataset_elements import Arrays
     from pytest_accel.processes.client import WorkerClient
     from pytest_accel.session.session import Session
+    from pytest_accel.worker.accelerator import Arrays
 
 #: Nanoseconds of a timed block: long enough for the clock and the settling call to be small beside it.
 BLOCK_NS = 10_000_000

@@ -22,10 +22,10 @@ from pytest_accel.store.changes import differences
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Origin
-    from pytest_accel.inputs.dataset_elements import Arrays
     from pytest_accel.session.candidate import Candidate
     from pytest_accel.session.session import Session
     from pytest_accel.verdict.gate import Gate
+    from pytest_accel.worker.accelerator import Arrays
 
 _WHAT = (
     "name an interpreter (popen//python=PATH, or a virtual environment), a model, the compile cache of another "
@@ -71,7 +71,7 @@ def against_opponent(
     """
     title = f"comparing {candidate} with {opponent.text}"
     side = side_of(candidate, batches)
-    with _explained(candidate, opponent):
+    with _naming_opponent(candidate, opponent):
         found = _FIND[opponent.kind](candidate, opponent)
         other = replace(side, folder=found.folder, session=found.session)
         launches = race(side, other, gate, title=title)
@@ -89,7 +89,7 @@ class OpponentArtefact:
 
 
 @contextmanager
-def _explained(candidate: Candidate, opponent: Opponent) -> Iterator[None]:
+def _naming_opponent(candidate: Candidate, opponent: Opponent) -> Iterator[None]:
     """Name the opponent in what goes wrong: the candidate itself has just been measured."""
     beside = f"{_option(opponent)} cannot be run beside {candidate.model.name}[{candidate.variant.id}]"
     try:

@@ -31,10 +31,10 @@ from pytest_accel.session.compilation import cached_artefact, compile_candidate
 from pytest_accel.verdict.gate import Gate, undisturbed
 
 if TYPE_CHECKING:
-    from pytest_accel.inputs.dataset_elements import Arrays
     from pytest_accel.session.candidate import Candidate
     from pytest_accel.session.session import Session
     from pytest_accel.store.baselines import Baseline
+    from pytest_accel.worker.accelerator import Arrays
 
 #: The name in records of the pacemaker that is the baseline's own artefact.
 OWN_ARTEFACT = "baseline artefact"

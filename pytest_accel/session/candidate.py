@@ -13,11 +13,10 @@ from pytest_accel.facts.errors import UnfitInput
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Artefact, Hardware, Origin, Signature, Variant
     from pytest_accel.inputs.calibration import Calibration
-    from pytest_accel.inputs.dataset_elements import Arrays
     from pytest_accel.inputs.models import Model
     from pytest_accel.processes.client import WorkerClient
     from pytest_accel.session.session import Session
-    from pytest_accel.worker.accelerator import Intermediate
+    from pytest_accel.worker.accelerator import Arrays, Intermediate
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ from pytest_accel.session.compilation import compile_candidate
 from pytest_accel.store.cache import cache_key
 
 if TYPE_CHECKING:
-    from pytest_accel.inputs.dataset_elements import Arrays
     from pytest_accel.inputs.datasets import Dataset
     from pytest_accel.inputs.models import Model
     from pytest_accel.session.candidate import Candidate, LoadedModel
     from pytest_accel.session.session import Session
+    from pytest_accel.worker.accelerator import Arrays
 
 #: Samples that the reference computes in one call, where that changes no output.
 LARGE_BATCH = 32

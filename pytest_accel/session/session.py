@@ -28,7 +28,7 @@ from pytest_accel.store.locks import lock_at
 from pytest_accel.worker.accelerator import Missing, Present
 
 if TYPE_CHECKING:
-    from pytest_accel.facts.progress import Progress
+    from pytest_accel.facts.progress import StepProgress
     from pytest_accel.facts.records import Hardware
     from pytest_accel.facts.settings import Settings
     from pytest_accel.inputs.registry import Registry
@@ -42,7 +42,7 @@ _ASK_AGAIN_S = 1.0
 class Session:
     """One pytest session's resources. ``tell`` shows what long work is at."""
 
-    def __init__(self, settings: Settings, registry: Registry, *, tell: Progress) -> None:
+    def __init__(self, settings: Settings, registry: Registry, *, tell: StepProgress) -> None:
         self.settings = settings
         self.registry = registry
         self.tell = tell

@@ -165,7 +165,7 @@ class Baselines:
     def find(self, fingerprint: str, model: str, variant_id: str) -> Baseline | None:
         """Return the stored baseline, None when there is none."""
         path = self.path(fingerprint, model, variant_id)
-        with _explained(path, "read"):
+        with _with_advice(path, "read"):
             stored = path if path.exists() else self._of_an_older_schema(path, fingerprint)
         if stored is None:
             return None
@@ -196,7 +196,7 @@ class Baselines:
 
     def remove(self, path: Path) -> None:
         """Remove a baseline file and the folders that this leaves empty."""
-        with _explained(path, "removed"):
+        with _with_advice(path, "removed"):
             path.unlink()
         with suppress(OSError):  # another baseline lives there
             path.parent.rmdir()
@@ -212,7 +212,7 @@ class Baselines:
         path = self.path(fingerprint, baseline.model, baseline.variant.id)
         text = dump(baseline)
         older = None if path.exists() else self._of_an_older_schema(path, fingerprint)
-        with _explained(path, "written"):
+        with _with_advice(path, "written"):
             path.parent.mkdir(parents=True, exist_ok=True)
             with _written_beside(path, text) as temporary:
                 if mode == "all":
@@ -231,7 +231,7 @@ class Baselines:
 def read(path: Path) -> Baseline:
     """Read one baseline file. Raises `BaselineError` that names file, line and field."""
     try:
-        with _explained(path, "read"):
+        with _with_advice(path, "read"):
             text = path.read_text(encoding="utf-8")
         data = _migrated(strict_json.parse(text), text)
         baseline = strict_json.convert(data, Baseline, text)
@@ -347,7 +347,7 @@ def _sync(folder: Path) -> None:
 
 
 @contextmanager
-def _explained(path: Path, done: str) -> Iterator[None]:
+def _with_advice(path: Path, done: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:

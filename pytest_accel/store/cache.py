@@ -150,7 +150,7 @@ class Cache:
             if found is not None:
                 return found
             made = self._make(key, build, label)
-        with _explained(self.root):
+        with _with_advice(self.root):
             self._keep_under_limit(made)
         return made
 
@@ -173,24 +173,24 @@ class Cache:
     def release(self, key: str) -> None:
         """Say that this process no longer uses the entry, so that it may be evicted."""
         self._held.pop(key, None)
-        with _explained(self.root):
+        with _with_advice(self.root):
             self._uses.drop(key)
 
     def release_all(self) -> None:
         """Say that this process no longer uses any entry."""
         self._held.clear()
-        with _explained(self.root):
+        with _with_advice(self.root):
             self._uses.drop_all()
 
     def close(self) -> None:
         """Release every entry. The end of the process does the same."""
         self._held.clear()
-        with _explained(self.root):
+        with _with_advice(self.root):
             self._uses.close()
 
     def entries(self) -> tuple[Stored, ...]:
         """Return all entries, the least recently used first."""
-        with _explained(self.root):
+        with _with_advice(self.root):
             return tuple(sorted(self._stored(), key=lambda stored: stored.last_used))
 
     def prune(self, limit_mb: float) -> tuple[Stored, ...]:
@@ -199,7 +199,7 @@ class Cache:
         A limit of 0 empties the cache. Returns what was evicted.
         """
         evicted = []
-        with _explained(self.root):
+        with _with_advice(self.root):
             self._sweep()
             stored = sorted(self._stored(), key=lambda stored: stored.last_used)
             self._size_mb = sum(entry.size_mb for entry in stored)
@@ -225,7 +225,7 @@ class Cache:
     def _locked(self, key: str) -> Iterator[None]:
         if not key or key.startswith(".") or not all(c.isalnum() or c in "-_." for c in key):
             raise ValueError(f"{key!r} cannot name a file; a key has letters, digits and '-_.' only")
-        with _explained(self.root):
+        with _with_advice(self.root):
             lock = lock_at(self._lock_file(key))
             lock.acquire()
         try:
@@ -237,7 +237,7 @@ class Cache:
         """Return the sound entry of a locked key, from now on in use; a damaged one is reported and removed."""
         folder = self._folder(key)
         content = folder / _CONTENT
-        with _explained(self.root):
+        with _with_advice(self.root):
             try:
                 manifest = _manifest(folder)
             except FileNotFoundError:
@@ -277,12 +277,12 @@ class Cache:
         scratch = self.root / "building" / key
         content = scratch / _CONTENT
         try:
-            with _explained(self.root):
+            with _with_advice(self.root):
                 discard(scratch)  # of a process that was killed
                 content.mkdir(parents=True)
-            with _explained(self.root, only=_FULL):
+            with _with_advice(self.root, only=_FULL):
                 build(content)
-            with _explained(self.root):
+            with _with_advice(self.root):
                 manifest = Manifest(label=label, files=dict(_files(content)))
                 (scratch / "manifest.json").write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
                 self._folder(key).parent.mkdir(parents=True, exist_ok=True)
@@ -339,7 +339,7 @@ class Cache:
 
 
 @contextmanager
-def _explained(root: Path, *, only: Collection[int] | None = None) -> Iterator[None]:
+def _with_advice(root: Path, *, only: Collection[int] | None = None) -> Iterator[None]:
     """Turn the system's errors (of these numbers ``only``) into a `CacheError` that says what to do."""
     try:
         yield

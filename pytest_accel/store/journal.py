@@ -32,7 +32,7 @@ KEPT_S = 7 * 24 * 3600
 LONGEST_QUESTION_S = 2.0
 
 
-class Entry(Fact, frozen=True, kw_only=True):
+class JournalLine(Fact, frozen=True, kw_only=True):
     """One line: a check's record, and when the run began that made it."""
 
     began: str
@@ -59,7 +59,7 @@ class Journal:
         if self._lock is None:
             self._lock = lock_at(_lock_file(self._path))
             self._lock.acquire()
-        line = msgspec.json.encode(Entry(began=self._began, record=record))
+        line = msgspec.json.encode(JournalLine(began=self._began, record=record))
         with self._path.open("ab") as file:
             file.write(line + b"\n")
         self.lines += 1
@@ -85,11 +85,11 @@ class Finished:
 
     def __init__(self, folder: Path | None = None, *, now_s: float | None = None) -> None:
         """Read the journals in ``folder``; without one there is nothing to resume."""
-        self._entries: dict[str, list[Entry]] = {}
+        self._entries: dict[str, list[JournalLine]] = {}
         oldest_s = (time.time() if now_s is None else now_s) - KEPT_S
         for path in _all(folder) if folder is not None else ():
             if path.stat().st_mtime >= oldest_s and _ended(path):
-                for entry in _entries(path.read_bytes().splitlines()):
+                for entry in _lines(path.read_bytes().splitlines()):
                     self._entries.setdefault(entry.record.key, []).append(entry)
 
     def take(self, key: str, dataset_digest: Callable[[], str]) -> TestRecord | None:
@@ -128,10 +128,10 @@ def _ended(path: Path) -> bool:
     return True
 
 
-def _entries(lines: list[bytes]) -> Iterator[Entry]:
+def _lines(lines: list[bytes]) -> Iterator[JournalLine]:
     """Yield the lines that can be read: the last one may be cut off, or another release may have written it."""
     for line in lines:
         try:
-            yield msgspec.json.decode(line, type=Entry)
+            yield msgspec.json.decode(line, type=JournalLine)
         except msgspec.MsgspecError:
             continue

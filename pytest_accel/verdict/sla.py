@@ -63,13 +63,13 @@ def _latency_slas(measurement: Measurement, budgets: Budgets, confidence: float,
 
 
 class _Unrest(NamedTuple):
-    """By how much calls changed while they were timed, as a factor of at least 1, and what is said of it."""
+    """By how much calls changed while they were timed, as a factor of at least 1, and what is sentence of it."""
 
     factor: float = 1.0
-    said: str = ""
+    sentence: str = ""
 
     def __str__(self) -> str:
-        return f"{self.said}; as much again could change the answer. Let the machine settle, and measure again."
+        return f"{self.sentence}; as much again could change the answer. Let the machine settle, and measure again."
 
 
 def _unrest(measurement: Measurement) -> _Unrest:

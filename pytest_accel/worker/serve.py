@@ -11,7 +11,7 @@ import platform
 import time
 import traceback
 from contextlib import nullcontext
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, List, Mapping, Optional, Sequence
 
 import numpy as np
 
@@ -29,7 +29,8 @@ from pytest_accel.worker.accelerator import (
 from pytest_accel.worker.timing import extra_work, process_state, side_by_side, single_calls
 from pytest_accel.worker.timing.threads import Threads, Turn
 
-Plain = Dict[str, Any]
+if TYPE_CHECKING:
+    from pytest_accel.worker.wire import Plain
 
 _LOAD_SHAPES: Mapping[str, Callable[..., single_calls.CallTimes]] = {
     "single_stream": single_calls.single_stream,

@@ -10,6 +10,9 @@ from typing import Any, Dict, Mapping
 
 import numpy as np
 
+#: A request, or a reply, as plain data.
+Plain = Dict[str, Any]
+#: An array as plain data.
 Packed = Dict[str, Any]
 
 #: The bytes of these kinds of arrays are their value: booleans, integers, floats and complex numbers.

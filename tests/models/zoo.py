@@ -23,7 +23,7 @@ from pytest_accel.store.cache import Cache, default_root
 from tests.models.pixels import enlarge, normalise
 
 if TYPE_CHECKING:
-    from pytest_accel.facts.progress import Progress
+    from pytest_accel.facts.progress import StepProgress
 
 ROOT = Path(__file__).parents[2]
 NEEDED = ("tensorflow", "keras", "scikit-learn", "onnx")
@@ -43,11 +43,11 @@ Examples = tuple[NDArray[np.float32], NDArray[np.int64]]
 class Zoo:
     """Makes models and their data; ``tell`` hears how far that is."""
 
-    tell: Progress
+    tell: StepProgress
     cache: Cache
 
     @classmethod
-    def at_home(cls, tell: Progress) -> Zoo:
+    def at_home(cls, tell: StepProgress) -> Zoo:
         """The zoo in the user's cache folder."""
         return cls(tell, Cache(default_root() / "models-of-the-suite", SIZE_LIMIT_MB))
 
@@ -95,7 +95,7 @@ def made_of() -> str:
     return hashlib.sha256("\0".join(texts + versions).encode()).hexdigest()[:16]
 
 
-def run_recipe(recipe: str, folder: Path, original: Path | None, tell: Progress) -> None:
+def run_recipe(recipe: str, folder: Path, original: Path | None, tell: StepProgress) -> None:
     """Carry out one recipe in a fresh process and tell what it is at.
 
     Raises `RuntimeError` with the end of its output.

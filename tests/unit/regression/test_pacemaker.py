@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_accel.facts.records import Duet, DuetLaunch
-    from pytest_accel.inputs.dataset_elements import Arrays
     from pytest_accel.session.candidate import Candidate
     from pytest_accel.store.baselines import Baseline
+    from pytest_accel.worker.accelerator import Arrays
     from tests.unit.conftest import Workshop
 
 pytestmark = pytest.mark.usefixtures("few_pairs")

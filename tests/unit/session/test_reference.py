@@ -16,8 +16,8 @@ from pytest_accel.worker.accelerator import Missing
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_accel.inputs.dataset_elements import Arrays
     from pytest_accel.inputs.models import Model
+    from pytest_accel.worker.accelerator import Arrays
     from tests.unit.conftest import Workshop
 
 #: What five samples cost: the first alone and among the others, and then all of them in one call.

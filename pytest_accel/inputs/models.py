@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_accel.facts.errors import SourceError
 from pytest_accel.facts.fact import Fact
+from pytest_accel.inputs.external_data import external_files
 from pytest_accel.worker.formats import torch_model
 
 if TYPE_CHECKING:
@@ -106,17 +107,34 @@ def _from_path(path: Path, name: str | None, kinds: Mapping[str, str]) -> Model:
     if path.is_dir():
         if not any((path / file).is_file() for file in SAVED_MODEL_FILES):
             raise SourceError(f"{path} is no SavedModel (it has no saved_model.pb): {_what_else(path, kinds)}")
-        digest = content_digest((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
+        digest = content_digest(_files_below(path))
         return Model(name=_path_safe(name or path.resolve().name), kind="saved_model", path=path, digest=digest)
     for suffix, kind in kinds.items():
         if path.name.endswith(suffix):
             if kind == "keras" and not zipfile.is_zipfile(path):
                 raise SourceError(f"{path} is no .keras archive: save it again with model.save('{path.name}')")
-            # Weights too large for an ONNX file lie beside it: model.onnx.data, model.onnx_data.
-            parts = path.parent.glob(f"{path.name}*") if kind == "onnx" else [path]
-            digest = content_digest((part.name.removeprefix(path.name), part) for part in parts)
+            digest = content_digest([("", path), *(_external_data(path) if kind == "onnx" else ())])
             return Model(name=_path_safe(name or path.name.removesuffix(suffix)), kind=kind, path=path, digest=digest)
     raise SourceError(f"{path} is no model that can be read: {_advice(path, kinds)}")
+
+
+def _files_below(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield every file by its path inside; a folder that is a link belongs to it like any other."""
+    seen = {folder.resolve()}
+    for where, folders, files in os.walk(folder, followlinks=True):
+        inner = {name: (Path(where) / name).resolve() for name in folders}
+        folders[:] = [name for name, target in inner.items() if target not in seen]
+        seen.update(inner.values())
+        for path in (Path(where) / name for name in files):
+            if path.is_file():
+                yield path.relative_to(folder).as_posix(), path
+
+
+def _external_data(path: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the files with weights that an ``.onnx`` file names. A worker refuses a model that lacks one of them."""
+    for name, file in external_files(path).items():
+        if file.is_file():
+            yield name.removeprefix(path.name), file
 
 
 def _advice(path: Path, kinds: Mapping[str, str]) -> str:

@@ -25,6 +25,17 @@ def find(cache: Cache, tmp_path: Path) -> Callable[..., Model]:
     return functools.partial(resolve, cache=cache, base=tmp_path)
 
 
+def onnx_file(path: Path, location: str) -> Path:
+    """A model of one tensor, whose values lie at ``location``; written down by the numbers of ONNX's fields."""
+
+    def field(number: int, content: bytes) -> bytes:
+        return bytes([number << 3 | 2, len(content)]) + content
+
+    entry = field(1, b"location") + field(2, location.encode())
+    path.write_bytes(field(7, field(5, field(13, entry))))
+    return path
+
+
 def saved_model(folder: Path, *, weights: bytes = b"weights", graph: str = "saved_model.pb") -> Path:
     (folder / "variables").mkdir(parents=True)
     (folder / graph).write_bytes(b"graph")
@@ -115,12 +126,52 @@ class TestPaths:
         files = [(name, keras_file(tmp_path / name)) for name in ("a", "b")]
         assert content_digest(files) == content_digest(reversed(files))
 
-    def test_an_onnx_model_includes_the_weights_beside_it(self, tmp_path: Path, find: Callable[..., Model]) -> None:
-        (tmp_path / "net.onnx").write_bytes(b"graph")
-        (tmp_path / "net.onnx.data").write_bytes(b"weights")
+    @pytest.mark.parametrize("location", ["net.onnx.data", "weights.bin", "deep/weights"])
+    def test_an_onnx_model_includes_the_files_that_it_names(
+        self, tmp_path: Path, find: Callable[..., Model], location: str
+    ) -> None:
+        onnx_file(tmp_path / "net.onnx", location)
+        weights = tmp_path / location
+        weights.parent.mkdir(exist_ok=True)
+        digests = set()
+        for content in (b"weights", b"changed"):
+            weights.write_bytes(content)
+            digests.add(find("net.onnx").digest)
+        weights.unlink()
+        assert len(digests | {find("net.onnx").digest}) == 3
+
+    def test_weights_that_are_a_link_are_those_that_it_leads_to(
+        self, tmp_path: Path, find: Callable[..., Model]
+    ) -> None:
+        onnx_file(tmp_path / "net.onnx", "weights.bin")
+        blob = tmp_path / "blob"
+        blob.write_bytes(b"weights")
+        (tmp_path / "weights.bin").symlink_to(blob)
         digest = find("net.onnx").digest
-        (tmp_path / "net.onnx.data").write_bytes(b"changed")
+        blob.write_bytes(b"changed")
         assert find("net.onnx").digest != digest
+
+    def test_neighbours_of_an_onnx_model_that_it_does_not_name_are_not_part_of_it(
+        self, tmp_path: Path, find: Callable[..., Model]
+    ) -> None:
+        digest = find(onnx_file(tmp_path / "net.onnx", "weights.bin")).digest
+        (tmp_path / "net.onnx.md5").write_text("a note")
+        (tmp_path / "net.onnx.cache").mkdir()
+        assert find("net.onnx").digest == digest
+
+    def test_a_name_that_reads_like_a_pattern_is_a_name(self, tmp_path: Path, find: Callable[..., Model]) -> None:
+        digests = {find(onnx_file(tmp_path / "m[1].onnx", location)).digest for location in ("a", "b")}
+        assert len(digests) == 2
+
+    def test_a_folder_of_a_saved_model_may_be_a_link(self, tmp_path: Path, find: Callable[..., Model]) -> None:
+        folder = saved_model(tmp_path / "net")
+        (tmp_path / "blobs").mkdir()
+        (tmp_path / "blobs" / "weights").write_bytes(b"weights")
+        (folder / "more").symlink_to(tmp_path / "blobs", target_is_directory=True)
+        (folder / "round").symlink_to(folder, target_is_directory=True)
+        digest = find("net").digest
+        (tmp_path / "blobs" / "weights").write_bytes(b"changed")
+        assert find("net").digest != digest
 
     @pytest.mark.parametrize(
         ("given", "safe"), [("a b/c", "a_b_c"), ("..net", "net"), ("Größe", "Gr_e"), ("v1.2-x", "v1.2-x")]

@@ -18,7 +18,6 @@ from pytest_accel.facts.errors import UsageError
 from pytest_accel.facts.records import Budgets, TestRecord
 from pytest_accel.inputs.datasets import open_dataset
 from pytest_accel.inputs.variants import with_defaults
-from pytest_accel.machine.hardware import controller_versions
 from pytest_accel.measuring.accuracy import evaluate
 from pytest_accel.measuring.divergence import describe_divergence, first_divergence
 from pytest_accel.measuring.highest_rate import HALVINGS, search
@@ -213,7 +212,7 @@ class Check:
             variant=candidate.variant,
             budgets=self._budgets,
             hardware=candidate.hardware,
-            versions={**candidate.origin.versions, **controller_versions()},
+            versions=candidate.versions,
             verdicts=self._judge(facts),
             artefact=candidate.artefact,
             placement=facts.placement,

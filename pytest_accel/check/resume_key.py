@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pytest_accel.facts.settings import binding_settings
-from pytest_accel.machine.hardware import controller_versions
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Budgets
@@ -45,7 +44,7 @@ def check_key(
         candidate.model.name,
         candidate.variant.options,
         candidate.hardware.fingerprint,
-        {**candidate.origin.versions, **controller_versions()},
+        candidate.versions,
         msgspec.to_builtins(budgets),
         plan.input_shapes,
         getattr(metric, "__qualname__", repr(metric)),

@@ -95,6 +95,6 @@ class Contest:
         return verdict.attribution(
             compared.duet,
             baseline_duet,
-            version_changes=version_changes(baseline.versions, self.candidate.origin.versions),
+            version_changes=version_changes(baseline.versions, self.candidate.versions),
             pacemaker_is_baseline=compared.baseline_duet is None,
         )

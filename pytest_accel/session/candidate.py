@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_accel.facts.errors import UnfitInput
+from pytest_accel.machine.hardware import controller_versions
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Artefact, Hardware, Origin, Signature, Variant
@@ -39,6 +40,11 @@ class Candidate:
     def __str__(self) -> str:
         """Name it as lines of progress do."""
         return f"{self.model.name} on {self.variant.id}"
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The versions that a record of it has: what is under test, and what the controller adds."""
+        return {**self.origin.versions, **controller_versions()}
 
     @contextmanager
     def load(self) -> Iterator[LoadedModel]:

@@ -46,3 +46,22 @@ def test_a_busy_machine_leaves_a_pace_beside_the_yardstick_undecided(
     assert answer.kind == kind
     told = "other processes used 1.2 cores, which slow the model and the yardstick by different amounts"
     assert any(told in detail for detail in answer.details) == (kind == "inconclusive")
+
+
+def test_a_slower_machine_is_not_taken_for_another_sdk(workshop: Workshop) -> None:
+    saved = workshop.compile(workshop.model(latency_ms=1.0))
+    pace = yardstick_pace(saved, inputs("x"))
+    twice_as_fast = tuple(
+        msgspec.structs.replace(
+            launch, candidate_p50_ms=launch.candidate_p50_ms / 2, pacemaker_p50_ms=launch.pacemaker_p50_ms / 2
+        )
+        for launch in pace.launches
+    )
+    baseline = msgspec.structs.replace(
+        baseline_of(saved, msgspec.structs.replace(pace, launches=twice_as_fast)), versions=saved.versions
+    )
+    candidate = workshop.compile(workshop.model(latency_ms=1.3))
+    measurement = msgspec.structs.replace(facts.measurement(), conditions=Conditions())
+    (answer,) = Contest(candidate, inputs("x"), measurement, 0.05).stand(baseline).verdicts
+    assert answer.kind == "regressed"
+    assert any("no version changed, so it is the machine" in detail for detail in answer.details)

@@ -50,12 +50,12 @@ def judge_accuracy(
         return [_verdict("inaccurate", broken)]
     score = _score(accuracy)
     if score is not None:
-        verdicts = [_judge_drop(score, accuracy, budgets)]
+        verdicts = [_judge_drop(score, accuracy, budgets, confidence)]
         if baseline is not None:
             verdicts.append(_judge_drop_since(baseline, score, accuracy, budgets))
         verdicts += _judge_unscored(accuracy, precisions or {}, confidence)
     else:
-        verdicts = [_judge_distance(accuracy, precisions or {}, confidence)]
+        verdicts = [_judge_distance(accuracy, precisions or {}, confidence), *_score_is_gone(baseline)]
         if budgets.max_accuracy_drop is not None:
             verdicts.append(_judge_changed_answers(accuracy, budgets.max_accuracy_drop))
     if budgets.min_accuracy is not None:
@@ -96,15 +96,25 @@ def _broken(accuracy: Accuracy) -> str:
     return ""
 
 
-def _judge_drop(score: _Score, accuracy: Accuracy, budgets: Budgets) -> Verdict:
+def _judge_drop(score: _Score, accuracy: Accuracy, budgets: Budgets, confidence: float) -> Verdict:
     summary, kind = _drop(score, score.reference, "reference", budgets)
     details = [_flips_text(accuracy.flips_lost, accuracy.flips_gained, accuracy.samples)] if accuracy.right else []
     if accuracy.drop_interval is not None:
         low, high = accuracy.drop_interval
-        details.append(f"On unseen data top-1 drops by {100 * low:.2f} to {100 * high:.2f} points (95 % confidence).")
+        sure = f"{100 * confidence:.4g} % confidence"
+        details.append(f"On unseen data top-1 drops by {100 * low:.2f} to {100 * high:.2f} points ({sure}).")
     if accuracy.top5 is not None and accuracy.reference_top5 is not None:
         details.append(f"top-5 {100 * accuracy.top5:.2f} %, reference {100 * accuracy.reference_top5:.2f} %.")
     return _verdict(kind, summary, *details, *_errors_texts(accuracy))
+
+
+def _score_is_gone(baseline: Accuracy | None) -> list[Verdict]:
+    """Say that a run without labels has nothing beside the score of its baseline."""
+    before = _score(baseline) if baseline is not None else None
+    if before is None:
+        return []
+    stored = f"The baseline has {before.name} {before.text(before.value)}"
+    return [_verdict("incomparable", f"{stored}, and this run has no labels or metric to compare with it.")]
 
 
 def _judge_drop_since(baseline: Accuracy, score: _Score, accuracy: Accuracy, budgets: Budgets) -> Verdict:

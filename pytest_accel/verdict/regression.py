@@ -123,10 +123,11 @@ def no_baseline(fingerprint: str, elsewhere: Collection[str]) -> list[Verdict]:
 
 def with_baseline(verdicts: Collection[Verdict]) -> tuple[Verdict, ...]:
     """Return the same answers once this run has become the baseline: there is nothing left to miss one for."""
-    missed = {"no-baseline", "incomparable"}
-    saved = Verdict(kind="pass", question="regression", summary="This run is the baseline from now on.")
     return tuple(
-        saved if verdict.question == "regression" and verdict.kind in missed else verdict for verdict in verdicts
+        Verdict(kind="pass", question=verdict.question, summary="This run is the baseline from now on.")
+        if verdict.kind in ("no-baseline", "incomparable")
+        else verdict
+        for verdict in verdicts
     )
 
 

@@ -373,6 +373,18 @@ def test_the_baselines_accuracy_is_judged_on_the_same_dataset_only() -> None:
     assert kinds(judge_accuracy(labelled(0.9), budgets, baseline=unlabelled(0.0)))[1] == "incomparable"
 
 
+def test_labels_that_are_gone_since_the_baseline_are_missed() -> None:
+    distance, gone = judge_accuracy(unlabelled(0.0), Budgets(), baseline=labelled(0.95))
+    assert (distance.kind, gone.kind) == ("pass", "incomparable")
+    assert gone.summary == ("The baseline has top-1 95.00 %, and this run has no labels or metric to compare with it.")
+    assert kinds(judge_accuracy(unlabelled(0.0), Budgets(), baseline=unlabelled(0.0))) == ["pass"]
+
+
+def test_the_interval_for_unseen_data_is_told_with_its_confidence() -> None:
+    answer = verdict.judge_accuracy(labelled(0.9), Budgets(), confidence=0.8)[0]
+    assert any("(80 % confidence)" in detail for detail in answer.details)
+
+
 def test_a_baseline_of_another_metric_is_incomparable() -> None:
     now, then = (labelled(0.9, metric_name=name, metric=0.8, reference_metric=0.8) for name in ("f1", "recall"))
     answer = judge_accuracy(now, Budgets(), baseline=then)[1]

@@ -143,7 +143,7 @@ def opponent(given: Given) -> Opponent | None:
     from pytest_accel.regression.opponent import opponent_named
 
     try:
-        named = opponent_named(name, given.config.invocation_params.dir)
+        named = opponent_named(name, given.config.invocation_params.dir, given.config.rootpath)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
     if named.kind == "interpreter" and given.config.getoption("accel_in_process"):

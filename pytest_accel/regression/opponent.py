@@ -33,11 +33,13 @@ _WHAT = (
 )
 
 
-def opponent_named(text: str, base: Path) -> Opponent:
+def opponent_named(text: str, base: Path, rootdir: Path) -> Opponent:
     """Return what the user means by ``text``, a relative path being one below ``base``.
 
-    Raises `UsageError` where there is no such thing.
+    Raises `UsageError` where there is no such thing, or where it is the project at ``rootdir`` itself.
     """
+    if not text.strip():
+        raise UsageError(f"--accel-against= names nothing, as an unset variable of a CI job does; {_WHAT}")
     option = f"--accel-against={text}"
     how, _, python = text.partition("//python=")
     if python:
@@ -47,6 +49,8 @@ def opponent_named(text: str, base: Path) -> Opponent:
     path = base / Path(text).expanduser()
     if not path.exists():
         raise UsageError(f"{option}: there is no {path}; {_WHAT}")
+    if path.resolve() == rootdir.resolve():
+        raise UsageError(f"{option}: this is the checkout of this run itself, so nothing would be compared; {_WHAT}")
     if (path / "pyvenv.cfg").is_file():
         return _interpreter(path / "bin" / "python", text)
     if path.is_file():

@@ -124,6 +124,7 @@ def test_the_cache_of_another_checkout_has_the_artefact_of_the_same_variant(proj
         ("nowhere", "there is no */nowhere; name an interpreter (popen//python=PATH, or a virtual environment), *"),
         ("popen//python=nowhere/python", "there is no interpreter */nowhere/python"),
         ("ssh=me@gpu-box//python=python3", "both sides have to run on this machine: popen//python=python3"),
+        (".", "this is the checkout of this run itself, so nothing would be compared; *"),
     ],
 )
 def test_what_is_not_there_is_a_usage_error_before_anything_runs(project: Project, opponent: str, reason: str) -> None:
@@ -131,6 +132,13 @@ def test_what_is_not_there_is_a_usage_error_before_anything_runs(project: Projec
     result = project.run(f"--accel-against={opponent}", workers=True)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: --accel-against={opponent}: {reason}"])
+
+
+def test_an_opponent_that_is_nothing_is_a_usage_error(project: Project) -> None:
+    project.write_test()
+    result = project.run("--accel-against=", workers=True)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --accel-against= names nothing, as an unset variable of a CI job does; *"])
 
 
 def test_another_interpreter_needs_a_process_of_its_own(project: Project) -> None:

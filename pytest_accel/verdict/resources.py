@@ -14,7 +14,7 @@ def judge_resources(budgets: Budgets, *, measurement: Measurement | None, artefa
     """Return one verdict for each budget given.
 
     ``max_memory_mb`` is about the device's memory where the device has its own, else about the worker's peak.
-    ``max_compile_s`` is about this run's compilation: an artefact from the cache took none and is not judged.
+    ``max_compile_s`` is about the compilation that made the artefact, be it this run's or that of an earlier one.
     """
     phases = measurement.phases if measurement is not None else None
     verdicts = []
@@ -25,11 +25,9 @@ def judge_resources(budgets: Budgets, *, measurement: Measurement | None, artefa
         size_mb = artefact.size_mb if artefact is not None else None
         verdicts.append(_judge("The artefact's size (max_artefact_mb)", size_mb, budgets.max_artefact_mb, "MB"))
     if budgets.max_compile_s is not None:
-        if phases is not None and phases.compile_cached:
-            verdicts.append(_from_cache(artefact))
-        else:
-            compile_s = phases.compile_s if phases is not None else None
-            verdicts.append(_judge("Compiling (max_compile_s)", compile_s, budgets.max_compile_s, "s"))
+        compile_s = artefact.compile_s if artefact is not None else None
+        earlier = " in an earlier run" if phases is not None and phases.compile_cached else ""
+        verdicts.append(_judge(f"Compiling{earlier} (max_compile_s)", compile_s, budgets.max_compile_s, "s"))
     if budgets.max_load_s is not None:
         load_s = phases.load_s if phases is not None else None
         verdicts.append(_judge("Loading (max_load_s)", load_s, budgets.max_load_s, "s"))
@@ -40,12 +38,6 @@ def _memory(measurement: Measurement | None) -> tuple[float | None, str]:
     if measurement is not None and measurement.device_memory_mb is not None:
         return measurement.device_memory_mb, "Peak device memory"
     return (measurement.host_memory_mb if measurement is not None else None), "Peak host memory"
-
-
-def _from_cache(artefact: Artefact | None) -> Verdict:
-    earlier = f", where compiling had taken {artefact.compile_s:.3g} s" if artefact is not None else ""
-    summary = f"Compiling (max_compile_s) is not judged: the artefact came from the cache{earlier}."
-    return Verdict(kind="pass", question="resources", summary=summary)
 
 
 def _judge(name: str, value: float | None, limit: float, unit: str) -> Verdict:

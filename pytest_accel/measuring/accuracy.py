@@ -87,6 +87,7 @@ class _Control:
             options=self.variant.options,
             versions=self.session.versions(name),
             hardware=self.session.hardware(name).fingerprint,
+            code=self.session.code_digest(name),
             dataset=dataset.digest,
         )
         label = f"control of {self.model.name} for {self.variant.id}"

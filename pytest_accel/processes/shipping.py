@@ -6,6 +6,7 @@ Only text is gathered here; `pytest_accel.worker.boot` imports it on the other s
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.util
 import pkgutil
 import sys
@@ -46,3 +47,12 @@ def cargo_for(accelerator: str) -> tuple[dict[str, str], dict[str, str]]:
     around = [".".join(parts[:depth]) for depth in range(1, len(parts))]
     stand_ins = {name: "" for name in around if name not in sources}
     return sources, {**stand_ins, module: sources[module]}
+
+
+def code_digest(accelerator: str) -> str:
+    """Return the sha256 of the code that a worker of an accelerator is sent: ours and the accelerator's own."""
+    sources, _ = cargo_for(accelerator)
+    whole = hashlib.sha256()
+    for name, text in sorted(sources.items()):
+        whole.update(f"{name}\0{hashlib.sha256(text.encode()).hexdigest()}\0".encode())
+    return whole.hexdigest()

@@ -71,6 +71,7 @@ class _Compilation:
             origin.options,
             versions=versions,
             hardware=hardware,
+            code_digest=self.session.code_digest(variant.accelerator),
             calibration_digest=self.calibration.digest if self.calibration is not None else "",
         )
         entry = self.session.cache.entry(key, self._compile, label=f"{model.name} for {variant.id}")
@@ -145,6 +146,7 @@ class _Compilation:
             options={option: self.variant.options[option] for option in depends_on},
             versions=self.session.versions(name),
             hardware=self.session.hardware(name).fingerprint,
+            code=self.session.code_digest(name),
         )
         entry = self.session.cache.entry(key, convert, label=f"conversion of {self.model.name} for {name}")
         converted = msgspec.json.decode((entry.path / f"{_CONVERTED}.json").read_bytes(), type=Converted)

@@ -108,6 +108,7 @@ class Reference:
             signature=self.variant.options["signature"],
             versions=self._session.versions(name),
             hardware=self._session.hardware(name).fingerprint,
+            code=self._session.code_digest(name),
             **more,
         )
 

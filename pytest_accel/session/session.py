@@ -20,6 +20,7 @@ from pytest_accel.facts.errors import UsageError, WorkerError
 from pytest_accel.machine.hardware import describe_hardware, device_name
 from pytest_accel.processes.client import Deadlines, WorkerClient
 from pytest_accel.processes.process import WorkerPool
+from pytest_accel.processes.shipping import code_digest
 from pytest_accel.session.broken_limits import BrokenLimits
 from pytest_accel.store.baselines import Baselines
 from pytest_accel.store.cache import Cache, root_of
@@ -53,6 +54,7 @@ class Session:
         self._found: dict[str, Present | Missing] = {}
         self._unsaid: dict[str, WorkerError] = {}
         self._versions: dict[str, dict[str, str]] = {}
+        self._code_digests: dict[str, str] = {}
         self._hardware: dict[str, Hardware] = {}
         self._device_locks: dict[str, filelock.BaseFileLock] = {}
         self._elsewhere: dict[Path, Session] = {}
@@ -186,6 +188,12 @@ class Session:
         if accelerator not in self._versions:
             self._versions[accelerator] = self.shared_client(accelerator).versions()
         return self._versions[accelerator]
+
+    def code_digest(self, accelerator: str) -> str:
+        """Return a digest of the code that compiles and runs models for an accelerator."""
+        if accelerator not in self._code_digests:
+            self._code_digests[accelerator] = code_digest(self.registry.reference(accelerator))
+        return self._code_digests[accelerator]
 
     def hardware(self, accelerator: str) -> Hardware:
         """Return the identity of the device that an accelerator uses here; it must be present."""

@@ -105,14 +105,24 @@ def artefact_key(
     *,
     versions: Mapping[str, str],
     hardware: Hardware,
+    code_digest: str,
     calibration_digest: str = "",
 ) -> str:
     """Return the key of a compiled model: a digest of all that compiling depends on.
 
-    ``options`` are those that are compiled in, ``versions`` those of the SDK and compiler.
+    ``options`` are those that are compiled in, ``versions`` those of the SDK and compiler. ``code_digest`` is that of
+    the accelerator's code and ours, which decide how the SDK is asked.
     """
-    made_of = [model_digest, accelerator, dict(options), dict(versions), hardware.fingerprint, calibration_digest]
-    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]
+    return cache_key(
+        "artefact",
+        model=model_digest,
+        accelerator=accelerator,
+        options=dict(options),
+        versions=dict(versions),
+        hardware=hardware.fingerprint,
+        code=code_digest,
+        calibration=calibration_digest,
+    )
 
 
 def cache_key(kind: str, **made_of: object) -> str:

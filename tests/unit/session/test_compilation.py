@@ -158,3 +158,22 @@ def test_compiling_takes_as_long_as_it_would_without_a_cached_conversion(convert
 def test_a_kind_that_needs_no_conversion_is_compiled_as_it_is(converter: Workshop) -> None:
     assert converter.compile().artefact.compile_s == 2.0
     assert converter.count("convert") == 0
+
+
+def test_another_code_of_the_accelerator_makes_another_artefact(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A third party's accelerator changes how it asks its SDK, while the SDK's versions stay the same."""
+    module = workshop.folder / "own_accelerator.py"
+    text = "from pytest_accel.testing import FakeAccelerator\n\n\nclass Own(FakeAccelerator):\n    name = 'own'\n"
+    module.write_text(text)
+    monkeypatch.syspath_prepend(workshop.folder)
+    workshop.registry = Registry({"fake": "own_accelerator:Own"})
+    workshop.start_again()
+    first = workshop.compile()
+    workshop.start_again()
+    assert workshop.compile().artefact.key == first.artefact.key
+    module.write_text(f"{text}    calibrated = ('int8',)\n")
+    workshop.start_again()
+    assert workshop.compile().artefact.key != first.artefact.key
+    assert workshop.count("compile") == 2

@@ -410,7 +410,7 @@ def key(**changed: object) -> str:
         "accelerator": "cpu",
         "options": {"batch_size": 1, "precision": "fp32"},
     }
-    facts |= {"versions": {"a": "1", "b": "2"}, "hardware": Hardware(fingerprint="f", identity={})}
+    facts |= {"versions": {"a": "1", "b": "2"}, "hardware": Hardware(fingerprint="f", identity={}), "code_digest": "c"}
     return artefact_key(**{**facts, **changed})  # type: ignore[arg-type]
 
 
@@ -422,6 +422,7 @@ def key(**changed: object) -> str:
         {"options": {"batch_size": 2, "precision": "fp32"}},
         {"versions": {"a": "1", "b": "3"}},
         {"hardware": Hardware(fingerprint="g", identity={})},
+        {"code_digest": "d"},
         {"calibration_digest": "c"},
     ],
     ids=lambda changed: next(iter(changed)),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_accel import verdict
 from pytest_accel.check.check import Check
 from pytest_accel.check.left_out import Unmeasured
 from pytest_accel.facts.errors import Pruned, UsageError
@@ -48,6 +49,7 @@ class AccelModel:
         #: Seconds that the test waited for its device; None until it has it.
         self.waited_s: float | None = None
         self._overridden: set[str] = set()
+        self._compiled: list[CompiledModel] = []
         #: What the test has asked for last and may not get.
         self._asked: Unmeasured | None = None
 
@@ -101,7 +103,8 @@ class AccelModel:
                 may_overlap=calibration_overlap,
             )
         candidate = compile_candidate(session, model, plan.variant, chosen)
-        return CompiledModel(self, plan, candidate)
+        self._compiled.append(CompiledModel(self, plan, candidate))
+        return self._compiled[-1]
 
     def _prune(self, asked: Unmeasured) -> None:
         """Raise `Pruned` where the marker allows it and a smaller batch has broken the limit."""
@@ -141,6 +144,28 @@ class AccelModel:
         given = [name for name in BUDGETS if name in self._overridden or getattr(budgets, name) is not None]
         if given and not self.records:
             raise UsageError(f"the budget {given[0]} was never judged: call .check(dataset), which judges all budgets")
+        self.require_nothing_swallowed()
+        if self.session.settings.strict:
+            self._require_all_checked()
+
+    def require_nothing_swallowed(self) -> None:
+        """Fail a test of a strict run that goes on after the failure of a check, in whatever way it caught it."""
+        for record in self.records if self.session.settings.strict else ():
+            if verdict.fails(record.kind, strict=True):
+                name = f"{record.model}[{record.variant.id}]"
+                raise UsageError(
+                    f"a check of {name} failed ({record.kind}) and the test went on, which --accel-strict does not "
+                    "allow: let the error of .check() end the test"
+                )
+
+    def _require_all_checked(self) -> None:
+        checked = {compiled.artefact_key for compiled in self._compiled if compiled.checked}
+        for compiled in self._compiled:
+            if compiled.artefact_key not in checked:
+                raise UsageError(
+                    f"{compiled.name}[{compiled.variant.id}] was compiled and never judged, which --accel-strict does "
+                    "not allow: call .check(dataset) on it"
+                )
 
     def close(self) -> None:
         """End the workers of this test."""
@@ -156,6 +181,13 @@ class CompiledModel:
         self._owner = owner
         self._plan = plan
         self._candidate = candidate
+        #: Whether the test has asked for a check, whatever came of it.
+        self.checked = False
+
+    @property
+    def artefact_key(self) -> str:
+        """The key of the artefact in the compile cache."""
+        return self._candidate.artefact.key
 
     @property
     def name(self) -> str:
@@ -249,6 +281,7 @@ class CompiledModel:
         None for made-up inputs. ``budgets`` replace those of the marker. Raises `CheckFailed` (an AssertionError) with
         what failed, why, and the command that reproduces it.
         """
+        self.checked = True
         check = self._check(budgets)
         record = check.run(dataset, metric)
         self._owner.records.append(record)

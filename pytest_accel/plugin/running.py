@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -73,7 +74,8 @@ class JudgedCall:
     """This context is around the call of one test function.
 
     A test that raises ends as `settle` says, or with a traceback that stops at the author's line. A test that returns
-    fails if nothing was measured, or if one of the budgets was not judged.
+    fails if nothing was measured, or if one of the budgets was not judged. In a strict run it also fails if it caught
+    the failure of a check, or compiled a model that it never checked.
     """
 
     def __init__(self, model: AccelModel) -> None:
@@ -87,15 +89,17 @@ class JudgedCall:
     ) -> None:
         """Look at how the test ended."""
         if error is None:
-            self._require_judged()
+            self._require(self._model.require_judged)
+        elif isinstance(error, pytest.skip.Exception):
+            self._require(self._model.require_nothing_swallowed)
         elif isinstance(error, AccelError | AssertionError):
             settle(self._model, error)
             # The message of these errors is complete, and their cause is a traceback through our own lines.
             complete = isinstance(error, BaselineError | CacheError | CompileFailed)
             raise trim(error) from None if complete else error.__cause__
 
-    def _require_judged(self) -> None:
+    def _require(self, condition: Callable[[], None]) -> None:
         try:
-            self._model.require_judged()
+            condition()
         except UsageError as error:  # no line of the test is wrong, so none is shown
             pytest.fail(str(error), pytrace=False)

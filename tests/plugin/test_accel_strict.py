@@ -74,18 +74,18 @@ PARTS = """
 """
 
 
-@pytest.mark.parametrize(
-    ("use", "status"),
-    [("assert model.measure().p99_ms <= 5", pytest.ExitCode.OK), ("pass", pytest.ExitCode.TESTS_FAILED)],
-)
-def test_a_part_that_was_measured_is_an_accelerator_test_that_ran(
-    project: Project, use: str, status: pytest.ExitCode
+@STRICT
+@pytest.mark.parametrize("use", ["assert model.measure().p99_ms <= 5", "pass"], ids=["measured", "nothing"])
+def test_a_part_that_was_measured_is_an_accelerator_test_that_ran_but_no_judgement(
+    project: Project, use: str, strict: bool
 ) -> None:
     project.pytester.makepyfile(test_parts=PARTS.format(use=use))
-    result = project.run("--accel-strict", workers=True)
-    assert result.ret == status
-    ran = status == pytest.ExitCode.OK
-    assert ("no accelerator test ran: nothing was measured" in result.outlines) != ran
+    result = project.run(*flags(strict), workers=True)
+    measured = use != "pass"
+    passes = measured and not strict
+    assert result.ret == (pytest.ExitCode.OK if passes else pytest.ExitCode.TESTS_FAILED)
+    assert ("no accelerator test ran: nothing was measured" in result.outlines) == (strict and not measured)
+    assert ("was compiled and never judged" in result.stdout.str()) == (measured and strict)
 
 
 @STRICT
@@ -135,3 +135,63 @@ def test_a_strict_run_passes_when_everything_was_measured_and_decided(project: P
     result = project.run("--accel-strict", workers=True)
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["pass * model[[]fake[]] * ×1.000 [[]*[]] of baseline *"])
+
+
+SWALLOWED = {
+    "caught": "try: model.check(p50_ms=0.1)\n    except AssertionError: pass",
+    "in a thread": "thread = Thread(target=quiet, args=(model,))\n    thread.start()\n    thread.join()",
+    "skipped after it": "try: model.check(p50_ms=0.1)\n    except AssertionError: pytest.skip('not today')",
+}
+
+
+@STRICT
+@pytest.mark.parametrize("how", SWALLOWED.values(), ids=SWALLOWED)
+def test_a_failing_check_that_the_test_swallows(project: Project, strict: bool, how: str) -> None:
+    project.pytester.makepyfile(f"""
+import pytest
+from threading import Thread
+
+def quiet(model):
+    try: model.check(p50_ms=0.1)
+    except AssertionError: pass
+
+@pytest.mark.accelerator("fake")
+def test_it(accel_model):
+    model = accel_model("model.fake.json")
+    {how}
+""")
+    result = project.run(*flags(strict), workers=True)
+    lenient = {"skipped": 1} if "skip" in how else {"passed": 1}
+    result.assert_outcomes(**({"failed": 1} if strict else lenient))
+    if strict:
+        result.stdout.fnmatch_lines(["*a check of model?fake? failed (sla-breach) and the test went on, *"])
+
+
+@STRICT
+def test_a_second_model_that_is_never_judged(project: Project, strict: bool) -> None:
+    project.pytester.makepyfile("""
+import pytest
+
+@pytest.mark.accelerator("fake")
+def test_it(accel_model):
+    accel_model("model.fake.json").check()
+    assert accel_model("model.fake.json", precision="int8").placement()
+""")
+    project.run("--accel-save-baseline", workers=True)
+    result = project.run(*flags(strict), workers=True)
+    result.assert_outcomes(**({"failed": 1} if strict else {"passed": 1}))
+    if strict:
+        result.stdout.fnmatch_lines(["*model?fake-int8? was compiled and never judged, which --accel-strict *"])
+
+
+def test_a_model_that_is_compiled_twice_is_judged_once(project: Project) -> None:
+    project.pytester.makepyfile("""
+import pytest
+
+@pytest.mark.accelerator("fake")
+def test_it(accel_model):
+    assert accel_model("model.fake.json").placement()
+    accel_model("model.fake.json").check()
+""")
+    project.run("--accel-save-baseline", workers=True)
+    project.run("--accel-strict", workers=True).assert_outcomes(passed=1)

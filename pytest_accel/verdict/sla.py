@@ -145,7 +145,9 @@ class _LatencySla(NamedTuple):
         summary = f"{self._claim}; limit {self.limit_ms:g} ms: {self.over} calls over, {self._needs}."
         if self.at_rest == "inconclusive":
             summary += f" If no further call is over, {self.more_calls} more would pass."
-        details = [str(self.unrest)] if self.kind == "inconclusive" and self.unrest.factor > 1.0 else []
+        if self.kind == "inconclusive" and self.unrest.factor > 1.0:
+            summary += f" Not decided: {self.unrest}"
+        details = []
         if self.bound.effective_n < self.bound.n:
             details.append(f"Slow calls came in clusters: they are worth {self.bound.effective_n} independent ones.")
         return Verdict(kind=self.kind, question="sla", summary=summary, details=tuple(details), budget=self.budget)
@@ -222,4 +224,4 @@ def _judge_throughput(measurement: Measurement, least: float, confidence: float,
 def _unless_restless(kind: VerdictKind, summary: str, unrest: _Unrest, *, decided: bool) -> Verdict:
     if decided:
         return Verdict(kind=kind, question="sla", summary=summary)
-    return Verdict(kind="inconclusive", question="sla", summary=summary, details=(str(unrest),))
+    return Verdict(kind="inconclusive", question="sla", summary=f"{summary} Not decided: {unrest}")

@@ -298,12 +298,13 @@ class Ratio(Fact, frozen=True, kw_only=True):
 
 
 class Artefact(Fact, frozen=True, kw_only=True):
-    """What compiling produced."""
+    """What compiling produced. ``content_digest`` is that of its files, empty where an older release has kept it."""
 
     key: str
     size_mb: float
     model_digest: str
     compile_s: float
+    content_digest: str = ""
 
 
 class Origin(Fact, frozen=True, kw_only=True):

@@ -68,7 +68,7 @@ def against_baseline(
     """Compare with the stored baseline; None when it has no pacemaker in common with what this machine can run."""
     side, session = side_of(candidate, batches), candidate.session
     title = f"comparing {candidate} with the baseline"
-    folder = cached_artefact(session.cache, baseline.artefact.key)
+    folder = cached_artefact(session.cache, baseline.artefact.key, baseline.artefact.content_digest)
     if folder is not None:
         try:
             launches = race(side, replace(side, folder=folder), gate, title=title)

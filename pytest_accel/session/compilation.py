@@ -160,13 +160,24 @@ class _Compilation:
 
 def _facts(entry: Entry, model: Model) -> Artefact:
     compile_s = float((entry.path / _COMPILE_SECONDS).read_text(encoding="ascii"))
-    return Artefact(key=entry.key, size_mb=entry.size_mb, model_digest=model.digest, compile_s=compile_s)
+    return Artefact(
+        key=entry.key,
+        size_mb=entry.size_mb,
+        model_digest=model.digest,
+        compile_s=compile_s,
+        content_digest=entry.digest,
+    )
 
 
-def cached_artefact(cache: Cache, key: str) -> Path | None:
-    """Return the folder of an artefact that an earlier run compiled, None when the cache no longer has it."""
+def cached_artefact(cache: Cache, key: str, content_digest: str = "") -> Path | None:
+    """Return the folder of an artefact that an earlier run compiled, None when the cache no longer has it.
+
+    With a ``content_digest`` an entry of other content is not that artefact, whatever its key is.
+    """
     entry = cache.lookup(key)
-    return entry.path / _ARTEFACT if entry is not None else None
+    if entry is None or content_digest not in ("", entry.digest):
+        return None
+    return entry.path / _ARTEFACT
 
 
 def stored_artefacts(cache: Cache) -> Iterator[tuple[str, Origin]]:

@@ -49,12 +49,16 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 @dataclass(frozen=True)
 class Entry:
-    """A sound entry, protected from eviction until it is released. ``hit`` says that it was there already."""
+    """A sound entry, protected from eviction until it is released. ``hit`` says that it was there already.
+
+    ``digest`` is that of the names and contents of its files when it was made.
+    """
 
     key: str
     path: Path
     size_mb: float
     hit: bool
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,12 @@ class Manifest(Fact, frozen=True, kw_only=True):
     def size_mb(self) -> float:
         """Size of the contents in units of a million bytes."""
         return sum(file.size for file in self.files.values()) / 1e6
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of the names and contents of all files."""
+        listed = sorted((name, file.sha256) for name, file in self.files.items())
+        return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
 
 def root_of(settings: Settings) -> Path:
@@ -261,7 +271,7 @@ class Cache:
                 if not damage:
                     os.utime(folder / "manifest.json")
                     self._uses.add(key)
-                    found = self._held[key] = Entry(key, content, manifest.size_mb, hit=True)
+                    found = self._held[key] = Entry(key, content, manifest.size_mb, hit=True, digest=manifest.digest)
                     return found
             self._remove(key)
         self._warn(f"the compile cache's entry {folder} was damaged ({damage}) and {consequence}")
@@ -301,7 +311,7 @@ class Cache:
         finally:
             discard(scratch)
         self._hashed.add(key)
-        return Entry(key, self.content(key), manifest.size_mb, hit=False)
+        return Entry(key, self.content(key), manifest.size_mb, hit=False, digest=manifest.digest)
 
     def _keep_under_limit(self, made: Entry) -> None:
         # Reading all manifests after each build would make a session's cost grow with the square of its tests, so the

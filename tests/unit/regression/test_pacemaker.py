@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass
 from itertools import count
 from types import SimpleNamespace
@@ -79,6 +80,24 @@ def test_the_baselines_own_artefact_is_the_pacemaker_while_it_is_cached(workshop
     assert (result.duet.pacemaker, result.duet.pacemaker_digest) == (OWN_ARTEFACT, then.artefact.key)
     assert result.ratio.estimate == pytest.approx(1.3)
     assert result.baseline_duet is None
+
+
+def test_an_artefact_that_was_replaced_is_not_the_baselines(workshop: Workshop) -> None:
+    """Its place in the cache has another artefact, together with a manifest that fits: twice as slow, say."""
+    saved = workshop.compile(workshop.model(latency_ms=1.0))
+    baseline = baseline_of(saved, yardstick_pace(saved, inputs("x")))
+    slower = workshop.compile(workshop.model(latency_ms=2.0))
+    workshop.session.close()
+    entries = workshop.folder / "cache" / "entries"
+    shutil.rmtree(entries / saved.artefact.key)
+    shutil.copytree(entries / slower.artefact.key, entries / saved.artefact.key)
+    workshop.start_again()
+    candidate = workshop.compile(workshop.model(latency_ms=1.3))
+    result = compared(workshop, candidate, baseline)
+    assert result is not None
+    assert result.ratio is not None
+    assert result.duet.pacemaker == YARDSTICK
+    assert result.ratio.estimate == pytest.approx(1.3)
 
 
 def test_else_it_is_the_yardstick_with_the_pace_of_then(workshop: Workshop) -> None:

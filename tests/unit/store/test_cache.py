@@ -53,7 +53,7 @@ def test_an_entry_is_made_once(cache: Cache, warned: list[str]) -> None:
     found = cache.entry("k", must_not_build, label="resnet50 cpu")
     assert (made.path / "model/weights").read_text() == "four"
     assert (made.hit, found.hit) == (False, True)
-    assert found == Entry("k", made.path, size_mb=4e-6, hit=True) == cache.lookup("k")
+    assert found == Entry("k", made.path, size_mb=4e-6, hit=True, digest=made.digest) == cache.lookup("k")
     assert warned == []
 
 
@@ -469,3 +469,12 @@ def test_a_key_depends_on_its_kind_and_on_every_part_by_name() -> None:
     assert len({key, cache_key("control", model="m", options={"a": 1, "b": None})}) == 2
     assert len({key, cache_key("signature", model="m", options={"a": 1, "b": 0})}) == 2
     assert len({key, cache_key("signature", models="m", options={"a": 1, "b": None})}) == 2
+
+
+def test_the_digest_of_an_entry_is_that_of_its_names_and_contents(tmp_path: Path) -> None:
+    digests = [
+        Cache(tmp_path / str(number), 1).entry("k", writes(text, name), label="").digest
+        for number, (text, name) in enumerate([("a", "x"), ("a", "x"), ("b", "x"), ("a", "y")])
+    ]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3

@@ -49,8 +49,8 @@ def implausibilities(measurement: Measurement, peak_flops: float | None) -> tupl
         return ("the clock did not advance during a call",)
     return (
         *_beyond_peak(measurement, peak_flops),
-        *(() if others_were_busy(measurement) else _scattered_rates(measurement)),
-        *(_unaccounted_time(fsum(services_s), measurement) if measurement.load_shape != "offline" else ()),
+        *(() if others_were_busy(measurement) else _doubts(measurement)),
+        *_more_than_the_wall_clock(measurement),
     )
 
 
@@ -76,7 +76,7 @@ def disturbances(measurement: Measurement) -> tuple[str, ...]:
         found.append(f"the device was throttled: {conditions.throttled}")
     if others_were_busy(measurement) and measurement.latencies_ns:
         busy = f"while other processes used {conditions.foreign_load_cores:.1f} cores"
-        found += [f"{busy}, {scattered}" for scattered in _scattered_rates(measurement)]
+        found += [f"{busy}, {doubt}" for doubt in _doubts(measurement)]
     return tuple(found)
 
 
@@ -114,6 +114,11 @@ def _beyond_peak(measurement: Measurement, peak_flops: float | None) -> tuple[st
     return (f"{flops / 1e12:.3g} TFLOP/s is beyond the device's peak of {peak_flops / 1e12:.3g} TFLOP/s",)
 
 
+def _doubts(measurement: Measurement) -> tuple[str, ...]:
+    """Return what speaks against a measurement, a clause each, unless other processes explain it."""
+    return (*_scattered_rates(measurement), *_unaccounted_time(measurement))
+
+
 def _scattered_rates(measurement: Measurement) -> tuple[str, ...]:
     rates = [measurement.items_per_call / max(service, 1) for service in measurement.services_ns]
     mean = fsum(rates) / len(rates)
@@ -127,13 +132,22 @@ def _scattered_rates(measurement: Measurement) -> tuple[str, ...]:
     )
 
 
-def _unaccounted_time(busy_s: float, measurement: Measurement) -> tuple[str, ...]:
-    lanes = measurement.concurrency
-    share = busy_s / (lanes * measurement.wall_s)
-    if share > CLOCK_SLACK:
-        of_lanes = f" of {lanes} lanes" if lanes > 1 else ""
-        return (f"the calls add up to {share:.2f} times the wall clock{of_lanes}",)
-    timed_s = busy_s + LOOP_SLACK_S * len(measurement.services_ns)
-    if timed_s < MIN_BUSY * measurement.wall_s and measurement.load_shape == "single_stream":  # others leave lanes idle
-        return (f"the calls account for {share:.0%} of the wall clock: most of the work was not timed",)
-    return ()
+def _more_than_the_wall_clock(measurement: Measurement) -> tuple[str, ...]:
+    share = _share_of_the_wall_clock(measurement)
+    if share <= CLOCK_SLACK or measurement.load_shape == "offline":
+        return ()
+    of_lanes = f" of {measurement.concurrency} lanes" if measurement.concurrency > 1 else ""
+    return (f"the calls add up to {share:.2f} times the wall clock{of_lanes}",)
+
+
+def _unaccounted_time(measurement: Measurement) -> tuple[str, ...]:
+    if measurement.load_shape != "single_stream":  # other shapes leave lanes idle
+        return ()
+    share = _share_of_the_wall_clock(measurement)
+    if share + LOOP_SLACK_S * len(measurement.services_ns) / measurement.wall_s >= MIN_BUSY:
+        return ()
+    return (f"the calls account for {share:.0%} of the wall clock: most of the work was not timed",)
+
+
+def _share_of_the_wall_clock(measurement: Measurement) -> float:
+    return fsum(measurement.services_ns) / 1e9 / (measurement.concurrency * measurement.wall_s)

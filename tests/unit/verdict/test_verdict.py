@@ -164,6 +164,16 @@ def test_disturbed_measurements_decide_nothing(changes: dict[str, Any], says: st
 
 
 @pytest.mark.parametrize(("foreign_load_cores", "kind"), [(0.4, "not-measured"), (1.7, "inconclusive")])
+def test_time_that_calls_do_not_account_for_beside_busy_processes_is_put_down_to_them(
+    foreign_load_cores: float, kind: str
+) -> None:
+    """Short calls: between two of them another process has the core for much longer than a call takes."""
+    conditions = Conditions(foreign_load_cores=foreign_load_cores)
+    answer = only(verdict.judge_measurement(measured([0.015] * 100, wall_s=0.075, conditions=conditions)))
+    assert (answer.kind, "the calls account for 2% of the wall clock" in answer.summary) == (kind, True)
+
+
+@pytest.mark.parametrize(("foreign_load_cores", "kind"), [(0.4, "not-measured"), (1.7, "inconclusive")])
 def test_rates_that_scatter_beside_busy_processes_are_put_down_to_them(foreign_load_cores: float, kind: str) -> None:
     conditions = Conditions(foreign_load_cores=foreign_load_cores)
     answer = only(verdict.judge_measurement(measured([1.0, 6.0] * 50, conditions=conditions)))

@@ -30,6 +30,8 @@ from pytest_accel.store.changes import changes_since
 from pytest_accel.worker.accelerator import Present
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pytest_accel.facts.records import Accuracy, Measurement, Placement
     from pytest_accel.facts.verdicts import Verdict
     from pytest_accel.inputs.datasets import Dataset
@@ -86,6 +88,7 @@ class Check:
         batches = _first(dataset)
         steady = self._steady(batches)
         accuracy = evaluate(self._loaded, dataset, metric)
+        self._claim_baseline(accuracy)
         measurement, difference = self._measure(steady, batches)
         placement, flops_per_call = self._loaded.client.placement()
         flops_per_item = None if flops_per_call is None else flops_per_call / measurement.items_per_call
@@ -172,6 +175,27 @@ class Check:
         candidate = self._candidate
         return self._session.baselines.find(candidate.hardware.fingerprint, candidate.model.name, candidate.variant.id)
 
+    def _claim_baseline(self, accuracy: Accuracy) -> None:
+        """Require that no other test uses the same baseline for something else, where there is or will be one."""
+        settings, candidate = self._session.settings, self._candidate
+        if settings.against is not None or (self._baseline is None and settings.save is None):
+            return
+        self._session.baseline_owners.claim(
+            self._baseline_path,
+            model=candidate.model.name,
+            test=self._test,
+            model_digest=candidate.model.digest,
+            dataset_digest=accuracy.dataset_digest,
+        )
+
+    @property
+    def _baseline_path(self) -> Path:
+        """Where the baseline is, or would be; relative to the project where it is in there."""
+        candidate, session = self._candidate, self._session
+        path = session.baselines.path(candidate.hardware.fingerprint, candidate.model.name, candidate.variant.id)
+        rootdir = session.settings.rootdir
+        return path.relative_to(rootdir) if path.is_relative_to(rootdir) else path
+
     def _stand(self, measurement: Measurement, batches: Sequence[Arrays]) -> Standing:
         limit = self._budgets.max_regression
         return Contest(self._candidate, batches, measurement, limit).stand(self._baseline)
@@ -234,9 +258,7 @@ class Check:
             return record
         if session.settings.save == "new" and self._baseline is not None:
             return record
-        path = session.baselines.path(record.hardware.fingerprint, record.model, record.variant.id)
-        if path.is_relative_to(session.settings.rootdir):
-            path = path.relative_to(session.settings.rootdir)
+        path = self._baseline_path
         if reasons := why_not_saved(record):
             return msgspec.structs.replace(record, baseline=f"{path} not saved: {reasons}")
         remote = session.registry.find(self._candidate.variant.accelerator).remote

@@ -21,6 +21,7 @@ from pytest_accel.machine.hardware import describe_hardware, device_name
 from pytest_accel.processes.client import Deadlines, WorkerClient
 from pytest_accel.processes.process import WorkerPool
 from pytest_accel.processes.shipping import code_digest
+from pytest_accel.session.baseline_owners import BaselineOwners
 from pytest_accel.session.broken_limits import BrokenLimits
 from pytest_accel.store.baselines import Baselines
 from pytest_accel.store.cache import Cache, root_of
@@ -51,6 +52,8 @@ class Session:
         self.comparisons = 1
         #: The latency limits that tests of this run have broken.
         self.broken_limits = BrokenLimits()
+        #: The tests of this run by the baselines that they use.
+        self.baseline_owners = BaselineOwners()
         self._found: dict[str, Present | Missing] = {}
         self._unsaid: dict[str, WorkerError] = {}
         self._versions: dict[str, dict[str, str]] = {}

@@ -157,3 +157,28 @@ def test_a_strict_run_that_saves_its_first_baseline_passes_and_asks_for_nothing_
     result = project.run("--accel-save-baseline", "--accel-strict", workers=True)
     result.assert_outcomes(passed=1)
     result.stdout.no_fnmatch_line("*No baseline*")
+
+
+TWO_TESTS = """
+import numpy as np, pytest
+
+@pytest.mark.parametrize("rows", [2, 3])
+@pytest.mark.accelerator("fake")
+def test_rows(accel_model, rows):
+    accel_model("model.fake.json").check(np.ones((rows, 4), np.float32))
+"""
+
+
+@pytest.mark.parametrize("flag", ["--accel-save-baseline", "--accel-save-baseline=new"])
+def test_two_tests_on_other_data_do_not_share_a_baseline(project: Project, flag: str) -> None:
+    project.pytester.makepyfile(test_rows=TWO_TESTS)
+    result = project.run(flag, workers=True)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        ["E*test_rows*2* and *test_rows*3* have one baseline, *fake.json, for different data: *"]
+    )
+
+
+def test_two_tests_on_other_data_need_no_baseline_to_run(project: Project) -> None:
+    project.pytester.makepyfile(test_rows=TWO_TESTS)
+    project.run(workers=True).assert_outcomes(passed=2)

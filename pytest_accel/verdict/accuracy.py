@@ -165,7 +165,7 @@ def _judge_distance(accuracy: Accuracy, precisions: Mapping[str, int], confidenc
         changed = stats.wilson_interval(accuracy.flips_lost, accuracy.samples, confidence)
         details.append(
             f"{accuracy.flips_lost} of {accuracy.samples} answers changed; of unseen samples like these "
-            f"{100 * changed.lower:.2f} to {100 * changed.upper:.2f} % do ({100 * confidence:.4g}% confidence)."
+            f"{100 * changed.lower:.2f} to {100 * changed.upper:.2f} % do ({100 * confidence:.4g} % confidence)."
         )
     return _verdict("pass" if worst.normalised_l2 <= limit else "inaccurate", summary, *details)
 

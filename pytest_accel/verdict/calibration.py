@@ -70,7 +70,7 @@ def _judge_samples(samples: int, confidence: float) -> list[Verdict]:
     covered = (1.0 - confidence) ** (1.0 / samples)
     summary = (
         f"Calibrated with {samples} distinct sample{'s' if samples > 1 else ''}: it is only certain "
-        f"({100 * confidence:.4g}%) that the ranges hold for {100 * covered:.1f} % of unseen samples; {enough} are "
+        f"({100 * confidence:.4g} %) that the ranges hold for {100 * covered:.1f} % of unseen samples; {enough} are "
         f"enough for {COVERED:.0%}."
     )
     return [_verdict("inaccurate" if samples < least else "inconclusive", summary)]

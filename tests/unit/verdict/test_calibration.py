@@ -89,7 +89,7 @@ def test_few_samples_cannot_know_a_range(samples: int, kinds: list[str]) -> None
 def test_few_samples_are_told_with_what_they_can_know() -> None:
     _, answer = verdict.judge_calibration(calibrated(calibration_samples=2), Budgets(), confidence=0.95)
     assert answer.summary == (
-        "Calibrated with 2 distinct samples: it is only certain (95%) that the ranges hold for 22.4 % of unseen "
+        "Calibrated with 2 distinct samples: it is only certain (95 %) that the ranges hold for 22.4 % of unseen "
         "samples; 29 are enough for 90%."
     )
 
@@ -104,4 +104,4 @@ def test_more_confidence_needs_more_samples() -> None:
     enough = calibrated(calibration_samples=22)
     assert [answer.kind for answer in verdict.judge_calibration(enough, Budgets(), confidence=0.9)] == ["pass"]
     _, answer = verdict.judge_calibration(enough, Budgets(), confidence=0.99)
-    assert (answer.kind, "it is only certain (99%)" in answer.summary) == ("inconclusive", True)
+    assert (answer.kind, "it is only certain (99 %)" in answer.summary) == ("inconclusive", True)

@@ -464,7 +464,7 @@ def test_without_labels_the_distance_counts_by_the_precision_observed(
     assert answer.details == (
         f"Output 'y': normalised L2 {distance:.2g}, cosine 0.990000, SNR 40.0 dB, largest error 0.1 absolute, "
         "0.2 relative.",
-        "2 of 100 answers changed; of unseen samples like these 0.55 to 7.00 % do (95% confidence).",
+        "2 of 100 answers changed; of unseen samples like these 0.55 to 7.00 % do (95 % confidence).",
     )
 
 

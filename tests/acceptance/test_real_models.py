@@ -111,7 +111,7 @@ BETWEEN = """
 
     import pytest
 
-    from pytest_accel.measuring.results import CheckFailed
+    from pytest_accel import CheckFailed
 
     @pytest.mark.accelerator("cpu")
     def test_model(accel_model):

@@ -36,6 +36,9 @@ RUN_APART = {(SWEEPS.name, "test_sweep.py"), (ADDING.name, "test_contract.py")}
 #: The accelerators that any machine with their packages has.
 HERE = re.compile(r'"cpu(-ort|-openvino)?"' if find_spec("torch") is None else r'"cpu(-ort|-openvino|-torch)?"')
 
+#: Runs of an example until none of its measurements was spoilt by other processes, at most.
+TRIES = 3
+
 of_each_page = pytest.mark.parametrize("page", USER_PAGES, ids=lambda page: page.name)
 
 
@@ -83,8 +86,13 @@ def test_every_example_runs_on_the_cpu_and_skips_elsewhere(
     source = page.files("python")[name]
     (pytester.path / name).write_text(source, encoding="utf-8")
     _write_digits(pytester, digits_cnn, digits_val)
-    # Of a baseline the examples have none, and there is no time to wait for one of a busy machine.
-    outcomes = pytester.runpytest_subprocess("-o", "accel_compare_budget=10").parseoutcomes()
+    # A neighbour can spoil a measurement, which is an answer of its own; it does not spoil three in a row.
+    for _ in range(TRIES):
+        # Of a baseline the examples have none, and there is no time to wait for one of a busy machine.
+        result = pytester.runpytest_subprocess("-o", "accel_compare_budget=10")
+        outcomes = result.parseoutcomes()
+        if "failed" not in outcomes or "not-measured: " not in result.stdout.str():
+            break
     assert set(outcomes) <= {"passed", "skipped"}
     assert ("passed" in outcomes) == bool(HERE.search(source))
 

@@ -178,7 +178,7 @@ class Baselines:
     def _of_an_older_schema(self, path: Path, fingerprint: str) -> Path | None:
         """Return the file that an older release has put where the fingerprint of the same hardware was another one."""
         words = _file_name(fingerprint).rpartition("-")[0]
-        beside = sorted(self.root.glob(f"{glob.escape(words)}-*/{path.parent.name}/{path.name}"))
+        beside = sorted({*self.root.glob(f"{glob.escape(words)}-*/{path.parent.name}/{path.name}")} - {path})
         return next((other for other in beside if read(other).hardware.fingerprint == fingerprint), None)
 
     def elsewhere(self, model: str, variant_id: str) -> list[str]:
@@ -223,7 +223,7 @@ class Baselines:
                     except FileExistsError:
                         return False
             _sync(path.parent)
-        if older is not None:
+        if older is not None and older.exists():  # another process may have been as fast
             self.remove(older)
         return True
 

@@ -283,6 +283,12 @@ def test_a_processor_that_was_described_twice_keeps_its_baseline(store: Baseline
     assert store.find("intel-xeon-2c-24g-000000", *WHERE[1:]) is None
 
 
+def test_a_file_in_its_place_is_never_taken_for_an_older_one(store: Baselines) -> None:
+    """Another process may have put it there a moment ago, and saving removes what is older."""
+    store.save(baseline())
+    assert store._of_an_older_schema(store.path(*WHERE), WHERE[0]) is None
+
+
 def test_saving_takes_the_place_of_the_older_file(store: Baselines, of_schema_1: Path) -> None:
     saved = store.find(XEON.fingerprint, *WHERE[1:])
     assert saved is not None

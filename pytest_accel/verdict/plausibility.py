@@ -33,6 +33,8 @@ MIN_BUSY = 0.4
 LOOP_SLACK_S = 20e-6
 #: Cores that other processes may use before scattered rates are put down to them.
 MATERIAL_LOAD_CORES = 0.5
+#: The share of its lanes' time that a server computes, below which most of its calls follow a pause.
+MOSTLY_IDLE = 0.4
 #: Options that name a kind of device, which the identity of the handle that was used has too.
 NAMING_A_DEVICE = ("instance_type", "accelerator_type")
 #: How many times the wall clock the calls may add up to, as slack for the clock itself.
@@ -120,6 +122,8 @@ def _doubts(measurement: Measurement) -> tuple[str, ...]:
 
 
 def _scattered_rates(measurement: Measurement) -> tuple[str, ...]:
+    if measurement.load_shape == "server" and _share_of_the_wall_clock(measurement) < MOSTLY_IDLE:
+        return ()  # a processor falls asleep in a pause, and is slower for a while behind it
     rates = [measurement.items_per_call / max(service, 1) for service in measurement.services_ns]
     mean = fsum(rates) / len(rates)
     spread = sqrt(fsum((rate - mean) ** 2 for rate in rates) / len(rates)) / mean

@@ -115,6 +115,13 @@ def test_waiting_makes_no_measurement_implausible() -> None:
     assert "rates scatter" in only(verdict.judge_measurement(scattered)).summary
 
 
+@pytest.mark.parametrize(("rate", "kind"), [(100, "pass"), (400, "not-measured")])
+def test_calls_may_scatter_where_most_of_them_follow_a_pause(rate: float, kind: str) -> None:
+    """A call takes half a millisecond behind another one, and three after a pause in which a core fell asleep."""
+    calls = served(rate, [0.0] * 900, [0.5, 3.0, 3.0] * 300)
+    assert verdict.judge_measurement(calls)[0].kind == kind
+
+
 @pytest.mark.parametrize("load_shape", ["server", "multi_stream"])
 def test_calls_side_by_side_add_up_to_no_more_than_all_lanes_have(load_shape: str) -> None:
     calls = facts.measurement(load_shape=load_shape, latencies_ns=[10 * MS] * 100, concurrency=4, wall_s=0.25)

@@ -16,21 +16,22 @@ from operator import mul
 from statistics import NormalDist, median
 from typing import NamedTuple
 
-#: Calls over a limit that a planned sample can have and still pass. With none, a model whose share of slow calls is a
-#: tenth of the allowed one would be inconclusive in every fourth run.
+#: PLANNED_MISSES is the number of calls over a limit that a planned sample can have and still pass. With none, a model
+#: whose share of slow calls is a tenth of the allowed one would be inconclusive in every fourth run.
 PLANNED_MISSES = 2
-#: The width of the alternatives that `Spread.margin_at_any_time` mixes, in samples that would tell as much. Half a
-#: sample is best for means about one and a half standard deviations from the limit, as 5 % slower is from 2.5 %.
+#: MIXTURE_SAMPLES is the width of the alternatives that `Spread.margin_at_any_time` mixes, in samples that would tell
+#: as much. Half a sample is best for means about one and a half standard deviations from the limit, as 5 % slower is
+#: from 2.5 %.
 MIXTURE_SAMPLES = 0.5
-#: Blocks of a series whose medians are compared to find a trend.
+#: TREND_BLOCKS is the number of blocks of a series whose medians are compared to find a trend.
 TREND_BLOCKS = 12
-#: The share of all pairs of blocks that must rise, or fall, for a trend.
+#: TREND_SHARE is the share of all pairs of blocks that must rise, or fall, for a trend.
 TREND_SHARE = 0.7
-#: Calls that count as a single one in a series so correlated that its bounds would be wrong more often than they
-#: promise.
+#: MOST_CORRELATED_CALLS is the number of calls that count as a single one in a series so correlated that its bounds
+#: would be wrong more often than they promise.
 MOST_CORRELATED_CALLS = 8.0
-#: The largest lag, in calls, of an autocorrelation that is summed; a series that is correlated further counts as the
-#: above.
+#: MOST_LAGS is the largest lag, in calls, of an autocorrelation that is summed; a series that is correlated further
+#: counts as the above.
 MOST_LAGS = 400
 
 

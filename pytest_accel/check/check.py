@@ -44,11 +44,13 @@ if TYPE_CHECKING:
     from pytest_accel.store.baselines import Baseline
     from pytest_accel.worker.accelerator import Arrays
 
-#: Distinct inputs that timed calls rotate among.
+#: ROTATION is the number of distinct inputs that timed calls rotate among.
 ROTATION = 4
-#: Looks at a measurement: it is extended at most once and looked at again, so each look spends half of the error.
+#: LOOKS is the number of looks at a measurement: it is extended at most once and looked at again, so each look spends
+#: half of the error.
 LOOKS = 2
-#: Times the calls that a server gets: its slow calls come in clusters, because one that waits makes the next ones wait.
+#: SERVER_CALLS_FACTOR is how many times the calls a server gets: its slow calls come in clusters, because one that
+#: waits makes the next ones wait.
 SERVER_CALLS_FACTOR = 3
 
 

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
-#: The value of an option or of a fact about hardware.
+#: Scalar is the value of an option or of a fact about hardware.
 Scalar: TypeAlias = str | int | float | bool | None
 
 

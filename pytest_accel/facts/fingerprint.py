@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pytest_accel.facts.fact import Scalar
 
-#: Facts that tell one piece of the same hardware from the next, or that are software; no fingerprint depends on them.
+#: _NOT_THE_KIND are facts that tell one piece of the same hardware from the next, or that are software; no fingerprint
+#: depends on them.
 _NOT_THE_KIND = re.compile(r"version|driver|uuid|serial|bus_id|index|runtime|firmware")
-#: Words of a device's name that say nothing.
+#: _EMPTY_WORDS are words of a device's name that say nothing.
 _EMPTY_WORDS = re.compile(r"\((r|tm)\)|\b(cpu|processor|\d+-core)\b|@.*", re.IGNORECASE)
 
 

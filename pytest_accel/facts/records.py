@@ -206,7 +206,8 @@ class OutputErrors(Fact, frozen=True, kw_only=True):
     snr_db: float | None
 
 
-#: The least error of a control, in normalised L2, that another error is divided by: two FP32 runtimes may differ by it.
+#: SMALLEST_CONTROL_ERROR is the least error of a control, in normalised L2, that another error is divided by: two FP32
+#: runtimes may differ by it.
 SMALLEST_CONTROL_ERROR = 1e-3
 
 

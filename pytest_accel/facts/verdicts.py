@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias, get_args
 
 from pytest_accel.facts.fact import Fact
 
-#: The answers that a verdict can give, from the one that matters most to the one that matters least.
+#: VerdictKind names the answers that a verdict can give, from the one that matters most to the one that matters least.
 VerdictKind: TypeAlias = Literal[
     "not-measured",
     "inaccurate",
@@ -20,15 +20,15 @@ VerdictKind: TypeAlias = Literal[
     "improved",
     "pass",
 ]
-#: The kinds of verdicts, the most severe first.
+#: SEVERITY lists the kinds of verdicts, the most severe first.
 SEVERITY: tuple[VerdictKind, ...] = get_args(VerdictKind)
-#: Verdicts that fail a test.
+#: FAILING are verdicts that fail a test.
 FAILING: frozenset[VerdictKind] = frozenset({"not-measured", "inaccurate", "sla-breach", "regressed"})
-#: Verdicts that pass by default and fail under ``--accel-strict``.
+#: UNDECIDED are verdicts that pass by default and fail under ``--accel-strict``.
 UNDECIDED: frozenset[VerdictKind] = frozenset({"inconclusive", "incomparable", "no-baseline"})
-#: Verdicts of variants that a sweep leaves out, as its marker allows: they neither pass nor fail.
+#: LEFT_OUT are verdicts of variants that a sweep leaves out, as its marker allows: they neither pass nor fail.
 LEFT_OUT: frozenset[VerdictKind] = frozenset({"refused", "pruned"})
-#: The questions that a verdict can answer.
+#: Question names the questions that a verdict can answer.
 Question: TypeAlias = Literal["accuracy", "sla", "regression", "placement", "resources", "measurement"]
 
 

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from pytest_accel.inputs.datasets import Dataset
     from pytest_accel.worker.accelerator import Arrays
 
-#: Samples that are chosen where a test does not say how many; the vendors' own tools take as many.
+#: SAMPLES is the number of samples that are chosen where a test does not say how many; the vendors' own tools take as
+#: many.
 SAMPLES = 300
-#: The seed of the choice, so that it is the same every time.
+#: SEED is the seed of the choice, so that it is the same every time.
 SEED = 0
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_accel.facts.records import TensorSpec
     from pytest_accel.worker.accelerator import Arrays
 
-#: An array of any dtype.
+#: Array is an array of any dtype.
 Array: TypeAlias = NDArray[Any]
 
 LABEL_KEYS = ("labels", "y")

@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-#: Part of a message: a field's number and its bytes.
+#: Field is part of a message: a field's number and its bytes.
 Field: TypeAlias = tuple[int, memoryview]
 
-#: The messages that can hold a tensor, with the fields that lead on: ``{message: {number of the field: message}}``.
+#: _LEADS_TO lists the messages that can hold a tensor, with the fields that lead on: ``{message: {number of the field:
+#: message}}``.
 _LEADS_TO: Mapping[str, Mapping[int, str]] = {
     "ModelProto": {7: "GraphProto", 20: "TrainingInfoProto", 25: "FunctionProto"},
     "TrainingInfoProto": {1: "GraphProto", 2: "GraphProto"},
@@ -32,7 +33,7 @@ _LEADS_TO: Mapping[str, Mapping[int, str]] = {
     "SparseTensorProto": {1: "TensorProto", 2: "TensorProto"},
     "TensorProto": {13: "StringStringEntryProto"},
 }
-#: The bytes of a number of fixed length, by its wire type.
+#: _FIXED_BYTES is the number of bytes of a number of fixed length, by its wire type.
 _FIXED_BYTES = {1: 8, 5: 4}
 
 

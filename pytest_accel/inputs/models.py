@@ -29,11 +29,11 @@ from pytest_accel.worker.formats import torch_model
 if TYPE_CHECKING:
     from pytest_accel.store.cache import Cache
 
-#: Kinds of source that are one file, by the suffix of its name. An accelerator may add its own.
+#: FILE_KINDS are kinds of source that are one file, by the suffix of its name. An accelerator may add its own.
 FILE_KINDS: Mapping[str, str] = {".keras": "keras", ".onnx": "onnx", ".pt2": "torch"}
-#: Files of which a SavedModel folder has one.
+#: SAVED_MODEL_FILES are files of which a SavedModel folder has one.
 SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
-#: Top packages whose models are in memory as Keras models.
+#: _FRAMEWORKS are top packages whose models are in memory as Keras models.
 _FRAMEWORKS = ("keras", "tf_keras", "tensorflow")
 _PROGRAM = "model.pt2"
 _CHUNK = 1 << 20

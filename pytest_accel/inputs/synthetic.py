@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from pytest_accel.facts.records import Signature, TensorSpec
     from pytest_accel.worker.accelerator import Arrays
 
-#: The lowest made-up value of a dtype, and how many values follow it.
+#: WHOLE_VALUES is the lowest made-up value of a dtype, and how many values follow it.
 WHOLE_VALUES = {"bool": (0, 2), "uint8": (1, 255)}
-#: The same for every other integer dtype: in range for almost any vocabulary.
+#: SMALL_INTEGERS is the same for every other integer dtype: in range for almost any vocabulary.
 SMALL_INTEGERS = (1, 9)
 
 

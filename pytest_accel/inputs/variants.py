@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from pytest_accel.worker.accelerator import Option
 
 BUDGETS: tuple[str, ...] = Budgets.__struct_fields__
-#: Budgets that are shares of one, so that 5 for 5 % is an error; the rest are positive numbers.
+#: _SHARES are budgets that are shares of one, so that 5 for 5 % is an error; the rest are positive numbers.
 _SHARES = frozenset({"max_accuracy_drop", "min_accuracy", "min_on_device", "max_regression"})
 
-#: What a marker may ask for where a compiler refuses a variant.
+#: ON_COMPILE_ERROR is what a marker may ask for where a compiler refuses a variant.
 ON_COMPILE_ERROR = ("fail", "xfail", "record")
 _PLAN_KEYWORDS = ("input_shapes", "on_compile_error", "prune")
 

@@ -23,10 +23,10 @@ from pytest_accel.worker.kernel_files import read
 if TYPE_CHECKING:
     from pytest_accel.facts.fact import Scalar
 
-#: Where the files of the kernel begin.
+#: ROOT is where the files of the kernel begin.
 ROOT = Path("/")
 
-#: Facts that tell one card from the next of its kind, whichever process looks at it.
+#: _ONE_PIECE are facts that tell one card from the next of its kind, whichever process looks at it.
 _ONE_PIECE = re.compile(r"uuid|serial|bus_id")
 _EC2_INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
 

@@ -15,9 +15,10 @@ from pytest_accel.machine.hardware import ROOT
 from pytest_accel.worker.hardware.cpu_quota import cpu_groups
 from pytest_accel.worker.kernel_files import read
 
-#: The share of the quota's periods in which the process was stopped, below which the times are still the model's own.
+#: MATERIAL_PERIODS is the share of the quota's periods in which the process was stopped, below which the times are
+#: still the model's own.
 MATERIAL_PERIODS = 0.05
-#: The change, as a share, of the fastest core's clock that is more than its usual wandering.
+#: MATERIAL_CLOCK is the change, as a share, of the fastest core's clock that is more than its usual wandering.
 MATERIAL_CLOCK = 0.10
 
 

@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from pytest_accel.session.candidate import Candidate, LoadedModel
     from pytest_accel.worker.accelerator import Arrays, Intermediate
 
-#: Normalised L2 distance up to which a tensor in FP32 counts as the same.
+#: SAME_IN_FP32 is the normalised L2 distance up to which a tensor in FP32 counts as the same.
 SAME_IN_FP32 = 1e-3
-#: Normalised L2 distance up to which a tensor in a coarser precision counts as the same.
+#: SAME is the normalised L2 distance up to which a tensor in a coarser precision counts as the same.
 SAME = 0.02
-#: How many times the control's error a tensor's error may be without counting as a divergence.
+#: MAX_RATIO is how many times the control's error a tensor's error may be without counting as a divergence.
 MAX_RATIO = 2.0
 
 

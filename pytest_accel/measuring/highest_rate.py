@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from pytest_accel.facts.records import Budgets, Measurement
 
-#: Rates that are tried, each in the middle of what is left: the last one is a 32nd of the capacity from the true limit.
+#: HALVINGS is the number of rates that are tried, each in the middle of what is left: the last one is a 32nd of the
+#: capacity from the true limit.
 HALVINGS = 5
 
 

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from pytest_accel.session.candidate import LoadedModel
     from pytest_accel.worker.accelerator import Arrays
 
-#: Timed calls whose outputs are compared with the validated ones.
+#: CHECKS is the number of timed calls whose outputs are compared with the validated ones.
 CHECKS = 4
-#: Calls that are made in any case, for a throughput and a median worth recording.
+#: FEWEST_CALLS is the number of calls that are made in any case, for a throughput and a median worth recording.
 FEWEST_CALLS = 100
 
 

@@ -31,17 +31,18 @@ from pytest_accel.facts.records import Accuracy, OutputErrors
 if TYPE_CHECKING:
     from pytest_accel.inputs.dataset_elements import Array
 
-#: A user's metric takes all outputs (an array, or a dict by name where there are several) and the labels; higher is
-#: better.
+#: Metric is a user's function of all outputs (an array, or a dict by name where there are several) and the labels;
+#: higher is better.
 Metric: TypeAlias = Callable[[Any, Any], float]
 
-#: The kind of a dtype by NumPy's letter for it.
+#: _KINDS is the kind of a dtype by NumPy's letter for it.
 _KINDS = {"f": "float", "i": "int", "u": "int", "b": "bool", "c": "complex"}
-#: The least magnitude that an error is taken relative to, since nothing is relative to zero.
+#: SMALLEST_REFERENCE is the least magnitude that an error is taken relative to, since nothing is relative to zero.
 SMALLEST_REFERENCE = 1e-6
-#: Normalised L2 distance up to which two runs of one artefact on one input count as the same: atomics reorder sums.
+#: SAME_RUN is the normalised L2 distance up to which two runs of one artefact on one input count as the same: atomics
+#: reorder sums.
 SAME_RUN = 1e-2
-#: The class number of no answer: a sample whose scores hold NaN is never right.
+#: NO_ANSWER is the class number of no answer: a sample whose scores hold NaN is never right.
 NO_ANSWER = -1
 
 

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 
 _START_DEADLINE_S = 60.0
-#: Seconds between two looks of a waiting controller at the size of the worker's log.
+#: _LOOK_EVERY_S is the number of seconds between two looks of a waiting controller at the size of the worker's log.
 _LOOK_EVERY_S = 0.25
-#: Seconds that a worker has to show its stacks before it is killed.
+#: _GRACE_S is the number of seconds that a worker has to show its stacks before it is killed.
 _GRACE_S = 5.0
 
 

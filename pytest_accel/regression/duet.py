@@ -32,29 +32,32 @@ if TYPE_CHECKING:
     from pytest_accel.session.session import Session
     from pytest_accel.worker.accelerator import Arrays
 
-#: Nanoseconds of a timed block: long enough for the clock and the settling call to be small beside it.
+#: BLOCK_NS is the number of nanoseconds of a timed block: long enough for the clock and the settling call to be small
+#: beside it.
 BLOCK_NS = 10_000_000
-#: The most calls of a block.
+#: LONGEST_BLOCK is the most calls of a block.
 LONGEST_BLOCK = 50
-#: Sides whose latencies differ by no more than this factor get blocks of the same number of calls.
+#: ALIKE is the largest factor between the latencies of two sides that get blocks of the same number of calls.
 ALIKE = 10
-#: Pairs of blocks of a launch.
+#: PAIRS is the number of pairs of blocks of a launch.
 PAIRS = 40
-#: Pairs of a slow model: more of them do not shrink the bias that a launch has of its own, more launches do.
+#: FEWEST_PAIRS is the number of pairs of a slow model: more of them do not shrink the bias that a launch has of its
+#: own, more launches do.
 FEWEST_PAIRS = 15
-#: Nanoseconds that the pairs of a launch may take before a model counts as slow.
+#: PAIRS_NS is the number of nanoseconds that the pairs of a launch may take before a model counts as slow.
 PAIRS_NS = 2_000_000_000
-#: A block is disturbed when other processes had so many of its cores, on average over its time.
+#: DISTURBED_CORES is how many of its cores others had of a block that is disturbed, on average over its time.
 DISTURBED_CORES = 0.2
-#: The first core is drawn below this number, which is more than any machine has; a worker counts round its own cores.
+#: MANY_CORES is more than any machine has. The first core is drawn below it, and a worker counts round its own cores.
 MANY_CORES = 1 << 16
-#: How many times the planned pairs a launch plays at most while it waits for undisturbed ones.
+#: PATIENCE is how many times the planned pairs a launch plays at most while it waits for undisturbed ones.
 PATIENCE = 3
 #: With fewer undisturbed pairs than these, all pairs of a launch count.
 FEWEST_UNDISTURBED = 5
-#: Seconds between two looks at whether both sides are loaded.
+#: _LOOK_EVERY_S is the number of seconds between two looks at whether both sides are loaded.
 _LOOK_EVERY_S = 0.25
-#: Seconds of warming up at most. On a busy machine nothing ever gets steady, and what both sides share need not.
+#: WARM_UP_S is the number of seconds of warming up at most. On a busy machine nothing ever gets steady, and what both
+#: sides share need not.
 WARM_UP_S = 1.0
 
 

@@ -36,15 +36,16 @@ if TYPE_CHECKING:
     from pytest_accel.store.baselines import Baseline
     from pytest_accel.worker.accelerator import Arrays
 
-#: The name in records of the pacemaker that is the baseline's own artefact.
+#: OWN_ARTEFACT is the name in records of the pacemaker that is the baseline's own artefact.
 OWN_ARTEFACT = "baseline artefact"
-#: The name in records and baselines of the pacemaker that is the yardstick network.
+#: YARDSTICK is the name in records and baselines of the pacemaker that is the yardstick network.
 YARDSTICK = "yardstick"
-#: The yardstick network's edition. A changed network makes paces incomparable, so it gets another number.
+#: YARDSTICK_EDITION is the yardstick network's edition. A changed network makes paces incomparable, so it gets another
+#: number.
 YARDSTICK_EDITION = "1"
-#: Undisturbed launches beside the yardstick that a baseline stores.
+#: SAVED_LAUNCHES is the number of undisturbed launches beside the yardstick that a baseline stores.
 SAVED_LAUNCHES = 5
-#: Launches that are played at most for those that a baseline stores.
+#: MOST_FOR_SAVED is the number of launches that are played at most for those that a baseline stores.
 MOST_FOR_SAVED = 10
 
 

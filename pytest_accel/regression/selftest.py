@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_accel.session.session import Session
     from pytest_accel.verdict.gate import Decision
 
-#: The work that is added, as a multiple of the regression that is tolerated.
+#: EXTRA is the work that is added, as a multiple of the regression that is tolerated.
 EXTRA = 2.0
 
 

@@ -29,13 +29,15 @@ if TYPE_CHECKING:
     from pytest_accel.store.cache import Cache, Entry
     from pytest_accel.worker.accelerator import Accelerator
 
-#: The file beside an artefact with the seconds that compiling it took, which a cached one still has.
+#: _COMPILE_SECONDS is the file beside an artefact with the seconds that compiling it took, which a cached one still
+#: has.
 _COMPILE_SECONDS = "compile_s"
-#: The file beside an artefact with its `Origin`, by which others find it.
+#: _ORIGIN is the file beside an artefact with its `Origin`, by which others find it.
 _ORIGIN = "origin.json"
-#: The folder of an entry with the artefact itself.
+#: _ARTEFACT is the folder of an entry with the artefact itself.
 _ARTEFACT = "artefact"
-#: The folder of an entry with a converted model; the file of the same name has the facts of the conversion.
+#: _CONVERTED is the folder of an entry with a converted model; the file of the same name has the facts of the
+#: conversion.
 _CONVERTED = "converted"
 
 

@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from pytest_accel.session.session import Session
     from pytest_accel.worker.accelerator import Arrays
 
-#: Samples that the reference computes in one call, where that changes no output.
+#: LARGE_BATCH is the number of samples that the reference computes in one call, where that changes no output.
 LARGE_BATCH = 32
-#: The most bytes of inputs of such a call.
+#: LARGE_BATCH_BYTES is the most bytes of inputs of such a call.
 LARGE_BATCH_BYTES = 64e6
-#: How far outputs of the same sample in other company may differ: by rounding, as a share of the largest output.
+#: SAME_RTOL is how far outputs of the same sample in other company may differ: by rounding, as a share of the largest
+#: output.
 SAME_RTOL = 1e-4
-#: The file of an entry with the names of the outputs, whose arrays lie beside it by number.
+#: _NAMES is the file of an entry with the names of the outputs, whose arrays lie beside it by number.
 _NAMES = "names.json"
 
 

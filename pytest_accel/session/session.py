@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pytest_accel.processes.process import AnyWorker
 
 
-#: Seconds between two attempts to have a device that another process uses.
+#: _ASK_AGAIN_S is the number of seconds between two attempts to have a device that another process uses.
 _ASK_AGAIN_S = 1.0
 
 

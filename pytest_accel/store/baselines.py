@@ -36,14 +36,15 @@ from pytest_accel.store import strict_json
 if TYPE_CHECKING:
     from pytest_accel.facts.verdicts import VerdictKind
 
-#: The format of a file. Schema 1 described the processor twice.
+#: SCHEMA is the format of a file. Schema 1 described the processor twice.
 SCHEMA = 2
 
-#: The most operators that a reviewer would read; a larger placement keeps its counts only.
+#: MOST_OPERATORS is the most operators that a reviewer would read; a larger placement keeps its counts only.
 MOST_OPERATORS = 256
-#: Digits that a measured number keeps.
+#: SIGNIFICANT_DIGITS is the number of digits that a measured number keeps.
 SIGNIFICANT_DIGITS = 6
-#: The parts of a baseline that were measured and are rounded. What was chosen, such as an option, is kept as it is.
+#: _MEASURED names the parts of a baseline that were measured and are rounded. What was chosen, such as an option, is
+#: kept as it is.
 _MEASURED = ("accuracy", "artefact", "duets", "launches", "placement")
 _NOT_SAVED: frozenset[VerdictKind] = frozenset(
     {"not-measured", "inaccurate", "sla-breach", "regressed", "inconclusive"}
@@ -270,7 +271,7 @@ def _describe_processor_once(data: dict[str, Any]) -> dict[str, Any]:
     return {**data, "hardware": {"identity": kept, "fingerprint": fingerprint_of(kept)}}
 
 
-#: How to make data of a schema into data of the next one, by the older schema's number.
+#: MIGRATIONS is how to make data of a schema into data of the next one, by the older schema's number.
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _describe_processor_once}
 
 

@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from pytest_accel.facts.records import Hardware
     from pytest_accel.facts.settings import Settings
 
-#: The largest entry, in MB, whose contents are hashed at its first use in a process. Reading gigabytes takes longer
-#: than many a compilation, so a larger entry is hashed only where the time of a file has changed.
+#: HASHED_AT_FIRST_USE_MB is the largest entry, in MB, whose contents are hashed at its first use in a process. Reading
+#: gigabytes takes longer than many a compilation, so a larger entry is hashed only where the time of a file has
+#: changed.
 HASHED_AT_FIRST_USE_MB = 256
 
 _log = logging.getLogger("pytest_accel")

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 ChangeKind: TypeAlias = Literal[
     "model", "version", "option", "hardware", "artefact", "placement", "operator", "latency", "accuracy"
 ]
-#: Moved operators that a failure names one by one, at most.
+#: MOST_OPERATORS_NAMED is the number of moved operators that a failure names one by one, at most.
 MOST_OPERATORS_NAMED = 5
-#: Names of devices that are the host itself and no accelerator.
+#: _HOST are names of devices that are the host itself and no accelerator.
 _HOST = ("cpu", "host")
 
 

@@ -26,9 +26,10 @@ from pytest_accel.facts.fact import Fact
 from pytest_accel.facts.records import TestRecord
 from pytest_accel.store.locks import lock_at
 
-#: Seconds after which an interrupted run is forgotten.
+#: KEPT_S is the number of seconds after which an interrupted run is forgotten.
 KEPT_S = 7 * 24 * 3600
-#: Seconds that another process may hold a journal's lock only to ask whether its run has ended.
+#: LONGEST_QUESTION_S is the number of seconds that another process may hold a journal's lock only to ask whether its
+#: run has ended.
 LONGEST_QUESTION_S = 2.0
 
 

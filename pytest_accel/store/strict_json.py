@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\n\r]*")
-#: The end of msgspec's message when the mistake is inside of something: "- at `$.launches[0].p50_ms`".
+#: _AT is the end of msgspec's message when the mistake is inside of something: "- at `$.launches[0].p50_ms`".
 _AT = re.compile(r" - at `\$(.*)`$")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
 _NAMES_A_FIELD = re.compile(r"^Object (missing required|contains unknown) field `(.+)`$")

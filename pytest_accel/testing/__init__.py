@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FAKE", "FakeAccelerator", "FakeClock", "fake_model"]
 
-#: The reference by which a registry or a worker pool finds the fake accelerator.
+#: FAKE is the reference by which a registry or a worker pool finds the fake accelerator.
 FAKE = f"{FakeAccelerator.__module__}:{FakeAccelerator.__name__}"
 
 

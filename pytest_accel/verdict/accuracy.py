@@ -20,15 +20,15 @@ from pytest_accel.verdict.placement import coarsest
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Accuracy, Budgets, OutputErrors
 
-#: The drop that is allowed where labels are given and no budget is, as a share.
+#: DEFAULT_MAX_ACCURACY_DROP is the drop that is allowed where labels are given and no budget is, as a share.
 DEFAULT_MAX_ACCURACY_DROP = 0.01
-#: The largest normalised L2 distance from the FP32 reference where there are no labels, by the coarsest precision
-#: observed.
+#: DEFAULT_DISTANCES is the largest normalised L2 distance from the FP32 reference where there are no labels, by the
+#: coarsest precision observed.
 DEFAULT_DISTANCES = {"fp64": 1e-3, "fp32": 1e-3, "tf32": 2e-2, "fp16": 2e-2, "bf16": 2e-2, "fp8": 0.2, "int8": 0.2}
-#: How many times the distance of the same precision in the model's own framework is allowed, where that is known and
-#: more.
+#: TIMES_FRAMEWORK is how many times the distance of the same precision in the model's own framework is allowed, where
+#: that is known and more.
 TIMES_FRAMEWORK = 2.0
-#: The part of a drop, which is a difference of shares, that may be rounding.
+#: ROUNDING is the part of a drop, which is a difference of shares, that may be rounding.
 ROUNDING = 1e-9
 
 

@@ -17,12 +17,14 @@ from pytest_accel.facts.verdicts import Verdict, VerdictKind
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Accuracy, Budgets
 
-#: The largest error, as a multiple of the control's. Other samples of the same kind were seen to give up to 1.3, and
-#: two controls to differ by 1.4; ranges three times too wide gave 2.3, ranges twenty times too wide 5 and 17.
+#: DEFAULT_MAX_ERROR_RATIO is the largest error, as a multiple of the control's. Other samples of the same kind were
+#: seen to give up to 1.3, and two controls to differ by 1.4; ranges three times too wide gave 2.3, ranges twenty times
+#: too wide 5 and 17.
 DEFAULT_MAX_ERROR_RATIO = 2.0
-#: The share of unseen samples that the ranges have to be known to hold for: below, nothing was learnt at all.
+#: LEAST_COVERED is the share of unseen samples that the ranges have to be known to hold for: below, nothing was learnt
+#: at all.
 LEAST_COVERED = 0.5
-#: The share of unseen samples that is enough to decide.
+#: COVERED is the share of unseen samples that is enough to decide.
 COVERED = 0.9
 
 

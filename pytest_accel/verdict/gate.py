@@ -40,16 +40,16 @@ from pytest_accel.facts.records import Duet, DuetLaunch, Ratio
 
 Decision = Literal["regressed", "pass", "improved", "inconclusive"]
 
-#: The slowdown that is tolerated where nobody says otherwise, as a share.
+#: DEFAULT_MAX_REGRESSION is the slowdown that is tolerated where nobody says otherwise, as a share.
 DEFAULT_MAX_REGRESSION = 0.05
-#: The standard deviation of a launch's log pace that is expected: 0.7 to 2 % were seen, the same artefact on both
-#: sides. Where launches really spread three times as wide, the error rates still hold.
+#: SPREAD is the standard deviation of a launch's log pace that is expected: 0.7 to 2 % were seen, the same artefact on
+#: both sides. Where launches really spread three times as wide, the error rates still hold.
 SPREAD = 0.015
-#: Degrees of freedom that this expectation is worth.
+#: SPREAD_FREEDOM is the number of degrees of freedom that this expectation is worth.
 SPREAD_FREEDOM = 4.0
-#: Launches after which a comparison that is still undecided lies at its limit.
+#: MOST_LAUNCHES is the number of launches after which a comparison that is still undecided lies at its limit.
 MOST_LAUNCHES = 50
-#: The largest factor of a bound; one further out says nothing, and records stay finite.
+#: WIDEST is the largest factor of a bound; one further out says nothing, and records stay finite.
 WIDEST = 1e6
 
 

@@ -14,12 +14,13 @@ from pytest_accel.facts.verdicts import Verdict, VerdictKind
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Budgets, Placement
 
-#: The least share of operators on the device where nobody says otherwise and the runtime tells where they run.
+#: DEFAULT_MIN_ON_DEVICE is the least share of operators on the device where nobody says otherwise and the runtime tells
+#: where they run.
 DEFAULT_MIN_ON_DEVICE = 0.5
-#: How coarse a precision is, from the finest on; one that is coarser than asked for is a silent fallback.
+#: COARSENESS is how coarse a precision is, from the finest on; one that is coarser than asked for is a silent fallback.
 COARSENESS = {"fp64": 0, "fp32": 1, "tf32": 2, "fp16": 3, "bf16": 3, "fp8": 4, "int8": 4}
-#: The precisions by the names that runtimes have for them. Other dtypes say nothing: integers also hold shapes and
-#: images.
+#: _NAMES lists the precisions by the names that runtimes have for them. Other dtypes say nothing: integers also hold
+#: shapes and images.
 _NAMES = {name: name for name in COARSENESS} | {
     "f64": "fp64",
     "float64": "fp64",

@@ -21,23 +21,24 @@ if TYPE_CHECKING:
     from pytest_accel.facts.fact import Scalar
     from pytest_accel.facts.records import Measurement
 
-#: The largest standard deviation of the calls' rates over their mean. Slow outliers hardly move it, impossibly fast
-#: calls do.
+#: MAX_RATE_SPREAD is the largest standard deviation of the calls' rates over their mean. Slow outliers hardly move it,
+#: impossibly fast calls do.
 MAX_RATE_SPREAD = 0.5
-#: The largest mean of the calls' rates over the true rate (items over time); they drift apart when some calls are
-#: impossibly fast.
+#: MAX_RATE_RATIO is the largest mean of the calls' rates over the true rate (items over time); they drift apart when
+#: some calls are impossibly fast.
 MAX_RATE_RATIO = 1.2
-#: The least share of the wall clock that the calls of a single stream account for.
+#: MIN_BUSY is the least share of the wall clock that the calls of a single stream account for.
 MIN_BUSY = 0.4
-#: Seconds of each call that are left to the timing loop itself, which outweigh a call of under a microsecond.
+#: LOOP_SLACK_S is the number of seconds of each call that are left to the timing loop itself, which outweigh a call of
+#: under a microsecond.
 LOOP_SLACK_S = 20e-6
-#: Cores that other processes may use before scattered rates are put down to them.
+#: MATERIAL_LOAD_CORES is the number of cores that other processes may use before scattered rates are put down to them.
 MATERIAL_LOAD_CORES = 0.5
-#: The share of its lanes' time that a server computes, below which most of its calls follow a pause.
+#: MOSTLY_IDLE is the share of its lanes' time that a server computes, below which most of its calls follow a pause.
 MOSTLY_IDLE = 0.4
-#: Options that name a kind of device, which the identity of the handle that was used has too.
+#: NAMING_A_DEVICE are options that name a kind of device, which the identity of the handle that was used has too.
 NAMING_A_DEVICE = ("instance_type", "accelerator_type")
-#: How many times the wall clock the calls may add up to, as slack for the clock itself.
+#: CLOCK_SLACK is how many times the wall clock the calls may add up to, as slack for the clock itself.
 CLOCK_SLACK = 1.01
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_accel.facts.records import Duet, Ratio
     from pytest_accel.verdict.gate import Gate
 
-#: The change of a pacemaker's own time, as a share, from which on it points at the machine or the SDK.
+#: DRIFT is the change of a pacemaker's own time, as a share, from which on it points at the machine or the SDK.
 DRIFT = 0.05
 
 

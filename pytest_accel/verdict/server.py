@@ -15,9 +15,11 @@ from pytest_accel.facts.verdicts import Verdict
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Measurement
 
-#: Consecutive blocks of calls whose means bound the mean; blocks are nearly independent where calls are not.
+#: BLOCKS is the number of consecutive blocks of calls whose means bound the mean; blocks are nearly independent where
+#: calls are not.
 BLOCKS = 20
-#: The lateness of the last call, as a share of the whole time, that is allowed; a queue that grows slowly shows here.
+#: MAX_LAG is the lateness of the last call, as a share of the whole time, that is allowed; a queue that grows slowly
+#: shows here.
 MAX_LAG = 0.1
 
 

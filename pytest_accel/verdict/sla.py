@@ -20,7 +20,8 @@ from pytest_accel.verdict.server import BLOCKS, judge_rate, overloaded
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Budgets, Measurement
 
-#: The change of a latency from its beginning to its end, as a share, that is a drift; a clock alone wanders by less.
+#: MATERIAL_DRIFT is the change of a latency from its beginning to its end, as a share, that is a drift; a clock alone
+#: wanders by less.
 MATERIAL_DRIFT = 0.10
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 Arrays = Dict[str, np.ndarray]
 _Loaded = TypeVar("_Loaded")
-#: A progress function is called during long work with the share that is done, None when unknown, and a description.
+#: Progress is called during long work with the share that is done, None when unknown, and a description.
 Progress = Callable[[Optional[float], str], None]
 
 
@@ -37,13 +37,14 @@ class Option:
     doc: str = ""
 
 
-#: This many seconds before a time that is waited for, a sleep ends and the thread stays awake.
+#: _AWAKE_S is the number of seconds, before a time that is waited for, at which a sleep ends and the thread stays
+#: awake.
 _AWAKE_S = 2e-4
 
-#: One round of `Accelerator.work` computes with this many numbers, which takes a microsecond or two.
+#: _WORK_SIZE is how many numbers one round of `Accelerator.work` computes with, which takes a microsecond or two.
 _WORK_SIZE = 4096
 
-#: These options are common to all accelerators; a subclass narrows ``precision`` to what it can do.
+#: COMMON_OPTIONS are common to all accelerators; a subclass narrows ``precision`` to what it can do.
 COMMON_OPTIONS: Mapping[str, Option] = {
     "batch_size": Option(int, 1, minimum=1, doc="items in one call"),
     "precision": Option(str, "fp32", choices=("fp32",), doc="precision of the compiled model"),

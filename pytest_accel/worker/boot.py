@@ -18,7 +18,7 @@ import tempfile
 from types import CodeType, ModuleType
 from typing import Any, Dict, Mapping, Optional, Sequence
 
-#: This number of Linux asks ``prctl`` for a signal when the parent ends.
+#: _PR_SET_PDEATHSIG is the number by which ``prctl`` of Linux is asked for a signal when the parent ends.
 _PR_SET_PDEATHSIG = 1
 
 

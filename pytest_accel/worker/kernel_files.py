@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Union
 
-#: What names a file or folder.
+#: Path is what names a file or folder.
 Path = Union[str, "os.PathLike[str]"]
 
 

@@ -17,8 +17,8 @@ _NO_TENSOR = "it reads a tensor {tensor!r} that nothing gives: export it anew"
 _UNFIT_INPUTS = "{operator} {node!r} cannot compute with these inputs: check their sizes and values"
 _DATA = "give it what the model's signature says"
 
-#: A row has a pattern of an error's text, and advice in which ``{groups}`` of the pattern are filled in. The first row
-#: whose pattern is found counts.
+#: ADVICE has rows of a pattern of an error's text, and advice in which ``{groups}`` of the pattern are filled in. The
+#: first row whose pattern is found counts.
 ADVICE: Tuple[Tuple[str, str], ...] = (
     # An operator that it does not know. ONNX Runtime has three ways to say so; OpenVINO 2026.4 and 2025.0 one each.
     (r"No Op registered for (?P<operator>\S+)", _NO_OPERATOR),

@@ -10,12 +10,12 @@ from typing import Any, Dict, Mapping
 
 import numpy as np
 
-#: A request, or a reply, as plain data.
+#: Plain is a request, or a reply, as plain data.
 Plain = Dict[str, Any]
-#: An array as plain data.
+#: Packed is an array as plain data.
 Packed = Dict[str, Any]
 
-#: The bytes of these kinds of arrays are their value: booleans, integers, floats and complex numbers.
+#: _NUMERIC_KINDS are the kinds of arrays whose bytes are their value: booleans, integers, floats and complex numbers.
 _NUMERIC_KINDS = "biufc"
 
 

@@ -39,7 +39,7 @@ from pytest_accel.worker.vendor_errors import explained
 
 _MODEL = "saved_model"
 _TOOL = "opt/amazon/ei/ei_tools/bin/ei"
-#: The tool that lists accelerators has to answer within this many seconds.
+#: _LOOK_TIMEOUT_S is the number of seconds within which the tool that lists accelerators has to answer.
 _LOOK_TIMEOUT_S = 10.0
 
 

@@ -35,18 +35,18 @@ from pytest_accel.worker.vendor_errors import explained
 
 _MODEL = "model.xml"
 _DEVICE = "CPU"
-#: OpenVINO is given these hints for a precision. Layers that stay out of INT8 compute in FP32.
+#: _PRECISION_HINTS has the hint that OpenVINO is given for a precision. Layers that stay out of INT8 compute in FP32.
 _PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
-#: These options set the properties of OpenVINO.
+#: _PROPERTIES has the properties of OpenVINO that options set.
 _PROPERTIES = {
     "precision": "INFERENCE_PRECISION_HINT",
     "hint": "PERFORMANCE_HINT",
     "streams": "NUM_STREAMS",
     "threads": "INFERENCE_NUM_THREADS",
 }
-#: OpenVINO has these names of precisions. Other types are of indices, which have no precision to lose.
+#: _PRECISIONS has OpenVINO's names of precisions. Other types are of indices, which have no precision to lose.
 _PRECISIONS = {"f64": "float64", "f32": "float32", "f16": "float16", "bf16": "bfloat16", "i8": "int8", "u8": "int8"}
-#: These layers feed, move or convert values and compute none.
+#: _BOOKKEEPING names the layers that feed, move or convert values and compute none.
 _BOOKKEEPING = frozenset(
     {
         "Input",
@@ -62,7 +62,8 @@ _BOOKKEEPING = frozenset(
         "StridedSlice",
     }
 )
-#: A layer without a name gets one like this. The number counts all layers of the process, so it differs between runs.
+#: _MADE_UP_NAME finds what a layer without a name is called. The number counts all layers of the process, so it differs
+#: between runs.
 _MADE_UP_NAME = re.compile(r"[A-Z][A-Za-z]*_\d+(/(fq_|Dequantization)\w*)*")
 
 

@@ -15,7 +15,8 @@ from pytest_accel.worker.accelerator import Refused, Source
 from pytest_accel.worker.formats import saved_model
 from pytest_accel.worker.vendor_errors import explained
 
-#: Models are converted to this opset, which every supported ONNX Runtime and TensorRT reads. Q/DQ per channel needs 13.
+#: OPSET is what models are converted to, and every supported ONNX Runtime and TensorRT reads. Q/DQ per channel needs
+#: 13.
 OPSET = 17
 
 

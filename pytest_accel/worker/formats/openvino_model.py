@@ -16,7 +16,7 @@ from pytest_accel.worker.accelerator import Refused, Source
 from pytest_accel.worker.formats import saved_model
 from pytest_accel.worker.vendor_errors import explained
 
-#: A source of this kind is in OpenVINO's own format.
+#: OWN_KIND is the kind of a source in OpenVINO's own format.
 OWN_KIND = "openvino"
 
 

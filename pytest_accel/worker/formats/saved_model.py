@@ -11,9 +11,9 @@ from typing import Any, Dict, Iterable, List, Mapping, Tuple
 
 from pytest_accel.worker.accelerator import Refused, Source, Tensor
 
-#: A SavedModel inside of another folder has this name.
+#: FOLDER is the name of a SavedModel inside of another folder.
 FOLDER = "saved_model"
-#: Nodes of these kinds feed, name or forward values and compute none.
+#: _BOOKKEEPING names the kinds of nodes that feed, name or forward values and compute none.
 _BOOKKEEPING = frozenset(
     {
         "Const",
@@ -29,7 +29,7 @@ _BOOKKEEPING = frozenset(
         "_HostRecv",
     }
 )
-#: Values of these types are shapes, indices, truth values and strings. They have no precision to lose.
+#: _NO_PRECISION names the types of shapes, indices, truth values and strings. They have no precision to lose.
 _NO_PRECISION = frozenset({"int32", "int64", "bool", "string", "resource", "variant"})
 
 

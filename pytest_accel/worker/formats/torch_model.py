@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
 
 from pytest_accel.worker.accelerator import Arrays, Refused, Tensor
 
-#: These operators move, view or convert values and compute none.
+#: _BOOKKEEPING names the operators that move, view or convert values and compute none.
 _BOOKKEEPING = frozenset(
     {
         "_to_copy",
@@ -44,7 +44,8 @@ _BOOKKEEPING = frozenset(
         "dropout",
     }
 )
-#: These matrix products and convolutions are computed by cuBLAS and cuDNN, and so in TF32 where that is allowed.
+#: TENSOR_CORE_OPERATORS are the matrix products and convolutions that cuBLAS and cuDNN compute, and so in TF32 where
+#: that is allowed.
 TENSOR_CORE_OPERATORS = frozenset(
     {
         "conv1d",

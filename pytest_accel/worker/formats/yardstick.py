@@ -19,7 +19,7 @@ from pytest_accel.worker.formats.saved_model import import_tensorflow
 
 _SEED = 20200714
 _SIDE = 128
-#: The depthwise-separable blocks have these output channels and strides, as in MobileNet.
+#: _BLOCKS has the output channels and strides of the depthwise-separable blocks, as in MobileNet.
 _BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1), (512, 1), (512, 1))
 _CLASSES = 100
 

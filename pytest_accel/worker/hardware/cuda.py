@@ -16,7 +16,7 @@ import numpy as np
 from pytest_accel.worker.accelerator import Missing, Refused
 from pytest_accel.worker.vendor_errors import explained
 
-#: The name of the error of the first call leads to the kind of absence and to what can be done about it.
+#: _MISSING has the kind of absence, and what can be done about it, by the name of the first call's error.
 _MISSING = {
     "cudaErrorNoDevice": (
         "no-hardware",

@@ -21,7 +21,7 @@ INF1_PCI_IDS = frozenset({"0x7064", "0x7065", "0x7066", "0x7067"})
 TRN1_PCI_IDS = frozenset({"0x7164"})
 INF2_PCI_IDS = frozenset({"0x7264"})
 NEURON_PCI_IDS = INF1_PCI_IDS | TRN1_PCI_IDS | INF2_PCI_IDS
-#: The PCI base classes of display controllers and of processing accelerators begin like this.
+#: _COMPUTE_CLASSES are how the PCI base classes of display controllers and of processing accelerators begin.
 _COMPUTE_CLASSES = ("0x03", "0x12")
 
 

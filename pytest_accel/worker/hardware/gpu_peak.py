@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Optional, Tuple
 
-#: One multiprocessor does this many operations in a cycle; a multiply-add counts as two.
+#: _PER_SM_AND_CYCLE is how many operations one multiprocessor does in a cycle; a multiply-add counts as two.
 _PER_SM_AND_CYCLE = {
     (5, 0): 256,  # Maxwell: 128 FP32 lanes
     (5, 2): 256,

@@ -20,7 +20,7 @@ from pytest_accel.worker.accelerator import Missing
 from pytest_accel.worker.hardware import device_files
 from pytest_accel.worker.kernel_files import read
 
-#: The packages that PyPI has under the names of the SDKs are placeholders and raise an error with these words.
+#: PLACEHOLDER is what the placeholders raise that PyPI has under the names of the SDKs.
 PLACEHOLDER = "WRONG PACKAGE"
 _SYSFS = "sys/devices/virtual/neuron_device"
 _TOOLS = "opt/aws/neuron/bin"

@@ -13,14 +13,14 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 from pytest_accel.worker.accelerator import Missing, Present
 from pytest_accel.worker.hardware import gpu_peak
 
-#: A streaming multiprocessor of these compute capabilities has 64 CUDA cores; all others have 128.
+#: _FEWER_CORES has the compute capabilities whose streaming multiprocessors have 64 CUDA cores; all others have 128.
 _FEWER_CORES = frozenset(((6, 0), (7, 0), (7, 2), (7, 5), (8, 0)))
-#: TF32 begins with this compute capability.
+#: TF32_FROM is the compute capability that TF32 begins with.
 TF32_FROM = (8, 0)
-#: The message says why TF32 is refused on a GPU of an earlier compute capability.
+#: NO_TF32 says why TF32 is refused on a GPU of an earlier compute capability.
 NO_TF32 = "precision='tf32': this GPU has compute capability {}.{} and TF32 begins with 8.0; use fp32 or fp16"
-#: These reasons of a lower clock are not part of normal use. An idle card, fixed clocks and the power limit, which many
-#: cards reach whenever they work, are left out.
+#: _SLOWED_BY has the reasons of a lower clock that are not part of normal use. An idle card, fixed clocks and the power
+#: limit, which many cards reach whenever they work, are left out.
 _SLOWED_BY = {
     "HwSlowdown": "the hardware slowed down",
     "SyncBoost": "it waits for slower GPUs of its boost group",

@@ -14,7 +14,8 @@ from pytest_accel.worker.accelerator import Present
 from pytest_accel.worker.hardware.cpu_quota import cpu_quota_cores
 from pytest_accel.worker.kernel_files import Path, read
 
-#: Instruction sets that decide which kernels run, so that times of machines with and without them do not compare.
+#: FLAGS are the instruction sets that decide which kernels run, so that times of machines with and without them do not
+#: compare.
 FLAGS = (
     "avx2",
     "fma",
@@ -35,11 +36,12 @@ FLAGS = (
     "sve2",
 )
 
-#: One core does this many floating-point operations in a cycle: vector units times lanes, times two, rounded up.
+#: _FLOPS_PER_CYCLE is how many floating-point operations one core does in a cycle: vector units times lanes, times two,
+#: rounded up.
 _FLOPS_PER_CYCLE = {"avx512f": 64, "avx2": 32, "sve": 64, "asimd": 32}
-#: One core does this many operations in INT8 or BF16 with instructions that exceed four times the rate of FP32.
+#: _NARROW_OPERATIONS_PER_CYCLE is the same in INT8 or BF16, for instructions that exceed four times the rate of FP32.
 _NARROW_OPERATIONS_PER_CYCLE = {"amx_int8": 4096, "amx_bf16": 2048, "i8mm": 256}
-#: No processor has a faster clock, in cycles a second.
+#: _FASTEST_CLOCK_HZ is a clock, in cycles a second, that no processor exceeds.
 _FASTEST_CLOCK_HZ = 6e9
 
 

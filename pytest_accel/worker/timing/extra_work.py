@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, List, Sequence
 if TYPE_CHECKING:
     from pytest_accel.worker.accelerator import Accelerator, Arrays
 
-#: The size of the work is found in two rounds of this many calls: roughly, and with work of about the right length.
+#: _CALLS is the number of calls of either of two rounds that find the size of the work: roughly, and with about the
+#: right length.
 _CALLS = 15
-#: The first round of calls does this many rounds of work.
+#: _FIRST_ROUNDS is how many rounds of work the first calls do.
 _FIRST_ROUNDS = 64
 
 

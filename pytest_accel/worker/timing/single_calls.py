@@ -21,9 +21,9 @@ import numpy as np
 if TYPE_CHECKING:
     from pytest_accel.worker.accelerator import Accelerator, Arrays
 
-#: The number of windows whose medians are compared.
+#: _WINDOWS is the number of windows whose medians are compared.
 _WINDOWS = 3
-#: The drift between medians, as a share of the lowest, that is never worth more warming up.
+#: _TOLERANCE is the drift between medians, as a share of the lowest, that is never worth more warming up.
 _TOLERANCE = 0.02
 
 

@@ -43,14 +43,14 @@ AnyProgram = Union[TensorFlowProgram, torch_program.Traced]
 _MODEL = "saved_model"
 _VISIBLE_CORES, _NUM_CORES = "NEURON_RT_VISIBLE_CORES", "NEURON_RT_NUM_CORES"
 _IN_FLIGHT = "NEURON_RT_ASYNC_EXEC_MAX_INFLIGHT_REQUESTS"
-#: These operators run on the matrix engine of a NeuronCore, and are what ``matmult`` casts.
+#: _MATMULT names the operators that run on the matrix engine of a NeuronCore, which ``matmult`` casts.
 _MATMULT = torch_model.TENSOR_CORE_OPERATORS | frozenset(
     ("MatMul", "BatchMatMul", "BatchMatMulV2", "Conv2D", "Conv3D", "DepthwiseConv2dNative", "Conv2DBackpropInput")
 )
-#: Errors with these words come from the runtime, in TensorFlow and in PyTorch. Others are about the inputs.
+#: _OF_RUNTIME finds the words of the runtime's errors, in TensorFlow and in PyTorch. Others are about the inputs.
 _OF_RUNTIME = re.compile(r"nrt_|Nrt::|Neuron Runtime could not|the model status=")
 
-#: Every accelerator of the family has these options beside those of the chip.
+#: NEURON_OPTIONS are what every accelerator of the family has beside the options of the chip.
 NEURON_OPTIONS: Mapping[str, Option] = {
     "dynamic_batch": Option(bool, False, doc="let the runtime cut a call into compiled batches"),
     "compiled_batch": Option(int, minimum=1, doc="items that a dynamic batch is cut into; by default batch_size"),

@@ -15,7 +15,7 @@ from pytest_accel.worker.accelerator import Option
 from pytest_accel.worker.accelerators.neuron.base import NEURON_OPTIONS, TensorFlowNeuron, batch_problem
 from pytest_accel.worker.hardware import neuron_devices
 
-#: The compiler has these names of casts. The precision and the operators to cast choose one.
+#: _CASTS has the compiler's names of casts, by the precision and the operators to cast.
 _CASTS = {
     ("bf16", "all"): "all",
     ("bf16", "matmult"): "matmult-bf16",

@@ -25,7 +25,7 @@ from pytest_accel.worker.vendor_errors import explained
 
 PACKAGE = "torch-neuronx"
 _MODEL, _FACTS = "model.pt", "facts.json"
-#: An executable runs in an operator of this name in the graph of a traced module.
+#: _FORWARD finds the operator in the graph of a traced module in which an executable runs.
 _FORWARD = re.compile(r"\bneuron::forward\w*")
 
 

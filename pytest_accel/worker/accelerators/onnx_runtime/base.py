@@ -42,9 +42,9 @@ _LEVELS = {
 OPTIMISATION = Option(
     str, "all", choices=tuple(_LEVELS), compiled_in=False, doc="how much of the graph may be rewritten"
 )
-#: NumPy has other names than ONNX for these element types.
+#: _DTYPES has NumPy's names of the element types that ONNX calls something else.
 _DTYPES = {"float": "float32", "double": "float64"}
-#: The type of the first input of an operator gives the precision. Other types have no precision to lose.
+#: _PRECISIONS gives the precision by the type of an operator's first input. Other types have no precision to lose.
 _PRECISIONS = {
     "float": "float32",
     "double": "float64",
@@ -53,7 +53,7 @@ _PRECISIONS = {
     "int8": "int8",
     "uint8": "int8",
 }
-#: These operators move or convert values and compute none.
+#: _BOOKKEEPING names the operators that move or convert values and compute none.
 _BOOKKEEPING = frozenset(
     {
         "Cast",
@@ -74,9 +74,11 @@ _BOOKKEEPING = frozenset(
         "MemcpyToHost",
     }
 )
-#: A quantised graph has operators like these. In other graphs bytes are an image or the like, without a precision.
+#: _QUANTISED finds the operators of a quantised graph. In other graphs bytes are an image or the like, without a
+#: precision.
 _QUANTISED = re.compile(r"Quantize|^Q(Linear|Gemm|Attention)|Integer")
-#: Graph rewriting and profiling add this to an operator's name. The number differs between sessions.
+#: _ADDED_TO_A_NAME finds what graph rewriting and profiling add to an operator's name. The number differs between
+#: sessions.
 _ADDED_TO_A_NAME = re.compile(r"(_nchwc|_token_\d+)*_kernel_time$")
 
 

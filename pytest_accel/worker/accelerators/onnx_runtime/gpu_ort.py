@@ -23,11 +23,11 @@ from pytest_accel.worker.vendor_errors import explained
 _CUDA, _TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 _PROVIDERS = {"cuda": (_CUDA,), "tensorrt": (_TENSORRT, _CUDA)}
 _ENGINES = "engines"
-#: These operators are computed by cuBLAS and cuDNN, and so in TF32 where that is allowed.
+#: _IN_TF32 finds the operators that cuBLAS and cuDNN compute, and so in TF32 where that is allowed.
 _IN_TF32 = re.compile(r"(Fused)?(Conv|ConvTranspose|MatMul|Gemm|Einsum)")
-#: This variable keeps all of NVIDIA's libraries from TF32 when it is 0.
+#: _OVERRIDE is the variable that keeps all of NVIDIA's libraries from TF32 when it is 0.
 _OVERRIDE = "NVIDIA_TF32_OVERRIDE"
-#: Words like these in ONNX Runtime's log say what kept a provider from starting.
+#: _NOT_STARTED finds the words in ONNX Runtime's log that say what kept a provider from starting.
 _NOT_STARTED = re.compile(r"Failed to (?:load library|create) [^\n\x1b]+|CUDA failure [^\n\x1b]+")
 _LOOSE_NODES = "assigned to the default CPU EP"
 

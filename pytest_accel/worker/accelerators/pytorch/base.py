@@ -29,7 +29,7 @@ from pytest_accel.worker.vendor_errors import explained
 
 _MODEL = "model.pt2"
 BATCH_SIZE = Option(int, 1, minimum=1, compiled_in=False, doc=COMMON_OPTIONS["batch_size"].doc)
-#: PyTorch casts to the type of this name for a precision.
+#: _CAST_TO has the name of the type that PyTorch casts to for a precision.
 _CAST_TO = {"fp16": "float16", "bf16": "bfloat16"}
 
 

@@ -16,13 +16,13 @@ import numpy as np
 
 from pytest_accel.worker.accelerator import Arrays, Refused, Tensor
 
-#: The forms of a request have these content types.
+#: CONTENT_TYPES has the content type of each form of a request.
 CONTENT_TYPES: Mapping[str, str] = {
     "instances": "application/json",
     "inputs": "application/json",
     "npy": "application/x-npy",
 }
-#: InvokeEndpoint takes this many bytes at most for a real-time call.
+#: LIMIT_BYTES is how many bytes InvokeEndpoint takes at most for a real-time call.
 LIMIT_BYTES = 6_291_456
 
 

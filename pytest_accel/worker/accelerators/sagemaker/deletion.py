@@ -15,13 +15,14 @@ import sys
 import time
 from typing import Any, Dict
 
-#: The first pause between two attempts has this many seconds; later pauses are twice as long as the one before.
+#: _FIRST_PAUSE_S is the number of seconds of the first pause between two attempts; later pauses are twice as long as
+#: the one before.
 _FIRST_PAUSE_S = 0.1
-#: No pause is longer than this many seconds. It takes minutes to delete an endpoint.
+#: _LONGEST_PAUSE_S is the number of seconds of the longest pause. It takes minutes to delete an endpoint.
 _LONGEST_PAUSE_S = 30.0
-#: After this many seconds deleting is given up.
+#: _PATIENCE_S is the number of seconds after which deleting is given up.
 _PATIENCE_S = 3600.0
-#: This text stands for a deletion that is under way, which is no problem.
+#: BEING_DELETED stands for a deletion that is under way, which is no problem.
 BEING_DELETED = "being deleted"
 
 

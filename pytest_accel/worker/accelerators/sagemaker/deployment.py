@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 
 ARCHIVE = "model.tar.gz"
 _VARIANT = "AllTraffic"
-#: The first pause between two looks has this many seconds; later pauses are twice as long as the one before.
+#: _FIRST_PAUSE_S is the number of seconds of the first pause between two looks; later pauses are twice as long as the
+#: one before.
 _FIRST_PAUSE_S = 0.1
-#: No pause is longer than this many seconds.
+#: _LONGEST_PAUSE_S is the number of seconds of the longest pause.
 _LONGEST_PAUSE_S = 15.0
 
 

@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 from pytest_accel.worker.accelerator import FarSide, Refused
 from pytest_accel.worker.accelerators.sagemaker.errors import EndpointFailed, explained
 
-#: A connection that is not made within this many seconds is an error.
+#: _CONNECT_TIMEOUT_S is the number of seconds within which a connection has to be made.
 _CONNECT_TIMEOUT_S = 5.0
 
 

@@ -17,7 +17,7 @@ _CREDENTIALS = "give boto3 valid credentials (AWS_PROFILE, or AWS_ACCESS_KEY_ID 
 _NETWORK = "check the region, and whether this machine's network (VPC, proxy) reaches the service"
 _BROKEN = "look at the endpoint's logs in CloudWatch: a container that ends drops its calls"
 
-#: An error code of the service leads to advice.
+#: _OF_SERVICE has advice for each error code of the service.
 _OF_SERVICE: Mapping[str, str] = {
     "AccessDenied": "let the role that calls do this operation",
     "AccessDeniedException": "let the role that calls do this operation",
@@ -36,7 +36,7 @@ _OF_SERVICE: Mapping[str, str] = {
     "ValidationError": "check the endpoint's name, region and what it is sent",
     "ValidationException": "check the names, and that the instance type is one of SageMaker's",
 }
-#: The name of an exception of botocore leads to advice.
+#: _OF_CLIENT has advice for the names of botocore's exceptions.
 _OF_CLIENT: Mapping[str, str] = {
     "NoCredentialsError": _CREDENTIALS,
     "PartialCredentialsError": _CREDENTIALS,
@@ -54,18 +54,19 @@ _OF_CLIENT: Mapping[str, str] = {
     "IncompleteReadError": _BROKEN,
     "HTTPClientError": _BROKEN,
 }
-#: The caller can change something about these errors. Any other error is a failure of the service or of the network.
+#: _REFUSALS names the errors that the caller can do something about. Any other is a failure of the service or of the
+#: network.
 _REFUSALS = frozenset(
     {"ValidationError", "ValidationException", "ResourceLimitExceeded", "NoSuchBucket", "ParamValidationError"}
 )
-#: The status of a container's answer leads to advice.
+#: _OF_CONTAINER has advice for the status of a container's answer.
 _OF_CONTAINER: Mapping[int, str] = {
     400: "the container does not take these inputs: is it the same model, with this signature?",
     404: "the container has no such model: check model_name and signature",
     413: "the container takes no body of this size: ask for a smaller batch_size",
     415: "the container does not take this content type: ask for payload='instances'",
 }
-#: These parts of a text sign a request; a service may quote them.
+#: _SIGNED finds the parts of a text that sign a request; a service may quote them.
 _SIGNED = re.compile(
     r"(?i)\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b"
     r"|(?:x-amz-security-token|x-amz-credential|credential|signature|awsaccesskeyid|aws_session_token)\s*[=:]\s*[^\s,&<]+"

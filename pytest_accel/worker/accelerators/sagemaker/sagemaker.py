@@ -36,7 +36,8 @@ from pytest_accel.worker.hardware import versions
 
 OPT_IN = "ACCEL_SAGEMAKER"
 _FACTS = "artefact.json"
-#: The times of serialising and parsing are medians over at most this many of the last calls.
+#: _CALLS_KEPT is the number of the last calls, at most, of whose times of serialising and parsing the medians are
+#: taken.
 _CALLS_KEPT = 1000
 
 

@@ -27,7 +27,7 @@ from pytest_accel.worker.formats import saved_model, yardstick
 from pytest_accel.worker.hardware import processor, versions
 
 _MODEL = "saved_model"
-#: TensorFlow calls the rewriting to BF16 by this name.
+#: _MIXED_PRECISION is TensorFlow's name of the rewriting to BF16.
 _MIXED_PRECISION = "auto_mixed_precision_onednn_bfloat16"
 
 

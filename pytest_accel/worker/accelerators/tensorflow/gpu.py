@@ -36,19 +36,19 @@ from pytest_accel.worker.vendor_errors import explained
 MODEL = "saved_model"
 GPU = "/GPU:0"
 _MIXED_PRECISION = "auto_mixed_precision"
-#: These operators are computed by cuBLAS and cuDNN, and so in TF32 where that is allowed.
+#: IN_TF32 finds the operators that cuBLAS and cuDNN compute, and so in TF32 where that is allowed.
 IN_TF32 = re.compile(r"(_Fused|_)?(MatMul|BatchMatMul(V[23])?|Conv[23]D|Einsum|CudnnRNN.*)")
-#: Lines like these in TensorFlow's log say why it has no GPU.
+#: _WHY_NO_GPU finds the lines in TensorFlow's log that say why it has no GPU.
 _WHY_NO_GPU = re.compile(r"\] ([^\n]*(?:Cannot dlopen|Could not find cuda|Could not load dynamic|cuInit)[^\n]*)")
-#: A line that holds one of these words is about the driver.
+#: _OF_DRIVER finds the words of a line that is about the driver.
 _OF_DRIVER = re.compile(r"cuInit|cuda drivers")
 _CHECK_DRIVER = (
     "run nvidia-smi, which tells more; libcuda.so.1 has to be on the loader's path and fit TensorFlow's CUDA"
 )
 _LOOK_FOR_GPU = "import tensorflow; tensorflow.config.list_physical_devices('GPU')"
-#: A process that asks TensorFlow for its reasons ends after this many seconds.
+#: _LOOKING_S is the number of seconds after which a process that asks TensorFlow for its reasons is ended.
 _LOOKING_S = 60.0
-#: The time of copying is the median of this many calls.
+#: _CALLS_IN_PARTS is the number of calls of which the time of copying is the median.
 _CALLS_IN_PARTS = 11
 
 

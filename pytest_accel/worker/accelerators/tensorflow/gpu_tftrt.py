@@ -33,9 +33,10 @@ from pytest_accel.worker.vendor_errors import explained
 
 _ENGINE_OP = "TRTEngineOp"
 _FACTS = "facts.json"
-#: TensorFlow's names of the precisions that an engine may use.
+#: _MODES has TensorFlow's names of the precisions that an engine may use.
 _MODES = {"fp32": "FP32", "tf32": "FP32", "fp16": "FP16", "int8": "INT8"}
-#: This variable says whether TensorFlow may compute what an engine should have. TensorFlow reads it at every call.
+#: _FALLBACK is the variable that says whether TensorFlow may compute what an engine should have. TensorFlow reads it at
+#: every call.
 _FALLBACK = "TF_TRT_ALLOW_ENGINE_NATIVE_SEGMENT_EXECUTION"
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_accel.worker.hardware.cuda import Cuda
 
 PRECISIONS = ("fp32", "tf32", "fp16", "int8")
-#: These flags allow the builder to choose a precision.
+#: _FLAGS has the flags that allow the builder to choose a precision.
 _FLAGS = {"fp16": "FP16", "int8": "INT8"}
 
 

@@ -20,10 +20,11 @@ from pytest_accel.worker.hardware.cuda import Cuda, DeviceMemory, PinnedMemory, 
 
 Shape = Tuple[int, ...]
 
-#: The time of copying is the median of this many calls, measured by the device's clock.
+#: _CALLS_BY_THE_DEVICES_CLOCK is the number of calls, measured by the device's clock, of which the time of copying is
+#: the median.
 _CALLS_BY_THE_DEVICES_CLOCK = 11
 
-#: NumPy has these names for TensorRT's element types. It does not have BF16, FP8, INT4 and FP4.
+#: _DTYPES has NumPy's names of TensorRT's element types. NumPy does not have BF16, FP8, INT4 and FP4.
 _DTYPES = {
     "FLOAT": "float32",
     "HALF": "float16",

@@ -14,8 +14,9 @@ from typing import Any, Iterator, Mapping, Optional, Tuple
 from pytest_accel.worker.accelerator import Observed, share_on
 
 _UNKNOWN = "unknown"
-#: The kernel's name gives the precision of a layer: ``sm80_xmma_fprop_implicit_gemm_tf32f32_tf32f32_f32_...``. The
-#: first pattern that is found counts, because a name also has the types that go in, accumulate and come out.
+#: _OF_KERNELS finds the precision of a layer in its kernel's name:
+#: ``sm80_xmma_fprop_implicit_gemm_tf32f32_tf32f32_f32_...``. The first pattern that is found counts, because a name
+#: also has the types that go in, accumulate and come out.
 _OF_KERNELS = (
     ("fp8", re.compile(r"e4m3|e5m2|fp8|qmma")),
     ("int8", re.compile(r"i8i8|int8|imma|_i8816|_i16832")),
@@ -24,7 +25,7 @@ _OF_KERNELS = (
     ("float16", re.compile(r"f16f16|fp16|h884|h1688|h16816|hgemm|hmma")),
     ("float32", re.compile(r"f32f32|fp32|sgemm|scudnn|ffma")),
 )
-#: The words for a tensor's type give the precision too. Integers other than INT8 hold shapes and indices.
+#: _OF_TENSORS finds the precision in the words for a tensor's type. Integers other than INT8 hold shapes and indices.
 _OF_TENSORS = (
     ("fp8", re.compile(r"\bFP8\b|\bFloat8", re.IGNORECASE)),
     ("int8", re.compile(r"\bU?Int8\b", re.IGNORECASE)),
@@ -33,7 +34,7 @@ _OF_TENSORS = (
     ("float32", re.compile(r"\bFP32\b|\bFloat\b|\bFloat32\b", re.IGNORECASE)),
     ("", re.compile(r"\bInt(32|64)\b|\bBool(ean)?\b", re.IGNORECASE)),
 )
-#: These layers feed, move or convert values and compute none.
+#: _BOOKKEEPING names the layers that feed, move or convert values and compute none.
 _BOOKKEEPING = frozenset(
     {
         "Reformat",

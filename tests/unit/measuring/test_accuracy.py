@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,15 +13,14 @@ from pytest_accel.measuring.accuracy import evaluate
 from pytest_accel.session.compilation import compile_candidate
 from pytest_accel.session.reference import Reference
 from pytest_accel.testing import FAKE, FakeAccelerator
+from tests.unit.measuring.ranged import Ranged
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from numpy.typing import NDArray
 
     from pytest_accel.facts.records import Accuracy
     from pytest_accel.session.candidate import Candidate
-    from pytest_accel.worker.accelerator import Arrays, Progress, Source, Tensor
+    from pytest_accel.worker.accelerator import Arrays
     from tests.unit.conftest import Workshop
 
 INPUTS = np.random.default_rng(1).normal(size=(5, 4)).astype("float32")
@@ -54,29 +52,11 @@ def test_progress_is_told_in_samples(workshop: Workshop) -> None:
     assert workshop.told[-1] == "checking the accuracy of model on fake-b2: 5 of 5 samples"
 
 
-class Calibrated(FakeAccelerator):
-    """Learns its range from calibration data in INT8 and cuts off what lies outside."""
-
-    calibrated = ("int8",)
-
-    def compile(
-        self,
-        source: Source,
-        artefact: str,
-        options: Mapping[str, Any],
-        progress: Progress,
-        calibration: Sequence[Arrays] = (),
-    ) -> None:
-        super().compile(source, artefact, options, progress)
-        largest = max((float(np.abs(batch["x"]).max()) for batch in calibration), default=np.inf)
-        (Path(artefact) / "range").write_text(str(largest))
-
-    def load(self, artefact: str, options: Mapping[str, Any]) -> tuple[list[Tensor], list[Tensor]]:
-        self._largest = float((Path(artefact) / "range").read_text())
-        return super().load(artefact, options)
+class Calibrated(Ranged):
+    """Cuts off what lies outside the range learnt."""
 
     def infer(self, staged: Any) -> Arrays:
-        return super().infer({name: np.clip(array, -self._largest, self._largest) for name, array in staged.items()})
+        return super().infer({name: np.clip(array, -self.largest, self.largest) for name, array in staged.items()})
 
 
 SLIGHTLY_OFF_INT8: dict[str, Any] = {"identity": True, "by_precision": {"int8": {"output_noise": 0.01}}}

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -16,49 +15,37 @@ from pytest_accel.inputs.variants import expand_marker
 from pytest_accel.measuring.divergence import Divergence, first_divergence
 from pytest_accel.session.compilation import compile_candidate
 from pytest_accel.session.reference import Reference
-from pytest_accel.testing import FAKE, FakeAccelerator
+from pytest_accel.testing import FAKE
 from pytest_accel.worker.accelerator import Intermediate
+from tests.unit.measuring.ranged import Ranged
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
     from pytest_accel.inputs.datasets import Dataset
     from pytest_accel.session.candidate import Candidate
-    from pytest_accel.worker.accelerator import Arrays, Progress, Source, Tensor
+    from pytest_accel.worker.accelerator import Arrays, Tensor
     from tests.unit.conftest import Workshop
 
 FOUR_AT_ONCE = TensorSpec(name="x", dtype="float32", shape=(4, 4))
 INPUTS = np.random.default_rng(1).normal(size=(5, 4)).astype("float32")
 
 
-class Glass(FakeAccelerator):
+class Glass(Ranged):
     """Has three tensors. In FP16 the last is NaN; in INT8 the second is off, and the last cut to the range learnt."""
 
-    calibrated = ("int8",)
     shows_intermediates: ClassVar[bool] = True
 
-    def compile(
-        self,
-        source: Source,
-        artefact: str,
-        options: Mapping[str, Any],
-        progress: Progress,
-        calibration: Sequence[Arrays] = (),
-    ) -> None:
-        super().compile(source, artefact, options, progress)
-        largest = max((float(np.abs(batch["x"]).max()) for batch in calibration), default=np.inf)
-        (Path(artefact) / "range").write_text(str(largest))
-
     def load(self, artefact: str, options: Mapping[str, Any]) -> tuple[list[Tensor], list[Tensor]]:
-        self._largest, self._precision = float((Path(artefact) / "range").read_text()), options["precision"]
+        self._precision = options["precision"]
         return super().load(artefact, options)
 
     def intermediates(self, inputs: Arrays) -> list[Intermediate]:
         x = inputs["x"]
         shifted = x * np.float32(1.1 if self._precision == "int8" else 1.0)
-        last = np.clip(x, -self._largest, self._largest) if self._precision != "fp16" else x * np.float32("nan")
+        last = np.clip(x, -self.largest, self.largest) if self._precision != "fp16" else x * np.float32("nan")
         own = [Intermediate("only here", "cast", "Cast", x)] if self._precision == "int8" else []
         return [
             *own,

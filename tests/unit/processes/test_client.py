@@ -14,11 +14,11 @@ from pytest_accel.worker import wire
 from pytest_accel.worker.accelerator import Missing, Present, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from pytest_accel.facts.fact import Scalar
-    from pytest_accel.worker.accelerator import Arrays, Progress
+    from pytest_accel.worker.accelerator import Arrays, CompileJob
 
 OPTIONS: dict[str, Scalar] = {"precision": "fp32", "batch_size": 1}
 DEADLINES = Deadlines(compile_s=600.0, run_s=60.0)
@@ -94,15 +94,8 @@ class Calibrated(FakeAccelerator):
 
     batches: Sequence[Arrays] = ()
 
-    def compile(
-        self,
-        source: Source,
-        artefact: str,
-        options: Mapping[str, Any],
-        progress: Progress,
-        calibration: Sequence[Arrays] = (),
-    ) -> None:
-        Calibrated.batches = calibration
+    def compile_job(self, job: CompileJob) -> None:
+        Calibrated.batches = job.calibration
 
 
 def test_calibration_batches_reach_the_compiler_unchanged(tmp_path: Path) -> None:

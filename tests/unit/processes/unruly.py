@@ -7,29 +7,20 @@ import signal
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_accel.worker.accelerators.fake import FakeAccelerator
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from pytest_accel.worker.accelerator import Arrays, Progress, Source
+    from pytest_accel.worker.accelerator import CompileJob
 
 
 class LeavesTemporaryFiles(FakeAccelerator):
     """Leaves temporary files when it compiles."""
 
-    def compile(
-        self,
-        source: Source,
-        artefact: str,
-        options: Mapping[str, Any],
-        progress: Progress,
-        calibration: Sequence[Arrays] = (),
-    ) -> None:
+    def compile_job(self, job: CompileJob) -> None:
         leave_temporary_files()
-        super().compile(source, artefact, options, progress, calibration)
+        super().compile_job(job)
 
 
 def leave_temporary_files() -> None:
@@ -43,17 +34,10 @@ def leave_temporary_files() -> None:
 class StartsAProgram(FakeAccelerator):
     """Starts a program, as compilers do, tells its process id, and waits for what never comes."""
 
-    def compile(
-        self,
-        source: Source,
-        artefact: str,
-        options: Mapping[str, Any],
-        progress: Progress,
-        calibration: Sequence[Arrays] = (),
-    ) -> None:
+    def compile_job(self, job: CompileJob) -> None:
         leave_temporary_files()
         program = subprocess.Popen(["sleep", "600"])
-        progress(None, str(program.pid))
+        job.progress(None, str(program.pid))
         signal.pause()
 
 

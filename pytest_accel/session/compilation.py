@@ -103,7 +103,7 @@ class _Compilation:
         far_side = self.session.shared_client(name).far_side(self.variant.options)
         return seen_through(hardware, far_side.identity), {**versions, **far_side.versions}
 
-    @property
+    @cached_property
     def _origin(self) -> Origin:
         options = self._accelerator.options()
         _, versions = self._runs_on

@@ -102,7 +102,7 @@ class Check:
             standing=self._stand(measurement, batches),
         )
         record = msgspec.structs.replace(self._with_divergence(self._record(facts), dataset), key=key)
-        return self._saved(record, batches) if self._session.settings.save else record
+        return self._saved(record, batches)
 
     def evaluate(self, data: Any, metric: Metric | None) -> Accuracy:
         """Accuracy beside the reference."""
@@ -254,7 +254,7 @@ class Check:
         return msgspec.structs.replace(record, changes=changes_since(self._baseline, record))
 
     def _saved(self, record: TestRecord, batches: Sequence[Arrays]) -> TestRecord:
-        """Save this run as the baseline, unless it may not become one; the record says which."""
+        """Save this run as the baseline where it is asked to, unless it may not become one; the record says which."""
         session = self._session
         if session.settings.save is None or record.measurement is None:
             return record

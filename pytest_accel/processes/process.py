@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pytest_accel.facts.errors import CompileFailed, DeadlineExceeded, UnfitInput, WorkerCrashed, WorkerError
+from pytest_accel.processes.fork_server import ForkServer, ForkServers
 from pytest_accel.processes.post_mortem import Remains, ending, oom_kills
 from pytest_accel.processes.shipping import cargo_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 
 _START_DEADLINE_S = 60.0
+#: _IMPORT_DEADLINE_S is the number of seconds after which a fork server that still imports is given up.
+_IMPORT_DEADLINE_S = 300.0
 #: _LOOK_EVERY_S is the number of seconds between two looks of a waiting controller at the size of the worker's log.
 _LOOK_EVERY_S = 0.25
 #: _GRACE_S is the number of seconds that a worker has to show its stacks before it is killed.
@@ -42,9 +45,10 @@ _GRACE_S = 5.0
 class Worker:
     """One accelerator in one process of its own.
 
-    ``python`` is the interpreter to start, ``accelerator`` a ``"module:Class"`` whose source is sent to it.
-    ``waiting`` is called now and then while a request is waited for. Raises `WorkerError` when the interpreter cannot
-    be started or the accelerator cannot be imported there.
+    ``python`` is the interpreter to start, ``accelerator`` a ``"module:Class"`` whose source is sent to it. With
+    ``fork_server`` the process is forked there, by an interpreter of the same kind. ``waiting`` is called now and then
+    while a request is waited for. Raises `WorkerError` when the interpreter cannot be started or the accelerator cannot
+    be imported there.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Worker:
         python: str = sys.executable,
         log_dir: Path,
         waiting: Callable[[], None] = lambda: None,
+        fork_server: ForkServer | None = None,
     ) -> None:
         import execnet
 
@@ -69,9 +74,8 @@ class Worker:
         self._oom_kills = oom_kills()
         self._group = execnet.Group()
         # The path stays as it is: a virtual environment is found by the name of its link.
-        gateway = self._group.makegateway(
-            f"popen//python={shlex.quote(str(Path.cwd() / python))}//execmodel=main_thread_only"
-        )
+        command = fork_server.command() if fork_server else [str(Path.cwd() / python)]
+        gateway = self._group.makegateway(f"popen//python={shlex.join(command)}//execmodel=main_thread_only")
         # execnet keeps the process to itself, but only the process knows which signal ended it.
         self._process = gateway._io.popen
         self.pid: int = self._process.pid
@@ -140,6 +144,9 @@ class Worker:
             return
         self._signal(os.killpg, signal.SIGKILL)
         self._ended = True
+        if self.pid != self._process.pid:  # a relay ends when the forked process is gone
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=_GRACE_S)
         self._process.kill()
         self._group.terminate(timeout=_GRACE_S)
         self._remains.remove()
@@ -265,6 +272,7 @@ class WorkerPool:
         self._in_process = in_process
         self._log_dir = log_dir
         self._waiting = waiting
+        self._fork_servers = ForkServers(log_dir, waiting, _IMPORT_DEADLINE_S)
         self._shared: dict[str, AnyWorker] = {}
         self._fresh: list[AnyWorker] = []
 
@@ -279,9 +287,11 @@ class WorkerPool:
 
     def fresh(self, accelerator_name: str, reference: str) -> AnyWorker:
         """Return a worker for one launch: nothing was loaded in it before. Used in a ``with``, it ends there."""
-        worker = self._start(accelerator_name, reference)
-        self._fresh = [*(earlier for earlier in self._fresh if earlier.alive), worker]
-        return worker
+        return self._kept(self._start(accelerator_name, reference))
+
+    def forked(self, accelerator_name: str, reference: str, preload: Sequence[str]) -> AnyWorker:
+        """Return a worker like a `fresh` one, from a process that has called ``preload``, where that can be."""
+        return self._kept(self._start(accelerator_name, reference, preload))
 
     def close(self) -> None:
         """End every worker."""
@@ -289,12 +299,25 @@ class WorkerPool:
             worker.kill()
         self._fresh.clear()
         self._shared.clear()
+        self._fork_servers.close()
 
-    def _start(self, accelerator_name: str, reference: str) -> AnyWorker:
+    def _kept(self, worker: AnyWorker) -> AnyWorker:
+        self._fresh = [*(earlier for earlier in self._fresh if earlier.alive), worker]
+        return worker
+
+    def _start(self, accelerator_name: str, reference: str, preload: Sequence[str] = ()) -> AnyWorker:
         if self._in_process:
             return InProcessWorker(accelerator_name, reference)
         python = self._interpreters.get(accelerator_name, sys.executable)
-        return Worker(accelerator_name, reference, python=python, log_dir=self._log_dir, waiting=self._waiting)
+        check_interpreter(accelerator_name, python)
+        return Worker(
+            accelerator_name,
+            reference,
+            python=python,
+            log_dir=self._log_dir,
+            waiting=self._waiting,
+            fork_server=self._fork_servers.for_interpreter(str(Path.cwd() / python), preload),
+        )
 
 
 @functools.cache

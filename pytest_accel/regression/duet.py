@@ -77,7 +77,7 @@ class Side:
 
     def start(self) -> AbstractContextManager[WorkerClient]:
         """Start a fresh worker for this side."""
-        return self.session.fresh_client(self.accelerator)
+        return self.session.forked_client(self.accelerator)
 
 
 @dataclass(frozen=True)

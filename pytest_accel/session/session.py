@@ -104,7 +104,21 @@ class Session:
     @contextmanager
     def fresh_client(self, accelerator: str) -> Iterator[WorkerClient]:
         """Give a new worker for measuring, ended at the end of the block."""
-        worker = self._pool.fresh(accelerator, self.registry.reference(accelerator))
+        with self._ended(self._pool.fresh(accelerator, self.registry.reference(accelerator))) as client:
+            yield client
+
+    @contextmanager
+    def forked_client(self, accelerator: str) -> Iterator[WorkerClient]:
+        """Give a new worker that has imported its SDK already, ended at the end of the block.
+
+        It is for comparing: what a process pays before its first call is not measured in it.
+        """
+        preload = self.registry.find(accelerator).preload
+        with self._ended(self._pool.forked(accelerator, self.registry.reference(accelerator), preload)) as client:
+            yield client
+
+    @contextmanager
+    def _ended(self, worker: AnyWorker) -> Iterator[WorkerClient]:
         try:
             yield self._client(worker)
         finally:

@@ -227,6 +227,9 @@ class Accelerator(ABC):
     concurrent: ClassVar[bool] = False
     #: This flag says whether the model runs outside this machine. Then `far_side` describes what is there.
     remote: ClassVar[bool] = False
+    #: These functions import the SDK, each a ``"module:function"`` of the worker rooms. They start no thread that a
+    #: fork would lose, and touch no device: a process that has called them is forked for each launch of a comparison.
+    preload: ClassVar[Tuple[str, ...]] = ()
     #: The clock returns nanoseconds and never goes back. An accelerator may have a clock of the device here.
     clock: Callable[[], int] = staticmethod(time.perf_counter_ns)
 

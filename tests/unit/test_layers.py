@@ -27,6 +27,7 @@ FLOORS = (
 #: The same inside the worker's package: what starts, what answers, the accelerators, what they share, and the contract.
 WORKER_FLOORS = (
     "boot",
+    "fork_server",
     "serve",
     "accelerators",
     "timing formats hardware",

@@ -193,9 +193,9 @@ def test_a_side_may_run_in_another_sessions_workers(workshop: Workshop) -> None:
     started: list[str] = []
 
     class Elsewhere:
-        def fresh_client(self, accelerator: str) -> AbstractContextManager[WorkerClient]:
+        def forked_client(self, accelerator: str) -> AbstractContextManager[WorkerClient]:
             started.append(accelerator)
-            return workshop.session.fresh_client(accelerator)
+            return workshop.session.forked_client(accelerator)
 
     here = side(workshop, "same", latency_ms=2)
     play(here, dataclasses.replace(here, session=cast("Session", Elsewhere())), random.Random(1))

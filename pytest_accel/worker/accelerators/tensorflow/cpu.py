@@ -38,6 +38,8 @@ class Cpu(Accelerator):
     extra = "cpu"
     sources = ("saved_model", "keras")
     concurrent = True
+    # TensorFlow makes its threads when it runs its first operation.
+    preload = ("pytest_accel.worker.formats.saved_model:import_tensorflow",)
     own_options: ClassVar[Mapping[str, Option]] = {
         "batch_size": Option(int, 1, minimum=1, compiled_in=False, doc=COMMON_OPTIONS["batch_size"].doc),
         "signature": Option(str, "serving_default", compiled_in=False, doc=COMMON_OPTIONS["signature"].doc),

@@ -27,8 +27,8 @@ def main(address: str, command: list[str]) -> None:
         wanted = {"folder": str(Path.cwd()), "environment": dict(os.environ)}
         streams = array.array("i", [0, 1, 2])
         text = json.dumps(wanted).encode() + b"\n"
-        sent = server.sendmsg([text], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, streams)])
-        server.sendall(text[sent:])
+        server.sendmsg([text[:1]], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, streams)])
+        server.sendall(text[1:])
         for stream in streams:  # the worker's end of its pipes is closed when the worker closes it
             os.close(stream)
         status = server.recv(64)

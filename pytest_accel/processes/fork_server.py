@@ -68,6 +68,11 @@ class ForkServer:
                 self._input.write(json.dumps(start).encode() + b"\n")
                 self._input.flush()
 
+    @property
+    def pid(self) -> int:
+        """The number of its process."""
+        return self._process.pid
+
     def is_ready(self, waiting: Callable[[], None], deadline_s: float) -> bool:
         """Return whether it can fork, once that is known. ``waiting`` is called now and then meanwhile."""
         until = time.monotonic() + deadline_s

@@ -144,9 +144,6 @@ class Worker:
             return
         self._signal(os.killpg, signal.SIGKILL)
         self._ended = True
-        if self.pid != self._process.pid:  # a relay ends when the forked process is gone
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout=_GRACE_S)
         self._process.kill()
         self._group.terminate(timeout=_GRACE_S)
         self._remains.remove()

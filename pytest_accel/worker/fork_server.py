@@ -119,14 +119,16 @@ class _Server:
                     relay.sendall(json.dumps(status).encode())
 
     def _kill_child_of(self, source: int) -> None:
-        """End the child of a relay that was killed. Its group is its own once it has started, and not before."""
-        (pid,) = (pid for pid, relay in self._relays.items() if relay is not None and relay.fileno() == source)
-        for kill in (os.killpg, os.kill):
-            with contextlib.suppress(ProcessLookupError):
-                kill(pid, signal.SIGKILL)
-        relay, self._relays[pid] = self._relays[pid], None
-        if relay is not None:
+        """End the child of a relay that was killed, unless it has ended. It leads a group once it has started."""
+        for pid, relay in self._relays.items():
+            if relay is None or relay.fileno() != source:
+                continue
+            for kill in (os.killpg, os.kill):
+                with contextlib.suppress(ProcessLookupError):
+                    kill(pid, signal.SIGKILL)
+            self._relays[pid] = None  # the connection would stay readable until the child is buried
             relay.close()
+            return
 
 
 def become(streams: Sequence[int], wanted: Mapping[str, Any]) -> None:

@@ -120,7 +120,9 @@ def test_a_child_has_the_environment_the_folder_and_the_arguments_of_whoever_sta
 ) -> None:
     server = ForkServer(sys.executable, IMPORTS, folder)
     assert ready(server)
-    monkeypatch.setenv("ODD", "line\nbreak \udcff " + "long" * 25_000)
+    monkeypatch.setenv("ODD", "line\nbreak \udcff")
+    for number in range(5):
+        monkeypatch.setenv(f"LONG_{number}", "long" * 25_000)  # together more than a socket takes at once
     monkeypatch.chdir(tmp_path)
     code = (
         "import os, json; print(json.dumps([os.environ['ODD'], os.getcwd(), 'decimal' in __import__('sys').modules]))"
@@ -156,7 +158,7 @@ def test_a_crash_is_told_as_that_of_any_worker(pool: WorkerPool, tmp_path: Path,
 def test_an_interrupted_request_takes_the_worker_and_its_programs_along_and_leaves_the_server(
     unruly: None, pool: WorkerPool, tmp_path: Path
 ) -> None:
-    worker = pool.forked("fake", "unruly:StartsAProgram", IMPORTS)
+    worker = pool.forked("fake", "unruly:TakesLongToDie", IMPORTS)
     server, process = server_of(worker), psutil.Process(worker.pid)
     programs: list[psutil.Process] = []
 
@@ -187,6 +189,19 @@ def test_a_relay_that_is_killed_takes_its_worker_along(pool: WorkerPool) -> None
     os.kill(worker._process.pid, signal.SIGKILL)
     assert_gone([process])
     assert other.request("hello", phase="start", deadline_s=60)["pid"] == other.pid
+
+
+def test_a_relay_that_is_killed_before_its_worker_has_started_takes_it_along(folder: Path) -> None:
+    server = ForkServer(sys.executable, IMPORTS, folder)
+    assert ready(server)
+    with subprocess.Popen([*server.command(), "-u", "-c", ""], stdin=subprocess.PIPE) as relay:
+        parent = psutil.Process(server.pid)
+        until = time.monotonic() + 10
+        while not (children := parent.children()):
+            assert time.monotonic() < until
+        relay.kill()
+        assert_gone(children)
+    server.close()
 
 
 def test_a_server_that_dies_takes_its_workers_along_and_the_next_start_needs_none(

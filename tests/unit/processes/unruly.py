@@ -9,6 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from pytest_accel.worker.accelerators.fake import FakeAccelerator
 
 if TYPE_CHECKING:
@@ -39,6 +41,14 @@ class StartsAProgram(FakeAccelerator):
         program = subprocess.Popen(["sleep", "600"])
         job.progress(None, str(program.pid))
         signal.pause()
+
+
+class TakesLongToDie(StartsAProgram):
+    """Has so much memory that the kernel needs a moment to take it back."""
+
+    def compile_job(self, job: CompileJob) -> None:
+        self.taken = np.ones(1_000_000_000, np.uint8)
+        super().compile_job(job)
 
 
 class CannotBeMade(FakeAccelerator):

@@ -56,9 +56,9 @@ PATIENCE = 3
 FEWEST_UNDISTURBED = 5
 #: _LOOK_EVERY_S is the number of seconds between two looks at whether both sides are loaded.
 _LOOK_EVERY_S = 0.25
-#: WARM_UP_S is the number of seconds of warming up at most. On a busy machine nothing ever gets steady, and what both
-#: sides share need not.
-WARM_UP_S = 1.0
+#: WARM_UP_S is the number of seconds of warming up at most, after the first call. On a busy machine nothing ever gets
+#: steady, and what both sides share need not.
+WARM_UP_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -157,11 +157,13 @@ def _turn(clients: Mapping[str, WorkerClient], name: str) -> Iterator[WorkerClie
 
 
 def _load(clients: Mapping[str, WorkerClient], sides: Mapping[str, Side], waiting: Callable[[], None]) -> None:
-    """Load and stage both sides at once: importing an SDK is most of a launch, and it uses one core."""
+    """Load, stage and call both sides at once: until its first call is done, most of a launch uses one core."""
 
     def load(name: str) -> None:
         loaded = clients[name].load(sides[name].folder, sides[name].options)
-        clients[name].stage(sides[name].inputs(loaded.signature))
+        batches = sides[name].inputs(loaded.signature)
+        clients[name].stage(batches)
+        clients[name].predict(batches[0])
 
     with ThreadPoolExecutor(max_workers=len(clients)) as threads:
         try:

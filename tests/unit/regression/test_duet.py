@@ -93,6 +93,22 @@ def test_only_one_side_may_run_at_a_time(workshop: Workshop, monkeypatch: pytest
     assert set(turns) == {(False, 1)}, "in no turn is the side itself paused, and in each the other one is"
 
 
+def test_the_slow_first_call_of_both_sides_is_made_while_nothing_is_timed(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    request = InProcessWorker.request
+
+    def listening(worker: InProcessWorker, op: str, **params: Any) -> dict[str, Any]:
+        asked.append(op)
+        return request(worker, op, **params)
+
+    monkeypatch.setattr(InProcessWorker, "request", listening)
+    same = side(workshop, "same", latency_ms=2)
+    play(same, same, random.Random(1))
+    assert asked[: asked.index("warm_up")].count("predict") == 2
+
+
 @pytest.mark.parametrize(("typical_ms", "calls"), [(0, LONGEST_BLOCK), (0.1, LONGEST_BLOCK), (1, 10), (4, 2), (99, 1)])
 def test_a_block_is_ten_milliseconds_long_within_limits(typical_ms: float, calls: int) -> None:
     assert block_calls([typical_ms * 1e6]) == [calls]

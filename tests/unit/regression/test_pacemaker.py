@@ -124,7 +124,7 @@ def test_a_baseline_beside_another_yardstick_cannot_be_compared_with(workshop: W
     ("script", "reason"),
     [
         ({"failures": {"load": {"how": "refused", "message": "made by another version"}}}, "made by another version"),
-        ({"failures": {"infer": {"how": "error"}}}, "warm-up failed: RuntimeError: scripted failure in infer"),
+        ({"failures": {"infer": {"how": "error"}}}, "predict failed: RuntimeError: scripted failure in infer"),
         ({"inputs": [{"name": "x", "dtype": "float32", "shape": [None, 9]}]}, r"takes float32[None, 9], got "),
         (
             {"inputs": [{"name": name, "dtype": "float32", "shape": [None, 4]} for name in ("x", "z")]},

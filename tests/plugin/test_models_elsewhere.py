@@ -64,8 +64,14 @@ def switch_on(patch: pytest.MonkeyPatch, accelerator: str, machine: Path) -> Non
 Run = Callable[..., tuple[str, "RunRecord"]]
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The compile cache of all of them: the reference's outputs and the conversion to ONNX are the same for each."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def run(zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(zoo: Zoo, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run their tests as a user does; what it prints and its record."""
     for recipe in ("digits_cnn", "resnet50"):
         zoo.saved_model(recipe)
@@ -73,7 +79,7 @@ def run(zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         monkeypatch.delenv(name, raising=False)
 
     def run(tests: str, accelerator: str) -> tuple[str, RunRecord]:
-        own = [f"--accel-cache-dir={tmp_path / 'cache'}", "-o", f"accel_lock_dir={tmp_path / 'locks'}"]
+        own = [f"--accel-cache-dir={cache}", "-o", f"accel_lock_dir={tmp_path / 'locks'}"]
         reporting = [f"--accel-report={tmp_path / 'run.json'}", "-p", "no:cacheprovider", "-rs"]
         command = [sys.executable, "-m", "pytest", "-m", "", *tests.split(), *own, *reporting]
         done = subprocess.run(

@@ -53,6 +53,7 @@ class TestInf1(NeuronContract):
         counted = [after - earlier for after, earlier in zip(inferences_by_core(machine), before, strict=True)]
         assert sorted(counted) == [0, 1, 1, 1]
 
+    @pytest.mark.slow
     def test_groups_of_cores_run_side_by_side_and_are_free_with_the_end_of_their_worker(
         self, artefact: Path, tmp_path: Path
     ) -> None:

@@ -57,11 +57,12 @@ def check(project: Project, model: Path, *habits: str) -> pytest.RunResult:
     return project.run("--accel-report=run.json", "--accelerator=eia", workers=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("good", "bad"),
     [
         ([""], ["falls-back", "wrong-accelerator", "refuses-operator"]),
-        pytest.param([], ["nan", "casts", "lost-device", "out-of-memory"], marks=pytest.mark.slow),
+        ([], ["nan", "casts", "lost-device", "out-of-memory"]),
     ],
 )
 def test_what_is_right_passes_and_what_is_wrong_fails_with_what_to_do(

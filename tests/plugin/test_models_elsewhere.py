@@ -41,7 +41,6 @@ REASONS = {
     "sagemaker": "a SageMaker endpoint is remote and billed, and is never contacted by itself",
 }
 GPU_SDKS = {"gpu": ("tensorflow_gpu",), "gpu-ort": ("onnxruntime_gpu",), "gpu-trt": ("cuda", "tensorrt")}
-EACH_QUICKLY = [name if name in ("inf1", "gpu-trt") else pytest.param(name, marks=pytest.mark.slow) for name in DEVICES]
 
 RESNET50 = "tests/first_run/test_resnet50.py"
 DIGITS_CNN = "tests/models/test_digits_cnn.py"
@@ -91,7 +90,8 @@ def run(zoo: Zoo, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     return run
 
 
-@pytest.mark.parametrize("accelerator", EACH_QUICKLY)
+@pytest.mark.slow
+@pytest.mark.parametrize("accelerator", DEVICES)
 def test_the_digits_are_read_by_its_stand_in(
     accelerator: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -116,13 +116,9 @@ def test_the_younger_chips_are_told_on_in_the_same_ways(neuron: Project, digits_
     assert [record.kind for record in records(neuron)] == ["inaccurate", "inaccurate", "not-measured"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("habit", "kind"),
-    [
-        ("nan", "inaccurate"),
-        pytest.param("casts", "inaccurate", marks=pytest.mark.slow),
-        pytest.param("returns-early", "not-measured", marks=pytest.mark.slow),
-    ],
+    ("habit", "kind"), [("nan", "inaccurate"), ("casts", "inaccurate"), ("returns-early", "not-measured")]
 )
 def test_a_runtime_that_computes_something_else_is_found_out(
     neuron: Project, digits_cnn: Path, habit: str, kind: str

@@ -15,9 +15,7 @@ import glob
 import hashlib
 import json
 import math
-import os
 import re
-import secrets
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -32,6 +30,7 @@ from pytest_accel.facts.fingerprint import fingerprint_of
 from pytest_accel.facts.records import Accuracy, Artefact, Duet, Hardware, Measurement, Placement, TestRecord, Variant
 from pytest_accel.stats import nearest_rank
 from pytest_accel.store import strict_json
+from pytest_accel.store.files import read_regular, sync, written_beside
 
 if TYPE_CHECKING:
     from pytest_accel.facts.verdicts import VerdictKind
@@ -215,7 +214,7 @@ class Baselines:
         older = None if path.exists() else self._of_an_older_schema(path, fingerprint)
         with _with_advice(path, "written"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with _written_beside(path, text) as temporary:
+            with written_beside(path, text) as temporary:
                 if mode == "all":
                     temporary.replace(path)
                 else:
@@ -223,7 +222,7 @@ class Baselines:
                         path.hardlink_to(temporary)  # the one call that makes a whole file only where there is none
                     except FileExistsError:
                         return False
-            _sync(path.parent)
+            sync(path.parent)
         if older is not None and older.exists():  # another process may have been as fast
             self.remove(older)
         return True
@@ -233,7 +232,7 @@ def read(path: Path) -> Baseline:
     """Read one baseline file. Raises `BaselineError` that names file, line and field."""
     try:
         with _with_advice(path, "read"):
-            text = path.read_text(encoding="utf-8")
+            text = read_regular(path).decode("utf-8")
         data = _migrated(strict_json.parse(text), text)
         baseline = strict_json.convert(data, Baseline, text)
         _check_bits(baseline.accuracy, text)
@@ -322,29 +321,6 @@ def _file_name(name: str) -> str:
         return name
     legible = re.sub(r"[^A-Za-z0-9_.\-]+", "_", name).lstrip(".-")[:80]
     return f"{legible}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
-
-
-@contextmanager
-def _written_beside(path: Path, text: str) -> Iterator[Path]:
-    """Give a synced file with this text in the folder of ``path``; what is left of it at the end is removed."""
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("x", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some network file systems cannot; the file itself is safe by then
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

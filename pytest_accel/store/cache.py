@@ -30,7 +30,8 @@ import platformdirs
 
 from pytest_accel.facts.errors import CacheError
 from pytest_accel.facts.fact import Fact, Scalar
-from pytest_accel.store.locks import Uses, discard, folders, if_free, lock_at
+from pytest_accel.store.files import discard
+from pytest_accel.store.locks import Uses, folders, if_free, lock_at
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Hardware

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import filelock
+
+from pytest_accel.store.files import discard
 
 
 def lock_at(path: Path) -> filelock.BaseFileLock:
@@ -33,11 +34,6 @@ def if_free(lock: filelock.BaseFileLock) -> Iterator[bool]:
         yield True
     finally:
         lock.release()
-
-
-def discard(folder: Path) -> None:
-    """Remove a folder and all below it, as far as that is possible."""
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def folders(parent: Path) -> list[Path]:

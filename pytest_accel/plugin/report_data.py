@@ -14,7 +14,7 @@ import pytest
 
 from pytest_accel.facts.records import Failure, TestRecord
 from pytest_accel.facts.verdicts import LEFT_OUT
-from pytest_accel.plugin.state import ABSENT, BROKEN, MODEL, REPORT_DATA
+from pytest_accel.plugin.state import ABSENT, BROKEN, MODEL, REPORT_DATA, session_of
 from pytest_accel.report import failure, junit
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ``left_out`` is the verdict, such as ``pruned``, on a variant that was not measured because the marker allows that.
     ``measured`` is true where the test has measured something, even without a check. ``records`` has one record for
     each check. ``waited_s`` is the time that the test waited for the device, in seconds, or None where it is short.
+    ``warnings`` are sentences about what the run has met so far and no result shows, such as a damaged file.
     """
 
     absent: dict[str, str] = {}
@@ -39,6 +40,7 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     measured: bool = False
     records: tuple[TestRecord, ...] = ()
     waited_s: float | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def write(report: pytest.TestReport, data: ReportData) -> None:
@@ -53,7 +55,7 @@ def read(report: pytest.TestReport) -> ReportData:
 
 def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     """Add the data, the properties for JUnit and the last words of the worker to the report of one phase."""
-    data = _data(report, item, call)
+    data = msgspec.structs.replace(_data(report, item, call), warnings=tuple(session_of(item.config).warnings))
     write(report, data)
     item.user_properties.extend(_properties(data))  # JUnit gets those that the report of the teardown has
     if report.when != "teardown" and (details := _details(item, call)):

@@ -24,13 +24,17 @@ def read_regular(path: Path, *, follow: bool = True) -> bytes:
     Without ``follow``, a link counts as something else too.
     """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
-    with os.fdopen(os.open(path, flags), "rb") as file:
-        status = os.fstat(file.fileno())
+    descriptor = os.open(path, flags)
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "is no regular file", str(path))
         if status.st_size > MOST_BYTES:
             raise OSError(errno.EFBIG, f"has {status.st_size} bytes, more than any of ours", str(path))
-        return file.read(MOST_BYTES)
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(MOST_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 def write_whole(path: Path, text: str) -> None:

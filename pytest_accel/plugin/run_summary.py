@@ -138,6 +138,7 @@ class RunSummary:
         from pytest_accel import __version__
         from pytest_accel.facts.records import RunRecord
         from pytest_accel.report.record import SCHEMA
+        from pytest_accel.worker.wire import legible
 
         return RunRecord(
             schema=SCHEMA,
@@ -146,7 +147,7 @@ class RunSummary:
             duration_s=round(time.monotonic() - self._started_s, 3),
             tests=tuple(self._records),
             absent=self._absent,
-            warnings=tuple(self._warnings),
+            warnings=tuple(legible(self._warnings)),
             failures=tuple(self._failures),
             confidence=self._settings.confidence,
             strict=self._settings.strict,

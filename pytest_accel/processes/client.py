@@ -192,7 +192,8 @@ class WorkerClient:
         ``traffic`` is ``concurrency`` for a multi_stream, and ``concurrency``, ``rate`` and ``seed`` for a server.
         """
         reply = self._ask("measure", phase="measure", load_shape=load_shape, calls=calls, checks=checks, **traffic)
-        checked = [{**call, "outputs": _arrays(call.get("outputs"), "measure")} for call in reply.get("checked", ())]
+        kept = _valid(reply.get("checked", ()), list[dict[str, Any]], "measure")
+        checked = [{**call, "outputs": _arrays(call.get("outputs"), "measure")} for call in kept]
         latencies_ns = _latencies(reply, calls, "measure")
         waits_ns = _times(reply, "waits_ns", "measure")
         if waits_ns and len(waits_ns) != calls:
@@ -225,7 +226,7 @@ class WorkerClient:
                 Intermediate,
                 "intermediates",
             )
-            for tensor in reply.get("intermediates", ())
+            for tensor in _valid(reply.get("intermediates", ()), list[dict[str, Any]], "intermediates")
         ]
 
     def close(self) -> None:
@@ -253,7 +254,7 @@ def _packed(inputs: Mapping[str, np.ndarray], phase: str) -> dict[str, wire.Pack
 def _arrays(packed: Any, phase: str) -> Arrays:
     try:
         return wire.unpack_all(packed)
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except Exception as error:  # NumPy has many ways to say that a dtype or a shape is none
         raise WorkerError(f"the worker's reply to {phase} holds a malformed array: {error}", phase=phase) from error
 
 
@@ -265,5 +266,4 @@ def _latencies(reply: dict[str, Any], calls: int, phase: str) -> list[int]:
 
 
 def _times(reply: dict[str, Any], name: str, phase: str) -> list[int]:
-    times_ns: list[int] = _arrays({name: reply.get(name)}, phase)[name].tolist()
-    return times_ns
+    return _valid(_arrays({name: reply.get(name)}, phase)[name].tolist(), list[int], phase)

@@ -156,6 +156,19 @@ def test_a_device_is_present_or_missing_with_a_reason() -> None:
         ),
         (MEASURED, lambda client: client.time_block(calls=1), "timed 2 calls instead of 1"),
         ({"flops": 1.0, "precisions": {}}, lambda client: client.placement(), "placement is malformed: .*on_device"),
+        ({**MEASURED, "checked": 1}, lambda client: client.measure("offline", calls=2, checks=1), "Expected `array`"),
+        (
+            {**MEASURED, "checked": [1]},
+            lambda client: client.measure("offline", calls=2, checks=1),
+            "Expected `object`",
+        ),
+        (
+            {**MEASURED, "latencies_ns": wire.pack(np.array(1.5))},
+            lambda client: client.measure("offline", calls=2, checks=1),
+            "Expected `array`",
+        ),
+        ({"outputs": {"y": {"dtype": "(", "shape": [], "data": b""}}}, lambda client: client.predict({}), "malformed"),
+        ({"intermediates": 1}, lambda client: client.intermediates({}), "intermediates is malformed"),
         ({"flops": "1"}, lambda client: client.placement(), r"placement is malformed: .*float \| null"),
     ],
 )

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pytest_accel.processes.process import AnyWorker
     from pytest_accel.worker.accelerator import Arrays, Progress
 
+_BAD_CLOCK = "the accelerator's `clock` has to go on, and it stood still or went back"
+
 LoadShape: TypeAlias = Literal["single_stream", "multi_stream", "server", "offline"]
 _Reply = TypeVar("_Reply")
 
@@ -199,12 +201,17 @@ class WorkerClient:
         if waits_ns and len(waits_ns) != calls:
             raise WorkerError(f"the worker tells {len(waits_ns)} waits of {calls} calls", phase="measure")
         times = {"latencies_ns": latencies_ns, "waits_ns": waits_ns}
-        return _valid({**reply, **times, "checked": checked}, Timed, "measure")
+        timed = _valid({**reply, **times, "checked": checked}, Timed, "measure")
+        if timed.wall_ns <= 0:
+            raise WorkerError(f"{_BAD_CLOCK} for all of {calls} calls", phase="measure")
+        return timed
 
     def time_block(self, *, calls: int, settle: int = 1, first_core: int = 0) -> TimedBlock:
         """Play a turn of a duet on the cores from ``first_core`` on: untimed calls to settle, then the timed ones."""
         reply = self._ask("time_block", phase="measure", calls=calls, settle=settle, first_core=first_core)
         latencies_ns = _latencies(reply, calls, "measure")
+        if not any(latencies_ns):
+            raise WorkerError(f"{_BAD_CLOCK} for all of {calls} calls", phase="measure")
         return TimedBlock(latencies_ns, _valid(reply.get("cores_taken"), float, "measure"))
 
     def add_work(self, share: float) -> int:
@@ -262,6 +269,8 @@ def _latencies(reply: dict[str, Any], calls: int, phase: str) -> list[int]:
     latencies_ns = _times(reply, "latencies_ns", phase)
     if len(latencies_ns) != calls:
         raise WorkerError(f"the worker timed {len(latencies_ns)} calls instead of {calls}", phase=phase)
+    if back := sum(latency_ns < 0 for latency_ns in latencies_ns):
+        raise WorkerError(f"{_BAD_CLOCK} in {back} of {calls} calls", phase=phase)
     return latencies_ns
 
 

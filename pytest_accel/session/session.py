@@ -6,7 +6,6 @@ Nothing is started before it is asked for; `close` leaves no process and no lock
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -25,6 +24,7 @@ from pytest_accel.store.baselines import Baselines
 from pytest_accel.store.cache import Cache, root_of
 from pytest_accel.store.journal import Finished, folder_of
 from pytest_accel.store.locks import Patience, lock_at, prepare_folder, take
+from pytest_accel.store.scratch import Scratch
 from pytest_accel.worker.accelerator import Missing, Present
 
 if TYPE_CHECKING:
@@ -92,15 +92,15 @@ class Session:
         return Finished(folder, warn=self.warn)
 
     @cached_property
-    def _logs(self) -> tempfile.TemporaryDirectory[str]:
-        return tempfile.TemporaryDirectory(prefix="pytest-accel-")
+    def _logs(self) -> Scratch:
+        return Scratch()
 
     @cached_property
     def _pool(self) -> WorkerPool:
         return WorkerPool(
             self.settings.interpreters,
             in_process=self.settings.in_process,
-            log_dir=Path(self._logs.name),
+            log_dir=self._logs.path,
             waiting=self.tell.tick,
         )
 
@@ -239,6 +239,6 @@ class Session:
         if "_pool" in self.__dict__:
             self._pool.close()
         if "_logs" in self.__dict__:
-            self._logs.cleanup()
+            self._logs.close()
         if "cache" in self.__dict__:
             self.cache.close()

@@ -168,6 +168,25 @@ def test_a_device_is_present_or_missing_with_a_reason() -> None:
             "Expected `array`",
         ),
         ({"outputs": {"y": {"dtype": "(", "shape": [], "data": b""}}}, lambda client: client.predict({}), "malformed"),
+        (
+            {
+                **MEASURED,
+                **{"wall_ns": 0, "host_memory_mb": None, "device_memory_mb": None, "parts_ms": {}},
+                "conditions": {"tracing": "", "throttled": ""},
+            },
+            lambda client: client.measure("offline", calls=2, checks=1),
+            "has to go on, and it stood still or went back for all of 2 calls",
+        ),
+        (
+            {**MEASURED, "latencies_ns": wire.pack(np.array([1, -1]))},
+            lambda client: client.measure("offline", calls=2, checks=1),
+            "stood still or went back in 1 of 2 calls",
+        ),
+        (
+            {"latencies_ns": wire.pack(np.array([0, 0])), "cores_taken": 0.0},
+            lambda client: client.time_block(calls=2),
+            "stood still or went back for all of 2 calls",
+        ),
         ({"intermediates": 1}, lambda client: client.intermediates({}), "intermediates is malformed"),
         ({"flops": "1"}, lambda client: client.placement(), r"placement is malformed: .*float \| null"),
     ],

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pytest_accel.commands.console import DONE, FOUND
 from pytest_accel.facts.errors import UsageError
 from pytest_accel.inputs.registry import nearest
-from pytest_accel.store.scratch import Scratch
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -70,6 +69,8 @@ def jobs(variants: Mapping[str, int], runners: Mapping[str, tuple[str, ...]]) ->
 
 def count_variants(pytest_args: Sequence[str]) -> dict[str, int]:
     """Count the variants of each accelerator among the tests that ``pytest`` with these arguments would run."""
+    from pytest_accel.store.scratch import Scratch
+
     with closing(Scratch()) as scratch:
         file = scratch.path / "marked.json"
         options = ["-p", "pytest_accel.plugin.count_variants", f"--accel-marked-to={file}", "--collect-only", "-q"]

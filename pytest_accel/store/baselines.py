@@ -27,7 +27,17 @@ import msgspec
 from pytest_accel.facts.errors import BaselineError
 from pytest_accel.facts.fact import Fact
 from pytest_accel.facts.fingerprint import fingerprint_of
-from pytest_accel.facts.records import Accuracy, Artefact, Duet, Hardware, Measurement, Placement, TestRecord, Variant
+from pytest_accel.facts.records import (
+    Accuracy,
+    Artefact,
+    Duet,
+    Hardware,
+    Measurement,
+    Placement,
+    Positive,
+    TestRecord,
+    Variant,
+)
 from pytest_accel.stats import nearest_rank
 from pytest_accel.store import strict_json
 from pytest_accel.store.files import read_regular, sync, written_beside
@@ -49,15 +59,13 @@ _NOT_SAVED: frozenset[VerdictKind] = frozenset(
     {"not-measured", "inaccurate", "sla-breach", "regressed", "inconclusive"}
 )
 
-Positive = Annotated[float, msgspec.Meta(gt=0)]
-
 
 class LaunchSummary(Fact, frozen=True, kw_only=True):
     """One launch's steady phase: nearest-rank percentiles of ``calls`` calls, and what it took to get there."""
 
     load_shape: str
-    calls: int
-    items_per_call: int
+    calls: Annotated[int, msgspec.Meta(ge=1)]
+    items_per_call: Annotated[int, msgspec.Meta(ge=1)]
     p50_ms: Positive
     p90_ms: Positive
     p99_ms: Positive
@@ -236,6 +244,7 @@ def read(path: Path) -> Baseline:
         data = _migrated(strict_json.parse(text), text)
         baseline = strict_json.convert(data, Baseline, text)
         _check_bits(baseline.accuracy, text)
+        _check_order(baseline.launches, text)
     except UnicodeDecodeError as error:
         raise BaselineError(f"{path} is not UTF-8 text; {_RESTORE}") from error
     except strict_json.Malformed as error:
@@ -301,6 +310,15 @@ def _check_bits(accuracy: Accuracy | None, text: str) -> None:
     if not 0 <= bits - accuracy.samples < 8:
         problem = f"{bits} bits do not hold {accuracy.samples} samples"
         raise strict_json.Malformed(strict_json.line_of(text, field), field, problem)
+
+
+def _check_order(launches: Sequence[LaunchSummary], text: str) -> None:
+    for at, launch in enumerate(launches):
+        if not launch.p50_ms <= launch.p90_ms <= launch.p99_ms:
+            field = f"launches[{at}].p50_ms"
+            found = f"{launch.p50_ms:g}, {launch.p90_ms:g} and {launch.p99_ms:g}"
+            problem = f"p50, p90 and p99 have to grow, and are {found} ms"
+            raise strict_json.Malformed(strict_json.line_of(text, field), field, problem)
 
 
 def _rounded(value: Any, field: str) -> Any:

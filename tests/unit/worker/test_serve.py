@@ -54,15 +54,17 @@ def batch(**changes: Any) -> dict[str, Any]:
     return wire.pack_all({"x": np.ones((1, 4), np.float32), **changes})
 
 
-def test_what_is_to_be_kept_secret_is_told_once_and_is_in_no_message(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(autouse=True)
+def no_secrets_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redaction, "_known", set())
+
+
+def test_what_is_to_be_kept_secret_is_told_once_and_is_in_no_message() -> None:
     class ReadsCredentials(FakeAccelerator):
         def versions(self) -> dict[str, str]:
             redaction.keep_secret(["a secret of the account"])
             raise RuntimeError("signed with a secret of the account")
 
-    monkeypatch.setattr(redaction, "_known", set())
     secrets, *errors = replies(("versions", {}), ("versions", {}), accelerator=ReadsCredentials())
     assert secrets == {"secrets": ["a secret of the account"]}
     assert [error["error"]["message"] for error in errors] == ["signed with (redacted)"] * 2

@@ -286,7 +286,11 @@ class Worker:
             cause = "closed its connection, or something in it wrote there what is no answer,"
         details = self._remains.details()
         self.kill()
-        return WorkerCrashed(f"{self.name}: the worker {cause} during {phase}", phase=phase, details=details)
+        return WorkerCrashed(
+            f"{self.name}: the worker {cause} during {phase}; --accel-in-process runs it where a debugger can follow",
+            phase=phase,
+            details=details,
+        )
 
 
 class InProcessWorker:

@@ -70,10 +70,10 @@ def waits_for_cores(accelerator: Accelerator) -> bool:
 
 
 def answer(operations: Operations, request: Plain, progress: Progress) -> Plain:
-    """Return the last message for one request. An exception of the accelerator is an answer too."""
+    """Return the last message for one request. An exception of the accelerator is an answer too, such as an exit."""
     try:
         return {"result": operations.perform(request["op"], request["params"], progress)}
-    except Exception as error:
+    except BaseException as error:
         return {"error": described(error)}
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from pytest_accel.facts.errors import UnfitInput, WorkerError
+from pytest_accel.facts.errors import CacheError, UnfitInput, WorkerError
 from pytest_accel.facts.fact import Fact, Scalar
 from pytest_accel.facts.records import Placement, Signature, TensorSpec
 from pytest_accel.worker import wire
@@ -167,7 +167,12 @@ class WorkerClient:
         return _valid(reply.get("seconds"), float, "compile")
 
     def load(self, folder: Path, options: Mapping[str, Scalar]) -> Loaded:
-        """Load an artefact in place of the one before."""
+        """Load an artefact in place of the one before. Raises `CacheError` where its folder is gone."""
+        if not folder.is_dir():  # which no compiler has refused
+            raise CacheError(
+                f"{folder} is gone: something has removed it from the compile cache while this run used it; run again, "
+                "and keep the cache where nobody cleans up, with --accel-cache-dir"
+            )
         reply = self._ask("load", phase="load", artefact=str(folder), options=dict(options))
         inputs, outputs = (_valid(reply.get(side), tuple[TensorSpec, ...], "load") for side in ("inputs", "outputs"))
         return Loaded(

@@ -76,7 +76,10 @@ class Worker:
         self.name = name
         self._waiting = waiting
         self._ended = False
-        self._remains = Remains(log_dir)
+        try:
+            self._remains = Remains(log_dir)
+        except OSError as error:
+            raise no_temporary_files(error) from None
         self._oom_kills = oom_kills()
         self._group = execnet.Group()
         # The path stays as it is: a virtual environment is found by the name of its link.
@@ -426,6 +429,15 @@ def check_interpreter(name: str, python: str) -> None:
             "It has to be Python 3.8 or newer with NumPy: set accel_python to the one that has the SDK",
             phase="start",
         )
+
+
+def no_temporary_files(error: OSError) -> WorkerError:
+    """Return what is told where a worker has no place for its temporary files."""
+    return WorkerError(
+        f"the temporary folder cannot be used, so no worker starts: {error.strerror or error} ({error.filename}); "
+        "free some space there, or set TMPDIR to another folder",
+        phase="start",
+    )
 
 
 class FarError(msgspec.Struct, forbid_unknown_fields=True):

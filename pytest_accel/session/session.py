@@ -16,7 +16,7 @@ from pytest_accel.facts.errors import UsageError, WorkerError
 from pytest_accel.facts.settings import default_lock_dir
 from pytest_accel.machine.hardware import describe_hardware, device_name
 from pytest_accel.processes.client import Deadlines, WorkerClient
-from pytest_accel.processes.process import WorkerPool
+from pytest_accel.processes.process import WorkerPool, no_temporary_files
 from pytest_accel.processes.shipping import code_digest
 from pytest_accel.session.baseline_owners import BaselineOwners
 from pytest_accel.session.broken_limits import BrokenLimits
@@ -93,7 +93,10 @@ class Session:
 
     @cached_property
     def _logs(self) -> Scratch:
-        return Scratch()
+        try:
+            return Scratch()
+        except OSError as error:
+            raise no_temporary_files(error) from None
 
     @cached_property
     def _pool(self) -> WorkerPool:

@@ -174,6 +174,8 @@ class Baselines:
         """Return the stored baseline, None when there is none."""
         path = self.path(fingerprint, model, variant_id)
         with _with_advice(path, "read"):
+            if self.root.exists() and not self.root.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, f"{self.root} is no folder")
             stored = path if path.exists() else self._of_an_older_schema(path, fingerprint)
         if stored is None:
             return None

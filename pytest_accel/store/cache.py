@@ -20,6 +20,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import stat
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -30,7 +31,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import msgspec
 import platformdirs
 
-from pytest_accel.facts.errors import CacheError
+from pytest_accel.facts.errors import AccelError, CacheError
 from pytest_accel.facts.fact import Fact, Scalar
 from pytest_accel.store.files import discard, read_regular, set_aside
 from pytest_accel.store.locks import ENDLESS, Patience, Uses, if_free, lock_at, take
@@ -49,6 +50,8 @@ _CONTENT = "content"
 _VALUE = "value.json"
 _Value = TypeVar("_Value")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+#: _NEARLY_NONE_BYTES is so little space that a program that fails there has failed for want of it.
+_NEARLY_NONE_BYTES = 1 << 16
 #: _OF_THIS_PROCESS are errors that say nothing of the file: this process has too many open, or too little memory.
 _OF_THIS_PROCESS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
@@ -186,7 +189,7 @@ class Cache:
         Other processes that want the same entry wait meanwhile. Whatever ``build`` raises is passed on, and then
         nothing is left of the attempt. ``label`` is what people read in listings.
         """
-        if (held := self._held.get(key)) is not None:
+        if (held := self._still_held(key)) is not None:
             return held
         with self._locked(key, label):
             found = self._find(key, "is made again")
@@ -213,7 +216,7 @@ class Cache:
 
     def lookup(self, key: str) -> Entry | None:
         """Return the entry of this key if there is a sound one."""
-        if (held := self._held.get(key)) is not None:
+        if (held := self._still_held(key)) is not None:
             return held
         with self._locked(key, key):
             return self._find(key, "is not used")
@@ -263,6 +266,15 @@ class Cache:
     def content(self, key: str) -> Path:
         """Return where the files of an entry lie, or would; `lookup` protects them from eviction."""
         return self._folder(key) / _CONTENT
+
+    def _still_held(self, key: str) -> Entry | None:
+        """Return what this process holds, unless somebody has removed it all the same."""
+        held = self._held.get(key)
+        if held is not None and not held.path.is_dir():
+            self._hashed.discard(key)
+            del self._held[key]
+            return None
+        return held
 
     @property
     def _aside(self) -> Path:
@@ -335,7 +347,7 @@ class Cache:
             with _with_advice(self.root):
                 discard(scratch)  # of a process that was killed
                 content.mkdir(parents=True)
-            with _with_advice(self.root, only=_FULL):
+            with _with_advice(self.root, only=_FULL), self._told_if_full():
                 build(content)
             with _with_advice(self.root):
                 manifest = Manifest(label=label, files=dict(_files(content)))
@@ -347,6 +359,18 @@ class Cache:
             discard(scratch)
         self._hashed.add(key)
         return Entry(key, self.content(key), manifest.size_mb, hit=False, digest=manifest.digest)
+
+    @contextmanager
+    def _told_if_full(self) -> Iterator[None]:
+        """Say so where a worker fails on a disk that has no space: it can only tell what it could not write."""
+        try:
+            yield
+        except AccelError as error:
+            free = shutil.disk_usage(self.root).free
+            if free >= _NEARLY_NONE_BYTES:
+                raise
+            full = OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}, {free} bytes are free: {error}")
+            raise full from error
 
     def _keep_under_limit(self, made: Entry) -> None:
         # Reading all manifests after each build would make a session's cost grow with the square of its tests, so the
@@ -407,7 +431,7 @@ def _with_advice(root: Path, *, only: Collection[int] | None = None) -> Iterator
         elsewhere = "choose another folder with --accel-cache-dir"
         if error.errno in _FULL:
             elsewhere = f"free some space, run `pytest-accel cache prune --limit MB`, or {elsewhere}"
-        reason = f"{error.strerror or error} ({error.filename})" if error.filename else str(error)
+        reason = f"{error.strerror or error} ({error.filename})" if error.filename else error.strerror or str(error)
         raise CacheError(f"the compile cache {root} cannot be used: {reason}; {elsewhere}") from error
 
 

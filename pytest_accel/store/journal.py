@@ -63,8 +63,9 @@ class Journal:
     def append(self, record: TestRecord) -> None:
         """Write a finished check down. It outlives this process, however that ends."""
         if self._lock is None:
-            self._lock = lock_at(_lock_file(self._path))
-            self._lock.acquire()
+            lock = lock_at(_lock_file(self._path))
+            lock.acquire()
+            self._lock = lock
             forget_old(self._path.parent)
         line = msgspec.json.encode(JournalLine(began=self._began, record=record))
         with self._path.open("ab") as file:
@@ -152,8 +153,8 @@ def _lock_file(path: Path) -> Path:
 
 
 def _remove(path: Path) -> None:
-    discard(path)
-    _lock_file(path).unlink(missing_ok=True)
+    for left in (path, _lock_file(path)):
+        discard(left)
 
 
 def _ended(path: Path) -> bool:

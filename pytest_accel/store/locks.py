@@ -167,10 +167,11 @@ class Uses:
 
     def add(self, key: str) -> None:
         """Mark an entry as used by this process."""
-        if self._life is None:
+        if self._life is None or not self._own.is_dir():  # somebody has removed the whole cache
+            self.close()
             life = self._lock(self._own)
             life.acquire()
-            self._own.mkdir()
+            self._own.mkdir(parents=True)
             self._life = life
         (self._own / key).touch()
 
@@ -180,9 +181,9 @@ class Uses:
 
     def drop_all(self) -> None:
         """Take all marks of this process away, but stay ready to set more."""
-        if self._life is not None:
+        if self._life is not None and self._own.is_dir():
             for mark in self._own.iterdir():
-                mark.unlink()
+                mark.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Take all marks of this process away."""

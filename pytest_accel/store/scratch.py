@@ -23,7 +23,10 @@ class Scratch:
     """One folder for the temporary files of a run, below the machine's temporary folder."""
 
     def __init__(self) -> None:
-        sweep(Path(tempfile.gettempdir()))
+        """Make the folder. Raises `OSError` where the machine's temporary folder cannot be used."""
+        temporary = Path(tempfile.gettempdir())
+        temporary.mkdir(parents=True, exist_ok=True)  # somebody may have cleaned up since Python has chosen it
+        sweep(temporary)
         self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
         self._life = lock_at(self.path / _LOCK)
         self._life.acquire()

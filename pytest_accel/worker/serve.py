@@ -191,7 +191,7 @@ class Operations:
         return {
             "latencies_ns": wire.pack(np.array(timed.latencies_ns, np.int64)),
             "waits_ns": wire.pack(np.array(timed.waits_ns, np.int64)),
-            "wall_ns": timed.wall_ns,
+            "wall_ns": max(-1, timed.wall_ns),  # of a clock that goes back; execnet cannot send any such number
             "checked": [{"batch": c.batch, "outputs": wire.pack_all(c.outputs)} for c in timed.checked],
             "host_memory_mb": process_state.memory_peak_mb(),
             "device_memory_mb": self._accelerator.device_memory_mb(),

@@ -54,6 +54,10 @@ OUR_TRACEBACK = re.compile(
 )
 
 
+#: ENDS are the outcomes that a drill has to name where there are any.
+ENDS = ("passed", "failed", "errors", "skipped")
+
+
 class Ran(NamedTuple):
     """The end of a run: its exit status, or the negative number of the signal that ended it, and what it printed."""
 
@@ -66,6 +70,11 @@ class Ran(NamedTuple):
         with suppress(ValueError):
             return pytest.RunResult.parse_summary_nouns(self.out.splitlines())
         return {}
+
+    @property
+    def ends(self) -> dict[str, int]:
+        """Those of the outcomes that a drill has to judge, for one where several are right."""
+        return {name: count for name, count in self.outcomes.items() if name in ENDS}
 
 
 class Drill:
@@ -119,6 +128,19 @@ class Drill:
         with self.running(*args, within=within, **environment) as process:
             return self.end_of(process)
 
+    def command_line(self, *args: str) -> Ran:
+        """Run ``pytest-accel``."""
+        code = "import sys; from pytest_accel.commands.main import main; sys.exit(main(sys.argv[1:]))"
+        done = subprocess.run(
+            [sys.executable, "-c", code, *args],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return Ran(done.returncode, done.stdout + done.stderr)
+
     @contextmanager
     def running(self, *args: str, within: Sequence[str] = (), **environment: str) -> Iterator[subprocess.Popen[str]]:
         """Start a run, in a session of its own so that a signal can reach it as a terminal's would."""
@@ -156,7 +178,7 @@ class Drill:
 
     def verdict(self, ran: Ran, status: int | None = None, **outcomes: int) -> None:
         """Were these the outcomes, and no internal error or traceback of ours?"""
-        assert {name: count for name, count in ran.outcomes.items() if name in {*outcomes, *_ENDS}} == outcomes, ran.out
+        assert {name: count for name, count in ran.outcomes.items() if name in {*outcomes, *ENDS}} == outcomes, ran.out
         assert status in (None, ran.status), ran.out
         assert "INTERNALERROR" not in ran.out, ran.out
         assert not OUR_TRACEBACK.search(ran.out), ran.out
@@ -200,10 +222,6 @@ class Drill:
         self.answers["left"] = True
 
 
-#: The outcomes that a drill has to name where there are any.
-_ENDS = ("passed", "failed", "errors", "skipped")
-
-
 def assert_gone(tag: str) -> None:
     """Assert that no process with this tag lives. The kernel ends orphans at once, but not in the same instant."""
     until = time.monotonic() + 5.0
@@ -231,12 +249,15 @@ def can_mount() -> bool:
 def on_disks(mounts: Mapping[Path, str]) -> list[str]:
     """Return what stands before a command that is to see these folders as disks of their own, by options of tmpfs.
 
-    ``ro`` makes a folder read-only with what is in it.
+    ``ro`` makes a folder read-only with what is in it, and ``full`` one that has no more space.
     """
     lines = []
     for folder, options in mounts.items():
         if options == "ro":
             lines += [f'mount --bind "{folder}" "{folder}"', f'mount -o remount,ro,bind "{folder}"']
+        elif options == "full":
+            lines.append(f'mount -t tmpfs -o size=64k none "{folder}"')
+            lines.append(f'{{ head -c 1000000 /dev/zero > "{folder}/filler" 2> /dev/null || true; }}')
         else:
             lines.append(f'mount -t tmpfs -o "{options}" none "{folder}"')
     return ["unshare", "-rm", "sh", "-c", " && ".join([*lines, 'exec "$@"']), "sh"]

@@ -26,8 +26,10 @@ SIGNALS = {
     "kill": (signal.SIGKILL,),
 }
 #: EVERYWHERE are those that are sent in every phase; the others are sent in one.
-EVERYWHERE = ("int", "int-int", "kill")
-FAULTS = [(phase, name) for phase in PHASES for name in SIGNALS if name in EVERYWHERE or phase == "measure"]
+EVERYWHERE = ("int-int", "kill")
+FAULTS = [
+    (phase, name) for phase in PHASES for name in SIGNALS if name in EVERYWHERE or phase in ("measure", "teardown")
+]
 #: Between two of them pytest has begun to end, and has not ended.
 BETWEEN_S = 0.2
 

@@ -388,6 +388,12 @@ def test_a_temporary_folder_that_is_cleaned_meanwhile_costs_no_more_than_the_log
     assert compile_with(pool.fresh("fake", FAKE), tmp_path) == {"seconds": 2.0}
 
 
+def test_without_room_for_temporary_files_no_worker_starts(logs: Path, tmp_path: Path) -> None:
+    (tmp_path / "a file").touch()
+    with pytest.raises(WorkerError, match=r"the temporary folder cannot be used, .*; free some space"):
+        Worker("fake", FAKE, log_dir=tmp_path / "a file" / "logs")
+
+
 def test_an_interpreter_that_prints_before_it_answers_is_refused_in_words(
     logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -426,6 +426,14 @@ def test_a_write_that_the_system_cuts_short_leaves_the_older_file(store: Baselin
     assert names(store.root) == ["gpu-trt-int8-b8.json"]
 
 
+def test_looking_for_one_below_a_file_is_a_clear_error(store: Baselines) -> None:
+    store.root.write_text("")
+    with pytest.raises(
+        BaselineError, match=r"cannot be read: .* is no folder; choose another folder with --accel-base"
+    ):
+        store.find(*WHERE)
+
+
 def test_a_root_that_is_a_file_is_a_clear_error(store: Baselines) -> None:
     store.root.touch()
     assert store.find(*WHERE) is None

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from functools import partial
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from pytest_accel.facts.errors import CacheError
+from pytest_accel.facts.errors import CacheError, WorkerError
 from pytest_accel.facts.records import Hardware
 from pytest_accel.store.cache import Cache, Entry, _sha256, artefact_key, cache_key, default_root
 from pytest_accel.store.locks import lock_at
@@ -617,3 +618,25 @@ def test_the_digest_of_an_entry_is_that_of_its_names_and_contents(tmp_path: Path
     ]
     assert digests[0] == digests[1]
     assert len(set(digests)) == 3
+
+
+def test_a_cache_that_is_removed_while_it_is_used_is_made_again(cache: Cache) -> None:
+    cache.entry("k", writes("four"), label="")
+    shutil.rmtree(cache.root)
+    assert cache.lookup("k") is None
+    assert not cache.entry("k", writes("four"), label="").hit
+    assert [stored.in_use for stored in cache.entries()] == [True]
+    shutil.rmtree(cache.root)
+    cache.release_all()
+    cache.close()
+
+
+def test_a_worker_that_fails_on_a_full_disk_is_told_as_that(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(folder: Path) -> None:
+        raise WorkerError("compile failed: half a file")
+
+    with pytest.raises(WorkerError):
+        cache.entry("k", build, label="")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+    with pytest.raises(CacheError, match="No space left on device, 100 bytes are free: compile failed: half"):
+        cache.entry("k", build, label="")

@@ -156,3 +156,12 @@ def test_the_next_run_removes_what_is_forgotten(left: Path) -> None:
 
 def test_projects_do_not_share_journals(tmp_path: Path) -> None:
     assert folder_of(tmp_path, Path("/a")) != folder_of(tmp_path, Path("/b"))
+
+
+def test_a_folder_that_cannot_be_made_fails_the_line_and_not_the_end(tmp_path: Path) -> None:
+    (tmp_path / "a file").touch()
+    journal = Journal(tmp_path / "a file", began="10:00")
+    for _ in range(2):
+        with pytest.raises(OSError, match="a file"):
+            journal.append(finished_check())
+    journal.close(keep=False)

@@ -428,15 +428,12 @@ def test_a_write_that_the_system_cuts_short_leaves_the_older_file(store: Baselin
 
 def test_looking_for_one_below_a_file_is_a_clear_error(store: Baselines) -> None:
     store.root.write_text("")
-    with pytest.raises(
-        BaselineError, match=r"cannot be read: .* is no folder; choose another folder with --accel-base"
-    ):
+    with pytest.raises(BaselineError, match=r"cannot be read: .* is no folder; choose another folder"):
         store.find(*WHERE)
 
 
 def test_a_root_that_is_a_file_is_a_clear_error(store: Baselines) -> None:
     store.root.touch()
-    assert store.find(*WHERE) is None
     with pytest.raises(BaselineError, match=r"cannot be written: Not a directory; choose another folder"):
         store.save(baseline())
 

@@ -132,5 +132,7 @@ def _fits(baseline: Baseline, arguments: argparse.Namespace) -> bool:
         return False
     if arguments.older_than is None:
         return True
-    oldest_kept = datetime.datetime.now().date() - datetime.timedelta(days=arguments.older_than)
+    today = datetime.datetime.now().date()
+    days = min(arguments.older_than, (today - datetime.date.min).days)
+    oldest_kept = today - datetime.timedelta(days=days)
     return baseline.saved < oldest_kept.isoformat()

@@ -12,13 +12,18 @@ DONE = 0
 FOUND = 1
 #: TROUBLE is the exit status of a wrong call, or of a file that cannot be used.
 TROUBLE = 2
+#: INTERRUPTED is the exit status after Ctrl-C, which is that of a shell.
+INTERRUPTED = 130
 
 
 def print_json(data: Any) -> None:
-    """Print records or plain data as indented JSON."""
+    """Print records or plain data as indented JSON. Names of files that are no UTF-8 are escaped."""
     import msgspec
 
-    print(msgspec.json.format(msgspec.json.encode(data, order="sorted"), indent=2).decode())
+    from pytest_accel.worker.wire import legible
+
+    plain = legible(msgspec.to_builtins(data))
+    print(msgspec.json.format(msgspec.json.encode(plain, order="sorted"), indent=2).decode())
 
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -8,12 +8,14 @@ the modules that it needs when it runs, so that the others start quickly.
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Callable, Sequence
 
 from pytest_accel import __version__
 from pytest_accel.commands import advise, baseline, cache, devices, matrix, report
-from pytest_accel.commands.console import TROUBLE
+from pytest_accel.commands.console import INTERRUPTED, TROUBLE
 from pytest_accel.facts.errors import AccelError
 
 
@@ -21,11 +23,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; ``argv`` is the command line without the program."""
     arguments = _parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int] = arguments.command
+    _escape_what_is_no_text()
     try:
         return command(arguments)
-    except AccelError as error:
+    except BrokenPipeError:  # `pytest-accel ... | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return TROUBLE
+    except (AccelError, OSError) as error:
         print(f"pytest-accel: {error}", file=sys.stderr)
         return TROUBLE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _escape_what_is_no_text() -> None:
+    """Let names of files be printed that are no UTF-8, or that a terminal cannot show."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _parser() -> argparse.ArgumentParser:

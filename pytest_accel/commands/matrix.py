@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 from pytest_accel.commands.console import DONE, FOUND
 from pytest_accel.facts.errors import UsageError
@@ -70,8 +69,10 @@ def jobs(variants: Mapping[str, int], runners: Mapping[str, tuple[str, ...]]) ->
 
 def count_variants(pytest_args: Sequence[str]) -> dict[str, int]:
     """Count the variants of each accelerator among the tests that ``pytest`` with these arguments would run."""
-    with tempfile.TemporaryDirectory(prefix="pytest-accel-") as folder:
-        file = Path(folder) / "marked.json"
+    from pytest_accel.store.scratch import Scratch
+
+    with closing(Scratch()) as scratch:
+        file = scratch.path / "marked.json"
         options = ["-p", "pytest_accel.plugin.count_variants", f"--accel-marked-to={file}", "--collect-only", "-q"]
         command = [sys.executable, "-m", "pytest", *options, *pytest_args]
         collected = subprocess.run(command, capture_output=True, text=True, check=False)

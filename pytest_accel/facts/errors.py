@@ -6,6 +6,7 @@ AccelError
 ├── DatasetError           the evaluation data do not fit the model
 ├── BaselineError          a baseline file cannot be read or written
 ├── CacheError             the compile cache cannot be read or written
+├── LockTimeout            another process holds a lock for longer than it may be waited for
 ├── Pruned                 a variant was left out of its sweep: a smaller batch has shown that it cannot keep its limit
 └── WorkerError            the worker could not do what was asked
     ├── WorkerCrashed      the process ended: a signal, an exit, out of memory
@@ -39,6 +40,10 @@ class BaselineError(AccelError):
 
 class CacheError(AccelError):
     """The compile cache cannot be read or written."""
+
+
+class LockTimeout(AccelError):
+    """A lock was not free in time; names what it locks, who holds it, where it lies and the ini key."""
 
 
 class Pruned(AccelError):

@@ -6,12 +6,17 @@ it enters. There is no judging here and nothing that knows pytest, files or vend
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from pytest_accel.facts.fact import Fact, Scalar
 from pytest_accel.facts.verdicts import SEVERITY, Verdict, VerdictKind
+
+#: LARGEST_LOG_PACE is the logarithm of the largest ratio of two times of calls: a nanosecond beside minutes.
+LARGEST_LOG_PACE = 30.0
+
+Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class TensorSpec(Fact, frozen=True, kw_only=True):
@@ -39,6 +44,11 @@ class Variant(Fact, frozen=True, kw_only=True):
     accelerator: str
     options: dict[str, Scalar]
     named: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for what was read and is no choice of options."""
+        if strange := [name for name in self.named if name not in self.options]:
+            raise ValueError(f"named has {strange[0]!r}, which is none of the options")
 
     @property
     def batch_size(self) -> int:
@@ -167,9 +177,9 @@ class Measurement(Fact, frozen=True, kw_only=True):
     """
 
     load_shape: str
-    latencies_ns: list[int]
-    items_per_call: int
-    wall_s: float
+    latencies_ns: Annotated[list[int], msgspec.Meta(min_length=1)]
+    items_per_call: Annotated[int, msgspec.Meta(ge=1)]
+    wall_s: Positive
     phases: Phases
     lag1_autocorrelation: float
     host_memory_mb: float | None = None
@@ -269,10 +279,10 @@ class DuetLaunch(Fact, frozen=True, kw_only=True):
     hardly any pair is left, all count and the launch is ``disturbed``.
     """
 
-    candidate_p50_ms: float
-    pacemaker_p50_ms: float
-    log_pace: float
-    pairs: int
+    candidate_p50_ms: Positive
+    pacemaker_p50_ms: Positive
+    log_pace: Annotated[float, msgspec.Meta(ge=-LARGEST_LOG_PACE, le=LARGEST_LOG_PACE)]
+    pairs: Annotated[int, msgspec.Meta(ge=1)]
     started_first: Literal["candidate", "pacemaker"]
     log_pace_error: float = 0.0
     disturbed_pairs: int = 0

@@ -75,6 +75,8 @@ class Settings:
     cache_limit_mb: float = field(default=20_000.0, metadata=NOT_BINDING)
     #: ``lock_dir`` is the folder of the locks that keep a device to one process.
     lock_dir: Path = field(default_factory=default_lock_dir, metadata=NOT_BINDING)
+    #: ``lock_timeout_s`` is the time that a test waits for a lock of another process, which may be compiling.
+    lock_timeout_s: float = field(default=7200.0, metadata=NOT_BINDING)
     #: ``confidence`` is the confidence of every statistical decision, as a fraction.
     confidence: float = 0.95
     #: ``first_divergence`` looks for the place where an inaccurate model starts to differ from FP32.

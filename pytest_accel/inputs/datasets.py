@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -236,11 +235,22 @@ def _passes(data: Any, reader: Reader) -> Callable[[], Iterator[Any]]:
     if isinstance(data, Iterable) or reader.is_element(data):
         return lambda: _one_pass(data, reader)
     if callable(data):
-        return lambda: _one_pass(data(), reader)
+        return lambda: _one_pass(_returned(data), reader)
     raise DatasetError(
         f"cannot read a dataset from {type(data).__name__}: pass (inputs, labels), an iterable of such batches, "
         f"a function that returns one, a tf.data.Dataset or the path of an .npz file"
     )
+
+
+def _returned(function: Callable[[], Any]) -> Any:
+    data = function()
+    if not isinstance(data, Iterable):
+        name = getattr(function, "__qualname__", type(function).__name__)
+        raise DatasetError(
+            f"the dataset function {name} returned {type(data).__name__}: it has to return (inputs, labels), or an "
+            "iterable of such batches; with `yield` in it, it does"
+        )
+    return data
 
 
 def _one_pass(data: Any, reader: Reader) -> Iterator[Any]:
@@ -250,12 +260,15 @@ def _one_pass(data: Any, reader: Reader) -> Iterator[Any]:
 def _npz(path: Path) -> Arrays:
     if path.suffix != ".npz":
         raise DatasetError(f"{path}: a dataset file has to be an .npz (np.savez(path, x=inputs, y=labels))")
+    if not path.exists():
+        raise DatasetError(f"{path.absolute()}: no such file; paths are relative to where pytest runs")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        if not path.is_file():  # a pipe would be waited for
+            raise ValueError("it is no regular file")
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
-    except FileNotFoundError:
-        raise DatasetError(f"{path.absolute()}: no such file; paths are relative to where pytest runs") from None
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # of NumPy, zipfile and zlib, which have many for bad bytes
+        words = str(error) or type(error).__name__
         raise DatasetError(
-            f"{path}: not a readable .npz file: {error}. Write it with np.savez, without objects"
+            f"{path}: not a readable .npz file: {words}. Write it with np.savez, without objects"
         ) from None

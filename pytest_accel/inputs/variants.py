@@ -29,6 +29,8 @@ _SHARES = frozenset({"max_accuracy_drop", "min_accuracy", "min_on_device", "max_
 
 #: ON_COMPILE_ERROR is what a marker may ask for where a compiler refuses a variant.
 ON_COMPILE_ERROR = ("fail", "xfail", "record")
+#: _LONGEST_SHOWN is the number of characters of a wrong value that an error shows.
+_LONGEST_SHOWN = 60
 _PLAN_KEYWORDS = ("input_shapes", "on_compile_error", "prune")
 
 
@@ -132,10 +134,12 @@ def check_option(accelerator: str, name: str, option: Option, value: Any) -> Sca
     """Return the value if the option takes it. Raises `UsageError` that names what it does take."""
     if value is None and option.default is None:
         return None
-    where = f"accelerator {accelerator!r}: {name}={value!r}"
+    where = f"accelerator {accelerator!r}: {name}={shown(value)}"
     wrong_bool = isinstance(value, bool) and option.type is not bool
     if wrong_bool or not isinstance(value, (int, float) if option.type is float else option.type):
         raise UsageError(f"{where} must be of type {option.type.__name__}")
+    if isinstance(value, int | float) and not is_finite(value):
+        raise UsageError(f"{where} must be a finite number")
     if option.choices and value not in option.choices:
         hint = nearest(str(value), [str(choice) for choice in option.choices])
         raise UsageError(f"{where} is none of {', '.join(map(repr, option.choices))}{hint}")
@@ -150,7 +154,7 @@ def _values(name: str, value: Any) -> list[Any]:
         return [value]
     if not value:
         raise UsageError(f"{name}=[] makes no variant at all; give at least one value")
-    if len(set(value)) != len(value):
+    if any(value.count(each) > 1 for each in value):
         raise UsageError(f"{name}={value!r} names a value twice")
     return list(value)
 
@@ -179,14 +183,31 @@ def _budgets(given: Mapping[str, Any]) -> Budgets:
 
 def _budget(name: str, given: Any) -> int | float:
     """Return a budget as a plain number: NumPy's, or one that was measured, cannot be written into a record."""
-    if isinstance(given, bool) or not isinstance(given, numbers.Real) or not math.isfinite(given) or float(given) < 0:
-        raise UsageError(f"budget {name}={given!r} must be a number that is not negative")
+    if isinstance(given, bool) or not isinstance(given, numbers.Real) or not is_finite(given) or float(given) < 0:
+        raise UsageError(f"budget {name}={shown(given)} must be a number that is not negative")
     value = int(given) if isinstance(given, numbers.Integral) else float(given)
     if name in _SHARES and value > 1:
         raise UsageError(f"budget {name}={value!r} is a share, so at most 1: {value / 100:g} means {value:g} %")
     if name.endswith(("_ms", "_mb", "_s", "throughput")) and value == 0:
         raise UsageError(f"budget {name}=0 can never be met")
     return value
+
+
+def is_finite(number: Any) -> bool:
+    """Return whether a number is one that a float can be."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # an integer of hundreds of digits
+        return False
+
+
+def shown(value: object) -> str:
+    """Return a value as it is spelled, cut off where nobody would read on."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no integer of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def check_budgets(budgets: Budgets, keywords: Mapping[str, Any]) -> Budgets:

@@ -189,6 +189,15 @@ SETTING_OPTIONS = (
         read=option_values.lock_folder,
     ),
     OptionSpec(
+        "accel_lock_timeout",
+        "seconds that a test waits for a device or a cache entry that another process has locked",
+        in_ini=True,
+        type="float",
+        default=Settings.lock_timeout_s,
+        setting="lock_timeout_s",
+        read=option_values.seconds,
+    ),
+    OptionSpec(
         "accel_confidence",
         "confidence of every statistical decision, as a fraction",
         in_ini=True,

@@ -14,8 +14,9 @@ import pytest
 
 from pytest_accel.facts.records import Failure, TestRecord
 from pytest_accel.facts.verdicts import LEFT_OUT
-from pytest_accel.plugin.state import ABSENT, BROKEN, MODEL, REPORT_DATA
+from pytest_accel.plugin.state import ABSENT, BROKEN, MODEL, REPORT_DATA, session_of
 from pytest_accel.report import failure, junit
+from pytest_accel.worker.wire import legible
 
 if TYPE_CHECKING:
     from pytest_accel.check.accel_model import AccelModel
@@ -31,6 +32,7 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ``left_out`` is the verdict, such as ``pruned``, on a variant that was not measured because the marker allows that.
     ``measured`` is true where the test has measured something, even without a check. ``records`` has one record for
     each check. ``waited_s`` is the time that the test waited for the device, in seconds, or None where it is short.
+    ``warnings`` are sentences about what the run has met so far and no result shows, such as a damaged file.
     """
 
     absent: dict[str, str] = {}
@@ -39,11 +41,18 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     measured: bool = False
     records: tuple[TestRecord, ...] = ()
     waited_s: float | None = None
+    warnings: tuple[str, ...] = ()
 
 
-def write(report: pytest.TestReport, data: ReportData) -> None:
-    """Put the data on a report."""
-    setattr(report, REPORT_DATA, msgspec.json.encode(data).decode())
+def write(report: pytest.TestReport, data: ReportData) -> ReportData:
+    """Put the data on a report, and return them. Texts that are no UTF-8, such as names of files, are escaped."""
+    try:
+        encoded = msgspec.json.encode(data)
+    except UnicodeEncodeError:
+        data = msgspec.convert(legible(msgspec.to_builtins(data)), ReportData)
+        encoded = msgspec.json.encode(data)
+    setattr(report, REPORT_DATA, encoded.decode())
+    return data
 
 
 def read(report: pytest.TestReport) -> ReportData:
@@ -53,11 +62,11 @@ def read(report: pytest.TestReport) -> ReportData:
 
 def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     """Add the data, the properties for JUnit and the last words of the worker to the report of one phase."""
-    data = _data(report, item, call)
-    write(report, data)
+    warnings = tuple(session_of(item.config).warnings)
+    data = write(report, msgspec.structs.replace(_data(report, item, call), warnings=warnings))
     item.user_properties.extend(_properties(data))  # JUnit gets those that the report of the teardown has
     if report.when != "teardown" and (details := _details(item, call)):
-        report.sections.append(("accelerator's worker", details))
+        report.sections.append(("accelerator's worker", legible(details)))
 
 
 def _data(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo[None]) -> ReportData:

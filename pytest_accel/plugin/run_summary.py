@@ -16,7 +16,7 @@ from pytest_accel.plugin.options import runs_no_tests
 from pytest_accel.plugin.state import REPORT_DATA
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
     from pytest_accel.facts.records import Failure, RunRecord, TestRecord
@@ -39,9 +39,19 @@ class RunSummary:
         self._failures: list[Failure] = []
         self._warnings: list[str] = []
         self._waits_s: dict[str, float] = {}
+        self._all_ran = False
+        self._ran: set[str] = set()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        """Note that nothing has broken the run off: neither Ctrl-C, nor ``pytest.exit``, nor ``-x``."""
+        result = yield
+        self._all_ran = True
+        return result
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take what the report of an accelerator test carries."""
+        self._ran.add(report.nodeid)
         if hasattr(report, REPORT_DATA):
             from pytest_accel.plugin import report_data
 
@@ -50,6 +60,7 @@ class RunSummary:
     def _take(self, report: pytest.TestReport, data: ReportData) -> None:
         self._absent.update(data.absent)
         self._measured |= data.measured
+        self._warnings += [sentence for sentence in data.warnings if sentence not in self._warnings]
         if data.failure is not None and report.failed:  # a hook of the user may have changed the outcome
             self._failures.append(data.failure)
         if data.waited_s is not None:
@@ -112,8 +123,8 @@ class RunSummary:
 
     def _close_journal(self, session: pytest.Session) -> None:
         """Keep the journal of an interrupted run and say so. Otherwise remove it and what was resumed from."""
-        broken_off = session.exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
-        keep = broken_off or bool(session.shouldstop or session.shouldfail)
+        # Not the exit status: pytest.exit sets any, and a second Ctrl-C comes before there is one.
+        keep = not self._all_ran or bool(session.shouldstop or session.shouldfail)
         if self._records:
             self._journal.close(keep=keep)
             if keep and self._journal.lines:
@@ -121,12 +132,13 @@ class RunSummary:
         if self._settings.resume and not keep:
             from pytest_accel.store.journal import discard_left
 
-            discard_left(self._journals())
+            discard_left(self._journals(), self._ran)
 
     def _run(self) -> RunRecord:
         from pytest_accel import __version__
         from pytest_accel.facts.records import RunRecord
         from pytest_accel.report.record import SCHEMA
+        from pytest_accel.worker.wire import legible
 
         return RunRecord(
             schema=SCHEMA,
@@ -135,7 +147,7 @@ class RunSummary:
             duration_s=round(time.monotonic() - self._started_s, 3),
             tests=tuple(self._records),
             absent=self._absent,
-            warnings=tuple(self._warnings),
+            warnings=tuple(legible(self._warnings)),
             failures=tuple(self._failures),
             confidence=self._settings.confidence,
             strict=self._settings.strict,

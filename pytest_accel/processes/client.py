@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from pytest_accel.facts.errors import UnfitInput, WorkerError
+from pytest_accel.facts.errors import CacheError, UnfitInput, WorkerError
 from pytest_accel.facts.fact import Fact, Scalar
 from pytest_accel.facts.records import Placement, Signature, TensorSpec
 from pytest_accel.worker import wire
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from pytest_accel.processes.process import AnyWorker
     from pytest_accel.worker.accelerator import Arrays, Progress
+
+_BAD_CLOCK = "the accelerator's `clock` has to go on, and it stood still or went back"
 
 LoadShape: TypeAlias = Literal["single_stream", "multi_stream", "server", "offline"]
 _Reply = TypeVar("_Reply")
@@ -165,7 +167,12 @@ class WorkerClient:
         return _valid(reply.get("seconds"), float, "compile")
 
     def load(self, folder: Path, options: Mapping[str, Scalar]) -> Loaded:
-        """Load an artefact in place of the one before."""
+        """Load an artefact in place of the one before. Raises `CacheError` where its folder is gone."""
+        if not folder.is_dir():  # which no compiler has refused
+            raise CacheError(
+                f"{folder} is gone: something has removed it from the compile cache while this run used it; run again, "
+                "and keep the cache where nobody cleans up, with --accel-cache-dir"
+            )
         reply = self._ask("load", phase="load", artefact=str(folder), options=dict(options))
         inputs, outputs = (_valid(reply.get(side), tuple[TensorSpec, ...], "load") for side in ("inputs", "outputs"))
         return Loaded(
@@ -192,18 +199,24 @@ class WorkerClient:
         ``traffic`` is ``concurrency`` for a multi_stream, and ``concurrency``, ``rate`` and ``seed`` for a server.
         """
         reply = self._ask("measure", phase="measure", load_shape=load_shape, calls=calls, checks=checks, **traffic)
-        checked = [{**call, "outputs": _arrays(call.get("outputs"), "measure")} for call in reply.get("checked", ())]
+        kept = _valid(reply.get("checked", ()), list[dict[str, Any]], "measure")
+        checked = [{**call, "outputs": _arrays(call.get("outputs"), "measure")} for call in kept]
         latencies_ns = _latencies(reply, calls, "measure")
         waits_ns = _times(reply, "waits_ns", "measure")
         if waits_ns and len(waits_ns) != calls:
             raise WorkerError(f"the worker tells {len(waits_ns)} waits of {calls} calls", phase="measure")
         times = {"latencies_ns": latencies_ns, "waits_ns": waits_ns}
-        return _valid({**reply, **times, "checked": checked}, Timed, "measure")
+        timed = _valid({**reply, **times, "checked": checked}, Timed, "measure")
+        if timed.wall_ns <= 0:
+            raise WorkerError(f"{_BAD_CLOCK} for all of {calls} calls", phase="measure")
+        return timed
 
     def time_block(self, *, calls: int, settle: int = 1, first_core: int = 0) -> TimedBlock:
         """Play a turn of a duet on the cores from ``first_core`` on: untimed calls to settle, then the timed ones."""
         reply = self._ask("time_block", phase="measure", calls=calls, settle=settle, first_core=first_core)
         latencies_ns = _latencies(reply, calls, "measure")
+        if not any(latencies_ns):
+            raise WorkerError(f"{_BAD_CLOCK} for all of {calls} calls", phase="measure")
         return TimedBlock(latencies_ns, _valid(reply.get("cores_taken"), float, "measure"))
 
     def add_work(self, share: float) -> int:
@@ -225,7 +238,7 @@ class WorkerClient:
                 Intermediate,
                 "intermediates",
             )
-            for tensor in reply.get("intermediates", ())
+            for tensor in _valid(reply.get("intermediates", ()), list[dict[str, Any]], "intermediates")
         ]
 
     def close(self) -> None:
@@ -253,7 +266,7 @@ def _packed(inputs: Mapping[str, np.ndarray], phase: str) -> dict[str, wire.Pack
 def _arrays(packed: Any, phase: str) -> Arrays:
     try:
         return wire.unpack_all(packed)
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except Exception as error:  # NumPy has many ways to say that a dtype or a shape is none
         raise WorkerError(f"the worker's reply to {phase} holds a malformed array: {error}", phase=phase) from error
 
 
@@ -261,9 +274,10 @@ def _latencies(reply: dict[str, Any], calls: int, phase: str) -> list[int]:
     latencies_ns = _times(reply, "latencies_ns", phase)
     if len(latencies_ns) != calls:
         raise WorkerError(f"the worker timed {len(latencies_ns)} calls instead of {calls}", phase=phase)
+    if back := sum(latency_ns < 0 for latency_ns in latencies_ns):
+        raise WorkerError(f"{_BAD_CLOCK} in {back} of {calls} calls", phase=phase)
     return latencies_ns
 
 
 def _times(reply: dict[str, Any], name: str, phase: str) -> list[int]:
-    times_ns: list[int] = _arrays({name: reply.get(name)}, phase)[name].tolist()
-    return times_ns
+    return _valid(_arrays({name: reply.get(name)}, phase)[name].tolist(), list[int], phase)

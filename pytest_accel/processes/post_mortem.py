@@ -8,9 +8,14 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import stat
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+
+from pytest_accel.worker.redaction import redacted
 
 _LOG_CAP_BYTES = 4 * 2**20
 _TAIL_BYTES = 8 * 2**10
@@ -20,6 +25,8 @@ class Remains:
     """What a worker leaves on disk: the log of what it prints, which is kept small, its stacks and temporary files."""
 
     def __init__(self, folder: Path) -> None:
+        #: What must not be shown of the log.
+        self.secrets: set[str] = set()
         folder.mkdir(parents=True, exist_ok=True)
         self._log, self._stacks = _new_file(folder, ".log"), _new_file(folder, ".stacks")
         # A short name: an SDK may make a socket in there, whose whole path may have 107 bytes and no more.
@@ -31,26 +38,32 @@ class Remains:
         """Where the worker writes."""
         return {"log": str(self._log), "stacks": str(self._stacks), "temporary": str(self._temporary)}
 
+    def restore(self) -> None:
+        """Make the folder of temporary files again where somebody has cleaned up behind a living worker."""
+        self._temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
+
     def trim(self) -> None:
         """Empty the log when it has grown too long; the worker appends, so it goes on at the start."""
-        if self._log.stat().st_size > _LOG_CAP_BYTES:
+        if _size_of(self._log) > _LOG_CAP_BYTES:
             self._cut_off = _end_of(self._log)
             os.truncate(self._log, 0)
 
     def wait_for_stacks(self) -> None:
         """Wait until the worker has written its stacks, but not long: it may be past writing."""
         size, until = -1, time.monotonic() + 1.0
-        while time.monotonic() < until and not 0 < size == self._stacks.stat().st_size:
-            size = self._stacks.stat().st_size
+        while time.monotonic() < until and not 0 < size == _size_of(self._stacks):
+            size = _size_of(self._stacks)
             time.sleep(0.02)
 
     def details(self) -> str:
-        """Return the stacks and the end of the log, ready to print."""
+        """Return the stacks and the end of the log, ready to print and without credentials."""
         parts = {
-            "stacks": self._stacks.read_bytes()[:_TAIL_BYTES],
+            "stacks": _start_of(self._stacks),
             "last output": (self._cut_off + _end_of(self._log))[-_TAIL_BYTES:],
         }
-        texts = {title: content.decode(errors="replace").strip() for title, content in parts.items()}
+        texts = {
+            title: redacted(content.decode(errors="replace").strip(), self.secrets) for title, content in parts.items()
+        }
         return "\n\n".join(f"{title}:\n{text}" for title, text in texts.items() if text)
 
     def remove(self) -> None:
@@ -70,6 +83,15 @@ def ending(status: int, *, more_oom_kills: bool) -> str:
     return f"{words} by the kernel, out of memory," if more_oom_kills else f"{words} (out of memory, perhaps)"
 
 
+def writers_of(pipe: int, processes: Path = Path("/proc")) -> Iterator[int]:
+    """Yield the numbers of the processes that can write to the other end of a pipe: all of this user on Linux."""
+    inode = f"pipe:[{os.fstat(pipe).st_ino}]"
+    for descriptor in processes.glob("[0-9]*/fd/*"):
+        with suppress(OSError):  # it has ended, or is somebody else's
+            if str(descriptor.readlink()) == inode and descriptor.lstat().st_mode & stat.S_IWUSR:
+                yield int(descriptor.parts[-3])
+
+
 def oom_kills(cgroups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int:
     """Return how often the kernel has ended a process of this cgroup for want of memory; 0 where it does not tell."""
     try:
@@ -87,7 +109,22 @@ def _new_file(folder: Path, suffix: str) -> Path:
     return Path(path)
 
 
+def _size_of(path: Path) -> int:
+    """Return the size of a file in bytes; 0 where somebody has cleaned up the temporary folder."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _start_of(path: Path) -> bytes:
+    return path.read_bytes()[:_TAIL_BYTES] if _size_of(path) else b""
+
+
 def _end_of(path: Path) -> bytes:
+    size = _size_of(path)
+    if not size:
+        return b""
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        file.seek(max(0, size - _TAIL_BYTES))
         return file.read(_TAIL_BYTES)

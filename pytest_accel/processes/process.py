@@ -14,14 +14,18 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import msgspec
+
 from pytest_accel.facts.errors import CompileFailed, DeadlineExceeded, UnfitInput, WorkerCrashed, WorkerError
 from pytest_accel.processes.fork_server import ForkServer, ForkServers
-from pytest_accel.processes.post_mortem import Remains, ending, oom_kills
+from pytest_accel.processes.post_mortem import Remains, ending, oom_kills, writers_of
 from pytest_accel.processes.shipping import cargo_for
+from pytest_accel.worker.redaction import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,6 +44,8 @@ _IMPORT_DEADLINE_S = 300.0
 _LOOK_EVERY_S = 0.25
 #: _GRACE_S is the number of seconds that a worker has to show its stacks before it is killed.
 _GRACE_S = 5.0
+#: _HANG_UP_S is the number of seconds that the end of a dead worker's wire is waited for.
+_HANG_UP_S = 0.5
 
 
 class Worker:
@@ -70,20 +76,57 @@ class Worker:
         self.name = name
         self._waiting = waiting
         self._ended = False
-        self._remains = Remains(log_dir)
+        try:
+            self._remains = Remains(log_dir)
+        except OSError as error:
+            raise no_temporary_files(error) from None
         self._oom_kills = oom_kills()
         self._group = execnet.Group()
         # The path stays as it is: a virtual environment is found by the name of its link.
         command = fork_server.command() if fork_server else [str(Path.cwd() / python)]
-        gateway = self._group.makegateway(f"popen//python={shlex.join(command)}//execmodel=main_thread_only")
+        gateway = self._gateway(command)
         # execnet keeps the process to itself, but only the process knows which signal ended it.
         self._process = gateway._io.popen
         self.pid: int = self._process.pid
-        self._channel = gateway.remote_exec(boot)
-        self._channel.send(
-            {"accelerator": accelerator, "sources": sources, "stand_ins": stand_ins, **self._remains.paths}
-        )
-        self.pid = self.request("hello", phase="start", deadline_s=_START_DEADLINE_S)["pid"]
+        self._channel = gateway.newchannel()  # closed at once, in case that the next line fails
+        try:
+            self._channel = gateway.remote_exec(boot)
+        except OSError:
+            raise self._crashed("start") from None
+        cargo = {"accelerator": accelerator, "sources": sources, "stand_ins": stand_ins, **self._remains.paths}
+        self.pid = self.request("hello", phase="start", deadline_s=_START_DEADLINE_S, before=cargo)["pid"]
+
+    def _gateway(self, command: Sequence[str]) -> Any:
+        """Start the interpreter. It may answer what is no answer, because something else prints, or nothing at all."""
+        from execnet import XSpec, gateway_bootstrap, gateway_io
+
+        spec = XSpec(f"popen//python={shlex.join(command)}//execmodel=main_thread_only")
+        self._group.allocate_id(spec)
+        io = gateway_io.create_io(spec, execmodel=self._group.execmodel)
+        patience = threading.Timer(_START_DEADLINE_S, io.kill)
+        patience.start()
+        try:
+            gateway = gateway_bootstrap.bootstrap(io, spec)
+        except (OSError, EOFError, AssertionError) as error:
+            self._discard(io.popen)
+            raise WorkerError(
+                f"{self.name}: {command[0]} does not start as a Python ({error}): see what `{command[0]} -c pass` "
+                "prints and how it ends; a sitecustomize or a .pth file may be in the way",
+                phase="start",
+            ) from None
+        finally:
+            patience.cancel()
+        gateway.spec = spec
+        self._group._register(gateway)
+        return gateway
+
+    def _discard(self, process: subprocess.Popen[bytes]) -> None:
+        process.kill()
+        process.wait()
+        for pipe in filter(None, (process.stdin, process.stdout)):
+            with contextlib.suppress(OSError):  # what it has not read is lost with it
+                pipe.close()
+        self._remains.remove()
 
     def __enter__(self) -> Self:
         return self
@@ -99,9 +142,16 @@ class Worker:
         return not self._ended and self._process.poll() is None
 
     def request(
-        self, op: str, *, phase: str, deadline_s: float, on_progress: Progress | None = None, **params: Any
+        self,
+        op: str,
+        *,
+        phase: str,
+        deadline_s: float,
+        on_progress: Progress | None = None,
+        before: Plain | None = None,
+        **params: Any,
     ) -> Plain:
-        """Have one operation done and return its result.
+        """Have one operation done and return its result. ``before`` is sent ahead of it.
 
         Raises `DeadlineExceeded` and `WorkerCrashed`, after which the worker is gone; `CompileFailed`, `UnfitInput` and
         `WorkerError` when the accelerator said no, after which it can be asked again. Any other exception, such as a
@@ -110,6 +160,9 @@ class Worker:
         if self._ended:
             raise WorkerCrashed(f"{self.name}: the worker was ended before {phase}; start another", phase=phase)
         try:
+            if before is not None:
+                self._send(before)
+            self._remains.restore()
             self._send({"op": op, "params": params})
             message = self._last_message(time.monotonic() + deadline_s, on_progress)
         except self._channel.TimeoutError:
@@ -119,7 +172,20 @@ class Worker:
         except self._channel.RemoteError as error:
             self.kill()
             *_, last_line = str(error).strip().splitlines()
-            raise WorkerError(f"{self.name}: {last_line}", phase=phase, details=str(error)) from None
+            details = redacted(str(error), self._remains.secrets)
+            raise WorkerError(f"{self.name}: {last_line}", phase=phase, details=details) from None
+        except msgspec.ValidationError as error:
+            details = self._remains.details()
+            self.kill()
+            raise WorkerError(
+                f"{self.name}: the worker's answer to {phase} is malformed: {error}", phase=phase, details=details
+            ) from None
+        except UnicodeEncodeError as error:
+            self.kill()
+            raise WorkerError(
+                f"{self.name}: {phase} is about {error.object!r}, which is no UTF-8 text: rename that file or folder",
+                phase=phase,
+            ) from None
         except BaseException:
             self.kill()
             raise
@@ -145,8 +211,22 @@ class Worker:
         self._signal(os.killpg, signal.SIGKILL)
         self._ended = True
         self._process.kill()
-        self._group.terminate(timeout=_GRACE_S)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_GRACE_S)
+        self._hang_up()
+        self._group.terminate(timeout=_HANG_UP_S)
         self._remains.remove()
+
+    def _hang_up(self) -> None:
+        """See that the wire ends with the process: what it has started in a group of its own may hold it open."""
+        try:
+            self._channel.waitclose(_HANG_UP_S)
+        except self._channel.TimeoutError:
+            for pid in writers_of(self._process.stdout.fileno()):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+        except (EOFError, OSError, self._channel.RemoteError):
+            pass
 
     def _signal(self, send: Callable[[int, int], None], signum: signal.Signals) -> None:
         if not self._ended:  # the number of an ended process may be another one's by now
@@ -154,28 +234,39 @@ class Worker:
                 send(self.pid, signum)
 
     def _send(self, request: Plain) -> None:
+        from execnet import DumpError
+
         try:
             self._channel.send(request)
         except OSError as error:
             raise EOFError from error
+        except DumpError as error:
+            raise error.__cause__ or error from None
 
-    def _last_message(self, until: float, on_progress: Progress | None) -> Plain:
+    def _last_message(self, until: float, on_progress: Progress | None) -> Message:
         """Wait for the answer, passing on progress and keeping the log small."""
+        dead = False
         while True:
             left_s = until - time.monotonic()
             if left_s <= 0:
                 raise self._channel.TimeoutError
             try:
-                message: Plain = self._channel.receive(min(left_s, _LOOK_EVERY_S))
+                message = message_of(self._channel.receive(min(left_s, _LOOK_EVERY_S)))
             except self._channel.TimeoutError:
+                if dead:  # and what it had said before has arrived by now
+                    raise EOFError from None
+                # The wire does not tell: something that it has started may hold it open, or have spoilt it.
+                dead = self._process.poll() is not None
                 self._waiting()
                 continue
             finally:
                 self._remains.trim()
-            if "progress" not in message:
+            if message.progress is not None:
+                (on_progress or _ignore)(*message.progress)
+            elif message.secrets is not None:
+                self._remains.secrets.update(message.secrets)
+            else:
                 return message
-            if on_progress is not None:
-                on_progress(*message["progress"])
 
     def _overdue(self, phase: str, deadline_s: float) -> DeadlineExceeded:
         with contextlib.suppress(ProcessLookupError):
@@ -195,10 +286,14 @@ class Worker:
         try:
             cause = ending(self._process.wait(timeout=_GRACE_S), more_oom_kills=oom_kills() > self._oom_kills)
         except subprocess.TimeoutExpired:
-            cause = "closed its connection"
+            cause = "closed its connection, or something in it wrote there what is no answer,"
         details = self._remains.details()
         self.kill()
-        return WorkerCrashed(f"{self.name}: the worker {cause} during {phase}", phase=phase, details=details)
+        return WorkerCrashed(
+            f"{self.name}: the worker {cause} during {phase}; --accel-in-process runs it where a debugger can follow",
+            phase=phase,
+            details=details,
+        )
 
 
 class InProcessWorker:
@@ -236,7 +331,7 @@ class InProcessWorker:
         try:
             return self._operations.perform(op, params, on_progress or _ignore)
         except Exception as error:
-            failure = error_of(described(error), phase)
+            failure = error_of(FarError(**described(error)), phase)
             raise failure from (None if isinstance(failure, UnfitInput) else error)
 
     @contextlib.contextmanager
@@ -336,21 +431,56 @@ def check_interpreter(name: str, python: str) -> None:
         )
 
 
-def result_of(message: Plain, phase: str) -> Plain:
+def no_temporary_files(error: OSError) -> WorkerError:
+    """Return what is told where a worker has no place for its temporary files."""
+    return WorkerError(
+        f"the temporary folder cannot be used, so no worker starts: {error.strerror or error} ({error.filename}); "
+        "free some space there, or set TMPDIR to another folder",
+        phase="start",
+    )
+
+
+class FarError(msgspec.Struct, forbid_unknown_fields=True):
+    """An exception of the other side; ``refused`` where it is a refusal in the vendor's words."""
+
+    type: str
+    message: str
+    traceback: str
+    refused: bool
+
+
+class Message(msgspec.Struct, forbid_unknown_fields=True):
+    """What a worker says: how far it is, what must not be shown of its log, or at last a result or an error."""
+
+    progress: tuple[float | None, str] | None = None
+    secrets: list[str] | None = None
+    error: FarError | None = None
+    result: dict[str, Any] | None = None
+
+
+def message_of(plain: object) -> Message:
+    """Return a worker's message. Raises `msgspec.ValidationError` where it is none."""
+    message = msgspec.convert(plain, Message)
+    if message == Message():
+        raise msgspec.ValidationError("it says nothing")
+    return message
+
+
+def result_of(message: Message, phase: str) -> Plain:
     """Return what an operation returned; raises what it raised."""
-    if "error" in message:
-        raise error_of(message["error"], phase)
-    result: Plain = message["result"]
-    return result
+    if message.error is not None:
+        raise error_of(message.error, phase)
+    assert message.result is not None  # `message_of` lets no other one through
+    return message.result
 
 
-def error_of(error: Plain, phase: str) -> WorkerError:
+def error_of(error: FarError, phase: str) -> WorkerError:
     """Return an exception of the other side as one of ours, with the far traceback in its details."""
-    message, details = error["message"], error["traceback"]
-    if error["refused"] and phase in ("compile", "load"):
+    message, details = error.message, error.traceback
+    if error.refused and phase in ("compile", "load"):
         return CompileFailed(message, phase=phase, details=details)
-    if error["refused"]:  # a call with other arrays is the way out of it, and no traceback leads there
+    if error.refused:  # a call with other arrays is the way out of it, and no traceback leads there
         return UnfitInput(message, phase=phase)
-    if error["type"] == "MemoryError":
+    if error.type == "MemoryError":
         message = message or "out of memory"
-    return WorkerError(f"{phase} failed: {error['type']}: {message}", phase=phase, details=details)
+    return WorkerError(f"{phase} failed: {error.type}: {message}", phase=phase, details=details)

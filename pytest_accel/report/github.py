@@ -38,10 +38,20 @@ def summarise(run: RunRecord, environ: Mapping[str, str] = os.environ) -> None:
         text = markdown.markdown(overview).encode()
         if size + len(text) > MOST_BYTES:
             text = "\n".join((*markdown.head(overview), "", TOO_LONG, "")).encode()
-        with path.open("ab") as summary:
-            summary.write(text)
+        _append(path, text, size)
     except OSError as error:
         raise AccelError(f"GITHUB_STEP_SUMMARY={path}: {error.strerror}") from error
+
+
+def _append(path: Path, text: bytes, size: int) -> None:
+    """Add the text to a file of this size. On a full disk, none of it stays."""
+    try:
+        with path.open("ab") as summary:
+            summary.write(text)
+    except OSError:
+        if path.is_file():
+            os.truncate(path, size)
+        raise
 
 
 def errors(failures: Iterable[Failure], rootdir: Path, environ: Mapping[str, str] = os.environ) -> Iterator[str]:

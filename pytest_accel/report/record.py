@@ -39,5 +39,5 @@ def read_record(path: Path) -> RunRecord:
         return msgspec.json.decode(text, type=RunRecord)
     except OSError as error:
         raise AccelError(f"{path}: {error.strerror}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # msgspec lets Python's own errors through
         raise AccelError(f"{path} is not a record of a pytest-accel run: {error}") from error

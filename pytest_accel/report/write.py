@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_accel.facts.errors import AccelError, UsageError
+from pytest_accel.store.files import write_whole
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import RunRecord
@@ -28,12 +29,13 @@ def require_format(path: Path, formats: Sequence[str] = FORMATS) -> None:
 def write(runs: Sequence[RunRecord], path: Path) -> None:
     """Write the runs to a file and make its folder. A record, ``.json``, is of a single run.
 
-    Raises `AccelError` that names the path when it cannot be written.
+    The file appears whole or not at all, and a write that fails leaves the older report. Raises `AccelError` that names
+    the path when it cannot be written.
     """
     text = _text(runs, path.suffix)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        write_whole(path, text)
     except OSError as error:
         raise AccelError(f"{path}: {error.strerror}; name a file that can be written") from error
 

@@ -20,6 +20,7 @@ from pytest_accel.machine.hardware import seen_through
 from pytest_accel.processes.client import Converted
 from pytest_accel.session.candidate import Candidate
 from pytest_accel.store.cache import artefact_key, cache_key
+from pytest_accel.store.files import read_regular
 from pytest_accel.worker.accelerator import Source
 
 if TYPE_CHECKING:
@@ -185,5 +186,6 @@ def cached_artefact(cache: Cache, key: str, content_digest: str = "") -> Path | 
 def stored_artefacts(cache: Cache) -> Iterator[tuple[str, Origin]]:
     """Yield key and origin of each artefact in a compile cache, the last used first."""
     for stored in reversed(cache.entries()):
-        with suppress(FileNotFoundError, msgspec.MsgspecError):  # a reference, a conversion, or of another release
-            yield stored.key, msgspec.json.decode((cache.content(stored.key) / _ORIGIN).read_bytes(), type=Origin)
+        # Other entries are references and conversions, of another release, or damaged, which a use of them would tell.
+        with suppress(OSError, msgspec.MsgspecError, ValueError, RecursionError):
+            yield stored.key, msgspec.json.decode(read_regular(cache.content(stored.key) / _ORIGIN), type=Origin)

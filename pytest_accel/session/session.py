@@ -6,39 +6,35 @@ Nothing is started before it is asked for; `close` leaves no process and no lock
 from __future__ import annotations
 
 import dataclasses
-import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import filelock
-
 from pytest_accel.facts.errors import UsageError, WorkerError
+from pytest_accel.facts.settings import default_lock_dir
 from pytest_accel.machine.hardware import describe_hardware, device_name
 from pytest_accel.processes.client import Deadlines, WorkerClient
-from pytest_accel.processes.process import WorkerPool
+from pytest_accel.processes.process import WorkerPool, no_temporary_files
 from pytest_accel.processes.shipping import code_digest
 from pytest_accel.session.baseline_owners import BaselineOwners
 from pytest_accel.session.broken_limits import BrokenLimits
 from pytest_accel.store.baselines import Baselines
 from pytest_accel.store.cache import Cache, root_of
 from pytest_accel.store.journal import Finished, folder_of
-from pytest_accel.store.locks import lock_at
+from pytest_accel.store.locks import Patience, lock_at, prepare_folder, take
+from pytest_accel.store.scratch import Scratch
 from pytest_accel.worker.accelerator import Missing, Present
 
 if TYPE_CHECKING:
+    import filelock
+
     from pytest_accel.facts.progress import StepProgress
     from pytest_accel.facts.records import Hardware
     from pytest_accel.facts.settings import Settings
     from pytest_accel.inputs.registry import Registry
     from pytest_accel.processes.process import AnyWorker
-
-
-#: _ASK_AGAIN_S is the number of seconds between two attempts to have a device that another process uses.
-_ASK_AGAIN_S = 1.0
 
 
 class Session:
@@ -54,6 +50,8 @@ class Session:
         self.broken_limits = BrokenLimits()
         #: The tests of this run by the baselines that they use.
         self.baseline_owners = BaselineOwners()
+        #: What the user should know of this process's run, and no test has told: a sentence each.
+        self.warnings: list[str] = []
         self._found: dict[str, Present | Missing] = {}
         self._unsaid: dict[str, WorkerError] = {}
         self._versions: dict[str, dict[str, str]] = {}
@@ -66,13 +64,21 @@ class Session:
     @cached_property
     def cache(self) -> Cache:
         """The compile cache."""
-        return Cache(root_of(self.settings), limit_mb=self.settings.cache_limit_mb)
+        return self._cache(root_of(self.settings))
 
     def cache_at(self, root: Path) -> Cache:
         """Another compile cache, whose entries are protected from eviction until the session ends."""
         if root not in self._other_caches:
-            self._other_caches[root] = Cache(root, limit_mb=self.settings.cache_limit_mb)
+            self._other_caches[root] = self._cache(root)
         return self._other_caches[root]
+
+    def _cache(self, root: Path) -> Cache:
+        return Cache(root, limit_mb=self.settings.cache_limit_mb, warn=self.warn, patience=self._patience)
+
+    def warn(self, sentence: str) -> None:
+        """Have something told at the end of the run, once."""
+        if sentence not in self.warnings:
+            self.warnings.append(sentence)
 
     @cached_property
     def baselines(self) -> Baselines:
@@ -82,18 +88,22 @@ class Session:
     @cached_property
     def finished(self) -> Finished:
         """What this run takes over from interrupted ones."""
-        return Finished(folder_of(self.cache.root, self.settings.rootdir) if self.settings.resume else None)
+        folder = folder_of(self.cache.root, self.settings.rootdir) if self.settings.resume else None
+        return Finished(folder, warn=self.warn)
 
     @cached_property
-    def _logs(self) -> tempfile.TemporaryDirectory[str]:
-        return tempfile.TemporaryDirectory(prefix="pytest-accel-")
+    def _logs(self) -> Scratch:
+        try:
+            return Scratch()
+        except OSError as error:
+            raise no_temporary_files(error) from None
 
     @cached_property
     def _pool(self) -> WorkerPool:
         return WorkerPool(
             self.settings.interpreters,
             in_process=self.settings.in_process,
-            log_dir=Path(self._logs.name),
+            log_dir=self._logs.path,
             waiting=self.tell.tick,
         )
 
@@ -135,38 +145,38 @@ class Session:
             interpreters = dict.fromkeys(self.registry.names, str(python))
             settings = dataclasses.replace(self.settings, interpreters=interpreters)
             self._elsewhere[python] = Session(settings, self.registry, tell=self.tell)
+            self._elsewhere[python].warnings = self.warnings
         return self._elsewhere[python]
 
     @contextmanager
     def exclusive(self, accelerator: str) -> Iterator[float]:
         """Have the device to ourselves: no other pytest-accel process uses it meanwhile, whatever its cache is.
 
-        Gives the seconds that it was waited for.
+        Gives the seconds that it was waited for. Raises `LockTimeout` where that would be longer than allowed.
         """
-        lock = self._device_lock(accelerator)
-        began_s = time.monotonic()
-        while True:
-            try:
-                lock.acquire(timeout=_ASK_AGAIN_S)
-                break
-            except filelock.Timeout:
-                self.tell(f"waiting for {accelerator}, which another pytest-accel process is using")
-            except OSError as error:
-                folder = self.settings.lock_dir
-                raise UsageError(
-                    f"accel_lock_dir: {folder} cannot hold the lock of a device: {error.strerror or error}; "
-                    "choose another folder with that ini key"
-                ) from None
         try:
-            yield time.monotonic() - began_s
+            lock = self._device_lock(accelerator)
+            waited_s = take(lock, accelerator, self._patience)
+        except OSError as error:
+            raise UsageError(
+                f"accel_lock_dir: {self.settings.lock_dir} cannot hold the lock of a device: "
+                f"{error.strerror or error}; choose another folder with that ini key"
+            ) from None
+        try:
+            yield waited_s
         finally:
             lock.release()
 
     def _device_lock(self, accelerator: str) -> filelock.BaseFileLock:
         if accelerator not in self._device_locks:
-            device = device_name(self.hardware(accelerator))
-            self._device_locks[accelerator] = lock_at(self.settings.lock_dir / f"device-{device}.lock")
+            device, folder = device_name(self.hardware(accelerator)), self.settings.lock_dir
+            prepare_folder(folder, private=folder == default_lock_dir())
+            self._device_locks[accelerator] = lock_at(folder / f"device-{device}.lock")
         return self._device_locks[accelerator]
+
+    @property
+    def _patience(self) -> Patience:
+        return Patience(self.settings.lock_timeout_s, self.tell)
 
     def find(self, accelerator: str) -> Present | Missing:
         """Return whether an accelerator is here; device files are looked at first, then its SDK in a worker.
@@ -232,6 +242,6 @@ class Session:
         if "_pool" in self.__dict__:
             self._pool.close()
         if "_logs" in self.__dict__:
-            self._logs.cleanup()
+            self._logs.close()
         if "cache" in self.__dict__:
             self.cache.close()

@@ -15,9 +15,7 @@ import glob
 import hashlib
 import json
 import math
-import os
 import re
-import secrets
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -29,9 +27,20 @@ import msgspec
 from pytest_accel.facts.errors import BaselineError
 from pytest_accel.facts.fact import Fact
 from pytest_accel.facts.fingerprint import fingerprint_of
-from pytest_accel.facts.records import Accuracy, Artefact, Duet, Hardware, Measurement, Placement, TestRecord, Variant
+from pytest_accel.facts.records import (
+    Accuracy,
+    Artefact,
+    Duet,
+    Hardware,
+    Measurement,
+    Placement,
+    Positive,
+    TestRecord,
+    Variant,
+)
 from pytest_accel.stats import nearest_rank
 from pytest_accel.store import strict_json
+from pytest_accel.store.files import read_regular, sync, written_beside
 
 if TYPE_CHECKING:
     from pytest_accel.facts.verdicts import VerdictKind
@@ -50,15 +59,13 @@ _NOT_SAVED: frozenset[VerdictKind] = frozenset(
     {"not-measured", "inaccurate", "sla-breach", "regressed", "inconclusive"}
 )
 
-Positive = Annotated[float, msgspec.Meta(gt=0)]
-
 
 class LaunchSummary(Fact, frozen=True, kw_only=True):
     """One launch's steady phase: nearest-rank percentiles of ``calls`` calls, and what it took to get there."""
 
     load_shape: str
-    calls: int
-    items_per_call: int
+    calls: Annotated[int, msgspec.Meta(ge=1)]
+    items_per_call: Annotated[int, msgspec.Meta(ge=1)]
     p50_ms: Positive
     p90_ms: Positive
     p99_ms: Positive
@@ -167,6 +174,8 @@ class Baselines:
         """Return the stored baseline, None when there is none."""
         path = self.path(fingerprint, model, variant_id)
         with _with_advice(path, "read"):
+            if self.root.exists() and not self.root.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, f"{self.root} is no folder")
             stored = path if path.exists() else self._of_an_older_schema(path, fingerprint)
         if stored is None:
             return None
@@ -215,7 +224,7 @@ class Baselines:
         older = None if path.exists() else self._of_an_older_schema(path, fingerprint)
         with _with_advice(path, "written"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with _written_beside(path, text) as temporary:
+            with written_beside(path, text) as temporary:
                 if mode == "all":
                     temporary.replace(path)
                 else:
@@ -223,7 +232,7 @@ class Baselines:
                         path.hardlink_to(temporary)  # the one call that makes a whole file only where there is none
                     except FileExistsError:
                         return False
-            _sync(path.parent)
+            sync(path.parent)
         if older is not None and older.exists():  # another process may have been as fast
             self.remove(older)
         return True
@@ -233,10 +242,11 @@ def read(path: Path) -> Baseline:
     """Read one baseline file. Raises `BaselineError` that names file, line and field."""
     try:
         with _with_advice(path, "read"):
-            text = path.read_text(encoding="utf-8")
+            text = read_regular(path).decode("utf-8")
         data = _migrated(strict_json.parse(text), text)
         baseline = strict_json.convert(data, Baseline, text)
         _check_bits(baseline.accuracy, text)
+        _check_order(baseline.launches, text)
     except UnicodeDecodeError as error:
         raise BaselineError(f"{path} is not UTF-8 text; {_RESTORE}") from error
     except strict_json.Malformed as error:
@@ -304,6 +314,15 @@ def _check_bits(accuracy: Accuracy | None, text: str) -> None:
         raise strict_json.Malformed(strict_json.line_of(text, field), field, problem)
 
 
+def _check_order(launches: Sequence[LaunchSummary], text: str) -> None:
+    for at, launch in enumerate(launches):
+        if not launch.p50_ms <= launch.p90_ms <= launch.p99_ms:
+            field = f"launches[{at}].p50_ms"
+            found = f"{launch.p50_ms:g}, {launch.p90_ms:g} and {launch.p99_ms:g}"
+            problem = f"p50, p90 and p99 have to grow, and are {found} ms"
+            raise strict_json.Malformed(strict_json.line_of(text, field), field, problem)
+
+
 def _rounded(value: Any, field: str) -> Any:
     if isinstance(value, float):
         if not math.isfinite(value):
@@ -322,29 +341,6 @@ def _file_name(name: str) -> str:
         return name
     legible = re.sub(r"[^A-Za-z0-9_.\-]+", "_", name).lstrip(".-")[:80]
     return f"{legible}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
-
-
-@contextmanager
-def _written_beside(path: Path, text: str) -> Iterator[Path]:
-    """Give a synced file with this text in the folder of ``path``; what is left of it at the end is removed."""
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("x", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some network file systems cannot; the file itself is safe by then
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ the root are
 
     entries/<key>/      one finished entry: ``content/`` and ``manifest.json``, whose time is that of its last use
     building/<key>/     an entry being made or thrown away, seen by the holder of the key's lock only
+    damaged/            entries that were not as they had been made, for whoever wants to know why
     locks/<key>.lock    held while an entry is looked up, made or removed
     in-use/<process>/   a marker for each entry a living process uses; ``<process>.lock`` is held while it lives
 
@@ -19,18 +20,21 @@ import hashlib
 import json
 import logging
 import os
+import shutil
+import stat
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
 import platformdirs
 
-from pytest_accel.facts.errors import CacheError
+from pytest_accel.facts.errors import AccelError, CacheError
 from pytest_accel.facts.fact import Fact, Scalar
-from pytest_accel.store.locks import Uses, discard, folders, if_free, lock_at
+from pytest_accel.store.files import discard, read_regular, set_aside
+from pytest_accel.store.locks import ENDLESS, Patience, Uses, if_free, lock_at, take
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Hardware
@@ -46,6 +50,10 @@ _CONTENT = "content"
 _VALUE = "value.json"
 _Value = TypeVar("_Value")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+#: _NEARLY_NONE_BYTES is so little space that a program that fails there has failed for want of it.
+_NEARLY_NONE_BYTES = 1 << 16
+#: _OF_THIS_PROCESS are errors that say nothing of the file: this process has too many open, or too little memory.
+_OF_THIS_PROCESS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 @dataclass(frozen=True)
@@ -73,10 +81,13 @@ class Stored:
     in_use: bool
 
 
+Size = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+
+
 class StoredFile(Fact, frozen=True, kw_only=True):
     """What a file was when it was put into the cache."""
 
-    size: int
+    size: Size
     mtime_ns: int
     sha256: str
 
@@ -141,17 +152,31 @@ def cache_key(kind: str, **made_of: object) -> str:
     return hashlib.sha256(json.dumps([kind, made_of], sort_keys=True).encode()).hexdigest()[:32]
 
 
+class Damaged(Exception):
+    """An entry is not what was put into the cache; the message says in what way."""
+
+
 class Cache:
     """A folder of entries, shared by any number of processes and kept under ``limit_mb``.
 
-    ``warn`` gets a sentence about each damaged entry. Every method raises `CacheError` when the folder cannot be
-    used, with what to do about it.
+    ``warn`` gets a sentence about each damaged entry, which is set aside: a bad byte costs the entry that has it, and
+    no other. ``patience`` says how long an entry is waited for that another process makes. Every method raises
+    `CacheError` when the folder cannot be used, with what to do about it, and `LockTimeout`.
     """
 
-    def __init__(self, root: Path, limit_mb: float, *, warn: Callable[[str], object] = _log.warning) -> None:
+    def __init__(
+        self,
+        root: Path,
+        limit_mb: float,
+        *,
+        warn: Callable[[str], object] = _log.warning,
+        patience: Patience = ENDLESS,
+    ) -> None:
         self.root = root
         self.limit_mb = limit_mb
         self._warn = warn
+        self._patience = patience
+        self._swept = False
         self._uses = Uses(root / "in-use")
         self._hashed: set[str] = set()
         #: What was found sound and has not been released since, so that nobody may have evicted it.
@@ -164,9 +189,9 @@ class Cache:
         Other processes that want the same entry wait meanwhile. Whatever ``build`` raises is passed on, and then
         nothing is left of the attempt. ``label`` is what people read in listings.
         """
-        if (held := self._held.get(key)) is not None:
+        if (held := self._still_held(key)) is not None:
             return held
-        with self._locked(key):
+        with self._locked(key, label):
             found = self._find(key, "is made again")
             if found is not None:
                 return found
@@ -181,14 +206,19 @@ class Cache:
         def build(folder: Path) -> None:
             (folder / _VALUE).write_bytes(msgspec.json.encode(make()))
 
-        entry = self.entry(key, build, label=label)
-        return msgspec.json.decode((entry.path / _VALUE).read_bytes(), type=shape)
+        try:
+            return _decoded((self.entry(key, build, label=label).path / _VALUE).read_bytes(), shape)
+        except Damaged as damage:  # by another release, since the bytes are those that were put there
+            with self._locked(key, label), _with_advice(self.root):
+                self._held.pop(key, None)
+                self._set_aside(key, f"{_VALUE}: {damage}", "is made again")
+        return _decoded((self.entry(key, build, label=label).path / _VALUE).read_bytes(), shape)
 
     def lookup(self, key: str) -> Entry | None:
         """Return the entry of this key if there is a sound one."""
-        if (held := self._held.get(key)) is not None:
+        if (held := self._still_held(key)) is not None:
             return held
-        with self._locked(key):
+        with self._locked(key, key):
             return self._find(key, "is not used")
 
     def release(self, key: str) -> None:
@@ -217,11 +247,12 @@ class Cache:
     def prune(self, limit_mb: float) -> tuple[Stored, ...]:
         """Evict the least recently used entries until the rest fits; those in use stay.
 
-        A limit of 0 empties the cache. Returns what was evicted.
+        What was damaged and set aside goes first. A limit of 0 empties the cache. Returns what was evicted.
         """
         evicted = []
         with _with_advice(self.root):
             self._sweep()
+            discard(self._aside)
             stored = sorted(self._stored(), key=lambda stored: stored.last_used)
             self._size_mb = sum(entry.size_mb for entry in stored)
             for entry in stored:
@@ -236,6 +267,19 @@ class Cache:
         """Return where the files of an entry lie, or would; `lookup` protects them from eviction."""
         return self._folder(key) / _CONTENT
 
+    def _still_held(self, key: str) -> Entry | None:
+        """Return what this process holds, unless somebody has removed it all the same."""
+        held = self._held.get(key)
+        if held is not None and not held.path.is_dir():
+            self._hashed.discard(key)
+            del self._held[key]
+            return None
+        return held
+
+    @property
+    def _aside(self) -> Path:
+        return self.root / "damaged"
+
     def _folder(self, key: str) -> Path:
         return self.root / "entries" / key
 
@@ -243,56 +287,58 @@ class Cache:
         return self.root / "locks" / f"{key}.lock"
 
     @contextmanager
-    def _locked(self, key: str) -> Iterator[None]:
+    def _locked(self, key: str, label: str) -> Iterator[None]:
         if not key or key.startswith(".") or not all(c.isalnum() or c in "-_." for c in key):
             raise ValueError(f"{key!r} cannot name a file; a key has letters, digits and '-_.' only")
         with _with_advice(self.root):
+            if not self._swept:
+                self._swept = True
+                self._sweep()
             lock = lock_at(self._lock_file(key))
-            lock.acquire()
+            take(lock, f"the compile cache's entry {label or key}", self._patience)
         try:
             yield
         finally:
             lock.release()
 
     def _find(self, key: str, consequence: str) -> Entry | None:
-        """Return the sound entry of a locked key, from now on in use; a damaged one is reported and removed."""
+        """Return the sound entry of a locked key, from now on in use; a damaged one is reported and set aside."""
         folder = self._folder(key)
-        content = folder / _CONTENT
         with _with_advice(self.root):
+            if not os.path.lexists(folder):
+                return None
             try:
                 manifest = _manifest(folder)
-            except FileNotFoundError:
-                if not folder.exists():
-                    return None
-                damage = "it has no manifest.json"
-            except msgspec.MsgspecError as error:
-                damage = f"manifest.json: {error}"
-            else:
-                damage = self._damage(key, content, manifest)
-                if not damage:
-                    os.utime(folder / "manifest.json")
-                    self._uses.add(key)
-                    found = self._held[key] = Entry(key, content, manifest.size_mb, hit=True, digest=manifest.digest)
-                    return found
-            self._remove(key)
-        self._warn(f"the compile cache's entry {folder} was damaged ({damage}) and {consequence}")
-        return None
+                self._require_sound(key, folder / _CONTENT, manifest)
+            except Damaged as damage:
+                self._set_aside(key, str(damage), consequence)
+                return None
+            os.utime(folder / "manifest.json")
+            self._uses.add(key)
+        found = self._held[key] = Entry(key, folder / _CONTENT, manifest.size_mb, hit=True, digest=manifest.digest)
+        return found
 
-    def _damage(self, key: str, content: Path, manifest: Manifest) -> str:
-        """Return what is wrong with an entry's files; see `HASHED_AT_FIRST_USE_MB` for how closely it is looked at."""
+    def _set_aside(self, key: str, damage: str, consequence: str) -> None:
+        folder = self._folder(key)
+        aside = set_aside(folder, self._aside)
+        self._hashed.discard(key)
+        self._warn(
+            f"the compile cache's entry {folder} was damaged ({damage}) and {consequence}; the damaged one is kept as "
+            f"{aside} until `pytest-accel cache prune`"
+        )
+
+    def _require_sound(self, key: str, content: Path, manifest: Manifest) -> None:
+        """Raise `Damaged` for what is wrong with an entry's files; `HASHED_AT_FIRST_USE_MB` tells how near it looks."""
         thorough = key not in self._hashed and manifest.size_mb <= HASHED_AT_FIRST_USE_MB
+        if content.is_symlink():
+            raise Damaged(f"{_CONTENT} is a link")
         for name, stored in manifest.files.items():
-            file = content / name
-            try:
-                status = file.stat()
-            except (FileNotFoundError, NotADirectoryError):
-                return f"{name} is missing"
+            status = _status(content, name)
             if status.st_size != stored.size:
-                return f"{name} has {status.st_size} bytes instead of {stored.size}"
-            if (thorough or status.st_mtime_ns != stored.mtime_ns) and _sha256(file) != stored.sha256:
-                return f"{name} has other contents"
+                raise Damaged(f"{name} has {status.st_size} bytes instead of {stored.size}")
+            if (thorough or status.st_mtime_ns != stored.mtime_ns) and _sha256(content / name) != stored.sha256:
+                raise Damaged(f"{name} has other contents")
         self._hashed.add(key)
-        return ""
 
     def _make(self, key: str, build: Callable[[Path], object], label: str) -> Entry:
         scratch = self.root / "building" / key
@@ -301,7 +347,7 @@ class Cache:
             with _with_advice(self.root):
                 discard(scratch)  # of a process that was killed
                 content.mkdir(parents=True)
-            with _with_advice(self.root, only=_FULL):
+            with _with_advice(self.root, only=_FULL), self._told_if_full():
                 build(content)
             with _with_advice(self.root):
                 manifest = Manifest(label=label, files=dict(_files(content)))
@@ -313,6 +359,18 @@ class Cache:
             discard(scratch)
         self._hashed.add(key)
         return Entry(key, self.content(key), manifest.size_mb, hit=False, digest=manifest.digest)
+
+    @contextmanager
+    def _told_if_full(self) -> Iterator[None]:
+        """Say so where a worker fails on a disk that has no space: it can only tell what it could not write."""
+        try:
+            yield
+        except AccelError as error:
+            free = shutil.disk_usage(self.root).free
+            if free >= _NEARLY_NONE_BYTES:
+                raise
+            full = OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}, {free} bytes are free: {error}")
+            raise full from error
 
     def _keep_under_limit(self, made: Entry) -> None:
         # Reading all manifests after each build would make a session's cost grow with the square of its tests, so the
@@ -326,12 +384,14 @@ class Cache:
             self.prune(self.limit_mb)
 
     def _stored(self) -> Iterator[Stored]:
-        for folder in folders(self.root / "entries"):
+        entries = self.root / "entries"
+        for folder in entries.iterdir() if entries.is_dir() else ():
             try:
-                manifest = _manifest(folder)
-                last_used = (folder / "manifest.json").stat().st_mtime
-            except (FileNotFoundError, msgspec.MsgspecError):
+                manifest, last_used = _manifest(folder), (folder / "manifest.json").stat().st_mtime
+            except Damaged:
                 manifest, last_used = Manifest(label="(damaged)", files={}), 0.0
+            except FileNotFoundError:  # another process has just evicted it
+                continue
             yield Stored(folder.name, manifest.label, manifest.size_mb, last_used, self._uses.holds(folder.name))
 
     def _evict(self, key: str) -> bool:
@@ -352,7 +412,8 @@ class Cache:
 
     def _sweep(self) -> None:
         """Remove what killed processes left: a scratch folder whose key nobody has locked."""
-        for scratch in folders(self.root / "building"):
+        building = self.root / "building"
+        for scratch in building.iterdir() if building.is_dir() else ():
             with if_free(lock_at(self._lock_file(scratch.name))) as free:
                 if free:
                     discard(scratch)
@@ -370,12 +431,47 @@ def _with_advice(root: Path, *, only: Collection[int] | None = None) -> Iterator
         elsewhere = "choose another folder with --accel-cache-dir"
         if error.errno in _FULL:
             elsewhere = f"free some space, run `pytest-accel cache prune --limit MB`, or {elsewhere}"
-        reason = f"{error.strerror or error} ({error.filename})" if error.filename else str(error)
+        reason = f"{error.strerror or error} ({error.filename})" if error.filename else error.strerror or str(error)
         raise CacheError(f"the compile cache {root} cannot be used: {reason}; {elsewhere}") from error
 
 
 def _manifest(folder: Path) -> Manifest:
-    return msgspec.json.decode((folder / "manifest.json").read_bytes(), type=Manifest)
+    """Return the manifest of an entry. Raises `Damaged`."""
+    if folder.is_symlink() or not folder.is_dir():
+        raise Damaged("it is a link" if folder.is_symlink() else "it is no folder")
+    try:
+        return _decoded(read_regular(folder / "manifest.json", follow=False), Manifest)
+    except FileNotFoundError:
+        raise Damaged("it has no manifest.json") from None
+    except OSError as error:
+        if error.errno in _OF_THIS_PROCESS:
+            raise
+        raise Damaged(f"manifest.json: {error.strerror}") from None
+    except Damaged as damage:
+        raise Damaged(f"manifest.json: {damage}") from None
+
+
+def _decoded(text: bytes, shape: type[_Value]) -> _Value:
+    """Return a value of a ``shape``. Raises `Damaged`."""
+    try:
+        return msgspec.json.decode(text, type=shape)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # msgspec lets Python's own errors through
+        raise Damaged(str(error)) from None
+
+
+def _status(content: Path, name: str) -> os.stat_result:
+    """Return the status of a file that a manifest names. Raises `Damaged` where that is no file of the entry."""
+    if not name or ".." in Path(name).parts or Path(name).is_absolute():
+        raise Damaged(f"it names {name!r}, which is no file of an entry")
+    try:
+        status = (content / name).stat()
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in _OF_THIS_PROCESS:
+            raise
+        raise Damaged(f"{name} is missing") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise Damaged(f"{name} is no regular file")
+    return status
 
 
 def _files(content: Path) -> Iterator[tuple[str, StoredFile]]:

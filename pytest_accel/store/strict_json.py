@@ -6,6 +6,7 @@ Which files these are, and what to do about a mistake, is the caller's to say.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from typing import Any, NoReturn, TypeVar
@@ -37,13 +38,24 @@ def parse(text: str) -> Any:
     def refuse(constant: str) -> NoReturn:
         raise Malformed(line_at(text, text.find(constant)), "", f"{constant} is no JSON number")
 
+    def finite(number: str) -> float:
+        if math.isinf(value := float(number)):
+            raise Malformed(line_at(text, text.find(number)), "", f"{number:.20} is too large a number")
+        return value
+
     try:
-        return json.loads(text, parse_constant=refuse)
+        return json.loads(text, parse_constant=refuse, parse_float=finite)
+    except RecursionError:
+        raise Malformed(1, "", "not JSON of ours: its brackets are nested too deeply") from None
     except json.JSONDecodeError as error:
         problem = f"not JSON: {error.msg} (column {error.colno})"
         if text.startswith("<<<<<<< ", error.pos):
             problem = "an unresolved merge conflict"
         raise Malformed(error.lineno, "", problem) from error
+    except Malformed:
+        raise
+    except ValueError as error:  # Python reads no integer of thousands of digits
+        raise Malformed(1, "", f"not JSON of ours: {error}") from error
 
 
 def convert(data: Any, kind: type[T], text: str) -> T:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Callable, List, Mapping, Optional, Sequen
 
 import numpy as np
 
-from pytest_accel.worker import wire
+from pytest_accel.worker import redaction, wire
 from pytest_accel.worker.accelerator import (
     Accelerator,
     Arrays,
@@ -28,6 +28,7 @@ from pytest_accel.worker.accelerator import (
 )
 from pytest_accel.worker.timing import extra_work, process_state, side_by_side, single_calls
 from pytest_accel.worker.timing.threads import Threads, Turn
+from pytest_accel.worker.wire import legible
 
 if TYPE_CHECKING:
     from pytest_accel.worker.wire import Plain
@@ -43,8 +44,21 @@ _LOAD_SHAPES: Mapping[str, Callable[..., single_calls.CallTimes]] = {
 def serve(channel: Any, accelerator: Accelerator) -> None:
     """Answer the requests that come over an execnet channel until it is closed."""
     operations = Operations(accelerator, Threads() if waits_for_cores(accelerator) else None)
+    kept_secret: List[str] = []
     for request in channel:
-        channel.send(answer(operations, request, lambda share, doing: channel.send({"progress": [share, doing]})))
+        reply = answer(operations, request, lambda share, doing: channel.send({"progress": [share, legible(doing)]}))
+        if redaction.known() != kept_secret:  # the controller shows the log of a process that has died
+            kept_secret = redaction.known()
+            channel.send({"secrets": legible(kept_secret)})
+        send(channel, reply)
+
+
+def send(channel: Any, reply: Plain) -> None:
+    """Send a reply. One that cannot be sent, since it has objects of an SDK for example, is an error of its own."""
+    try:
+        channel.send(legible(reply))
+    except Exception as error:
+        channel.send({"error": described(TypeError(f"the answer cannot be sent: {error}"))})
 
 
 def waits_for_cores(accelerator: Accelerator) -> bool:
@@ -56,10 +70,10 @@ def waits_for_cores(accelerator: Accelerator) -> bool:
 
 
 def answer(operations: Operations, request: Plain, progress: Progress) -> Plain:
-    """Return the last message for one request. An exception of the accelerator is an answer too."""
+    """Return the last message for one request. An exception of the accelerator is an answer too, such as an exit."""
     try:
         return {"result": operations.perform(request["op"], request["params"], progress)}
-    except Exception as error:
+    except BaseException as error:
         return {"error": described(error)}
 
 
@@ -70,10 +84,11 @@ def described(error: BaseException) -> Plain:
     the cause.
     """
     traced = error.__cause__ if isinstance(error, Refused) else error
+    stack = "".join(traceback.format_exception(type(traced), traced, traced.__traceback__)) if traced else ""
     return {
         "type": type(error).__name__,
-        "message": str(error),
-        "traceback": "".join(traceback.format_exception(type(traced), traced, traced.__traceback__)) if traced else "",
+        "message": redaction.redacted(legible(str(error))),
+        "traceback": redaction.redacted(legible(stack)),
         "refused": isinstance(error, Refused),
     }
 
@@ -176,7 +191,7 @@ class Operations:
         return {
             "latencies_ns": wire.pack(np.array(timed.latencies_ns, np.int64)),
             "waits_ns": wire.pack(np.array(timed.waits_ns, np.int64)),
-            "wall_ns": timed.wall_ns,
+            "wall_ns": max(-1, timed.wall_ns),  # of a clock that goes back; execnet cannot send any such number
             "checked": [{"batch": c.batch, "outputs": wire.pack_all(c.outputs)} for c in timed.checked],
             "host_memory_mb": process_state.memory_peak_mb(),
             "device_memory_mb": self._accelerator.device_memory_mb(),

@@ -38,6 +38,20 @@ def unpack(packed: Packed) -> np.ndarray:
     return np.frombuffer(packed["data"], dtype=np.dtype(packed["dtype"])).reshape(packed["shape"])
 
 
+def legible(plain: Any) -> Any:
+    """Return plain data whose texts are all UTF-8: a lone surrogate becomes an escape that can be read.
+
+    Names of files and words of vendors have such halves of characters, and no text that is sent or written may.
+    """
+    if isinstance(plain, str):
+        return plain.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(plain, dict):
+        return {legible(name): legible(value) for name, value in plain.items()}
+    if isinstance(plain, (list, tuple)):
+        return [legible(value) for value in plain]
+    return plain
+
+
 def pack_all(arrays: Mapping[str, np.ndarray]) -> Dict[str, Packed]:
     """Pack one batch of inputs or outputs by name."""
     return {name: pack(np.asarray(array), name) for name, array in arrays.items()}

@@ -48,14 +48,13 @@ def test_other_hardware_compiles_for_itself(compiled_once: Project) -> None:
     assert compiled(compiled_once) == ["fake"]
 
 
-def test_a_damaged_artefact_is_noticed_told_and_made_again(
-    compiled_once: Project, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_damaged_artefact_is_noticed_told_and_made_again(compiled_once: Project) -> None:
     (artefact,) = artefacts(compiled_once.pytester.path / "cache")
     sound = artefact.read_bytes()
     artefact.write_bytes(sound + b" ")
     assert compiled(compiled_once) == ["fake"]
-    assert f"model.fake.json has {len(sound) + 1} bytes instead of {len(sound)}" in caplog.text
+    (warning,) = read_record(compiled_once.pytester.path / "run.json").warnings
+    assert f"model.fake.json has {len(sound) + 1} bytes instead of {len(sound)}" in warning
     assert [each.read_bytes() for each in artefacts(compiled_once.pytester.path / "cache")] == [sound]
 
 

@@ -230,3 +230,32 @@ def test_a_summary_that_cannot_be_written_is_a_warning(project: Project, summary
     result = project.run()
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(["GITHUB_STEP_SUMMARY=*summary.md: Is a directory"])
+
+
+HALF_A_CHARACTER = """
+    import pytest
+
+    @pytest.mark.accelerator("fake")
+    def test_model(accel_model):
+        accel_model("model.fake.json").check()
+        raise {raises}
+"""
+
+
+@pytest.mark.parametrize("raises", ["ValueError('half \\ud83d')", "AssertionError('half \\udcff')"])
+def test_half_a_character_in_a_message_ends_its_test_and_no_run(project: Project, raises: str) -> None:
+    project.pytester.makepyfile(test_model=HALF_A_CHARACTER.format(raises=raises))
+    reports = [f"--accel-report=run.{suffix}" for suffix in ("json", "html", "md")]
+    result = project.run(*reports, "--junitxml=run.xml")
+    result.assert_outcomes(failed=1)
+    run = read_record(project.pytester.path / "run.json")
+    assert run.failures[0].message.endswith((r"half \ud83d", r"half \udcff"))
+
+
+def test_half_a_character_in_a_vendors_words_leaves_the_words(project: Project) -> None:
+    project.write_model(failures={"load": {"how": "refused", "message": "no operator \udcff here"}})
+    project.write_test()
+    result = project.run("--accel-report=run.json", workers=True)
+    result.assert_outcomes(failed=1)
+    (failure,) = read_record(project.pytester.path / "run.json").failures
+    assert failure.message == r"no operator \udcff here"

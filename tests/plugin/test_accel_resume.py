@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,61 @@ def test_a_run_that_came_to_its_end_leaves_nothing_to_resume(interrupted: Projec
     assert journals(interrupted) == []
     _, run = resume(interrupted)
     assert not any(resumed(run).values())
+
+
+#: The second Ctrl-C comes while pytest still describes the first one.
+SECOND_CTRL_C = "def pytest_keyboard_interrupt(excinfo): raise KeyboardInterrupt"
+#: The third test ends the run: by Ctrl-C or as a plugin does, with a status of its own.
+ENDS_THE_RUN = """
+    def pytest_runtest_setup(item):
+        if item.name.endswith("cores3]") and os.path.exists("ending"):
+            {does}
+"""
+
+
+@pytest.mark.parametrize(
+    ("does", "more"),
+    [
+        ("raise KeyboardInterrupt", ""),
+        ("raise KeyboardInterrupt", SECOND_CTRL_C),
+        ("pytest.exit('the device is gone', returncode=1)", ""),
+        ("pytest.exit('all is well', returncode=0)", ""),
+    ],
+    ids=["Ctrl-C", "Ctrl-C twice", "exit 1", "exit 0"],
+)
+def test_whatever_breaks_a_run_off_leaves_all_that_was_finished_before(
+    interrupted: Project, does: str, more: str
+) -> None:
+    interrupted.run("-x", workers=True)
+    conftest = interrupted.pytester.path / "conftest.py"
+    ends = textwrap.dedent(ENDS_THE_RUN).format(does=does)
+    conftest.write_text(f"import os\nimport pytest\n{conftest.read_text()}\n{ends}\n{more}\n")
+    (interrupted.pytester.path / "ending").touch()
+    interrupted.run("--accel-resume", workers=True, subprocess=True)
+    assert len(journals(interrupted)) == 2
+    (interrupted.pytester.path / "ending").unlink()
+    _, run = resume(interrupted)
+    assert list(resumed(run).values()) == [True, True, False]
+    assert journals(interrupted) == []
+
+
+@pytest.mark.parametrize("args", [["-k", "mistyped"], ["-k", "cores3"]])
+def test_a_run_of_other_tests_leaves_what_it_did_not_need(interrupted: Project, args: list[str]) -> None:
+    interrupted.run("-x", workers=True)
+    interrupted.run("--accel-resume", *args, workers=True)
+    assert len(journals(interrupted)) == 1
+
+
+def test_a_bad_line_is_told_and_costs_one_result(interrupted: Project) -> None:
+    interrupted.run("-x", workers=True)
+    (journal,) = journals(interrupted)
+    journal.write_bytes(b"\xff\n" + journal.read_bytes())
+    result, run = resume(interrupted)
+    assert resumed(run)["fake-cores1"]
+    result.stdout.fnmatch_lines(
+        [f"the journal {journal} of an interrupted run has lines that cannot be read: line 1 *"]
+    )
+    assert len(run.warnings) == 1
 
 
 def test_a_run_without_the_option_measures_everything_and_leaves_the_journal(interrupted: Project) -> None:

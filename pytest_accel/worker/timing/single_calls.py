@@ -9,6 +9,7 @@ rule that ends the warm-up; the controller judges the times. Calls side by side 
 from __future__ import annotations
 
 import gc
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import cycle, islice
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 _WINDOWS = 3
 #: _TOLERANCE is the drift between medians, as a share of the lowest, that is never worth more warming up.
 _TOLERANCE = 0.02
+#: _STILL_S is the number of seconds of calls after which a clock that shows no other time stands still.
+_STILL_S = 1.0
+#: _SLOWEST_CLOCK is how many times as long as its limit a warm-up may last, where the clock of a device is a slow one.
+_SLOWEST_CLOCK = 10.0
 
 
 @dataclass(frozen=True)
@@ -63,9 +68,10 @@ def warm_up(
 ) -> WarmUpCalls:
     """Call until the latency is steady and both minima are met, or until ``max_s`` has passed.
 
-    At least one call is made.
+    At least one call is made. Raises `RuntimeError` where the accelerator's clock stands still.
     """
     clock = accelerator.clock
+    began_s = time.monotonic()
     latencies_ns: List[int] = []
     steady = False
     accelerator.synchronize()
@@ -80,6 +86,14 @@ def warm_up(
         if calls % window == 0:
             steady = is_steady(latencies_ns, window)
         if seconds >= max_s or (steady and calls >= min_calls and seconds >= min_s):
+            break
+        spent_s = time.monotonic() - began_s
+        if spent_s > _STILL_S and stop <= begin:
+            raise RuntimeError(
+                f"the accelerator's clock stood still for {calls} calls, which took {spent_s:.1f} s: "
+                "its `clock` has to return nanoseconds that go on"
+            )
+        if spent_s > _SLOWEST_CLOCK * max_s:
             break
     return WarmUpCalls(latencies_ns[0], calls, seconds, steady)
 

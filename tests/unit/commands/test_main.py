@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -209,6 +210,29 @@ def test_cache_list(run: Callable[..., Ran], cache: Cache) -> None:
     assert ran.lines[3] == f"2 entries, 2.0 MB in {cache.root}"
 
 
+def test_cache_list_shows_what_is_damaged_misplaced_or_has_no_name(run: Callable[..., Ran], cache: Cache) -> None:
+    (cache.root / "entries" / "a" / "manifest.json").write_bytes(b'{"label": "\xff"}')
+    (cache.root / "entries" / "b" / "manifest.json").touch()
+    os.utime(cache.root / "entries" / "b" / "manifest.json", (2.0**40, 2.0**40))
+    (cache.root / "entries" / "\udcff").touch()
+    for args in ([], ["--json"]):
+        ran = run("cache", "list", "--cache-dir", cache.root, *args)
+        assert ran.status == 0
+        assert all(name in ran.out for name in ("(damaged)", "udcff", "net b"))
+    cache.close()
+    assert run("cache", "clear", "--cache-dir", cache.root).lines[-1] == "0 entries, 0.0 MB are left, 0 of them in use"
+
+
+def test_a_reader_that_has_read_enough_gets_no_traceback(cache: Cache) -> None:
+    listing = f"{sys.executable} -m pytest_accel.commands.main cache list --cache-dir {cache.root}"
+    code = f"import sys; from pytest_accel.commands.main import main; sys.exit(main({listing.split()[3:]!r}))"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as command:
+        assert command.stdout is not None
+        assert command.stderr is not None
+        command.stdout.close()
+        assert command.stderr.read() == b""
+
+
 def test_cache_list_as_json(run: Callable[..., Ran], cache: Cache) -> None:
     found = json.loads(run("cache", "list", "--json", "--cache-dir", cache.root).out)
     assert {one["key"]: one["size_mb"] for one in found} == {"a": 1.5, "b": 0.5}
@@ -282,6 +306,8 @@ def test_report_takes_a_record_that_is_given_twice_once(run: Callable[..., Ran],
         (None, "No such file or directory"),
         ("{}", "other.json is not a record of a pytest-accel run: Object missing required field `schema`"),
         ("<html>", "other.json is not a record of a pytest-accel run: JSON is malformed"),
+        ("[" * 100_000, "other.json is not a record of a pytest-accel run: "),
+        ('{"schema": 1, "version": "1", "x": ' + "[" * 100_000, "other.json is not a record of a pytest-accel run: "),
         ('{"schema": 99, "version": "9.0"}', "other.json was written by pytest-accel 9.0 in a newer format (99)"),
     ],
 )

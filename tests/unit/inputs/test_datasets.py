@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -249,11 +250,36 @@ class TestMisfits:
     def test_files_that_are_no_npz(self, tmp_path: Path) -> None:
         (tmp_path / "bad.npz").write_bytes(b"PK not a zip")
         np.savez(tmp_path / "objects.npz", image=np.array([{}], dtype=object), allow_pickle=True)
+        np.savez(tmp_path / "nothing.npz")
+        (tmp_path / "empty.npz").touch()
+        np.save(tmp_path / "one.npy", rows(4))
+        (tmp_path / "one.npy").rename(tmp_path / "npy.npz")
+        (tmp_path / "folder.npz").mkdir()
+        os.mkfifo(tmp_path / "fifo.npz")
+        np.savez(tmp_path / "val.npz", image=rows(400))
+        whole = (tmp_path / "val.npz").read_bytes()
+        (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
+        (tmp_path / "header.npz").write_bytes(whole.replace(b"{'descr': '<f4'", b"{'descr': '(((("))
         for name, message in {
             "missing.npz": "missing.npz: no such file",
             "val.csv": "has to be an .npz",
             "bad.npz": "not a readable .npz",
             "objects.npz": "not a readable .npz",
+            "nothing.npz": "the dataset lacks the input 'image'",
+            "empty.npz": "not a readable .npz file: No data left in file",
+            "npy.npz": "not a readable .npz",
+            "folder.npz": "not a readable .npz file: it is no regular file",
+            "fifo.npz": "not a readable .npz file: it is no regular file",
+            "cut.npz": "not a readable .npz",
+            "header.npz": "not a readable .npz",
         }.items():
             with pytest.raises(DatasetError, match=message):
-                open_dataset(tmp_path / name, ONE, batch_size=1)
+                list(open_dataset(tmp_path / name, ONE, batch_size=1))
+
+    @pytest.mark.parametrize("returned", [None, 7])
+    def test_a_function_that_returns_no_dataset_is_named(self, returned: object) -> None:
+        def validation() -> object:
+            return returned
+
+        with pytest.raises(DatasetError, match=r"the dataset function .*validation returned (NoneType|int): it has to"):
+            list(open_dataset(validation, ONE, batch_size=1))

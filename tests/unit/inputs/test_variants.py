@@ -91,6 +91,10 @@ def test_an_option_takes_what_fits(option: Option, value: Any, checked: Any) -> 
         (Option(bool, False), 1, "name=1 must be of type bool"),
         (Option(str, None), 5, "name=5 must be of type str"),
         (Option(float, 1.0, minimum=0.5), 0.25, "name=0.25 must be at least 0.5"),
+        (Option(float, 1.0), 10**400, r"name=10{59}\.\.\. must be a finite number"),
+        (Option(int, 1), 10**400, "must be a finite number"),
+        (Option(float, 1.0), float("nan"), "name=nan must be a finite number"),
+        (Option(float, 1.0, minimum=0.5), float("inf"), "name=inf must be a finite number"),
         (Option(str, "a", choices=("a", "b")), "c", "name='c' is none of 'a', 'b'"),
     ],
 )
@@ -118,6 +122,9 @@ def test_a_budget_of_another_class_of_number_becomes_one_that_a_record_can_hold(
         ({"max_regression": 5}, "is a share, so at most 1: 0.05 means 5 %"),
         ({"min_throughput": 0}, "can never be met"),
         ({"max_load_s": float("inf")}, "must be a number"),
+        ({"max_load_s": 10**400}, r"budget max_load_s=10{59}\.\.\. must be a number that is not negative"),
+        ({"p99_ms": -(10**400)}, "must be a number"),
+        ({"p99_ms": float("nan")}, "must be a number"),
     ],
 )
 def test_budgets_of_a_call_are_checked(given: dict[str, Any], message: str) -> None:
@@ -134,3 +141,19 @@ def test_no_drop_at_all_is_a_budget() -> None:
 def test_defaults_fill_only_what_is_not_said() -> None:
     defaults = {"max_regression": 0.1, "min_on_device": 0.9}
     assert with_defaults(Budgets(max_regression=0), defaults) == Budgets(max_regression=0, min_on_device=0.9)
+
+
+def test_values_of_a_list_may_be_of_any_kind_before_they_are_checked() -> None:
+    registry = Registry({"fake": FAKE})
+    with pytest.raises(UsageError, match=r"batch_size=\[1\] must be of type int"):
+        list(expand_marker(("fake",), {"batch_size": [[1], [2]]}, registry))
+    with pytest.raises(UsageError, match="names a value twice"):
+        list(expand_marker(("fake",), {"batch_size": [[1], [1]]}, registry))
+
+
+def test_a_number_that_python_does_not_write_is_refused_in_words() -> None:
+    huge = 10**5000
+    with pytest.raises(UsageError, match="name=a number of thousands of digits must be a finite number"):
+        check_option("fake", "name", Option(int, 1), huge)
+    with pytest.raises(UsageError, match="budget max_flips=a number of thousands of digits must be a number"):
+        check_budgets(Budgets(), {"max_flips": huge})

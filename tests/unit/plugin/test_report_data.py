@@ -32,6 +32,16 @@ def test_what_is_written_on_a_report_is_read_on_the_other_side_of_xdist(pytestco
     assert read(pytestconfig.hook.pytest_report_from_serializable(config=pytestconfig, data=sent)) == data
 
 
+def test_half_a_character_in_a_message_is_written_as_an_escape() -> None:
+    written = report()
+    data = write(
+        written, ReportData(absent={"gpu": "\udc80"}, failure=msgspec.structs.replace(FAILED, message="a \ud800"))
+    )
+    assert data.failure is not None
+    assert (data.absent, data.failure.message) == ({"gpu": r"\udc80"}, r"a \ud800")
+    assert read(written) == data
+
+
 def test_the_data_are_one_plain_attribute() -> None:
     written = report()
     before = set(vars(written))

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from pytest_accel.facts.errors import CompileFailed, UnfitInput, WorkerError
+from pytest_accel.facts.errors import CacheError, CompileFailed, UnfitInput, WorkerError
 from pytest_accel.facts.records import Placement, TensorSpec
 from pytest_accel.processes.client import Deadlines, WorkerClient
 from pytest_accel.processes.process import InProcessWorker
@@ -15,7 +16,6 @@ from pytest_accel.worker.accelerator import Missing, Present, Source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from pytest_accel.facts.fact import Scalar
     from pytest_accel.worker.accelerator import Arrays, CompileJob
@@ -142,7 +142,7 @@ def test_a_device_is_present_or_missing_with_a_reason() -> None:
         ({"fake": 1.0}, lambda client: client.versions(), r"versions is malformed"),
         ({"kind": "onnx"}, lambda client: client.convert(Source("fake", ""), "", {}), "convert is malformed"),
         ({"seconds": "1"}, lambda client: client.compile(Source("fake", ""), "", {}), "compile is malformed"),
-        ({"inputs": [{"name": "x"}]}, lambda client: client.load("", {}), "load is malformed: .*dtype"),
+        ({"inputs": [{"name": "x"}]}, lambda client: client.load(Path(), {}), "load is malformed: .*dtype"),
         ({"outputs": {"y": {"dtype": "<f4"}}}, lambda client: client.predict({}), "predict holds a malformed array"),
         ({"outputs": None}, lambda client: client.predict({}), "predict holds a malformed array"),
         ({"calls": 1}, lambda client: client.warm_up(min_calls=1, min_s=0, max_s=1, window=1), "warm-up is malformed"),
@@ -156,6 +156,39 @@ def test_a_device_is_present_or_missing_with_a_reason() -> None:
         ),
         (MEASURED, lambda client: client.time_block(calls=1), "timed 2 calls instead of 1"),
         ({"flops": 1.0, "precisions": {}}, lambda client: client.placement(), "placement is malformed: .*on_device"),
+        ({**MEASURED, "checked": 1}, lambda client: client.measure("offline", calls=2, checks=1), "Expected `array`"),
+        (
+            {**MEASURED, "checked": [1]},
+            lambda client: client.measure("offline", calls=2, checks=1),
+            "Expected `object`",
+        ),
+        (
+            {**MEASURED, "latencies_ns": wire.pack(np.array(1.5))},
+            lambda client: client.measure("offline", calls=2, checks=1),
+            "Expected `array`",
+        ),
+        ({"outputs": {"y": {"dtype": "(", "shape": [], "data": b""}}}, lambda client: client.predict({}), "malformed"),
+        (
+            {
+                **MEASURED,
+                "wall_ns": 0,
+                "parts_ms": {},
+                "conditions": {"tracing": "", "throttled": ""},
+            },
+            lambda client: client.measure("offline", calls=2, checks=1),
+            "has to go on, and it stood still or went back for all of 2 calls",
+        ),
+        (
+            {**MEASURED, "latencies_ns": wire.pack(np.array([1, -1]))},
+            lambda client: client.measure("offline", calls=2, checks=1),
+            "stood still or went back in 1 of 2 calls",
+        ),
+        (
+            {"latencies_ns": wire.pack(np.array([0, 0])), "cores_taken": 0.0},
+            lambda client: client.time_block(calls=2),
+            "stood still or went back for all of 2 calls",
+        ),
+        ({"intermediates": 1}, lambda client: client.intermediates({}), "intermediates is malformed"),
         ({"flops": "1"}, lambda client: client.placement(), r"placement is malformed: .*float \| null"),
     ],
 )
@@ -173,5 +206,11 @@ def test_inputs_without_numbers_never_leave(client: WorkerClient, ask: Any) -> N
 
 
 def test_a_refused_artefact_is_a_compilers_matter(client: WorkerClient, tmp_path: Path) -> None:
-    with pytest.raises(CompileFailed, match="no-such-folder"):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CompileFailed, match=r"empty/model\.fake\.json"):
+        client.load(tmp_path / "empty", OPTIONS)
+
+
+def test_an_artefact_that_somebody_has_removed_is_not(client: WorkerClient, tmp_path: Path) -> None:
+    with pytest.raises(CacheError, match=r"no-such-folder is gone: .* --accel-cache-dir"):
         client.load(tmp_path / "no-such-folder", OPTIONS)

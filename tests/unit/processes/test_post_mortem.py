@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from pytest_accel.processes.post_mortem import Remains, ending, oom_kills
+from pytest_accel.processes.post_mortem import Remains, ending, oom_kills, writers_of
 
 
 @pytest.mark.parametrize(
@@ -71,3 +74,32 @@ def test_a_relative_folder_is_told_as_an_absolute_one(tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     for path in Remains(Path("logs")).paths.values():
         assert Path(path).is_absolute()
+
+
+def test_a_log_that_somebody_has_removed_is_an_empty_one(tmp_path: Path) -> None:
+    remains = Remains(tmp_path / "logs")
+    shutil.rmtree(tmp_path / "logs")
+    remains.trim()
+    assert remains.details() == ""
+    remains.restore()
+    assert Path(remains.paths["temporary"]).is_dir()
+    remains.remove()
+
+
+def test_credentials_are_taken_out_of_the_log_and_the_stacks(tmp_path: Path) -> None:
+    remains = Remains(tmp_path)
+    remains.secrets.add("secret/of the worker")
+    for name in ("log", "stacks"):
+        Path(remains.paths[name]).write_text("GET /?key=secret%2Fof%20the+worker AKIAIOSFODNN7EXAMPLE")
+    assert remains.details().count("GET /?key=(redacted) (redacted)") == 2
+
+
+def test_the_writers_of_a_pipe_are_found_and_its_readers_are_not() -> None:
+    reading, writing = os.pipe()
+    with subprocess.Popen(["sleep", "600"], pass_fds=[writing]) as writer:
+        with subprocess.Popen(["sleep", "600"], pass_fds=[reading]) as reader:
+            os.close(writing)
+            assert list(writers_of(reading)) == [writer.pid]
+            reader.kill()
+        writer.kill()
+    os.close(reading)

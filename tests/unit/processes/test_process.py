@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,12 +9,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 import psutil
 import pytest
 
 from pytest_accel.facts.errors import CompileFailed, DeadlineExceeded, UnfitInput, WorkerCrashed, WorkerError
-from pytest_accel.processes.process import InProcessWorker, Worker, WorkerPool
+from pytest_accel.processes.process import InProcessWorker, Worker, WorkerPool, message_of
 from pytest_accel.store.locks import folders
 from pytest_accel.testing import FAKE, FakeAccelerator, fake_model
 from pytest_accel.worker import wire
@@ -265,6 +267,142 @@ def test_an_interrupted_request_takes_the_worker_and_its_programs_along(unruly: 
         )
     assert not worker.alive
     assert_gone(programs)
+
+
+def ask_to_compile(worker: Worker, source: str = "", told: list[str] | None = None) -> None:
+    worker.request(
+        "compile",
+        phase="compile",
+        deadline_s=LONG_S,
+        on_progress=lambda _, pid: (told if told is not None else []).append(pid),
+        source={"kind": "fake", "path": source},
+        artefact=str(worker._remains._temporary / "artefact"),
+        options=OPTIONS,
+    )
+
+
+def test_a_dead_worker_is_seen_at_once_though_a_program_holds_its_wire_which_ends_too(unruly: None, logs: Path) -> None:
+    programs: list[str] = []
+    worker = Worker("fake", "unruly:DiesBehindAProgram", log_dir=logs)
+    began_s = time.monotonic()
+    with pytest.raises(WorkerCrashed, match="fake: the worker exited with status 7 during compile"):
+        ask_to_compile(worker, told=programs)
+    assert time.monotonic() - began_s < 4  # a second, and some for a busy machine
+    (program,) = programs
+    assert_gone([psutil.Process(int(program))] if psutil.pid_exists(int(program)) else [])
+
+
+@pytest.mark.parametrize("spoilt", ["ff" * 9, "00", "7f" * 40, "01" + "00" * 7 + "ff" + "6e" * 300])
+def test_a_worker_that_spoils_its_wire_and_dies_is_seen_at_once(unruly: None, logs: Path, spoilt: str) -> None:
+    worker = Worker("fake", "unruly:SpoilsTheWire", log_dir=logs)
+    began_s = time.monotonic()
+    with pytest.raises(WorkerCrashed, match="fake: the worker was killed by SIGABRT during compile"):
+        ask_to_compile(worker, f"{spoilt}-dies")
+    assert time.monotonic() - began_s < 4
+
+
+def test_a_worker_that_spoils_its_wire_and_lives_is_told_so(
+    unruly: None, logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_accel.processes.process._GRACE_S", 0.5)
+    worker = Worker("fake", "unruly:SpoilsTheWire", log_dir=logs)
+    with pytest.raises(WorkerCrashed, match="closed its connection, or something in it wrote there what is no answer"):
+        ask_to_compile(worker, "63" + "00" * 8)
+    assert not worker.alive
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        None,
+        7,
+        [],
+        "result",
+        {},
+        {"result": 1},
+        {"result": {1: 2}},
+        {"progress": 1},
+        {"progress": [None]},
+        {"progress": ["half", "done"]},
+        {"secrets": "abc"},
+        {"error": {}},
+        {"error": {"type": 1, "message": "", "traceback": "", "refused": False}},
+        {"unknown": {}},
+    ],
+    ids=repr,
+)
+def test_what_is_no_message_is_caught_at_the_border(plain: object) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        message_of(plain)
+
+
+def test_an_answer_that_is_no_message_ends_the_worker_with_a_sentence(
+    pool: WorkerPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = pool.fresh("fake", FAKE)
+    assert isinstance(worker, Worker)
+    monkeypatch.setattr(worker._channel, "receive", lambda _: 7)
+    with pytest.raises(WorkerError, match="fake: the worker's answer to compile is malformed: Expected `object`, got"):
+        compile_with(worker, tmp_path)
+    assert not worker.alive
+
+
+def test_what_cannot_be_sent_is_an_error_and_the_worker_goes_on(unruly: None, logs: Path) -> None:
+    with Worker("fake", "unruly:SaysWhatCannotBeSent", log_dir=logs) as worker:
+        with pytest.raises(WorkerError, match=r"versions failed: TypeError: the answer cannot be sent: .*object"):
+            worker.request("versions", phase="versions", deadline_s=LONG_S)
+        with pytest.raises(CompileFailed, match=r"^no operator \\udcff, in the vendor's words$"):
+            ask_to_compile(worker)
+        assert worker.alive
+
+
+def test_a_path_that_is_no_text_is_named(pool: WorkerPool, tmp_path: Path) -> None:
+    worker = pool.fresh("fake", FAKE)
+    with pytest.raises(WorkerError, match=r"load is about '.*\\udcff/artefact', which is no UTF-8 text: rename that"):
+        load(worker, tmp_path / "\udcff")
+
+
+def test_credentials_are_not_in_what_is_shown_of_the_log(
+    unruly: None, logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_SECRET_KEY", "from/the environment")
+    worker = Worker("fake", "unruly:LogsItsSecret", log_dir=logs)
+    ask_to_compile(worker)
+    with pytest.raises(WorkerCrashed) as caught:
+        load(worker, logs)
+    assert "GET /?key=(redacted)&other=(redacted)" in caught.value.details
+
+
+@pytest.mark.parametrize("failure", [None, "error", "sigsegv", "hang"])
+def test_a_temporary_folder_that_is_cleaned_meanwhile_costs_no_more_than_the_log(
+    pool: WorkerPool, logs: Path, tmp_path: Path, failure: str | None
+) -> None:
+    worker = pool.shared("fake", FAKE)
+    shutil.rmtree(logs)
+    if failure is None:
+        assert compile_with(worker, tmp_path) == {"seconds": 2.0}
+        assert len(folders(logs)) == 1, "what the worker's programs may need"
+    else:
+        with pytest.raises(WorkerError, match=r"scripted|SIGSEGV|still running"):
+            compile_with(worker, tmp_path, deadline_s=1.0, failures={"compile": {"how": failure}})
+    assert compile_with(pool.fresh("fake", FAKE), tmp_path) == {"seconds": 2.0}
+
+
+def test_without_room_for_temporary_files_no_worker_starts(logs: Path, tmp_path: Path) -> None:
+    (tmp_path / "a file").touch()
+    with pytest.raises(WorkerError, match=r"the temporary folder cannot be used, .*; free some space"):
+        Worker("fake", FAKE, log_dir=tmp_path / "a file" / "logs")
+
+
+def test_an_interpreter_that_prints_before_it_answers_is_refused_in_words(
+    logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("print('hello')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(WorkerError, match=r"does not start as a Python .*sitecustomize") as caught:
+        Worker("fake", FAKE, log_dir=logs)
+    assert caught.value.phase == "start"
+    assert list(logs.iterdir()) == []
 
 
 CONTROLLER = """

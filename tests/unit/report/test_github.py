@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import multiprocessing
+import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -46,6 +49,27 @@ def test_one_that_github_would_drop_is_cut_to_its_head(tmp_path: Path, monkeypat
 def test_one_that_cannot_be_written_names_the_variable(tmp_path: Path) -> None:
     with pytest.raises(AccelError, match=r"^GITHUB_STEP_SUMMARY=.+: Is a directory$"):
         summarise(RUN, {"GITHUB_STEP_SUMMARY": str(tmp_path)})
+
+
+def _summarise_beyond_the_file_size_limit(path: Path, answers: multiprocessing.Queue[str]) -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+    try:
+        summarise(RUN, {"GITHUB_STEP_SUMMARY": str(path)})
+    except AccelError as error:
+        answers.put(str(error))
+
+
+def test_one_that_does_not_fit_the_disk_leaves_what_the_step_has(tmp_path: Path) -> None:
+    path = tmp_path / "summary.md"
+    path.write_text("before\n", encoding="utf-8")
+    spawn = multiprocessing.get_context("spawn")
+    answers = spawn.Queue()
+    process = spawn.Process(target=_summarise_beyond_the_file_size_limit, args=(path, answers))
+    process.start()
+    assert answers.get(timeout=60).endswith("File too large")
+    process.join()
+    assert path.read_text(encoding="utf-8") == "before\n"
 
 
 def test_an_error_is_beside_the_line_that_failed() -> None:

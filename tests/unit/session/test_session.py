@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import filelock
 import pytest
 
-from pytest_accel.facts.errors import WorkerCrashed
+from pytest_accel.facts.errors import LockTimeout, UsageError, WorkerCrashed
 from pytest_accel.inputs.registry import Registry
 from pytest_accel.store.locks import if_free, lock_at
 from pytest_accel.testing import FAKE, FakeAccelerator
@@ -135,10 +135,43 @@ def test_waiting_for_the_device_is_told(workshop: Workshop, monkeypatch: pytest.
 
     monkeypatch.setattr("pytest_accel.session.session.lock_at", lambda path: Busy(path))
     workshop.session.find("fake")
-    (workshop.folder / "locks").mkdir()
     with workshop.session.exclusive("fake") as waited_s:
-        assert workshop.told[1:] == ["waiting for fake, which another pytest-accel process is using"] * 2
+        told = f"waiting for fake, which another process uses: {device_lock(workshop)}"
+        assert workshop.told[1:] == [told] * 2
         assert waited_s > 0.0
+
+
+def test_a_device_that_never_gets_free_is_given_up(workshop: Workshop) -> None:
+    with workshop.session.exclusive("fake"):
+        path = device_lock(workshop)
+    workshop.start_again(lock_timeout_s=0.01)
+    with (
+        filelock.FileLock(path, is_singleton=False),
+        pytest.raises(LockTimeout, match="accel_lock_timeout"),
+        workshop.session.exclusive("fake"),
+    ):
+        pass
+
+
+def test_the_folder_of_locks_is_checked_before_it_is_used(workshop: Workshop) -> None:
+    (workshop.folder / "locks").mkdir()
+    (workshop.folder / "locks").chmod(0o777)
+    with (
+        pytest.raises(
+            UsageError, match=r"accel_lock_dir: .*: everybody may remove locks there .*; choose another folder"
+        ),
+        workshop.session.exclusive("fake"),
+    ):
+        pass
+
+
+def test_the_default_folder_of_locks_has_to_be_this_users(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = workshop.folder / "link"
+    folder.symlink_to(workshop.folder)
+    monkeypatch.setattr("pytest_accel.session.session.default_lock_dir", lambda: folder)
+    workshop.start_again(lock_dir=folder)
+    with pytest.raises(UsageError, match="it is a link"), workshop.session.exclusive("fake"):
+        pass
 
 
 def test_closing_ends_every_worker_and_may_be_repeated(workshop: Workshop) -> None:
@@ -166,7 +199,7 @@ def test_accelerators_on_one_device_and_other_caches_share_its_lock(workshop: Wo
 
 HOLDER = """
 import os, signal, sys
-from pytest_accel.facts.errors import WorkerCrashed
+from pytest_accel.facts.errors import LockTimeout, UsageError, WorkerCrashed
 from pytest_accel.store.locks import lock_at
 from pathlib import Path
 

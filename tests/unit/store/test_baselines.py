@@ -219,6 +219,33 @@ def line_with(path: Path, text: str) -> int:
         ('"right": "/+A="', '"right": "?"', '"right"', "accuracy.right: not base64"),
         ('"right": "/+A="', '"right": "/w=="', '"right"', "accuracy.right: 8 bits do not hold 12 samples"),
         ('"right": "/+A="', '"right": "////"', '"right"', "accuracy.right: 24 bits do not hold 12 samples"),
+        (
+            '"p90_ms": 90.0',
+            '"p90_ms": 9',
+            '"p50_ms"',
+            "launches[0].p50_ms: p50, p90 and p99 have to grow",
+        ),
+        ('"calls": 100', '"calls": 0', '"calls"', "launches[0].calls: Expected int >= 1"),
+        ('"pairs": 30', '"pairs": 0', '"pairs"', "duets[0].launches[0].pairs: Expected int >= 1"),
+        (
+            '"pacemaker_p50_ms": 10.0',
+            '"pacemaker_p50_ms": 0',
+            '"pacemaker_p50_ms"',
+            "duets[0].launches[0].pacemaker_p50_ms: Expected float > 0.0",
+        ),
+        (
+            '"log_pace": 1.6118',
+            '"log_pace": 800',
+            '"log_pace"',
+            "duets[0].launches[0].log_pace: Expected float <= 30",
+        ),
+        ('"log_pace": 1.6118', '"log_pace": 1e999', '"log_pace"', "1e999 is too large a number"),
+        (
+            '"precision": "int8"',
+            '"recision": "int8"',
+            '"variant": {',
+            "variant: named has 'precision', which",
+        ),
         ('"schema": 2', '"schema" 2', "schema", "not JSON: Expecting ':' delimiter"),
     ],
 )
@@ -315,6 +342,7 @@ def read_saved(store: Baselines) -> Any:
         (b"", ":1: not JSON"),
         (b"[]", ":1: not a JSON object"),
         (b"\xff\xfe", " is not UTF-8 text"),
+        (b"[" * 100_000, ":1: not JSON of ours: its brackets are nested too deeply"),
         (b"{\n<<<<<<< HEAD\n", ":2: an unresolved merge conflict"),
     ],
 )
@@ -325,6 +353,14 @@ def test_what_is_no_baseline_at_all_is_a_clear_error(store: Baselines, contents:
     with pytest.raises(BaselineError) as caught:
         store.find(*WHERE)
     assert str(caught.value).startswith(f"{path}{problem}")
+
+
+def test_a_pipe_in_its_place_is_not_waited_for(store: Baselines) -> None:
+    path = store.path(*WHERE)
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)
+    with pytest.raises(BaselineError, match="cannot be read: is no regular file; choose another folder"):
+        store.find(*WHERE)
 
 
 # Disks and other writers
@@ -390,9 +426,14 @@ def test_a_write_that_the_system_cuts_short_leaves_the_older_file(store: Baselin
     assert names(store.root) == ["gpu-trt-int8-b8.json"]
 
 
+def test_looking_for_one_below_a_file_is_a_clear_error(store: Baselines) -> None:
+    store.root.write_text("")
+    with pytest.raises(BaselineError, match=r"cannot be read: .* is no folder; choose another folder"):
+        store.find(*WHERE)
+
+
 def test_a_root_that_is_a_file_is_a_clear_error(store: Baselines) -> None:
     store.root.touch()
-    assert store.find(*WHERE) is None
     with pytest.raises(BaselineError, match=r"cannot be written: Not a directory; choose another folder"):
         store.save(baseline())
 

@@ -11,10 +11,12 @@ from collections.abc import Callable
 from functools import partial
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from pytest_accel.facts.errors import CacheError
+from pytest_accel.facts.errors import CacheError, WorkerError
 from pytest_accel.facts.records import Hardware
 from pytest_accel.store.cache import Cache, Entry, _sha256, artefact_key, cache_key, default_root
 from pytest_accel.store.locks import lock_at
@@ -107,6 +109,78 @@ def a_file_for_a_folder(entry: Path) -> None:
     (entry / "content/model").touch()
 
 
+def a_byte_above_ascii_in_the_manifest(entry: Path) -> None:
+    manifest = entry / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes().replace(b'"label": ""', b'"label": "\xff"'))
+
+
+def a_manifest_of_another_shape(entry: Path) -> None:
+    (entry / "manifest.json").write_text('{"label": "", "files": {"x": {"size": -1, "mtime_ns": 0, "sha256": ""}}}')
+
+
+def names(name: str) -> Callable[[Path], None]:
+    def damage(entry: Path) -> None:
+        manifest = entry / "manifest.json"
+        manifest.write_text(manifest.read_text().replace("model/weights", name))
+
+    return damage
+
+
+def a_fifo_for_a_manifest(entry: Path) -> None:
+    no_manifest(entry)
+    os.mkfifo(entry / "manifest.json")
+
+
+def a_link_for_a_manifest(entry: Path) -> None:
+    (entry / "manifest.json").rename(entry / "elsewhere.json")
+    (entry / "manifest.json").symlink_to("elsewhere.json")
+
+
+def a_folder_for_a_manifest(entry: Path) -> None:
+    no_manifest(entry)
+    (entry / "manifest.json").mkdir()
+
+
+def a_device_for_a_file(entry: Path) -> None:
+    missing(entry)
+    (entry / "content/model/weights").symlink_to("/dev/zero")
+
+
+def a_fifo_for_a_file(entry: Path) -> None:
+    missing(entry)
+    os.mkfifo(entry / "content/model/weights")
+
+
+def a_loop_for_a_file(entry: Path) -> None:
+    missing(entry)
+    (entry / "content/model/weights").symlink_to("weights")
+
+
+def a_link_for_the_content(entry: Path) -> None:
+    (entry / "content").rename(entry / "moved")
+    (entry / "content").symlink_to("moved")
+
+
+def a_file_for_an_entry(entry: Path) -> None:
+    shutil.rmtree(entry)
+    entry.write_text("a file")
+
+
+def a_fifo_for_an_entry(entry: Path) -> None:
+    shutil.rmtree(entry)
+    os.mkfifo(entry)
+
+
+def a_link_for_an_entry(entry: Path) -> None:
+    entry.rename(entry.parents[1] / "moved")
+    entry.symlink_to(entry.parents[1] / "moved")
+
+
+def a_link_to_nothing_for_an_entry(entry: Path) -> None:
+    shutil.rmtree(entry)
+    entry.symlink_to("nothing")
+
+
 DAMAGES: dict[Callable[[Path], None], str] = {
     truncated: "model/weights has 3 bytes instead of 4",
     missing: "model/weights is missing",
@@ -115,19 +189,84 @@ DAMAGES: dict[Callable[[Path], None], str] = {
     no_manifest: "it has no manifest.json",
     half_a_manifest: "manifest.json: Input data was truncated",
     a_file_for_a_folder: "model/weights is missing",
+    a_byte_above_ascii_in_the_manifest: "manifest.json: 'utf-8' codec can't decode byte 0xff",
+    a_manifest_of_another_shape: "manifest.json: Expected `int` >= 0",
+    names("../../../../etc/passwd"): "it names '../../../../etc/passwd', which is no file of an entry",
+    names("/dev/zero"): "it names '/dev/zero', which is no file of an entry",
+    names("a\\u0000b"): "is missing",
+    a_fifo_for_a_manifest: "manifest.json: is no regular file",
+    a_link_for_a_manifest: "manifest.json: Too many levels of symbolic links",
+    a_folder_for_a_manifest: "manifest.json: is no regular file",
+    a_device_for_a_file: "model/weights is no regular file",
+    a_fifo_for_a_file: "model/weights is no regular file",
+    a_loop_for_a_file: "model/weights is missing",
+    a_link_for_the_content: "content is a link",
+    a_file_for_an_entry: "it is no folder",
+    a_fifo_for_an_entry: "it is no folder",
+    a_link_for_an_entry: "it is a link",
+    a_link_to_nothing_for_an_entry: "it is a link",
 }
 
 
 @pytest.mark.parametrize(("damage", "words"), DAMAGES.items(), ids=lambda value: getattr(value, "__name__", ""))
-def test_a_damaged_entry_is_noticed_and_made_again(
+def test_a_damaged_entry_is_told_set_aside_and_made_again(
     cache: Cache, warned: list[str], damage: Callable[[Path], None], words: str
 ) -> None:
     folder = cache.entry("k", writes("four"), label="").path.parent
+    cache.entry("sound", writes("five"), label="")
     damage(folder)
-    again = Cache(cache.root, 1, warn=warned.append).entry("k", writes("made again"), label="")
+    later = Cache(cache.root, 1, warn=warned.append)
+    again = later.entry("k", writes("made again"), label="")
     assert not again.hit
     assert (again.path / "model/weights").read_text() == "made again"
-    assert warned == [f"the compile cache's entry {folder} was damaged ({words}) and is made again"]
+    (sentence,) = warned
+    assert sentence.startswith(f"the compile cache's entry {folder} was damaged (")
+    assert words in sentence
+    aside = cache.root / "damaged" / "k.damaged"
+    assert f") and is made again; the damaged one is kept as {aside} until `pytest-accel cache prune`" in sentence
+    assert os.path.lexists(aside)
+    assert later.entry("sound", must_not_build, label="").hit
+    assert Cache(cache.root, 1, warn=warned.append).entry("k", must_not_build, label="").hit
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda value: value.__name__)
+def test_a_damaged_entry_is_listed_and_can_be_cleared(cache: Cache, damage: Callable[[Path], None]) -> None:
+    folder = cache.entry("k", writes("four"), label="").path.parent
+    cache.entry("sound", writes("five"), label="sound")
+    cache.close()
+    damage(folder)
+    assert {stored.key for stored in cache.entries()} == {"k", "sound"}
+    assert {stored.key for stored in cache.prune(0)} == {"k", "sound"}
+    assert everything_below(cache.root / "entries") == everything_below(cache.root / "building") == set()
+
+
+def test_what_was_set_aside_goes_with_the_next_pruning(cache: Cache) -> None:
+    truncated(cache.entry("k", writes("four"), label="").path.parent)
+    Cache(cache.root, 1).entry("k", writes("four"), label="")
+    assert everything_below(cache.root / "damaged")
+    Cache(cache.root, 1).prune(1)
+    assert not (cache.root / "damaged").exists()
+
+
+@pytest.mark.parametrize("place", ["building/k", "locks/k.lock"])
+@pytest.mark.parametrize("put", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("nothing")])
+def test_what_stands_in_the_way_of_an_entry_is_moved(cache: Cache, place: str, put: Callable[[Path], object]) -> None:
+    (cache.root / place).parent.mkdir(parents=True)
+    put(cache.root / place)
+    assert not cache.entry("k", writes("four"), label="").hit
+
+
+@pytest.mark.parametrize("text", [b"[" * 100_000, b'["\xff"]', b"[1e999999]"])
+def test_a_value_that_python_itself_cannot_read_is_made_again(cache: Cache, warned: list[str], text: bytes) -> None:
+    cache.entry("k", lambda folder: (folder / "value.json").write_bytes(text), label="anything")
+    assert cache.value("k", list[Any], lambda: [1], label="anything") == [1]
+    assert "was damaged (value.json: " in warned[0]
+
+
+def test_a_value_of_another_release_is_made_again(cache: Cache, warned: list[str]) -> None:
+    cache.value("k", list[int], lambda: [1], label="numbers")
+    assert cache.value("k", dict[str, int], lambda: {"one": 1}, label="numbers") == {"one": 1}
+    assert "was damaged (value.json: Expected `object`, got `array`) and is made again" in warned[0]
 
 
 def test_a_damaged_entry_is_not_looked_up(cache: Cache, warned: list[str]) -> None:
@@ -321,8 +460,9 @@ def test_what_a_killed_process_leaves_is_in_nobodys_way(cache: Cache) -> None:
     assert everything_below(cache.root / "building")
     shutil.copytree(cache.root, cache.root.with_name("again"))
     assert [stored.in_use for stored in cache.entries()] == [False]
-    assert not cache.entry("other", writes("four"), label="").hit
+    assert Cache(cache.root, 1).lookup("other") is None  # the start of the next run
     assert not everything_below(cache.root / "building")
+    assert not cache.entry("other", writes("four"), label="").hit
     assert not cache.entry("k", writes("four"), label="").hit
     cache.close()
     assert not everything_below(cache.root / "in-use")
@@ -478,3 +618,25 @@ def test_the_digest_of_an_entry_is_that_of_its_names_and_contents(tmp_path: Path
     ]
     assert digests[0] == digests[1]
     assert len(set(digests)) == 3
+
+
+def test_a_cache_that_is_removed_while_it_is_used_is_made_again(cache: Cache) -> None:
+    cache.entry("k", writes("four"), label="")
+    shutil.rmtree(cache.root)
+    assert cache.lookup("k") is None
+    assert not cache.entry("k", writes("four"), label="").hit
+    assert [stored.in_use for stored in cache.entries()] == [True]
+    shutil.rmtree(cache.root)
+    cache.release_all()
+    cache.close()
+
+
+def test_a_worker_that_fails_on_a_full_disk_is_told_as_that(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(folder: Path) -> None:
+        raise WorkerError("compile failed: half a file")
+
+    with pytest.raises(WorkerError):
+        cache.entry("k", build, label="")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+    with pytest.raises(CacheError, match="No space left on device, 100 bytes are free: compile failed: half"):
+        cache.entry("k", build, label="")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -66,6 +68,37 @@ def test_a_line_that_was_cut_off_costs_only_itself(left: Path, cut: int) -> None
     assert (finished.take("l", digest) is None) == (cut > 1)  # a whole line may lack its end
 
 
+BAD_LINES = {
+    "a byte above ASCII": b'{"began": "\xff"}',
+    "half a line": b'{"began": ',
+    "a lone surrogate": rb'{"began": "\ud800"}',
+}
+
+
+@pytest.mark.parametrize("bad", BAD_LINES.values(), ids=BAD_LINES)
+def test_a_bad_line_costs_only_itself_is_told_and_kept(left: Path, bad: bytes) -> None:
+    file = only_file(left)
+    file.write_bytes(bad + b"\n" + file.read_bytes())
+    warned: list[str] = []
+    finished = Finished(left, warn=warned.append)
+    assert finished.take("k", digest) is not None
+    assert finished.take("l", digest) is not None
+    (sentence,) = warned
+    assert sentence.startswith(f"the journal {file} of an interrupted run has lines that cannot be read: line 1 (")
+    discard_left(left, ran=[finished_check().test])
+    assert [path.name for path in left.iterdir()] == [f"{file.name}.damaged"]
+
+
+@pytest.mark.parametrize("put", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_journal_costs_no_other_one(left: Path, put: Callable[[Path], object]) -> None:
+    put(left / "0-other.jsonl")
+    warned: list[str] = []
+    assert Finished(left, warn=warned.append).take("k", digest) is not None
+    assert "has nothing that can be read (" in warned[0]
+    discard_left(left, ran=[finished_check().test])
+    assert [path.name for path in left.iterdir()] == ["0-other.jsonl.damaged"]
+
+
 def test_lines_of_another_release_are_left_out(left: Path) -> None:
     file = only_file(left)
     file.write_text('{"began": "9:00", "record": {"a": 1}}\n' + file.read_text("utf-8"), encoding="utf-8")
@@ -84,7 +117,7 @@ def test_the_journal_of_a_run_that_lives_is_nobody_elses(tmp_path: Path, monkeyp
     journal = Journal(tmp_path, began="10:00")
     journal.append(finished_check())
     assert Finished(tmp_path).take("k", digest) is None
-    discard_left(tmp_path)
+    discard_left(tmp_path, ran=[finished_check().test])
     journal.close(keep=True)
     assert Finished(tmp_path).take("k", digest) is not None
 
@@ -100,7 +133,9 @@ def test_a_run_that_came_to_its_end_leaves_no_file(left: Path) -> None:
     journal.append(finished_check())
     journal.close(keep=False)
     assert only_file(left)
-    discard_left(left)
+    discard_left(left, ran=[])
+    assert only_file(left), "a run of other tests ends nothing"
+    discard_left(left, ran=[finished_check().test])
     assert list(left.iterdir()) == []
 
 
@@ -110,5 +145,23 @@ def test_a_journal_that_nobody_came_back_to_is_forgotten(left: Path) -> None:
     assert Finished(left, now_s=written_s + KEPT_S + 1).take("k", digest) is None
 
 
+def test_the_next_run_removes_what_is_forgotten(left: Path) -> None:
+    old = only_file(left)
+    os.utime(old, (time.time() - KEPT_S - 1,) * 2)
+    journal = Journal(left, began="11:00")
+    journal.append(finished_check())
+    assert only_file(left) != old
+    journal.close(keep=False)
+
+
 def test_projects_do_not_share_journals(tmp_path: Path) -> None:
     assert folder_of(tmp_path, Path("/a")) != folder_of(tmp_path, Path("/b"))
+
+
+def test_a_folder_that_cannot_be_made_fails_the_line_and_not_the_end(tmp_path: Path) -> None:
+    (tmp_path / "a file").touch()
+    journal = Journal(tmp_path / "a file", began="10:00")
+    for _ in range(2):
+        with pytest.raises(OSError, match="a file"):
+            journal.append(finished_check())
+    journal.close(keep=False)

@@ -71,6 +71,8 @@ def test_a_mistake_is_named_by_line_and_field(old: str, new: str, line: int, pro
         ("", 1, "not JSON: Expecting value (column 1)"),
         ('{\n  "a": 1\n  "b": 2\n}', 3, "not JSON: Expecting ',' delimiter (column 3)"),
         ('{\n  "a": NaN\n}', 2, "NaN is no JSON number"),
+        ('{\n  "a": -1e999\n}', 2, "-1e999 is too large a number"),
+        ("[" * 100_000, 1, "not JSON of ours: its brackets are nested too deeply"),
         ('{\n<<<<<<< HEAD\n  "a": 1\n=======\n', 2, "an unresolved merge conflict"),
     ],
 )
@@ -78,3 +80,8 @@ def test_what_is_not_json_is_named_by_line(text: str, line: int, problem: str) -
     with pytest.raises(Malformed) as caught:
         parse(text)
     assert (caught.value.line, str(caught.value)) == (line, problem)
+
+
+def test_an_integer_of_thousands_of_digits_is_not_read() -> None:
+    with pytest.raises(Malformed, match="not JSON of ours: Exceeds the limit"):
+        parse("1" * 5000)

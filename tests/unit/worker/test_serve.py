@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pytest_accel.testing import FakeAccelerator, fake_model
-from pytest_accel.worker import serve, wire
+from pytest_accel.worker import redaction, serve, wire
 from pytest_accel.worker.accelerator import Missing
 from pytest_accel.worker.timing import process_state
 from pytest_accel.worker.timing.threads import Threads, Turn
@@ -52,6 +52,23 @@ def loading(folder: Path) -> tuple[str, dict[str, Any]]:
 
 def batch(**changes: Any) -> dict[str, Any]:
     return wire.pack_all({"x": np.ones((1, 4), np.float32), **changes})
+
+
+@pytest.fixture(autouse=True)
+def no_secrets_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redaction, "_known", set())
+
+
+def test_what_is_to_be_kept_secret_is_told_once_and_is_in_no_message() -> None:
+    class ReadsCredentials(FakeAccelerator):
+        def versions(self) -> dict[str, str]:
+            redaction.keep_secret(["a secret of the account"])
+            raise RuntimeError("signed with a secret of the account")
+
+    secrets, *errors = replies(("versions", {}), ("versions", {}), accelerator=ReadsCredentials())
+    assert secrets == {"secrets": ["a secret of the account"]}
+    assert [error["error"]["message"] for error in errors] == ["signed with (redacted)"] * 2
+    assert "a secret of the account" not in errors[0]["error"]["traceback"].replace('"signed with a secret', "")
 
 
 def test_progress_comes_before_the_result(tmp_path: Path) -> None:

@@ -38,3 +38,8 @@ def test_a_batch_keeps_its_names() -> None:
     came = wire.unpack_all(wire.pack_all(batch))
     assert list(came) == ["a", "b"]
     np.testing.assert_array_equal(came["b"], batch["b"])
+
+
+def test_half_a_character_becomes_an_escape_and_all_else_stays() -> None:
+    plain = {"\udcff": ["caf\u00e9 \ud83d", ("x", 1, b"\xff", None)], "y": 1.5}
+    assert wire.legible(plain) == {r"\udcff": [r"café \ud83d", ["x", 1, b"\xff", None]], "y": 1.5}

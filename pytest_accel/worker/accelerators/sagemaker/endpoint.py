@@ -11,6 +11,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 from pytest_accel.worker.accelerator import FarSide, Refused
 from pytest_accel.worker.accelerators.sagemaker.errors import EndpointFailed, explained
+from pytest_accel.worker.redaction import keep_secret
 
 #: _CONNECT_TIMEOUT_S is the number of seconds within which a connection has to be made.
 _CONNECT_TIMEOUT_S = 5.0
@@ -31,6 +32,7 @@ class Account:
         if found is not None:
             frozen = found.get_frozen_credentials()
             self.secrets = tuple(filter(None, (frozen.access_key, frozen.secret_key, frozen.token)))
+            keep_secret(self.secrets)
 
     def patient(self, service: str) -> Any:
         """Return a client with boto3's standard retries, for calls that are not timed."""

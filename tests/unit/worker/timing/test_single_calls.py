@@ -212,3 +212,19 @@ def test_even_a_call_beyond_the_limit_is_made_once(loaded: Callable[..., FakeAcc
 )
 def test_the_rule_of_a_steady_state(latencies: list[int], steady: bool) -> None:
     assert single_calls.is_steady(latencies, window=10) is steady
+
+
+def test_a_clock_that_stands_still_is_seen_after_a_second(
+    loaded: Callable[..., FakeAccelerator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(single_calls, "_STILL_S", 0.01)
+    with pytest.raises(RuntimeError, match=r"clock stood still for \d+ calls, .* s: its `clock` has to return"):
+        single_calls.warm_up(loaded(latency_ms=0), batches(1), min_calls=1, min_s=0.1, max_s=1.0, window=10)
+
+
+def test_a_clock_that_hardly_goes_on_ends_the_warm_up_all_the_same(
+    loaded: Callable[..., FakeAccelerator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(single_calls, "_SLOWEST_CLOCK", 0.01)
+    warm = single_calls.warm_up(loaded(latency_ms=1e-6), batches(1), min_calls=1, min_s=5.0, max_s=9.0, window=10)
+    assert warm.seconds < 1

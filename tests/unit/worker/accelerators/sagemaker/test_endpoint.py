@@ -14,7 +14,7 @@ from pytest_accel.worker.accelerator import Refused
 from pytest_accel.worker.accelerators.sagemaker.body import LIMIT_BYTES
 from pytest_accel.worker.accelerators.sagemaker.deployment import Order, pack
 from pytest_accel.worker.accelerators.sagemaker.endpoint import Account, Behind, Calls
-from pytest_accel.worker.accelerators.sagemaker.errors import EndpointFailed, explained, redacted
+from pytest_accel.worker.accelerators.sagemaker.errors import EndpointFailed, explained, without_credentials
 from pytest_accel.worker.accelerators.sagemaker.sagemaker import SageMaker
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def test_no_traceback_brings_back_what_was_redacted(account: Account) -> None:
     ],
 )
 def test_what_signs_a_request_is_redacted_wherever_it_stands(text: str, redacted_text: str) -> None:
-    assert redacted(text, ["hush", ""]) == redacted_text
+    assert without_credentials(text, ["hush", ""]) == redacted_text
 
 
 def test_a_stranger_among_errors_is_told_as_it_is() -> None:

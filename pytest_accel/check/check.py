@@ -222,6 +222,7 @@ class Check:
                 confidence=confidence,
                 precisions=facts.placement.precisions or {precision: 1},
                 baseline=stored,
+                has_baseline=self._baseline is not None,
             ),
             *verdict.judge_calibration(facts.accuracy, self._budgets, confidence=confidence),
             *verdict.judge_sla(facts.measurement, self._budgets, confidence=confidence, looks=LOOKS),

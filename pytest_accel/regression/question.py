@@ -83,7 +83,10 @@ class Contest:
             self._gate,
             attribution=self._attribution(compared, baseline),
             disturbed=(*verdict.disturbances(self.measurement), *uneven),
-            left_out=verdict.left_out(compared.duet, compared.baseline_duet),
+            left_out=(
+                *verdict.other_pacemaker(compared.no_artefact),
+                *verdict.left_out(compared.duet, compared.baseline_duet),
+            ),
         )
         return Standing(verdicts, compared)
 

@@ -7,8 +7,6 @@ of each launch instead of its times. Whether a run is slower than its baseline i
 
 from __future__ import annotations
 
-import base64
-import binascii
 import datetime
 import errno
 import glob
@@ -25,21 +23,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 
 from pytest_accel.facts.errors import BaselineError
-from pytest_accel.facts.fact import Fact
+from pytest_accel.facts.fact import AtLeastOne, Fact, NotNegative, Positive
 from pytest_accel.facts.fingerprint import fingerprint_of
-from pytest_accel.facts.records import (
-    Accuracy,
-    Artefact,
-    Duet,
-    Hardware,
-    Measurement,
-    Placement,
-    Positive,
-    TestRecord,
-    Variant,
-)
+from pytest_accel.facts.records import Accuracy, Artefact, Duet, Hardware, Measurement, Placement, TestRecord, Variant
 from pytest_accel.stats import nearest_rank
 from pytest_accel.store import strict_json
+from pytest_accel.store.agreement import disagreement
 from pytest_accel.store.files import read_regular, sync, written_beside
 
 if TYPE_CHECKING:
@@ -64,17 +53,17 @@ class LaunchSummary(Fact, frozen=True, kw_only=True):
     """One launch's steady phase: nearest-rank percentiles of ``calls`` calls, and what it took to get there."""
 
     load_shape: str
-    calls: Annotated[int, msgspec.Meta(ge=1)]
-    items_per_call: Annotated[int, msgspec.Meta(ge=1)]
+    calls: AtLeastOne
+    items_per_call: AtLeastOne
     p50_ms: Positive
     p90_ms: Positive
     p99_ms: Positive
     throughput: Positive
     lag1_autocorrelation: float
-    first_inference_ms: float
-    load_s: float
-    host_memory_mb: float | None = None
-    device_memory_mb: float | None = None
+    first_inference_ms: NotNegative
+    load_s: NotNegative
+    host_memory_mb: NotNegative | None = None
+    device_memory_mb: NotNegative | None = None
 
 
 class Baseline(Fact, frozen=True, kw_only=True):
@@ -219,6 +208,8 @@ class Baselines:
         fingerprint = baseline.hardware.fingerprint
         path = self.path(fingerprint, baseline.model, baseline.variant.id)
         text = dump(baseline)
+        if (found := disagreement(baseline)) is not None:
+            raise BaselineError(f"{path} is not written, for nobody could read it: {found}; measure once more")
         older = None if path.exists() else self._of_an_older_schema(path, fingerprint)
         with _with_advice(path, "written"):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -243,8 +234,7 @@ def read(path: Path) -> Baseline:
             text = read_regular(path).decode("utf-8")
         data = _migrated(strict_json.parse(text), text)
         baseline = strict_json.convert(data, Baseline, text)
-        _check_bits(baseline.accuracy, text)
-        _check_order(baseline.launches, text)
+        _require_agreement(baseline, text)
     except UnicodeDecodeError as error:
         raise BaselineError(f"{path} is not UTF-8 text; {_RESTORE}") from error
     except strict_json.Malformed as error:
@@ -299,26 +289,9 @@ def _migrated(data: Any, text: str) -> Any:
     return data
 
 
-def _check_bits(accuracy: Accuracy | None, text: str) -> None:
-    if accuracy is None or not accuracy.right:
-        return
-    field = "accuracy.right"
-    try:
-        bits = 8 * len(base64.b64decode(accuracy.right, validate=True))
-    except binascii.Error as error:
-        raise strict_json.Malformed(strict_json.line_of(text, field), field, f"not base64: {error}") from error
-    if not 0 <= bits - accuracy.samples < 8:
-        problem = f"{bits} bits do not hold {accuracy.samples} samples"
-        raise strict_json.Malformed(strict_json.line_of(text, field), field, problem)
-
-
-def _check_order(launches: Sequence[LaunchSummary], text: str) -> None:
-    for at, launch in enumerate(launches):
-        if not launch.p50_ms <= launch.p90_ms <= launch.p99_ms:
-            field = f"launches[{at}].p50_ms"
-            found = f"{launch.p50_ms:g}, {launch.p90_ms:g} and {launch.p99_ms:g}"
-            problem = f"p50, p90 and p99 have to grow, and are {found} ms"
-            raise strict_json.Malformed(strict_json.line_of(text, field), field, problem)
+def _require_agreement(baseline: Baseline, text: str) -> None:
+    if (found := disagreement(baseline)) is not None:
+        raise strict_json.Malformed(strict_json.line_of(text, found.field), found.field, found.problem)
 
 
 def _rounded(value: Any, field: str) -> Any:

@@ -390,6 +390,18 @@ def test_labels_that_are_gone_since_the_baseline_are_missed() -> None:
     assert kinds(judge_accuracy(unlabelled(0.0), Budgets(), baseline=unlabelled(0.0))) == ["pass"]
 
 
+def test_a_baseline_that_answered_other_questions_is_incomparable_without_labels_too() -> None:
+    other = msgspec.structs.replace(unlabelled(0.0), dataset_digest="d2")
+    assert kinds(judge_accuracy(unlabelled(0.0), Budgets(), baseline=other)) == ["pass", "incomparable"]
+
+
+@pytest.mark.parametrize("accuracy", [labelled(0.95), unlabelled(0.0)], ids=["labelled", "unlabelled"])
+def test_a_baseline_without_any_accuracy_is_incomparable(accuracy: Accuracy) -> None:
+    found = judge_accuracy(accuracy, Budgets(), baseline=None, has_baseline=True)
+    assert kinds(found) == ["pass", "incomparable"]
+    assert found[1].summary == "The baseline holds no accuracy to compare with."
+
+
 def test_the_interval_for_unseen_data_is_told_with_its_confidence() -> None:
     answer = verdict.judge_accuracy(labelled(0.9), Budgets(), confidence=0.8)[0]
     assert any("(80 % confidence)" in detail for detail in answer.details)

@@ -25,7 +25,7 @@ from pytest_accel.measuring.latency import Load, Steady, planned_calls
 from pytest_accel.measuring.output_comparison import first_difference
 from pytest_accel.regression.pacemaker import yardstick_pace
 from pytest_accel.regression.question import Contest
-from pytest_accel.store.baselines import make_baseline, why_not_saved
+from pytest_accel.store.baseline import make_baseline, why_not_saved
 from pytest_accel.store.changes import changes_since
 from pytest_accel.worker.accelerator import Present
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pytest_accel.measuring.results import HighestRate
     from pytest_accel.regression.question import Standing
     from pytest_accel.session.candidate import LoadedModel
-    from pytest_accel.store.baselines import Baseline
+    from pytest_accel.store.baseline import Baseline
     from pytest_accel.worker.accelerator import Arrays
 
 #: ROTATION is the number of distinct inputs that timed calls rotate among.

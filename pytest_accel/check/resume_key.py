@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pytest_accel.facts.records import Budgets
     from pytest_accel.inputs.variants import Plan
     from pytest_accel.session.candidate import Candidate
-    from pytest_accel.store.baselines import Baseline
+    from pytest_accel.store.baseline import Baseline
 
 
 #: BINDING names the settings that a check depends on.

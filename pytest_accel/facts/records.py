@@ -384,7 +384,10 @@ class Failure(Fact, frozen=True, kw_only=True):
 
 
 class RunRecord(Fact, frozen=True, kw_only=True):
-    """One test session's record, as ``--accel-report=PATH.json`` writes it."""
+    """One test session's record, as ``--accel-report=PATH.json`` writes it.
+
+    ``faults`` are sentences about what failed or ended the run as a whole, beside its tests.
+    """
 
     schema: int
     version: str
@@ -396,3 +399,4 @@ class RunRecord(Fact, frozen=True, kw_only=True):
     failures: tuple[Failure, ...] = ()
     confidence: float = 0.95
     strict: bool = False
+    faults: tuple[str, ...] = ()

@@ -28,6 +28,9 @@ BROKEN: pytest.StashKey[WorkerError] = pytest.StashKey()
 #: REPORT_DATA is the attribute of a test's report that carries its `ReportData` as JSON; xdist sends it along.
 REPORT_DATA = "accel_data"
 
+#: MARKED is the key under which a worker of xdist's tells its controller which of its tests are marked.
+MARKED = "accel_marked"
+
 
 def session_of(config: pytest.Config) -> Session:
     """Return the session of this process. The first call makes it."""

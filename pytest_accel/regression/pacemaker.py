@@ -33,7 +33,7 @@ from pytest_accel.verdict.gate import Gate, undisturbed
 if TYPE_CHECKING:
     from pytest_accel.session.candidate import Candidate
     from pytest_accel.session.session import Session
-    from pytest_accel.store.baselines import Baseline
+    from pytest_accel.store.baseline import Baseline
     from pytest_accel.worker.accelerator import Arrays
 
 #: OWN_ARTEFACT is the name in records of the pacemaker that is the baseline's own artefact.

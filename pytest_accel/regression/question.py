@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_accel.facts.settings import Opponent
     from pytest_accel.facts.verdicts import Verdict
     from pytest_accel.session.candidate import Candidate
-    from pytest_accel.store.baselines import Baseline
+    from pytest_accel.store.baseline import Baseline
     from pytest_accel.worker.accelerator import Arrays
 
 

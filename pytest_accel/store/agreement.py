@@ -18,7 +18,7 @@ from pytest_accel.facts.fingerprint import fingerprint_of
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Accuracy, Duet, Variant
-    from pytest_accel.store.baselines import Baseline, LaunchSummary
+    from pytest_accel.store.baseline import Baseline, LaunchSummary
 
 #: _KEY is what a key of the compile cache looks like, which names a folder.
 _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")

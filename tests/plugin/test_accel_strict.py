@@ -195,3 +195,72 @@ def test_it(accel_model):
 """)
     project.run("--accel-save-baseline", workers=True)
     project.run("--accel-strict", workers=True).assert_outcomes(passed=1)
+
+
+BESIDE_A_JUDGED_ONE = """
+import pytest
+
+@pytest.mark.accelerator("fake")
+def test_judged(accel_model):
+    accel_model("model.fake.json").check()
+
+{mark}
+@pytest.mark.accelerator("fake")
+def test_it(accel_model):
+    {body}
+"""
+CHECK = "accel_model('model.fake.json', name='other').check({})"
+NOT_JUDGED = "--accel-strict: 1 test is marked accelerator, and not judged: test_it.py::test_it?fake?"
+SWALLOWED_BY_PYTEST = "--accel-strict: a check failed, and its test did not: test_it.py::test_it?fake?"
+
+
+@STRICT
+@pytest.mark.parametrize(
+    ("mark", "body", "told"),
+    [
+        ("@pytest.mark.skip", CHECK, NOT_JUDGED),
+        ("@pytest.mark.xfail(run=False)", CHECK, NOT_JUDGED),
+        ("", "pytest.skip('no data')", NOT_JUDGED),
+        ("", "pytest.exit('enough', returncode=0)", NOT_JUDGED),
+        ("@pytest.mark.xfail", CHECK.format("p50_ms=0.1"), SWALLOWED_BY_PYTEST),
+    ],
+    ids=["skipped", "not run", "skipped inside", "ended", "expected to fail"],
+)
+def test_a_marked_test_without_a_verdict_of_its_own(
+    project: Project, strict: bool, mark: str, body: str, told: str
+) -> None:
+    project.pytester.makepyfile(test_it=BESIDE_A_JUDGED_ONE.format(mark=mark, body=body))
+    result = project.run("--accel-save-baseline", "--accel-report=run.md", *flags(strict), workers=True)
+    assert result.ret == (pytest.ExitCode.TESTS_FAILED if strict else pytest.ExitCode.OK)
+    if strict:
+        result.stdout.fnmatch_lines([told])
+    report = (project.pytester.path / "run.md").read_text(encoding="utf-8")
+    assert report.startswith("## Failed: --accel-strict: " if strict else "## Passed: none of ")
+
+
+@pytest.mark.parametrize("kind", ["sla-breach", "no-baseline"])
+def test_a_verdict_is_no_better_for_running_its_test_again_unless_it_was_undecided(project: Project, kind: str) -> None:
+    """As plugins do that run a failing test again: its first report is neither passed nor failed."""
+    project.pytester.makeconftest("""
+import pytest
+from pytest_accel.testing import FAKE
+
+def pytest_accel_accelerators(): return {'fake': FAKE}
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.failed:
+        report.outcome = "rerun"
+    return report
+""")
+    project.write_test("p50_ms=0.1" if kind == "sla-breach" else "")
+    result = project.run("--accel-strict", workers=True)
+    assert result.ret == (pytest.ExitCode.TESTS_FAILED if kind == "sla-breach" else pytest.ExitCode.OK)
+
+
+def test_skipped_tests_are_missed_under_xdist_too(project: Project) -> None:
+    project.pytester.makepyfile(test_it=BESIDE_A_JUDGED_ONE.format(mark="@pytest.mark.skip", body=CHECK))
+    result = project.run("-n", "2", "--accel-save-baseline", "--accel-strict", workers=True, subprocess=True)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines([NOT_JUDGED])

@@ -22,7 +22,7 @@ from pytest_accel.facts.records import (
     Variant,
 )
 from pytest_accel.facts.verdicts import Verdict
-from pytest_accel.store.baselines import Baseline, make_baseline
+from pytest_accel.store.baseline import Baseline, make_baseline
 
 TODAY = datetime.date(2026, 11, 23)
 

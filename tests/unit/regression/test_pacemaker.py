@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from pytest_accel.facts.records import Duet, DuetLaunch
     from pytest_accel.session.candidate import Candidate
-    from pytest_accel.store.baselines import Baseline
+    from pytest_accel.store.baseline import Baseline
     from pytest_accel.worker.accelerator import Arrays
     from tests.unit.conftest import Workshop
 

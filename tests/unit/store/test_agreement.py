@@ -11,7 +11,8 @@ import pytest
 from pytest_accel.facts.errors import BaselineError
 from pytest_accel.facts.records import Duet, Variant
 from pytest_accel.store.agreement import disagreement
-from pytest_accel.store.baselines import Baseline, Baselines
+from pytest_accel.store.baseline import Baseline
+from pytest_accel.store.baselines import Baselines
 from tests.unit.facts import T4, baseline, duet, record
 
 

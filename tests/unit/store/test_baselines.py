@@ -20,7 +20,8 @@ from pytest_accel.facts.fingerprint import fingerprint_of
 from pytest_accel.facts.records import Accuracy, Artefact, Hardware, OutputErrors, Placement, Variant
 from pytest_accel.facts.verdicts import Verdict
 from pytest_accel.store import baselines as module
-from pytest_accel.store.baselines import MOST_OPERATORS, Baselines, dump, make_baseline, read, why_not_saved
+from pytest_accel.store.baseline import MOST_OPERATORS, make_baseline, why_not_saved
+from pytest_accel.store.baselines import Baselines, dump, read
 from tests.unit.facts import T4, TODAY, baseline, duet, hardware, measurement, record
 
 SPAWN = multiprocessing.get_context("spawn")

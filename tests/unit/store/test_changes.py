@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pytest_accel.facts.records import Accuracy, Artefact, Placement
-from pytest_accel.store.baselines import make_baseline
+from pytest_accel.store.baseline import make_baseline
 from pytest_accel.store.changes import changes_since, diff
 from tests.unit.facts import INT8, TODAY, baseline, hardware, measurement, record
 

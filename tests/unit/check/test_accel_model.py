@@ -177,7 +177,7 @@ def test_a_strict_test_judges_what_its_marker_names(
     strict("model.fake.json", batch_size=8).check()
     with pytest.raises(UsageError, match="the marked variant fake-b2 was never judged, which --accel-strict does not"):
         strict.require_judged()
-    strict("model.fake.json").check(p99_ms=None)
+    strict("model.fake.json").check(p99_ms=None)  # type: ignore[arg-type]
     strict.records.pop(0)
     with pytest.raises(UsageError, match="the budget p99_ms was given and taken back, which --accel-strict does not"):
         strict.require_judged()

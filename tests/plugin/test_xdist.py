@@ -95,8 +95,6 @@ def test_other(accel_model):
     ("model", "rows", "what"),
     [("model.fake.json", 3, "data"), ("other.fake.json", 2, "models")],
     ids=["data", "models"],
-    [("model.fake.json", 3, "data"), ("other.fake.json", 2, "models")],
-    ids=["data", "models"],
 )
 def test_two_tests_do_not_share_a_baseline_wherever_they_run(
     project: Project, model: str, rows: int, what: str

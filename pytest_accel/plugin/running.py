@@ -108,7 +108,10 @@ class JudgedCall:
             raise trim(error) from None if complete else error.__cause__
 
     def _require(self, condition: Callable[[], None]) -> None:
+        broken = None
         try:
             condition()
-        except UsageError as error:  # no line of the test is wrong, so none is shown
-            pytest.fail(str(error), pytrace=False)
+        except UsageError as error:
+            broken = str(error)
+        if broken is not None:  # not within the except clause, so that the error is not shown as a context of this one
+            pytest.fail(broken, pytrace=False)  # no line of the test is wrong, so none is shown

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NoReturn, TypeVar
 
@@ -53,8 +54,15 @@ def parse(text: str) -> Any:
     def whole(literal: str) -> int:
         return int(literal) if len(literal) <= _LONGEST_WHOLE else too_large(literal)
 
+    def single(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):  # a reader sees the first one, and the last one would count
+            twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+            raise Malformed(line_at(text, text.rfind(json.dumps(twice))), "", f"{twice[:20]!r} is there twice")
+        return found
+
     try:
-        data = json.loads(text, parse_constant=refuse, parse_float=real, parse_int=whole)
+        data = json.loads(text, parse_constant=refuse, parse_float=real, parse_int=whole, object_pairs_hook=single)
         _require_encodable(text, data)
         return data
     except RecursionError:

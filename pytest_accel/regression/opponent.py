@@ -128,7 +128,7 @@ def _from_a_cache(candidate: Candidate, opponent: Opponent) -> OpponentArtefact:
     """Return the artefact of the same model and variant that was used there last."""
     session = candidate.session
     if opponent.path.resolve() == session.cache.root.resolve():
-        raise UsageError(f"{_option(opponent)}: this is the cache of this run itself; {_NOTHING}")
+        raise UsageError(f"{_option(opponent)}: this is the cache of this run itself; name that of another checkout")
     cache, wanted = session.cache_at(opponent.path), candidate.origin
     others = []
     for key, origin in stored_artefacts(cache):

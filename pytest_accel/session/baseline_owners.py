@@ -56,10 +56,10 @@ class BaselineOwners:
             ("data", first.dataset_digest, owner.dataset_digest),
         ):
             if earlier != later:
-                tests = f"{owner.test} has" if first.test == owner.test else f"{first.test} and {owner.test} have"
+                tests = owner.test if first.test == owner.test else f"{first.test} and {owner.test}"
                 raise UsageError(
-                    f"{tests} one baseline, {path}, for different {what}: give one of them a name of its own, for "
-                    f"example accel_model(source, name='{model}-2')"
+                    f"{tests}: one baseline, {path}, cannot serve different {what}: give one of them a name of its "
+                    f"own, for example accel_model(source, name='{model}-2')"
                 )
 
     def _first(self, path: Path, owner: BaselineOwner) -> BaselineOwner:

@@ -267,7 +267,7 @@ LIES: dict[str, Lie] = {
     "another metric": Lie(body("accel_model(MODEL).check(DATA, metric=lambda *_: 1.0)"), "*holds no <lambda> to*"),
     "two tests share a baseline": Lie(
         lambda liar: liar.test(HONEST, beside=BESIDE.replace(", batch_size=2", "").replace("DATA", "INPUTS")),
-        "*have one baseline, *for different data*",
+        "*one baseline, * cannot serve different data*",
     ),
     "a metric is resumed": Lie(_another_metric, "*inaccurate: *score*", ("--accel-resume",)),
     # Failures that nobody sees
@@ -318,7 +318,7 @@ LIES: dict[str, Lie] = {
     "an opponent of nothing": Lie(body(HONEST), "*names nothing*", ("--accel-against=",)),
     "its own checkout": Lie(body(HONEST), ITSELF, ("--accel-against=.",)),
     "its own model": Lie(body(HONEST), ITSELF, ("--accel-against=model.fake.json",)),
-    "its own cache": Lie(body(HONEST), ITSELF, ("--accel-against=cache",)),
+    "its own cache": Lie(body(HONEST), "*this is the cache of this run itself*", ("--accel-against=cache",)),
     "its own interpreter": Lie(body(HONEST), ITSELF, (f"--accel-against=popen//python={sys.executable}",)),
     # Baselines and the cache
     "no baseline": Lie(lambda liar: shutil.rmtree(liar.project.baselines), "*no-baseline: *"),

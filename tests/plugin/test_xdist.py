@@ -104,7 +104,9 @@ def test_two_tests_do_not_share_a_baseline_wherever_they_run(
     project.pytester.makepyfile(test_it=SHARED.format(model=model, rows=rows))
     result = project.run("-n", "2", "--dist=load", "--accel-save-baseline", workers=True, subprocess=True)
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines([f"E*test_it.py::test_o* have one baseline, *fake.json, for different {what}: give *"])
+    result.stdout.fnmatch_lines(
+        [f"E*test_it.py::test_o* one baseline, *fake.json, cannot serve different {what}: give *"]
+    )
 
 
 def test_two_tests_that_share_a_baseline_honestly_pass_wherever_they_run(project: Project) -> None:

@@ -52,8 +52,8 @@ def test_two_tests_of_something_else_are_both_named(
 ) -> None:
     claim(both[0])
     message = (
-        f"test_a.py::test_a[cpu] and test_b.py::test_b[cpu] have one baseline, {PATH}, for different {what}: give one "
-        "of them a name of its own, for example accel_model(source, name='net-2')"
+        f"test_a.py::test_a[cpu] and test_b.py::test_b[cpu]: one baseline, {PATH}, cannot serve different {what}: "
+        "give one of them a name of its own, for example accel_model(source, name='net-2')"
     )
     with pytest.raises(UsageError, match=re.escape(message)):
         claim(both[1], test="test_b.py::test_b[cpu]", **changed)
@@ -61,7 +61,7 @@ def test_two_tests_of_something_else_are_both_named(
 
 def test_one_test_has_no_two_uses_for_a_baseline_either(both: tuple[BaselineOwners, BaselineOwners]) -> None:
     claim(both[0])
-    with pytest.raises(UsageError, match=re.escape(f"test_a[cpu] has one baseline, {PATH}, for different data: give")):
+    with pytest.raises(UsageError, match=re.escape(f"test_a[cpu]: one baseline, {PATH}, cannot serve different data")):
         claim(both[1], dataset_digest="e")
 
 
@@ -70,5 +70,5 @@ def test_a_test_that_is_run_again_may_have_another_model(both: tuple[BaselineOwn
     claim(both[0], path=PATH.with_name("other.json"), test="test_b.py::test_b[cpu]")
     both[1].forget("test_a.py::test_a[cpu]")
     claim(both[1], model_digest="n")
-    with pytest.raises(UsageError, match="for different models"):
+    with pytest.raises(UsageError, match="cannot serve different models"):
         claim(both[1], path=PATH.with_name("other.json"), model_digest="n")

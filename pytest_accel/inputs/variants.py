@@ -142,6 +142,8 @@ def check_option(accelerator: str, name: str, option: Option, value: Any) -> Sca
         raise UsageError(f"{where} must be of type {option.type.__name__}")
     if isinstance(value, int | float) and not is_finite(value):
         raise UsageError(f"{where} must be a finite number")
+    if isinstance(value, str) and not _is_text(value):
+        raise UsageError(f"{where} has half of a character, which no file can hold")
     if option.choices and value not in option.choices:
         hint = nearest(str(value), [str(choice) for choice in option.choices])
         raise UsageError(f"{where} is none of {', '.join(map(repr, option.choices))}{hint}")
@@ -211,6 +213,11 @@ def is_finite(number: Any) -> bool:
         return math.isfinite(number)
     except OverflowError:  # an integer of hundreds of digits
         return False
+
+
+def _is_text(value: str) -> bool:
+    """Return whether a text can be written down: half of a surrogate pair cannot."""
+    return value.encode("utf-8", "replace").decode("utf-8") == value
 
 
 def shown(value: object) -> str:

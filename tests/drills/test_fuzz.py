@@ -87,6 +87,11 @@ BASELINE = json.loads(dump(facts.baseline(duets=(facts.duet(),))))
 
 @fuzz
 @given(text=written(BASELINE))
+@example(text=b"[" * 100_000)
+@example(text=json.dumps(BASELINE).replace("1.6118", "1e999").encode())
+@example(text=json.dumps(BASELINE).replace("resnet50", "\\ud800").encode())
+@example(text=json.dumps(BASELINE).replace("1.6118", "9" * 5_000).encode())
+@example(text=json.dumps({**BASELINE, "hardware": {"fingerprint": "x", "identity": {}}}).encode())
 def test_baselines(folder: Path, text: bytes) -> None:
     path = folder / "baseline.json"
     path.write_bytes(text)
@@ -112,6 +117,7 @@ RECORD = json.loads(to_json(facts.run(facts.record(measurement=facts.measurement
 
 @fuzz
 @given(text=written(RECORD))
+@example(text=json.dumps({**RECORD, "started": "yesterday"}).encode())
 def test_records(folder: Path, text: bytes) -> None:
     path = folder / "run.json"
     path.write_bytes(text)
@@ -342,6 +348,7 @@ DATASETS = st.one_of(
 
 @fuzz
 @given(data=DATASETS)
+@example(data=(ROWS["x"], (ROWS["x"], ROWS["y"])))
 def test_datasets(data: Any) -> None:
     _read_all(data)
 
@@ -359,9 +366,13 @@ FITTING = st.sampled_from(
 
 @fuzz
 @given(
-    names=st.lists(st.one_of(st.just("fake"), st.sampled_from(["gpu", "", 3, None])), max_size=2),
-    keywords=st.dictionaries(st.sampled_from(KEYWORDS), st.one_of(FITTING, SHAPES, OBJECTS), max_size=4),
+    names=st.sampled_from([*([["fake"]] * 9), [], ["gpu"], [""], [3], [None], ["fake", "fake"]]),
+    keywords=st.dictionaries(st.sampled_from(KEYWORDS), st.one_of(FITTING, SHAPES, OBJECTS), max_size=3),
 )
+@example(names=["fake"], keywords={"input_shapes": np.float32(0.5)})
+@example(names=["fake"], keywords={"prune": np.array([1.0, 2.0])})
+@example(names=["fake"], keywords={"signature": "\ud800"})
+@example(names=["fake"], keywords={"cores": [[], []]})
 def test_markers(names: list[Any], keywords: dict[str, Any]) -> None:
     for plan in accepted(lambda: list(expand_marker(names, keywords, REGISTRY))) or ():
         assert msgspec.json.decode(msgspec.json.encode(plan.variant), type=type(plan.variant)) == plan.variant

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_accel.plugin.options import runs_no_tests
-from pytest_accel.plugin.state import MARKED, REPORT_DATA
+from pytest_accel.plugin.state import MARKED, REPORT_DATA, is_accelerator_test
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -75,7 +75,7 @@ class RunSummary:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Note which tests are marked, where this process collects them."""
-        self._marked.update(item.nodeid for item in session.items if item.get_closest_marker("accelerator"))
+        self._marked.update(item.nodeid for item in session.items if is_accelerator_test(item))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:

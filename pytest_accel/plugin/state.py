@@ -47,3 +47,8 @@ def session_of(config: pytest.Config) -> Session:
 def is_xdist_worker(config: pytest.Config) -> bool:
     """Say whether this process runs tests for xdist's controller, which alone writes and sums up."""
     return hasattr(config, "workerinput")
+
+
+def is_accelerator_test(item: pytest.Item) -> bool:
+    """Say whether a test is marked and asks for a model; one that needs none may share a marker with its module."""
+    return item.get_closest_marker("accelerator") is not None and "accel_model" in getattr(item, "fixturenames", ())

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_accel import verdict
 from pytest_accel.check.check import Check
+from pytest_accel.check.failed import CheckFailed
 from pytest_accel.check.left_out import Unmeasured
 from pytest_accel.facts.errors import Pruned, UsageError
 from pytest_accel.inputs.calibration import SAMPLES, choose
@@ -52,6 +52,9 @@ class AccelModel:
         self._compiled: list[CompiledModel] = []
         #: What the test has asked for last and may not get.
         self._asked: Unmeasured | None = None
+        #: What the test has begun and not ended, and what failed in between, a clause each.
+        self._begun: list[str] = []
+        self._failed: list[str] = []
 
     @property
     def variant(self) -> Variant:
@@ -78,6 +81,18 @@ class AccelModel:
         precision that needs them (INT8); other variants of the test leave it alone. Samples that accuracy is judged on
         too are an error unless ``calibration_overlap`` allows them.
         """
+        with self.step(f"compiling {name or 'a model'}"):
+            return self._compiled_from(source, name, calibration, calibration_samples, calibration_overlap, overrides)
+
+    def _compiled_from(
+        self,
+        source: Any,
+        name: str | None,
+        calibration: Any,
+        calibration_samples: int,
+        calibration_overlap: bool,
+        overrides: Mapping[str, Any],
+    ) -> CompiledModel:
         session = self.session
         if self.waited_s is None:
             self.waited_s = self._stack.enter_context(session.exclusive(self.variant.accelerator))
@@ -140,23 +155,43 @@ class AccelModel:
         """Fail a test that would pass although nothing was measured, or although a budget was never judged."""
         if not self.measured_something:
             raise UsageError("nothing was measured: call .check(dataset) on what accel_model(source) returns")
-        budgets = self.plan.budgets
-        given = [name for name in BUDGETS if name in self._overridden or getattr(budgets, name) is not None]
+        given = self._given_budgets
         if given and not self.records:
             raise UsageError(f"the budget {given[0]} was never judged: call .check(dataset), which judges all budgets")
         self.require_nothing_swallowed()
         if self.session.settings.strict:
             self._require_all_checked()
 
+    @property
+    def _given_budgets(self) -> list[str]:
+        """The budgets that the marker or a call of the fixture names."""
+        return [name for name in BUDGETS if name in self._overridden or getattr(self.plan.budgets, name) is not None]
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Note whether a part of the test fails: a strict run does not let the test go on as if it had not."""
+        self._begun.append(name)
+        try:
+            yield
+        except Exception as error:
+            if not isinstance(error, Pruned):
+                self._failed.append(f"{name} failed ({_word_for(error)})")
+            raise
+        finally:
+            self._begun.remove(name)
+
     def require_nothing_swallowed(self) -> None:
-        """Fail a test of a strict run that goes on after the failure of a check, in whatever way it caught it."""
-        for record in self.records if self.session.settings.strict else ():
-            if verdict.fails(record.kind, strict=True):
-                name = f"{record.model}[{record.variant.id}]"
-                raise UsageError(
-                    f"a check of {name} failed ({record.kind}) and the test went on, which --accel-strict does not "
-                    "allow: let the error of .check() end the test"
-                )
+        """Fail a test of a strict run that goes on after a failure, in whatever way it caught it."""
+        if not self.session.settings.strict:
+            return
+        for failed in self._failed:
+            raise UsageError(
+                f"{failed} and the test went on, which --accel-strict does not allow: let that error end the test"
+            )
+        for begun in self._begun:
+            raise UsageError(
+                f"{begun} had not ended when the test did, which --accel-strict does not allow: wait for it"
+            )
 
     def _require_all_checked(self) -> None:
         checked = {compiled.artefact_key for compiled in self._compiled if compiled.checked}
@@ -166,6 +201,21 @@ class AccelModel:
                     f"{compiled.name}[{compiled.variant.id}] was compiled and never judged, which --accel-strict does "
                     "not allow: call .check(dataset) on it"
                 )
+        if not any(self._is_marked(record.variant) for record in self.records):
+            raise UsageError(
+                f"the marked variant {self.variant.id} was never judged, which --accel-strict does not allow: leave "
+                "the options of the marker as they are"
+            )
+        for budget in self._given_budgets:
+            if all(getattr(record.budgets, budget) is None for record in self.records):
+                raise UsageError(
+                    f"the budget {budget} was given and taken back, which --accel-strict does not allow: leave it out"
+                )
+
+    def _is_marked(self, variant: Variant) -> bool:
+        """Return whether a variant has all options that the marker spells out."""
+        marked = self.variant
+        return all(variant.options.get(name) == marked.options[name] for name in marked.named)
 
     def close(self) -> None:
         """End the workers of this test."""
@@ -181,7 +231,7 @@ class CompiledModel:
         self._owner = owner
         self._plan = plan
         self._candidate = candidate
-        #: Whether the test has asked for a check, whatever came of it.
+        #: Whether a check has come to a verdict, whatever that is.
         self.checked = False
 
     @property
@@ -281,15 +331,16 @@ class CompiledModel:
         None for made-up inputs. ``budgets`` replace those of the marker. Raises `CheckFailed` (an AssertionError) with
         what failed, why, and the command that reproduces it.
         """
-        self.checked = True
-        check = self._check(budgets)
-        record = check.run(dataset, metric)
-        self._owner.records.append(record)
-        self._owner.session.broken_limits.note(record)
-        if record.measurement is not None:
-            self._owner.measured(record.measurement)
-        check.require_passed(record)
-        return record
+        with self._owner.step(f"a check of {self.name}[{self.variant.id}]"):
+            check = self._check(budgets)
+            record = check.run(dataset, metric)
+            self.checked = True
+            self._owner.records.append(record)
+            self._owner.session.broken_limits.note(record)
+            if record.measurement is not None:
+                self._owner.measured(record.measurement)
+            check.require_passed(record)
+            return record
 
     def _check(self, budgets: Mapping[str, float] | None = None) -> Check:
         return Check(
@@ -298,3 +349,8 @@ class CompiledModel:
             budgets=check_budgets(self._plan.budgets, budgets or {}),
             test=self._owner.test,
         )
+
+
+def _word_for(error: Exception) -> str:
+    """Return the verdict of a check that failed, or the kind of any other error."""
+    return error.record.kind if isinstance(error, CheckFailed) else type(error).__name__

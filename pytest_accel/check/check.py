@@ -25,7 +25,8 @@ from pytest_accel.measuring.latency import Load, Steady, planned_calls
 from pytest_accel.measuring.output_comparison import first_difference
 from pytest_accel.regression.pacemaker import yardstick_pace
 from pytest_accel.regression.question import Contest
-from pytest_accel.store.baselines import make_baseline, why_not_saved
+from pytest_accel.session.baseline_owners import BaselineOwner
+from pytest_accel.store.baseline import make_baseline, why_not_saved
 from pytest_accel.store.changes import changes_since
 from pytest_accel.worker.accelerator import Present
 
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from pytest_accel.measuring.results import HighestRate
     from pytest_accel.regression.question import Standing
     from pytest_accel.session.candidate import LoadedModel
-    from pytest_accel.store.baselines import Baseline
+    from pytest_accel.store.baseline import Baseline
     from pytest_accel.worker.accelerator import Arrays
 
 #: ROTATION is the number of distinct inputs that timed calls rotate among.
@@ -86,11 +87,12 @@ class Check:
             self._candidate, self._plan, self._budgets, test=self._test, metric=metric, baseline=self._baseline
         )
         if (known := self._session.finished.take(key, lambda: dataset.digest)) is not None:
+            self._claim_baseline(dataset.digest)
             return known
         batches = _first(dataset)
         steady = self._steady(batches)
         accuracy = evaluate(self._loaded, dataset, metric)
-        self._claim_baseline(accuracy)
+        self._claim_baseline(accuracy.dataset_digest)
         measurement, difference = self._measure(steady, batches)
         placement, flops_per_call = self._loaded.client.placement()
         flops_per_item = None if flops_per_call is None else flops_per_call / measurement.items_per_call
@@ -177,18 +179,13 @@ class Check:
         candidate = self._candidate
         return self._session.baselines.find(candidate.hardware.fingerprint, candidate.model.name, candidate.variant.id)
 
-    def _claim_baseline(self, accuracy: Accuracy) -> None:
-        """Require that no other test uses the same baseline for something else, where there is or will be one."""
+    def _claim_baseline(self, dataset_digest: str) -> None:
+        """Require that nobody uses the same baseline for something else, where there is or will be one."""
         settings, candidate = self._session.settings, self._candidate
         if settings.against is not None or (self._baseline is None and settings.save is None):
             return
-        self._session.baseline_owners.claim(
-            self._baseline_path,
-            model=candidate.model.name,
-            test=self._test,
-            model_digest=candidate.model.digest,
-            dataset_digest=accuracy.dataset_digest,
-        )
+        owner = BaselineOwner(self._test, candidate.model.digest, dataset_digest)
+        self._session.baseline_owners.claim(self._baseline_path, model=candidate.model.name, owner=owner)
 
     @property
     def _baseline_path(self) -> Path:
@@ -222,6 +219,7 @@ class Check:
                 confidence=confidence,
                 precisions=facts.placement.precisions or {precision: 1},
                 baseline=stored,
+                has_baseline=self._baseline is not None,
             ),
             *verdict.judge_calibration(facts.accuracy, self._budgets, confidence=confidence),
             *verdict.judge_sla(facts.measurement, self._budgets, confidence=confidence, looks=LOOKS),

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from pytest_accel.check.metric_code import metric_digest
 from pytest_accel.facts.settings import binding_settings
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Budgets
     from pytest_accel.inputs.variants import Plan
     from pytest_accel.session.candidate import Candidate
-    from pytest_accel.store.baselines import Baseline
+    from pytest_accel.store.baseline import Baseline
 
 
 #: BINDING names the settings that a check depends on.
@@ -32,7 +33,8 @@ def check_key(
 ) -> str:
     """Return a digest of all that a check's result depends on, except its data, which `Finished.take` compares.
 
-    The text of the test's own file is part of it. The baseline is not where this run writes one itself.
+    The text of the test's own file is part of it, and that of the metric. The baseline is not where this run writes one
+    itself.
     """
     session = candidate.session
     file = session.settings.rootdir / test.partition("::")[0]
@@ -47,7 +49,7 @@ def check_key(
         candidate.versions,
         msgspec.to_builtins(budgets),
         plan.input_shapes,
-        getattr(metric, "__qualname__", repr(metric)),
+        metric_digest(metric),
         {name: getattr(session.settings, name) for name in BINDING},
         beside,
     ]

@@ -11,7 +11,7 @@ from pytest_accel.commands.console import DONE, FOUND, add_json, at_least_zero, 
 from pytest_accel.facts.errors import UsageError
 
 if TYPE_CHECKING:
-    from pytest_accel.store.baselines import Baseline
+    from pytest_accel.store.baseline import Baseline
 
 
 def add(area: argparse.ArgumentParser) -> None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 
 #: Scalar is the value of an option or of a fact about hardware.
 Scalar: TypeAlias = str | int | float | bool | None
+#: Positive is a number that is more than 0, such as a duration that others are divided by.
+Positive: TypeAlias = Annotated[float, msgspec.Meta(gt=0)]
+#: NotNegative is a number that is 0 or more.
+NotNegative: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
+#: AtLeastOne is a count of what there is at least one of.
+AtLeastOne: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
+#: Count is a count of what there may be none of.
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -10,13 +10,11 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from pytest_accel.facts.fact import Fact, Scalar
+from pytest_accel.facts.fact import AtLeastOne, Count, Fact, NotNegative, Positive, Scalar
 from pytest_accel.facts.verdicts import SEVERITY, Verdict, VerdictKind
 
 #: LARGEST_LOG_PACE is the logarithm of the largest ratio of two times of calls: a nanosecond beside minutes.
 LARGEST_LOG_PACE = 30.0
-
-Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class TensorSpec(Fact, frozen=True, kw_only=True):
@@ -178,7 +176,7 @@ class Measurement(Fact, frozen=True, kw_only=True):
 
     load_shape: str
     latencies_ns: Annotated[list[int], msgspec.Meta(min_length=1)]
-    items_per_call: Annotated[int, msgspec.Meta(ge=1)]
+    items_per_call: AtLeastOne
     wall_s: Positive
     phases: Phases
     lag1_autocorrelation: float
@@ -282,10 +280,10 @@ class DuetLaunch(Fact, frozen=True, kw_only=True):
     candidate_p50_ms: Positive
     pacemaker_p50_ms: Positive
     log_pace: Annotated[float, msgspec.Meta(ge=-LARGEST_LOG_PACE, le=LARGEST_LOG_PACE)]
-    pairs: Annotated[int, msgspec.Meta(ge=1)]
+    pairs: AtLeastOne
     started_first: Literal["candidate", "pacemaker"]
-    log_pace_error: float = 0.0
-    disturbed_pairs: int = 0
+    log_pace_error: NotNegative = 0.0
+    disturbed_pairs: Count = 0
     disturbed: bool = False
 
 
@@ -386,7 +384,10 @@ class Failure(Fact, frozen=True, kw_only=True):
 
 
 class RunRecord(Fact, frozen=True, kw_only=True):
-    """One test session's record, as ``--accel-report=PATH.json`` writes it."""
+    """One test session's record, as ``--accel-report=PATH.json`` writes it.
+
+    ``faults`` are sentences about what failed or ended the run as a whole, beside its tests.
+    """
 
     schema: int
     version: str
@@ -398,3 +399,4 @@ class RunRecord(Fact, frozen=True, kw_only=True):
     failures: tuple[Failure, ...] = ()
     confidence: float = 0.95
     strict: bool = False
+    faults: tuple[str, ...] = ()

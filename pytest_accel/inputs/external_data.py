@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
+from pytest_accel.facts.errors import SourceError
+
 #: Field is part of a message: a field's number and its bytes.
 Field: TypeAlias = tuple[int, memoryview]
 
@@ -44,18 +46,21 @@ class _Malformed(ValueError):
 def external_files(model: Path) -> dict[str, Path]:
     """Return the files that an ``.onnx`` file names, by the name that it uses; empty if the file is no ONNX model.
 
-    A file need not exist.
+    A file need not exist. Raises `SourceError` for graphs within graphs without an end.
     """
     if not model.stat().st_size:
         return {}
+    too_deep = False
     with model.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         whole = memoryview(content)
         try:
             names = sorted({bytes(name).decode("utf-8", "surrogateescape") for name in _locations(whole, "ModelProto")})
-        except _Malformed:
-            names = []
+        except (_Malformed, RecursionError) as error:
+            names, too_deep = [], isinstance(error, RecursionError)
         finally:
             whole.release()
+    if too_deep:  # raised here, where nothing of the file is held any more
+        raise SourceError(f"{model} is no model that can be read: its graphs are nested too deeply")
     return {name: model.parent / name for name in names}
 
 

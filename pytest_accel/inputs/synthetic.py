@@ -44,10 +44,14 @@ def synthetic(
     if unknown:
         raise DatasetError(f"input_shapes: the model has no input '{unknown[0]}'; it takes {', '.join(names)}")
     shapes = {spec.name: _full_shape(spec, batch_size, input_shapes or {}) for spec in signature.inputs}
-    return [
-        {spec.name: _made_up(spec, shapes[spec.name], batch, seed) for spec in signature.inputs}
-        for batch in range(batches)
-    ]
+    try:
+        return [
+            {spec.name: _made_up(spec, shapes[spec.name], batch, seed) for spec in signature.inputs}
+            for batch in range(batches)
+        ]
+    except (MemoryError, OverflowError, ValueError) as error:
+        sizes = ", ".join(f"'{name}' of shape {shape}" for name, shape in shapes.items())
+        raise DatasetError(f"inputs cannot be made up, {sizes}: {error}; ask for a smaller batch_size") from None
 
 
 def _full_shape(spec: TensorSpec, batch_size: int, input_shapes: Mapping[str, Sequence[int]]) -> tuple[int, ...]:

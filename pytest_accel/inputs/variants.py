@@ -11,7 +11,7 @@ import math
 import numbers
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import msgspec
 
@@ -31,6 +31,8 @@ _SHARES = frozenset({"max_accuracy_drop", "min_accuracy", "min_on_device", "max_
 ON_COMPILE_ERROR = ("fail", "xfail", "record")
 #: _LONGEST_SHOWN is the number of characters of a wrong value that an error shows.
 _LONGEST_SHOWN = 60
+#: _Size is a dimension of made-up inputs.
+_Size: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 _PLAN_KEYWORDS = ("input_shapes", "on_compile_error", "prune")
 
 
@@ -140,6 +142,8 @@ def check_option(accelerator: str, name: str, option: Option, value: Any) -> Sca
         raise UsageError(f"{where} must be of type {option.type.__name__}")
     if isinstance(value, int | float) and not is_finite(value):
         raise UsageError(f"{where} must be a finite number")
+    if isinstance(value, str) and not _is_text(value):
+        raise UsageError(f"{where} has half of a character, which no file can hold")
     if option.choices and value not in option.choices:
         hint = nearest(str(value), [str(choice) for choice in option.choices])
         raise UsageError(f"{where} is none of {', '.join(map(repr, option.choices))}{hint}")
@@ -154,25 +158,35 @@ def _values(name: str, value: Any) -> list[Any]:
         return [value]
     if not value:
         raise UsageError(f"{name}=[] makes no variant at all; give at least one value")
-    if any(value.count(each) > 1 for each in value):
+    if any(_among(each, value[:at]) for at, each in enumerate(value)):
         raise UsageError(f"{name}={value!r} names a value twice")
     return list(value)
 
 
+def _among(value: Any, others: Sequence[Any]) -> bool:
+    """Return whether one of the others is the same, and of one type: 1 is not True."""
+    try:
+        return any(type(value) is type(other) and bool(value == other) for other in others)
+    except ValueError:  # arrays have an answer for each element
+        return False
+
+
 def _one_of(name: str, value: Any, valid: tuple[Any, ...]) -> Any:
-    if value not in valid:
+    if not _among(value, valid):
         raise UsageError(
-            f"{name}={value!r} is none of {', '.join(map(repr, valid))}{nearest(str(value), map(str, valid))}"
+            f"{name}={shown(value)} is none of {', '.join(map(repr, valid))}{nearest(str(value), map(str, valid))}"
         )
     return value
 
 
 def _input_shapes(value: Any) -> dict[str, tuple[int, ...]]:
     try:
-        return msgspec.convert(value, dict[str, tuple[int, ...]])
+        if not isinstance(value, Mapping):
+            raise msgspec.ValidationError("no dict")
+        return msgspec.convert(dict(value), dict[str, tuple[_Size, ...]])
     except msgspec.ValidationError as error:
         raise UsageError(
-            f"input_shapes={value!r} must map input names to shapes without the batch, "
+            f"input_shapes={shown(value)} must map input names to shapes without the batch, "
             f"such as {{'tokens': (128,)}}: {error}"
         ) from None
 
@@ -199,6 +213,11 @@ def is_finite(number: Any) -> bool:
         return math.isfinite(number)
     except OverflowError:  # an integer of hundreds of digits
         return False
+
+
+def _is_text(value: str) -> bool:
+    """Return whether a text can be written down: half of a surrogate pair cannot."""
+    return value.encode("utf-8", "replace").decode("utf-8") == value
 
 
 def shown(value: object) -> str:

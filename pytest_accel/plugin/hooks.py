@@ -12,7 +12,15 @@ import pytest
 
 from pytest_accel.plugin import options
 from pytest_accel.plugin.run_summary import RunSummary
-from pytest_accel.plugin.state import ABSENT, BROKEN, MODEL, REPORT_DATA, SESSION, SETTINGS, is_xdist_worker
+from pytest_accel.plugin.state import (
+    MARKED,
+    MODEL,
+    REPORT_DATA,
+    SESSION,
+    SETTINGS,
+    is_accelerator_test,
+    is_xdist_worker,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -65,6 +73,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         from pytest_accel.plugin import collection
 
         collection.select(config, items, marked)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if is_xdist_worker(session.config):
+        # Only the workers collect, and only the controller knows in the end what became of all tests.
+        marked = [item.nodeid for item in session.items if is_accelerator_test(item)]
+        session.config.workeroutput[MARKED] = marked  # type: ignore[attr-defined]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -126,7 +141,7 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if ABSENT in item.stash or BROKEN in item.stash or MODEL in item.stash:
+    if is_accelerator_test(item):
         from pytest_accel.plugin import report_data
 
         report_data.complete(report, item, call)

@@ -71,9 +71,9 @@ def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
 
 def _data(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo[None]) -> ReportData:
     absent = item.stash.get(ABSENT, {})
-    if report.when == "teardown":
-        return ReportData(absent=absent)
     failed = _failure(report, item, call) if report.failed else None
+    if report.when == "teardown":
+        return ReportData(absent=absent, failure=failed)
     model = item.stash.get(MODEL, None)
     if model is None or (report.when == "setup" and report.passed):
         return ReportData(absent=absent, failure=failed)

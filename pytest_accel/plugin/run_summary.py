@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_accel.plugin.options import runs_no_tests
-from pytest_accel.plugin.state import REPORT_DATA
+from pytest_accel.plugin.state import MARKED, REPORT_DATA, is_accelerator_test
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -37,6 +37,13 @@ class RunSummary:
         self._measured = False
         self._absent: dict[str, str] = {}
         self._failures: list[Failure] = []
+        #: ``_others`` are failures of which nobody knows whether accelerator tests were among them.
+        self._others: list[Failure] = []
+        #: ``_faults`` are what failed the run as a whole.
+        self._faults: list[str] = []
+        self._marked: set[str] = set()
+        self._failed: set[str] = set()
+        self._rerun: set[str] = set()
         self._warnings: list[str] = []
         self._waits_s: dict[str, float] = {}
         self._all_ran = False
@@ -50,12 +57,30 @@ class RunSummary:
         return result
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take what the report of an accelerator test carries."""
+        """Take what the report of an accelerator test carries, and note what became of each test."""
         self._ran.add(report.nodeid)
+        if report.failed:
+            self._failed.add(report.nodeid)
+        if report.failed and report.when not in ("setup", "call", "teardown"):  # xdist lost the process that ran it
+            self._others.append(_failure(report))
         if hasattr(report, REPORT_DATA):
             from pytest_accel.plugin import report_data
 
             self._take(report, report_data.read(report))
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Take a file that could not be collected: nobody knows which tests are in it."""
+        if report.failed:
+            self._others.append(_failure(report))
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Note which tests are marked, where this process collects them."""
+        self._marked.update(item.nodeid for item in session.items if is_accelerator_test(item))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Note which tests a worker of xdist's has collected that are marked."""
+        self._marked.update(getattr(node, "workeroutput", {}).get(MARKED, ()))
 
     def _take(self, report: pytest.TestReport, data: ReportData) -> None:
         self._absent.update(data.absent)
@@ -65,6 +90,8 @@ class RunSummary:
             self._failures.append(data.failure)
         if data.waited_s is not None:
             self._waits_s[report.nodeid] = data.waited_s
+        if str(report.outcome) == "rerun":  # of a plugin that runs failing tests again
+            self._rerun.add(report.nodeid)
         self._records += data.records
         for record in data.records:
             if record.key and not record.resumed:
@@ -80,6 +107,7 @@ class RunSummary:
         if session.config.option.collectonly:
             return
         self._require_something(session)
+        self._require_all_judged(session)
         self._close_journal(session)
         if self._settings.reports:
             self._write_reports(session)
@@ -95,11 +123,34 @@ class RunSummary:
         elif not self._measured and (self._settings.strict or self._settings.accelerators or self._absent):
             missing.append("no accelerator test ran: nothing was measured")
         self._warnings += missing
-        if (
-            missing
-            and self._settings.strict
-            and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
-        ):
+        if missing and self._settings.strict:
+            self._fail(session, missing)
+
+    def _require_all_judged(self, session: pytest.Session) -> None:
+        """Fail a strict run in which a marked test was not judged, or a failing check has failed no test."""
+        if self._broken_off(session):
+            self._faults.append("the run was interrupted before its end")
+        if not self._settings.strict:
+            return
+        from pytest_accel.plugin import completeness
+
+        missing = [
+            *completeness.unjudged(self._marked - self._failed, self._records),
+            *completeness.swallowed(self._records, failed=self._failed, rerun=self._rerun),
+        ]
+        self._warnings += missing
+        if missing:
+            self._fail(session, missing)
+
+    def _broken_off(self, session: pytest.Session) -> bool:
+        """Say whether the run ended before all of its tests had run."""
+        # Not the exit status: pytest.exit sets any, and a second Ctrl-C comes before there is one.
+        return not self._all_ran or bool(session.shouldstop or session.shouldfail)
+
+    def _fail(self, session: pytest.Session, faults: list[str]) -> None:
+        """Turn a run that would be green red."""
+        self._faults += faults
+        if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _add_to_journal(self, record: TestRecord) -> None:
@@ -123,8 +174,7 @@ class RunSummary:
 
     def _close_journal(self, session: pytest.Session) -> None:
         """Keep the journal of an interrupted run and say so. Otherwise remove it and what was resumed from."""
-        # Not the exit status: pytest.exit sets any, and a second Ctrl-C comes before there is one.
-        keep = not self._all_ran or bool(session.shouldstop or session.shouldfail)
+        keep = self._broken_off(session)
         if self._records:
             self._journal.close(keep=keep)
             if keep and self._journal.lines:
@@ -148,9 +198,10 @@ class RunSummary:
             tests=tuple(self._records),
             absent=self._absent,
             warnings=tuple(legible(self._warnings)),
-            failures=tuple(self._failures),
+            failures=(*self._failures, *self._others),
             confidence=self._settings.confidence,
             strict=self._settings.strict,
+            faults=tuple(legible(self._faults)),
         )
 
     def _write_reports(self, session: pytest.Session) -> None:
@@ -213,3 +264,12 @@ class RunSummary:
             terminalreporter.write_line(saving)
         for note in [*notes.notes(records), *notes.absences(self._absent), *self._warnings]:
             terminalreporter.write_line(note, yellow=True)
+
+
+def _failure(report: pytest.TestReport | pytest.CollectReport) -> Failure:
+    """Describe a failure that carries nothing of ours."""
+    from pytest_accel.facts.records import Failure
+    from pytest_accel.worker.wire import legible
+
+    file, _, _ = report.nodeid.partition("::")
+    return Failure(test=report.nodeid, file=file, line=1, message=legible(report.longreprtext))

@@ -19,7 +19,7 @@ from pytest_accel.facts.errors import (
     WorkerError,
 )
 from pytest_accel.plugin import benchmark_export
-from pytest_accel.plugin.state import ABSENT, BROKEN, MODEL, session_of
+from pytest_accel.plugin.state import ABSENT, BROKEN, MODEL, is_xdist_worker, session_of
 from pytest_accel.report.failure import trim
 
 if TYPE_CHECKING:
@@ -30,11 +30,20 @@ def model_for(request: pytest.FixtureRequest) -> AccelModel:
     """Make the fixture of one test. Skip the test where its accelerator is absent; under ``--accel-strict`` fail it."""
     session = session_of(request.config)
     _require_presence(request, session)
+    _share_owners(request, session)
+    session.baseline_owners.forget(request.node.nodeid)
     model = AccelModel(session, request.param, test=request.node.nodeid)
     if benchmark_export.can_export(request.config) and "benchmark" not in request.fixturenames:
         model.on_measurement = lambda ns, facts: benchmark_export.export(request, ns, facts)
     request.node.stash[MODEL] = model
     return model
+
+
+def _share_owners(request: pytest.FixtureRequest, session: Session) -> None:
+    """Let the processes of xdist's on this machine see which baselines the others use."""
+    if is_xdist_worker(request.config) and request.config.pluginmanager.hasplugin("tmpdir"):
+        own: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
+        session.baseline_owners.share(own.getbasetemp().parent / "pytest-accel-baseline-owners")
 
 
 def _require_presence(request: pytest.FixtureRequest, session: Session) -> None:
@@ -99,7 +108,10 @@ class JudgedCall:
             raise trim(error) from None if complete else error.__cause__
 
     def _require(self, condition: Callable[[], None]) -> None:
+        broken = None
         try:
             condition()
-        except UsageError as error:  # no line of the test is wrong, so none is shown
-            pytest.fail(str(error), pytrace=False)
+        except UsageError as error:
+            broken = str(error)
+        if broken is not None:  # not within the except clause, so that the error is not shown as a context of this one
+            pytest.fail(broken, pytrace=False)  # no line of the test is wrong, so none is shown

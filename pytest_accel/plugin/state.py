@@ -28,6 +28,9 @@ BROKEN: pytest.StashKey[WorkerError] = pytest.StashKey()
 #: REPORT_DATA is the attribute of a test's report that carries its `ReportData` as JSON; xdist sends it along.
 REPORT_DATA = "accel_data"
 
+#: MARKED is the key under which a worker of xdist's tells its controller which of its tests are marked.
+MARKED = "accel_marked"
+
 
 def session_of(config: pytest.Config) -> Session:
     """Return the session of this process. The first call makes it."""
@@ -44,3 +47,8 @@ def session_of(config: pytest.Config) -> Session:
 def is_xdist_worker(config: pytest.Config) -> bool:
     """Say whether this process runs tests for xdist's controller, which alone writes and sums up."""
     return hasattr(config, "workerinput")
+
+
+def is_accelerator_test(item: pytest.Item) -> bool:
+    """Say whether a test is marked and asks for a model; one that needs none may share a marker with its module."""
+    return item.get_closest_marker("accelerator") is not None and "accel_model" in getattr(item, "fixturenames", ())

@@ -6,6 +6,7 @@ No stored number is needed, because both sides run on this device. What the laun
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ _WHAT = (
     "name an interpreter (popen//python=PATH, or a virtual environment), a model, the compile cache of another "
     "checkout, or the checkout itself"
 )
+_NOTHING = f"nothing would be compared, so {_WHAT}"
 
 
 def opponent_named(text: str, base: Path, rootdir: Path) -> Opponent:
@@ -50,7 +52,7 @@ def opponent_named(text: str, base: Path, rootdir: Path) -> Opponent:
     if not path.exists():
         raise UsageError(f"{option}: there is no {path}; {_WHAT}")
     if path.resolve() == rootdir.resolve():
-        raise UsageError(f"{option}: this is the checkout of this run itself, so nothing would be compared; {_WHAT}")
+        raise UsageError(f"{option}: this is the checkout of this run itself; {_NOTHING}")
     if (path / "pyvenv.cfg").is_file():
         return _interpreter(path / "bin" / "python", text)
     if path.is_file():
@@ -106,11 +108,20 @@ def _naming_opponent(candidate: Candidate, opponent: Opponent) -> Iterator[None]
 
 def _in_another_interpreter(candidate: Candidate, opponent: Opponent) -> OpponentArtefact:
     """Return the same model, compiled and run there."""
-    elsewhere, accelerator = candidate.session.elsewhere(opponent.path), candidate.variant.accelerator
+    session, accelerator = candidate.session, candidate.variant.accelerator
+    own = Path(session.settings.interpreters.get(accelerator, sys.executable))
+    if _is_interpreter(opponent.path, own):
+        raise UsageError(f"{_option(opponent)}: this is the interpreter of this run itself; {_NOTHING}")
+    elsewhere = session.elsewhere(opponent.path)
     if (absence := elsewhere.absence(accelerator)) is not None:
         raise UsageError(f"{_option(opponent)}: {accelerator} is absent there: {absence}")
     compiled = compile_candidate(elsewhere, candidate.model, candidate.variant, candidate.calibration)
     return OpponentArtefact(compiled.folder, compiled.origin, elsewhere)
+
+
+def _is_interpreter(path: Path, own: Path) -> bool:
+    """Return whether both are one interpreter in one environment: environments link to one and the same program."""
+    return path.parent.resolve() == own.parent.resolve() and path.resolve() == own.resolve()
 
 
 def _from_a_cache(candidate: Candidate, opponent: Opponent) -> OpponentArtefact:
@@ -138,7 +149,7 @@ def _same_variant(origin: Origin, wanted: Origin) -> bool:
 
 def _compiled_here(candidate: Candidate, opponent: Opponent) -> OpponentArtefact:
     """Another model, compiled as the candidate was."""
-    return _compiled_from(opponent.path, candidate)
+    return _compiled_from(opponent.path, candidate, opponent)
 
 
 def _from_a_checkout(candidate: Candidate, opponent: Opponent) -> OpponentArtefact:
@@ -152,11 +163,13 @@ def _from_a_checkout(candidate: Candidate, opponent: Opponent) -> OpponentArtefa
     model = opponent.path / path.relative_to(rootdir)
     if not model.exists():
         raise UsageError(f"{_option(opponent)}: there is no {model}; {_WHAT}")
-    return _compiled_from(model, candidate)
+    return _compiled_from(model, candidate, opponent)
 
 
-def _compiled_from(path: Path, candidate: Candidate) -> OpponentArtefact:
+def _compiled_from(path: Path, candidate: Candidate, opponent: Opponent) -> OpponentArtefact:
     session = candidate.session
+    if path.samefile(candidate.model.path):
+        raise UsageError(f"{_option(opponent)}: {path} is the model of this test itself; {_NOTHING}")
     kinds = {**FILE_KINDS, **session.registry.find(candidate.variant.accelerator).file_kinds}
     model = resolve(path, name=candidate.model.name, cache=session.cache, base=session.settings.rootdir, kinds=kinds)
     compiled = compile_candidate(session, model, candidate.variant, candidate.calibration)

@@ -27,13 +27,13 @@ from pytest_accel.inputs.synthetic import synthetic
 from pytest_accel.machine.conditions import ForeignLoad
 from pytest_accel.regression.duet import Side, play
 from pytest_accel.session.candidate import renamed
-from pytest_accel.session.compilation import cached_artefact, compile_candidate
+from pytest_accel.session.compilation import artefact_of_baseline, compile_candidate
 from pytest_accel.verdict.gate import Gate, undisturbed
 
 if TYPE_CHECKING:
     from pytest_accel.session.candidate import Candidate
     from pytest_accel.session.session import Session
-    from pytest_accel.store.baselines import Baseline
+    from pytest_accel.store.baseline import Baseline
     from pytest_accel.worker.accelerator import Arrays
 
 #: OWN_ARTEFACT is the name in records of the pacemaker that is the baseline's own artefact.
@@ -54,13 +54,15 @@ class Compared:
     """What the launches gave. ``ratio`` is None where the baseline has none to compare them with.
 
     ``baseline_duet`` holds the launches that the baseline stores, of a comparison beside the yardstick.
-    ``foreign_load_cores`` is what other processes used during such a comparison.
+    ``foreign_load_cores`` is what other processes used during such a comparison, and ``no_artefact`` says why the
+    baseline's own artefact was not used though the cache has one.
     """
 
     duet: Duet
     ratio: Ratio | None
     baseline_duet: Duet | None = None
     foreign_load_cores: float | None = None
+    no_artefact: str = ""
 
 
 def against_baseline(
@@ -69,13 +71,14 @@ def against_baseline(
     """Compare with the stored baseline; None when it has no pacemaker in common with what this machine can run."""
     side, session = side_of(candidate, batches), candidate.session
     title = f"comparing {candidate} with the baseline"
-    folder = cached_artefact(session.cache, baseline.artefact.key, baseline.artefact.content_digest)
+    folder, why_not = artefact_of_baseline(session.cache, baseline.artefact, baseline.variant)
     if folder is not None:
         try:
             launches = race(side, replace(side, folder=folder), gate, title=title)
         except WorkerError as error:
             # An SDK may refuse what an older one compiled; the candidate itself has just run.
-            session.tell(f"the baseline's artefact cannot be run any more ({error})")
+            why_not = f"the baseline's artefact cannot be run any more ({error})"
+            session.tell(why_not)
         else:
             duet = Duet(pacemaker=OWN_ARTEFACT, pacemaker_digest=baseline.artefact.key, launches=launches)
             return Compared(duet, gate.ratio(duet))
@@ -85,7 +88,7 @@ def against_baseline(
     network, foreign_load = yardstick(session, candidate.variant), ForeignLoad()
     launches = race(side, network, gate, title=title, baseline_duet=baseline_duet)
     duet = Duet(pacemaker=YARDSTICK, pacemaker_digest=YARDSTICK_EDITION, launches=launches)
-    return Compared(duet, gate.ratio(duet, baseline_duet), baseline_duet, foreign_load.cores())
+    return Compared(duet, gate.ratio(duet, baseline_duet), baseline_duet, foreign_load.cores(), why_not)
 
 
 def fits_another(rounds: int, spent_s: float, budget_s: float) -> bool:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_accel.facts.settings import Opponent
     from pytest_accel.facts.verdicts import Verdict
     from pytest_accel.session.candidate import Candidate
-    from pytest_accel.store.baselines import Baseline
+    from pytest_accel.store.baseline import Baseline
     from pytest_accel.worker.accelerator import Arrays
 
 
@@ -83,7 +83,10 @@ class Contest:
             self._gate,
             attribution=self._attribution(compared, baseline),
             disturbed=(*verdict.disturbances(self.measurement), *uneven),
-            left_out=verdict.left_out(compared.duet, compared.baseline_duet),
+            left_out=(
+                *verdict.other_pacemaker(compared.no_artefact),
+                *verdict.left_out(compared.duet, compared.baseline_duet),
+            ),
         )
         return Standing(verdicts, compared)
 

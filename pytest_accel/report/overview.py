@@ -87,6 +87,8 @@ def _headline(runs: Sequence[RunRecord]) -> tuple[Outcome, str]:
     tests = failed | {(at, record.test) for at, run in enumerate(runs) for record in run.tests}
     if failed:
         return "failed", f"Failed: {len(failed)} of {_of_tests(len(tests))}"
+    if faults := [fault for run in runs for fault in run.faults]:
+        return "failed", f"Failed: {faults[0]}"
     if not any(record.measurement is not None for run in runs for record in run.tests):
         return "undecided", "Nothing was measured"
     return "passed", f"Passed: none of {_of_tests(len(tests))} failed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
 import msgspec
@@ -36,7 +37,9 @@ def read_record(path: Path) -> RunRecord:
                 f"{path} was written by pytest-accel {head.version} in a newer format ({head.schema}) than "
                 f"{__version__} reads ({SCHEMA}): pip install 'pytest-accel>={head.version}'"
             )
-        return msgspec.json.decode(text, type=RunRecord)
+        run = msgspec.json.decode(text, type=RunRecord)
+        datetime.datetime.fromisoformat(run.started)  # which reports show
+        return run
     except OSError as error:
         raise AccelError(f"{path}: {error.strerror}") from error
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # msgspec lets Python's own errors through

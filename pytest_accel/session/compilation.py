@@ -172,20 +172,45 @@ def _facts(entry: Entry, model: Model) -> Artefact:
     )
 
 
-def cached_artefact(cache: Cache, key: str, content_digest: str = "") -> Path | None:
-    """Return the folder of an artefact that an earlier run compiled, None when the cache no longer has it.
-
-    With a ``content_digest`` an entry of other content is not that artefact, whatever its key is.
-    """
+def cached_artefact(cache: Cache, key: str) -> Path | None:
+    """Return the folder of an artefact that an earlier run compiled, None when the cache no longer has it."""
     entry = cache.lookup(key)
-    if entry is None or content_digest not in ("", entry.digest):
-        return None
-    return entry.path / _ARTEFACT
+    return None if entry is None else entry.path / _ARTEFACT
+
+
+def artefact_of_baseline(cache: Cache, artefact: Artefact, variant: Variant) -> tuple[Path | None, str]:
+    """Return the folder of a baseline's artefact, if the cache still has exactly that one, else why it is not used.
+
+    It is known by its content and by what it was compiled from: a key alone would name any entry. There is no reason
+    where the cache has no such entry.
+    """
+    entry = cache.lookup(artefact.key)
+    if entry is None:
+        return None, ""
+    if not artefact.content_digest:
+        return None, "an older release saved the baseline without the digest of its artefact"
+    if entry.digest != artefact.content_digest:
+        return None, "the artefact in the cache has not the content that the baseline names"
+    if not _made_for(_origin(entry.path), artefact, variant):
+        return None, "the artefact that the baseline names was compiled from something else"
+    return entry.path / _ARTEFACT, ""
+
+
+def _made_for(origin: Origin | None, artefact: Artefact, variant: Variant) -> bool:
+    if origin is None or (origin.model_digest, origin.accelerator) != (artefact.model_digest, variant.accelerator):
+        return False
+    return all(variant.options.get(name, value) == value for name, value in origin.options.items())
+
+
+def _origin(content: Path) -> Origin | None:
+    """Return what an entry was compiled from; None for a reference, a conversion, or what is damaged."""
+    with suppress(OSError, msgspec.MsgspecError, ValueError, RecursionError):
+        return msgspec.json.decode(read_regular(content / _ORIGIN), type=Origin)
+    return None
 
 
 def stored_artefacts(cache: Cache) -> Iterator[tuple[str, Origin]]:
     """Yield key and origin of each artefact in a compile cache, the last used first."""
     for stored in reversed(cache.entries()):
-        # Other entries are references and conversions, of another release, or damaged, which a use of them would tell.
-        with suppress(OSError, msgspec.MsgspecError, ValueError, RecursionError):
-            yield stored.key, msgspec.json.decode(read_regular(cache.content(stored.key) / _ORIGIN), type=Origin)
+        if (origin := _origin(cache.content(stored.key))) is not None:
+            yield stored.key, origin

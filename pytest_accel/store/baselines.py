@@ -7,157 +7,31 @@ of each launch instead of its times. Whether a run is slower than its baseline i
 
 from __future__ import annotations
 
-import base64
-import binascii
-import datetime
 import errno
 import glob
 import hashlib
 import json
 import math
 import re
-import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
 from pytest_accel.facts.errors import BaselineError
-from pytest_accel.facts.fact import Fact
 from pytest_accel.facts.fingerprint import fingerprint_of
-from pytest_accel.facts.records import (
-    Accuracy,
-    Artefact,
-    Duet,
-    Hardware,
-    Measurement,
-    Placement,
-    Positive,
-    TestRecord,
-    Variant,
-)
-from pytest_accel.stats import nearest_rank
 from pytest_accel.store import strict_json
+from pytest_accel.store.agreement import disagreement
+from pytest_accel.store.baseline import SCHEMA, Baseline
 from pytest_accel.store.files import read_regular, sync, written_beside
 
-if TYPE_CHECKING:
-    from pytest_accel.facts.verdicts import VerdictKind
-
-#: SCHEMA is the format of a file. Schema 1 described the processor twice.
-SCHEMA = 2
-
-#: MOST_OPERATORS is the most operators that a reviewer would read; a larger placement keeps its counts only.
-MOST_OPERATORS = 256
 #: SIGNIFICANT_DIGITS is the number of digits that a measured number keeps.
 SIGNIFICANT_DIGITS = 6
 #: _MEASURED names the parts of a baseline that were measured and are rounded. What was chosen, such as an option, is
 #: kept as it is.
 _MEASURED = ("accuracy", "artefact", "duets", "launches", "placement")
-_NOT_SAVED: frozenset[VerdictKind] = frozenset(
-    {"not-measured", "inaccurate", "sla-breach", "regressed", "inconclusive"}
-)
-
-
-class LaunchSummary(Fact, frozen=True, kw_only=True):
-    """One launch's steady phase: nearest-rank percentiles of ``calls`` calls, and what it took to get there."""
-
-    load_shape: str
-    calls: Annotated[int, msgspec.Meta(ge=1)]
-    items_per_call: Annotated[int, msgspec.Meta(ge=1)]
-    p50_ms: Positive
-    p90_ms: Positive
-    p99_ms: Positive
-    throughput: Positive
-    lag1_autocorrelation: float
-    first_inference_ms: float
-    load_s: float
-    host_memory_mb: float | None = None
-    device_memory_mb: float | None = None
-
-
-class Baseline(Fact, frozen=True, kw_only=True):
-    """All that later runs of one variant are compared with; there may be a duet for each of several pacemakers.
-
-    ``saved`` is the day, ``YYYY-MM-DD``.
-    """
-
-    schema: int = SCHEMA
-    saved: str
-    model: str
-    variant: Variant
-    hardware: Hardware
-    versions: dict[str, str]
-    artefact: Artefact
-    launches: Annotated[tuple[LaunchSummary, ...], msgspec.Meta(min_length=1)]
-    duets: tuple[Duet, ...] = ()
-    accuracy: Accuracy | None = None
-    placement: Placement | None = None
-
-    def duet(self, pacemaker: str, digest: str) -> Duet | None:
-        """Return the launches beside this pacemaker: paces beside another one do not compare."""
-        return next(
-            (duet for duet in self.duets if (duet.pacemaker, duet.pacemaker_digest) == (pacemaker, digest)), None
-        )
-
-    def median(self, name: Literal["p50_ms", "p90_ms", "p99_ms", "throughput"]) -> float:
-        """Return the median of one number over the launches."""
-        values: list[float] = [getattr(launch, name) for launch in self.launches]
-        return statistics.median(values)
-
-
-def summarise(measurement: Measurement) -> LaunchSummary:
-    """Return what a baseline keeps of one launch."""
-    ordered_ms = [latency / 1e6 for latency in sorted(measurement.latencies_ns)]
-    return LaunchSummary(
-        load_shape=measurement.load_shape,
-        calls=len(ordered_ms),
-        items_per_call=measurement.items_per_call,
-        p50_ms=nearest_rank(ordered_ms, 0.5),
-        p90_ms=nearest_rank(ordered_ms, 0.9),
-        p99_ms=nearest_rank(ordered_ms, 0.99),
-        throughput=measurement.throughput,
-        lag1_autocorrelation=measurement.lag1_autocorrelation,
-        first_inference_ms=measurement.phases.first_inference_ms,
-        load_s=measurement.phases.load_s,
-        host_memory_mb=measurement.host_memory_mb,
-        device_memory_mb=measurement.device_memory_mb,
-    )
-
-
-def make_baseline(
-    record: TestRecord, measurements: Sequence[Measurement], duets: Sequence[Duet], *, today: datetime.date
-) -> Baseline:
-    """Return the baseline that a run would leave: ``measurements`` and ``duets`` are all of its launches."""
-    if record.artefact is None or not measurements:
-        raise BaselineError(f"{record.model} for {record.variant.id} was not compiled and measured: nothing to save")
-    placement = record.placement
-    if placement is not None and len(placement.operators) > MOST_OPERATORS:
-        placement = msgspec.structs.replace(placement, operators={})
-    return Baseline(
-        saved=today.isoformat(),
-        model=record.model,
-        variant=record.variant,
-        hardware=record.hardware,
-        versions=record.versions,
-        artefact=record.artefact,
-        launches=tuple(summarise(measurement) for measurement in measurements),
-        duets=tuple(duets),
-        accuracy=record.accuracy,
-        placement=placement,
-    )
-
-
-def why_not_saved(record: TestRecord) -> str:
-    """Return why this run may not become a baseline: it fails its budgets or is inconclusive. Empty when it may."""
-    verdicts = [verdict for verdict in record.verdicts if verdict.kind in _NOT_SAVED]
-    if not record.verdicts:
-        return "nothing was judged"
-    reasons = "; ".join(f"{verdict.kind}: {verdict.summary}" for verdict in verdicts)
-    if any(verdict.kind == "regressed" for verdict in verdicts):
-        reasons += " (to accept the slower model, remove the stored baseline and save again)"
-    return reasons
 
 
 class Baselines:
@@ -221,6 +95,8 @@ class Baselines:
         fingerprint = baseline.hardware.fingerprint
         path = self.path(fingerprint, baseline.model, baseline.variant.id)
         text = dump(baseline)
+        if (found := disagreement(baseline)) is not None:
+            raise BaselineError(f"{path} is not written, for nobody could read it: {found}; measure once more")
         older = None if path.exists() else self._of_an_older_schema(path, fingerprint)
         with _with_advice(path, "written"):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -245,8 +121,7 @@ def read(path: Path) -> Baseline:
             text = read_regular(path).decode("utf-8")
         data = _migrated(strict_json.parse(text), text)
         baseline = strict_json.convert(data, Baseline, text)
-        _check_bits(baseline.accuracy, text)
-        _check_order(baseline.launches, text)
+        _require_agreement(baseline, text)
     except UnicodeDecodeError as error:
         raise BaselineError(f"{path} is not UTF-8 text; {_RESTORE}") from error
     except strict_json.Malformed as error:
@@ -301,26 +176,9 @@ def _migrated(data: Any, text: str) -> Any:
     return data
 
 
-def _check_bits(accuracy: Accuracy | None, text: str) -> None:
-    if accuracy is None or not accuracy.right:
-        return
-    field = "accuracy.right"
-    try:
-        bits = 8 * len(base64.b64decode(accuracy.right, validate=True))
-    except binascii.Error as error:
-        raise strict_json.Malformed(strict_json.line_of(text, field), field, f"not base64: {error}") from error
-    if not 0 <= bits - accuracy.samples < 8:
-        problem = f"{bits} bits do not hold {accuracy.samples} samples"
-        raise strict_json.Malformed(strict_json.line_of(text, field), field, problem)
-
-
-def _check_order(launches: Sequence[LaunchSummary], text: str) -> None:
-    for at, launch in enumerate(launches):
-        if not launch.p50_ms <= launch.p90_ms <= launch.p99_ms:
-            field = f"launches[{at}].p50_ms"
-            found = f"{launch.p50_ms:g}, {launch.p90_ms:g} and {launch.p99_ms:g}"
-            problem = f"p50, p90 and p99 have to grow, and are {found} ms"
-            raise strict_json.Malformed(strict_json.line_of(text, field), field, problem)
+def _require_agreement(baseline: Baseline, text: str) -> None:
+    if (found := disagreement(baseline)) is not None:
+        raise strict_json.Malformed(strict_json.line_of(text, found.field), found.field, found.problem)
 
 
 def _rounded(value: Any, field: str) -> Any:

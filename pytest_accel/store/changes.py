@@ -12,7 +12,7 @@ from pytest_accel.facts.fact import Fact, Scalar
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Origin, Placement, TestRecord
-    from pytest_accel.store.baselines import Baseline
+    from pytest_accel.store.baseline import Baseline
 
 ChangeKind: TypeAlias = Literal[
     "model", "version", "option", "hardware", "artefact", "placement", "operator", "latency", "accuracy"

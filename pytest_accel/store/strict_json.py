@@ -6,8 +6,8 @@ Which files these are, and what to do about a mistake, is the caller's to say.
 from __future__ import annotations
 
 import json
-import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NoReturn, TypeVar
 
@@ -21,6 +21,12 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _AT = re.compile(r" - at `\$(.*)`$")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
 _NAMES_A_FIELD = re.compile(r"^Object (missing required|contains unknown) field `(.+)`$")
+
+
+#: _LARGEST is where numbers begin that nobody has measured. The largest float is a little further on.
+_LARGEST = 1e300
+#: _LONGEST_WHOLE is the most characters of a whole number, so that it fits into 64 bits wherever it is sent.
+_LONGEST_WHOLE = 18
 
 
 class Malformed(ValueError):
@@ -38,13 +44,27 @@ def parse(text: str) -> Any:
     def refuse(constant: str) -> NoReturn:
         raise Malformed(line_at(text, text.find(constant)), "", f"{constant} is no JSON number")
 
-    def finite(number: str) -> float:
-        if math.isinf(value := float(number)):
-            raise Malformed(line_at(text, text.find(number)), "", f"{number:.20} is too large a number")
-        return value
+    def too_large(literal: str) -> NoReturn:
+        raise Malformed(line_at(text, text.find(literal)), "", f"{literal:.20} is too large a number")
+
+    def real(literal: str) -> float:
+        value = float(literal)
+        return value if abs(value) < _LARGEST else too_large(literal)
+
+    def whole(literal: str) -> int:
+        return int(literal) if len(literal) <= _LONGEST_WHOLE else too_large(literal)
+
+    def single(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):  # a reader sees the first one, and the last one would count
+            twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+            raise Malformed(line_at(text, text.rfind(json.dumps(twice))), "", f"{twice[:20]!r} is there twice")
+        return found
 
     try:
-        return json.loads(text, parse_constant=refuse, parse_float=finite)
+        data = json.loads(text, parse_constant=refuse, parse_float=real, parse_int=whole, object_pairs_hook=single)
+        _require_encodable(text, data)
+        return data
     except RecursionError:
         raise Malformed(1, "", "not JSON of ours: its brackets are nested too deeply") from None
     except json.JSONDecodeError as error:
@@ -52,10 +72,15 @@ def parse(text: str) -> Any:
         if text.startswith("<<<<<<< ", error.pos):
             problem = "an unresolved merge conflict"
         raise Malformed(error.lineno, "", problem) from error
-    except Malformed:
-        raise
-    except ValueError as error:  # Python reads no integer of thousands of digits
-        raise Malformed(1, "", f"not JSON of ours: {error}") from error
+
+
+def _require_encodable(text: str, data: Any) -> None:
+    """Refuse half of a surrogate pair, which no file and no terminal can hold; only an escape can bring one in."""
+    try:
+        json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(error.object[error.start]):04x}"
+        raise Malformed(line_at(text, text.lower().find(half)), "", f"{half} is half of a character") from None
 
 
 def convert(data: Any, kind: type[T], text: str) -> T:

@@ -20,6 +20,7 @@ from pytest_accel.verdict.regression import (
     left_out,
     no_baseline,
     no_pacemaker,
+    other_pacemaker,
     with_baseline,
 )
 from pytest_accel.verdict.resources import judge_resources
@@ -41,6 +42,7 @@ __all__ = [
     "left_out",
     "no_baseline",
     "no_pacemaker",
+    "other_pacemaker",
     "uneven_load",
     "with_baseline",
 ]

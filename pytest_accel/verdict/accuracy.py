@@ -30,6 +30,8 @@ DEFAULT_DISTANCES = {"fp64": 1e-3, "fp32": 1e-3, "tf32": 2e-2, "fp16": 2e-2, "bf
 TIMES_FRAMEWORK = 2.0
 #: ROUNDING is the part of a drop, which is a difference of shares, that may be rounding.
 ROUNDING = 1e-9
+#: _OTHER_DATA is said of a baseline that has seen other samples, which says nothing about these.
+_OTHER_DATA = "The baseline's accuracy is from another dataset: not compared."
 
 
 def judge_accuracy(
@@ -39,8 +41,12 @@ def judge_accuracy(
     confidence: float,
     precisions: Mapping[str, int] | None = None,
     baseline: Accuracy | None = None,
+    has_baseline: bool = False,
 ) -> list[Verdict]:
     """Judge what was asked for, and by default the drop (with labels) or the distance (without).
+
+    ``baseline`` is what the baseline knows of its accuracy. One that knows nothing (``has_baseline`` alone), or that
+    answered other questions, is incomparable: whether an answer was lost cannot be told.
 
     ``precisions`` are the observed ones, in the runtime's names, or ``{asked: 1}`` where it does not tell; they choose
     the default distance. ``max_flips`` counts lost answers: a whole number of samples, or below 1.0 a share.
@@ -55,9 +61,11 @@ def judge_accuracy(
             verdicts.append(_judge_drop_since(baseline, score, accuracy, budgets))
         verdicts += _judge_unscored(accuracy, precisions or {}, confidence)
     else:
-        verdicts = [_judge_distance(accuracy, precisions or {}, confidence), *_score_is_gone(baseline)]
+        verdicts = [_judge_distance(accuracy, precisions or {}, confidence), *_questions_of(baseline, accuracy)]
         if budgets.max_accuracy_drop is not None:
             verdicts.append(_judge_changed_answers(accuracy, budgets.max_accuracy_drop))
+    if has_baseline and baseline is None:
+        verdicts.append(_verdict("incomparable", "The baseline holds no accuracy to compare with."))
     if budgets.min_accuracy is not None:
         verdicts.append(_judge_least(score, budgets.min_accuracy))
     if budgets.max_flips is not None:
@@ -108,11 +116,13 @@ def _judge_drop(score: _Score, accuracy: Accuracy, budgets: Budgets, confidence:
     return _verdict(kind, summary, *details, *_errors_texts(accuracy))
 
 
-def _score_is_gone(baseline: Accuracy | None) -> list[Verdict]:
-    """Say that a run without labels has nothing beside the score of its baseline."""
-    before = _score(baseline) if baseline is not None else None
-    if before is None:
+def _questions_of(baseline: Accuracy | None, accuracy: Accuracy) -> list[Verdict]:
+    """Say where a run without labels has nothing beside the score of its baseline, or answers other questions."""
+    if baseline is None:
         return []
+    before = _score(baseline)
+    if before is None:
+        return [] if baseline.dataset_digest == accuracy.dataset_digest else [_verdict("incomparable", _OTHER_DATA)]
     stored = f"The baseline has {before.name} {before.text(before.value)}"
     return [_verdict("incomparable", f"{stored}, and this run has no labels or metric to compare with it.")]
 
@@ -120,7 +130,7 @@ def _score_is_gone(baseline: Accuracy | None) -> list[Verdict]:
 def _judge_drop_since(baseline: Accuracy, score: _Score, accuracy: Accuracy, budgets: Budgets) -> Verdict:
     before = _score(baseline)
     if baseline.dataset_digest != accuracy.dataset_digest:
-        return _verdict("incomparable", "The baseline's accuracy is from another dataset: not compared.")
+        return _verdict("incomparable", _OTHER_DATA)
     if before is None or before.name != score.name:
         return _verdict("incomparable", f"The baseline holds no {score.name} to compare with.")
     summary, kind = _drop(score, before.value, "baseline", budgets)

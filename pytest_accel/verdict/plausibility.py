@@ -101,11 +101,14 @@ def others_were_busy(measurement: Measurement) -> bool:
 
 
 def unless_disturbed(verdict: Verdict, disturbed: Sequence[str]) -> Verdict:
-    """Turn failures into undecided answers where a disturbance made the model look slower than it is."""
+    """Turn failures into undecided answers where a disturbance made the model look slower than it is.
+
+    The reason stands in the sentence: many readers see that alone, and without its reason it would contradict itself.
+    """
     if not disturbed or verdict.kind not in FAILING:
         return verdict
-    reason = f"Not decided, because {'; '.join(disturbed)}."
-    return msgspec.structs.replace(verdict, kind="inconclusive", details=(reason, *verdict.details))
+    summary = f"{verdict.summary} Not decided, because {'; '.join(disturbed)}."
+    return msgspec.structs.replace(verdict, kind="inconclusive", summary=summary)
 
 
 def _beyond_peak(measurement: Measurement, peak_flops: float | None) -> tuple[str, ...]:

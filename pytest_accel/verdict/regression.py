@@ -80,6 +80,14 @@ def left_out(duet: Duet, baseline_duet: Duet | None) -> tuple[str, ...]:
     return tuple(sentences)
 
 
+def other_pacemaker(no_artefact: str) -> tuple[str, ...]:
+    """Return a sentence about the reason why the baseline's own artefact was no pacemaker; none without a reason."""
+    if not no_artefact:
+        return ()
+    renew = "--accel-save-baseline renews it"
+    return (f"Compared beside the yardstick, because {no_artefact}; {renew}.",)
+
+
 def interval(ratio: Ratio) -> str:
     """Return the ends of a ratio as text; a bound that the launches were too few for is none."""
     lower = f"{ratio.lower:.3f}" if ratio.lower > 1.0 / WIDEST else "–"

@@ -124,7 +124,7 @@ def test_the_cache_of_another_checkout_has_the_artefact_of_the_same_variant(proj
         ("nowhere", "there is no */nowhere; name an interpreter (popen//python=PATH, or a virtual environment), *"),
         ("popen//python=nowhere/python", "there is no interpreter */nowhere/python"),
         ("ssh=me@gpu-box//python=python3", "both sides have to run on this machine: popen//python=python3"),
-        (".", "this is the checkout of this run itself, so nothing would be compared; *"),
+        (".", "this is the checkout of this run itself; nothing would be compared, so name an interpreter *"),
     ],
 )
 def test_what_is_not_there_is_a_usage_error_before_anything_runs(project: Project, opponent: str, reason: str) -> None:
@@ -187,6 +187,29 @@ def test_this_runs_own_cache_is_no_opponent(project: Project) -> None:
     project.write_test()
     project.run(workers=True)
     refused(project, "cache").stdout.fnmatch_lines(["E*--accel-against=cache: this is the cache of this run itself*"])
+
+
+@pytest.mark.parametrize("how", ["it", "a link", "a checkout of links"])
+def test_the_tests_own_model_is_no_opponent(project: Project, how: str) -> None:
+    project.write_test()
+    opponent = Path("model.fake.json")
+    if how != "it":
+        opponent = project.pytester.path / "other" / "model.fake.json"
+        opponent.parent.mkdir()
+        opponent.symlink_to(project.pytester.path / "model.fake.json")
+    refused(project, opponent if how != "a checkout of links" else opponent.parent).stdout.fnmatch_lines(
+        ["E*UsageError: --accel-against=*: *model.fake.json is the model of this test itself; nothing would be *"]
+    )
+
+
+@pytest.mark.parametrize("name", ["python", "python3", "itself"])
+def test_the_interpreter_of_this_run_is_no_opponent(project: Project, name: str) -> None:
+    project.write_test()
+    own = Path(sys.executable)
+    path = own if name == "itself" else own.with_name(name)
+    refused(project, f"popen//python={path}").stdout.fnmatch_lines(
+        ["E*UsageError: --accel-against=*: this is the interpreter of this run itself; nothing would be compared, *"]
+    )
 
 
 def test_a_model_with_other_inputs_is_told(project: Project) -> None:

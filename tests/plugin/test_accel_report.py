@@ -259,3 +259,64 @@ def test_half_a_character_in_a_vendors_words_leaves_the_words(project: Project) 
     result.assert_outcomes(failed=1)
     (failure,) = read_record(project.pytester.path / "run.json").failures
     assert failure.message == r"no operator \udcff here"
+
+
+GREEN_ALONE = """
+    import os
+    import pytest
+
+    @pytest.fixture
+    def data():
+        yield
+        {teardown}
+
+    @pytest.fixture
+    def missing():
+        {setup}
+
+    @pytest.mark.accelerator("fake")
+    def test_green(accel_model, data):
+        accel_model("model.fake.json").check()
+
+    @pytest.mark.accelerator("fake")
+    def test_other(missing, accel_model):
+        {call}
+"""
+
+
+@pytest.mark.parametrize(
+    ("parts", "args", "headline"),
+    [
+        ({"teardown": "raise OSError('disk')"}, ["-k", "green"], "Failed: 1 of 1 test"),
+        ({"setup": "raise OSError('no data')"}, [], "Failed: 1 of 2 tests"),
+        (
+            {"call": "os.kill(os.getpid(), signal.SIGKILL)"},
+            ["-n", "1", "--max-worker-restart=0"],
+            "Failed: 1 of 2 test",
+        ),
+        ({"call": "raise KeyboardInterrupt"}, [], "Failed: the run was interrupted before its end"),
+        ({}, ["-k", "green", "--continue-on-collection-errors", "broken.py", "test_it.py"], "Failed: 1 of 2 tests"),
+    ],
+    ids=["teardown", "a fixture before ours", "a worker of xdist's", "Ctrl-C", "collection"],
+)
+def test_no_report_says_that_a_run_passed_which_did_not(
+    project: Project, parts: dict[str, str], args: list[str], headline: str
+) -> None:
+    (project.pytester.path / "broken.py").write_text("import no_such_module", encoding="ascii")
+    parts = {"teardown": "pass", "setup": "pass", "call": "accel_model('model.fake.json').check()", **parts}
+    project.pytester.makepyfile(test_it=GREEN_ALONE.format(**parts))
+    summary = project.pytester.path / "summary.md"
+    project.monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    project.monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    result = project.run("--accel-report=run.md", *args, subprocess=True)
+    assert result.ret not in (pytest.ExitCode.OK, pytest.ExitCode.INTERNAL_ERROR)
+    for report in (project.pytester.path / "run.md", summary):
+        assert report.read_text(encoding="utf-8").startswith(f"## {headline}")
+
+
+def test_a_run_without_accelerator_tests_tells_github_nothing_of_its_failures(project: Project) -> None:
+    project.monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    project.monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(project.pytester.path / "summary.md"))
+    project.pytester.makepyfile(test_it="import no_such_module")
+    project.run().assert_outcomes(errors=1)
+    assert not (project.pytester.path / "summary.md").exists()

@@ -175,7 +175,7 @@ def test_two_tests_on_other_data_do_not_share_a_baseline(project: Project, flag:
     result = project.run(flag, workers=True)
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
-        ["E*test_rows*2* and *test_rows*3* have one baseline, *fake.json, for different data: *"]
+        ["E*test_rows*2* and *test_rows*3* one baseline, *fake.json, cannot serve different data: *"]
     )
 
 

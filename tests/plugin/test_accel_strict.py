@@ -5,9 +5,11 @@ Each row has a test for both columns. A strict run is what CI uses, so whatever 
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from tests.plugin.conftest import Project
+from tests.plugin.conftest import ONE_TEST, Project, Template
 
 STRICT = pytest.mark.parametrize("strict", [False, True], ids=["default", "strict"])
 
@@ -195,3 +197,117 @@ def test_it(accel_model):
 """)
     project.run("--accel-save-baseline", workers=True)
     project.run("--accel-strict", workers=True).assert_outcomes(passed=1)
+
+
+BESIDE_A_JUDGED_ONE = """
+import pytest
+
+@pytest.mark.accelerator("fake")
+def test_judged(accel_model):
+    accel_model("model.fake.json").check()
+
+{mark}
+@pytest.mark.accelerator("fake")
+def test_it(accel_model):
+    {body}
+"""
+CHECK = "accel_model('model.fake.json', name='other').check({})"
+OWN_CALL = 'accel_model("model.fake.json").check()'
+NOT_JUDGED = "--accel-strict: 1 test is marked accelerator, and not judged: test_it.py::test_it?fake?"
+SWALLOWED_BY_PYTEST = "--accel-strict: a check failed, and its test did not: test_it.py::test_it?fake?"
+
+
+@STRICT
+@pytest.mark.parametrize(
+    ("mark", "body", "told"),
+    [
+        ("@pytest.mark.skip", CHECK, NOT_JUDGED),
+        ("@pytest.mark.xfail(run=False)", CHECK, NOT_JUDGED),
+        ("", "pytest.skip('no data')", NOT_JUDGED),
+        ("", "pytest.exit('enough', returncode=0)", NOT_JUDGED),
+    ],
+    ids=["skipped", "not run", "skipped inside", "ended"],
+)
+def test_a_marked_test_without_a_verdict(project: Project, strict: bool, mark: str, body: str, told: str) -> None:
+    assert_strict_alone(project, strict, mark, body, told)
+
+
+@STRICT
+def test_a_failure_that_a_mark_hides(project: Project, strict: bool) -> None:
+    assert_strict_alone(project, strict, "@pytest.mark.xfail", CHECK.format("p50_ms=0.1"), SWALLOWED_BY_PYTEST)
+
+
+def assert_strict_alone(project: Project, strict: bool, mark: str, body: str, told: str) -> None:
+    """Assert that a run with such a test passes, but not a strict one, which says why."""
+    project.pytester.makepyfile(test_it=BESIDE_A_JUDGED_ONE.format(mark=mark, body=body))
+    result = project.run("--accel-save-baseline", "--accel-report=run.md", *flags(strict), workers=True)
+    assert result.ret == (pytest.ExitCode.TESTS_FAILED if strict else pytest.ExitCode.OK)
+    if strict:
+        result.stdout.fnmatch_lines([told])
+    report = (project.pytester.path / "run.md").read_text(encoding="utf-8")
+    broken_off = "## Failed: the run was interrupted" if "pytest.exit" in body else ""
+    by_default = broken_off or "## Passed: none of "
+    assert report.startswith((broken_off or "## Failed: --accel-strict: ") if strict else by_default)
+
+
+@STRICT
+@pytest.mark.parametrize(
+    ("marker", "call", "told"),
+    [
+        ("batch_size=4", "accel_model('model.fake.json', batch_size=2).check()", "*the marked variant fake-b4 was *"),
+        ("p99_ms=5", "accel_model('model.fake.json').check(p99_ms=None)", "*the budget p99_ms was given and taken*"),
+    ],
+    ids=["variant", "budget"],
+)
+def test_what_the_marker_names_is_not_what_is_judged(
+    project: Project, strict: bool, marker: str, call: str, told: str
+) -> None:
+    project.pytester.makepyfile(ONE_TEST.format(marker=f", {marker}", check="").replace(OWN_CALL, call))
+    result = project.run("--accel-save-baseline", *flags(strict), workers=True)
+    result.assert_outcomes(**({"failed": 1} if strict else {"passed": 1}))
+    if strict:
+        result.stdout.fnmatch_lines([told])
+
+
+@STRICT
+@pytest.mark.parametrize("asked", ["nothing", "other data"])
+def test_a_baseline_that_answered_other_questions(
+    project: Project, template: Template, strict: bool, asked: str
+) -> None:
+    project.write_test()
+    template.copy_to(project, "without a budget", ("--accel-save-baseline",))
+    stored = json.loads(project.baseline().read_text())
+    accuracy = {**stored["accuracy"], "dataset_digest": "0" * 64} if asked == "other data" else None
+    project.baseline().write_text(json.dumps({**stored, "accuracy": accuracy}))
+    result = project.run(*flags(strict), workers=True)
+    result.assert_outcomes(**({"failed": 1} if strict else {"passed": 1}))
+    said = "is from another dataset: not compared" if asked == "other data" else "holds no accuracy to compare with"
+    result.stdout.fnmatch_lines([f"*incomparable: *The baseline*{said}.*"])
+
+
+@pytest.mark.parametrize("kind", ["sla-breach", "no-baseline"])
+def test_a_verdict_is_no_better_for_running_its_test_again_unless_it_was_undecided(project: Project, kind: str) -> None:
+    """As plugins do that run a failing test again: its first report is neither passed nor failed."""
+    project.pytester.makeconftest("""
+import pytest
+from pytest_accel.testing import FAKE
+
+def pytest_accel_accelerators(): return {'fake': FAKE}
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.failed:
+        report.outcome = "rerun"
+    return report
+""")
+    project.write_test("p50_ms=0.1" if kind == "sla-breach" else "")
+    result = project.run("--accel-strict", workers=True)
+    assert result.ret == (pytest.ExitCode.TESTS_FAILED if kind == "sla-breach" else pytest.ExitCode.OK)
+
+
+def test_skipped_tests_are_missed_under_xdist_too(project: Project) -> None:
+    project.pytester.makepyfile(test_it=BESIDE_A_JUDGED_ONE.format(mark="@pytest.mark.skip", body=CHECK))
+    result = project.run("-n", "2", "--accel-save-baseline", "--accel-strict", workers=True, subprocess=True)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines([NOT_JUDGED])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_accel.report.record import read_record
+from pytest_accel.testing import fake_model
 from tests.plugin.conftest import Project
 
 TWO_TESTS = """
@@ -75,3 +76,40 @@ HELD = """
 def test_a_test_that_measures_is_alone_with_its_device(project: Project) -> None:
     project.pytester.makepyfile(HELD.format(locks=str(project.locks)))
     project.run("-n", "2", workers=True, subprocess=True).assert_outcomes(passed=4)
+
+
+SHARED = """
+import numpy as np, pytest
+
+@pytest.mark.accelerator("fake")
+def test_one(accel_model):
+    accel_model("model.fake.json", name="a b").check(np.ones((2, 4), np.float32))
+
+@pytest.mark.accelerator("fake")
+def test_other(accel_model):
+    accel_model({model!r}, name="a/b").check(np.ones(({rows}, 4), np.float32))
+"""
+
+
+@pytest.mark.parametrize(
+    ("model", "rows", "what"),
+    [("model.fake.json", 3, "data"), ("other.fake.json", 2, "models")],
+    ids=["data", "models"],
+)
+def test_two_tests_do_not_share_a_baseline_wherever_they_run(
+    project: Project, model: str, rows: int, what: str
+) -> None:
+    """Two names that would become one count as one."""
+    fake_model(project.pytester.path / "other.fake.json", latency_ms=2.0)
+    project.pytester.makepyfile(test_it=SHARED.format(model=model, rows=rows))
+    result = project.run("-n", "2", "--dist=load", "--accel-save-baseline", workers=True, subprocess=True)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [f"E*test_it.py::test_o* one baseline, *fake.json, cannot serve different {what}: give *"]
+    )
+
+
+def test_two_tests_that_share_a_baseline_honestly_pass_wherever_they_run(project: Project) -> None:
+    project.pytester.makepyfile(test_it=SHARED.format(model="model.fake.json", rows=2))
+    result = project.run("-n", "2", "--dist=load", "--accel-save-baseline", workers=True, subprocess=True)
+    result.assert_outcomes(passed=2)

@@ -6,6 +6,7 @@ import base64
 import datetime
 from typing import Any
 
+from pytest_accel.facts.fingerprint import fingerprint_of
 from pytest_accel.facts.records import (
     Accuracy,
     Artefact,
@@ -21,10 +22,18 @@ from pytest_accel.facts.records import (
     Variant,
 )
 from pytest_accel.facts.verdicts import Verdict
-from pytest_accel.store.baselines import Baseline, make_baseline
+from pytest_accel.store.baseline import Baseline, make_baseline
 
 TODAY = datetime.date(2026, 11, 23)
-T4 = Hardware(fingerprint="g4dn.xlarge-tesla-t4-2c-16g-0f7ecb", identity={"device": "Tesla T4", "cores": 2})
+
+
+def hardware(**identity: Any) -> Hardware:
+    """A machine of this kind, with the fingerprint that it has."""
+    facts = {"device": "Tesla T4", "cores": 2, "memory_gb": 16, **identity}
+    return Hardware(fingerprint=fingerprint_of(facts), identity=facts)
+
+
+T4 = hardware(instance_type="g4dn.xlarge")
 INT8 = Variant(
     accelerator="gpu-trt",
     options={"precision": "int8", "batch_size": 8, "workspace_share": 0.123456789},

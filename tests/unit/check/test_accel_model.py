@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from pytest_accel.check.accel_model import AccelModel
-from pytest_accel.facts.errors import UsageError
+from pytest_accel.facts.errors import AccelError, DatasetError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,3 +120,75 @@ def test_its_workers_end_with_the_test(handed: AccelModel) -> None:
     assert worker.alive
     handed.close()
     assert not worker.alive
+
+
+# Strict runs
+
+
+@pytest.fixture
+def strict(workshop: Workshop, handed: AccelModel) -> AccelModel:
+    """The same in a strict run; in this process no speed is judged, so what fails a check is left out here."""
+    workshop.start_again(strict=True)
+    handed.session = workshop.session
+    return handed
+
+
+def passed(handed: AccelModel, monkeypatch: pytest.MonkeyPatch, *args: Any, **named: Any) -> None:
+    """A check that passes, whatever it finds."""
+    monkeypatch.setattr("pytest_accel.check.check.Check.require_passed", lambda *_: None)
+    handed(*args).check(**named)
+
+
+@pytest.mark.parametrize(
+    ("go_wrong", "told"),
+    [
+        (lambda model: model("model.fake.json").check(np.ones((2, 9))), "a check of model[fake] failed (DatasetError)"),
+        (lambda model: model("model.fake.json").check(), "a check of model[fake] failed (inconclusive)"),
+        (lambda model: model("other.fake.json"), "compiling a model failed (SourceError)"),
+        (lambda model: model("other.fake.json", "bert"), "compiling bert failed (SourceError)"),
+    ],
+    ids=["data", "verdict", "source", "named source"],
+)
+def test_a_strict_test_does_not_go_on_after_a_failure(
+    strict: AccelModel, monkeypatch: pytest.MonkeyPatch, go_wrong: Any, told: str
+) -> None:
+    with pytest.raises((AccelError, AssertionError)):
+        go_wrong(strict)
+    passed(strict, monkeypatch, "model.fake.json")
+    with pytest.raises(UsageError, match=f"{re.escape(told)} and the test went on, which --accel-strict does not"):
+        strict.require_judged()
+
+
+def test_a_strict_test_does_not_end_before_its_checks(strict: AccelModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    passed(strict, monkeypatch, "model.fake.json")
+    with (
+        strict.step("a check of model[fake]"),
+        pytest.raises(UsageError, match=r"a check of model\[fake\] had not ended when the test did, which"),
+    ):
+        strict.require_judged()
+    strict.require_judged()
+
+
+@marked
+def test_a_strict_test_judges_what_its_marker_names(
+    strict: AccelModel, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_accel.check.check.Check.require_passed", lambda *_: None)
+    strict("model.fake.json", batch_size=8).check()
+    with pytest.raises(UsageError, match="the marked variant fake-b2 was never judged, which --accel-strict does not"):
+        strict.require_judged()
+    strict("model.fake.json").check(p99_ms=None)  # type: ignore[arg-type]
+    strict.records.pop(0)
+    with pytest.raises(UsageError, match="the budget p99_ms was given and taken back, which --accel-strict does not"):
+        strict.require_judged()
+    strict("model.fake.json", precision="int8").check()
+    strict.require_judged()
+
+
+def test_a_check_that_came_to_no_verdict_has_not_judged(strict: AccelModel) -> None:
+    with pytest.raises(DatasetError):
+        strict("model.fake.json").check(np.ones((2, 9)))
+    strict._failed.clear()
+    strict.looked()
+    with pytest.raises(UsageError, match=r"model\[fake\] was compiled and never judged"):
+        strict.require_judged()

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from pytest_accel.facts.errors import SourceError
 from pytest_accel.inputs.external_data import external_files
 
 if TYPE_CHECKING:
@@ -72,6 +73,21 @@ def test_a_model_that_is_cut_off_anywhere_ends_the_reading_too(tmp_path: Path) -
     for length in range(0, len(whole), 7):
         (tmp_path / "net.onnx").write_bytes(whole[:length])
         assert external_files(tmp_path / "net.onnx").keys() <= {*external_files_of(whole, tmp_path)}
+
+
+def test_graphs_that_are_nested_without_an_end_are_refused_in_words(tmp_path: Path) -> None:
+    content = b""
+    for _ in range(1_000):  # an attribute of a node has a graph, which has a node
+        for tag in (0x32, 0x2A, 0x0A):
+            content = bytes([tag]) + _varint(len(content)) + content
+    (tmp_path / "net.onnx").write_bytes(b"\x3a" + _varint(len(content)) + content)
+    with pytest.raises(SourceError, match=r"net\.onnx is no model that can be read: its graphs are nested too deeply"):
+        external_files(tmp_path / "net.onnx")
+
+
+def _varint(number: int) -> bytes:
+    low, rest = number & 0x7F, number >> 7
+    return bytes([low | 0x80]) + _varint(rest) if rest else bytes([low])
 
 
 def external_files_of(content: bytes, folder: Path) -> dict[str, Path]:

@@ -93,3 +93,9 @@ def test_shapes_that_cannot_be(shapes: dict[str, tuple[int, ...]], message: str)
 def test_dtypes_nobody_can_make_up(dtype: str) -> None:
     with pytest.raises(DatasetError, match=f"cannot make up values of dtype {dtype}; pass a dataset"):
         synthetic(signature(image=(dtype, (None, 2))), 1)
+
+
+@pytest.mark.parametrize("batch_size", [2**62, 2**64, 10**30])
+def test_more_than_a_machine_holds_is_refused_in_words(batch_size: int) -> None:
+    with pytest.raises(DatasetError, match=r"cannot be made up, 'image' of shape \(\d+, 2\): .*; ask for a smaller"):
+        synthetic(signature(image=("float64", (None, 2))), batch_size)

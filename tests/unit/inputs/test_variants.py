@@ -157,3 +157,23 @@ def test_a_number_that_python_does_not_write_is_refused_in_words() -> None:
         check_option("fake", "name", Option(int, 1), huge)
     with pytest.raises(UsageError, match="budget max_flips=a number of thousands of digits must be a number"):
         check_budgets(Budgets(), {"max_flips": huge})
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"input_shapes": np.float32(0.5)}, r"input_shapes=.*0\.5.* must map input names to shapes"),
+        ({"input_shapes": {"x": (0,)}}, "must map input names to shapes .*Expected `int` >= 1"),
+        ({"input_shapes": {"x": (2**40,)}}, "must map input names to shapes .*Expected `int` <= 2147483647"),
+        ({"input_shapes": {1: (2,)}}, "must map input names to shapes"),
+        ({"prune": np.array([1, 2])}, r"prune=array\(\[1, 2\]\) is none of False, True"),
+        ({"prune": 1}, "prune=1 is none of False, True"),
+        ({"cores": [np.array([1, 2]), np.array([1, 2])]}, r"cores=array\(\[1, 2\]\) must be of type int"),
+        ({"signature": "\ud800"}, r"signature='\\ud800' has half of a character, which no file can hold"),
+        ({"rate": float("nan"), "load_shape": "server"}, "rate=nan must be a finite number"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_values_that_nobody_would_give_are_refused_in_words(keywords: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        list(expand_marker(("fake",), keywords, Registry({"fake": FAKE})))

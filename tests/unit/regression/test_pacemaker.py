@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from pytest_accel.facts.records import Duet, DuetLaunch
     from pytest_accel.session.candidate import Candidate
-    from pytest_accel.store.baselines import Baseline
+    from pytest_accel.store.baseline import Baseline
     from pytest_accel.worker.accelerator import Arrays
     from tests.unit.conftest import Workshop
 
@@ -57,7 +57,7 @@ def inputs(*names: str) -> list[Arrays]:
 
 
 def baseline_of(candidate: Candidate, *duets: Duet) -> Baseline:
-    return facts.baseline(duets=duets, artefact=candidate.artefact)
+    return facts.baseline(duets=duets, artefact=candidate.artefact, variant=candidate.variant)
 
 
 def compared(workshop: Workshop, candidate: Candidate, baseline: Baseline, gate: Gate = GATE) -> Compared | None:
@@ -98,6 +98,36 @@ def test_an_artefact_that_was_replaced_is_not_the_baselines(workshop: Workshop) 
     assert result.ratio is not None
     assert result.duet.pacemaker == YARDSTICK
     assert result.ratio.estimate == pytest.approx(1.3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"content_digest": ""}, "an older release saved the baseline without the digest of its artefact"),
+        ({"content_digest": "0" * 64}, "the artefact in the cache has not the content that the baseline names"),
+        ({"model_digest": "0" * 64}, "the artefact that the baseline names was compiled from something else"),
+    ],
+)
+def test_a_key_alone_does_not_make_an_artefact_the_baselines(
+    workshop: Workshop, changes: dict[str, str], reason: str
+) -> None:
+    saved = workshop.compile(workshop.model(latency_ms=2.0))
+    honest = baseline_of(saved, yardstick_pace(saved, inputs("x")))
+    baseline = msgspec.structs.replace(honest, artefact=msgspec.structs.replace(saved.artefact, **changes))
+    result = compared(workshop, workshop.compile(workshop.model(latency_ms=1.0)), baseline)
+    assert result is not None
+    assert (result.duet.pacemaker, result.no_artefact) == (YARDSTICK, reason)
+
+
+def test_another_variants_artefact_is_not_the_baselines(workshop: Workshop) -> None:
+    model = workshop.model()
+    slower = workshop.compile(model, precision="int8")
+    baseline = facts.baseline(
+        duets=(yardstick_pace(slower, inputs("x")),), artefact=slower.artefact, variant=workshop.variant()
+    )
+    result = compared(workshop, workshop.compile(model), baseline)
+    assert result is not None
+    assert (result.duet.pacemaker, result.no_artefact[:40]) == (YARDSTICK, "the artefact that the baseline names was")
 
 
 def test_else_it_is_the_yardstick_with_the_pace_of_then(workshop: Workshop) -> None:

@@ -13,7 +13,7 @@ def test_every_fact_is_one_plain_number_or_word() -> None:
         "accel.model": "resnet50",
         "accel.variant": "gpu-trt-int8-b8",
         "accel.verdict": "pass",
-        "accel.fingerprint": "g4dn.xlarge-tesla-t4-2c-16g-0f7ecb",
+        "accel.fingerprint": "g4dn.xlarge-tesla-t4-2c-16g-aea327",
         "accel.p50_ms": 50,
         "accel.p99_ms": 99,
         "accel.throughput_per_s": 100,

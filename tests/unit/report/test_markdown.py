@@ -23,7 +23,7 @@ def test_it_starts_with_the_answer() -> None:
         "1 pass, 1 sla-breach",
         "",
         "- began 23 November 2026, 17:00 UTC; took 4 min 12 s; "
-        "machine g4dn.xlarge-tesla-t4-2c-16g-0f7ecb; by pytest-accel 1.2.3",
+        "machine g4dn.xlarge-tesla-t4-2c-16g-aea327; by pytest-accel 1.2.3",
     ]
 
 
@@ -69,7 +69,7 @@ def test_notes_absent_accelerators_and_versions_come_last() -> None:
         "### Versions",
     ]
     assert "- inf1 absent: no device" in text
-    assert text[-1] == "- cpu on g4dn.xlarge-tesla-t4-2c-16g-0f7ecb: tensorrt 10.9.0, driver 570.1"
+    assert text[-1] == "- cpu on g4dn.xlarge-tesla-t4-2c-16g-aea327: tensorrt 10.9.0, driver 570.1"
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,11 @@ def test_a_test_that_failed_without_a_record_counts_too() -> None:
     assert (overview.outcome, overview.headline) == ("failed", "Failed: 1 of 2 tests")
 
 
+def test_what_failed_the_run_as_a_whole_is_its_headline() -> None:
+    overview = Overview.of([facts.run(record(), faults=("the run was interrupted",)), facts.run(record())])
+    assert (overview.outcome, overview.headline) == ("failed", "Failed: the run was interrupted")
+
+
 def test_one_test_on_two_machines_is_two() -> None:
     runs = [facts.run(record("sla-breach"), failures=(failure(),)), facts.run(record())]
     assert Overview.of(runs).headline == "Failed: 1 of 2 tests"

@@ -20,8 +20,9 @@ from pytest_accel.facts.fingerprint import fingerprint_of
 from pytest_accel.facts.records import Accuracy, Artefact, Hardware, OutputErrors, Placement, Variant
 from pytest_accel.facts.verdicts import Verdict
 from pytest_accel.store import baselines as module
-from pytest_accel.store.baselines import MOST_OPERATORS, Baselines, dump, make_baseline, read, why_not_saved
-from tests.unit.facts import T4, TODAY, baseline, duet, measurement, record
+from pytest_accel.store.baseline import MOST_OPERATORS, make_baseline, why_not_saved
+from pytest_accel.store.baselines import Baselines, dump, read
+from tests.unit.facts import T4, TODAY, baseline, duet, hardware, measurement, record
 
 SPAWN = multiprocessing.get_context("spawn")
 WHERE = (T4.fingerprint, "resnet50", "gpu-trt-int8-b8")
@@ -151,10 +152,11 @@ def test_names_that_read_alike_do_not_share_a_file(store: Baselines) -> None:
 
 
 def test_other_hardware_that_has_the_baseline_is_told(store: Baselines) -> None:
-    for fingerprint in ("b", "a"):
-        store.save(baseline(hardware=T4.__class__(fingerprint=fingerprint, identity={})))
-    store.save(baseline(hardware=T4.__class__(fingerprint="c", identity={}), model="other"))
-    assert store.elsewhere("resnet50", "gpu-trt-int8-b8") == ["a", "b"]
+    b, a, c = (hardware(device=device) for device in "bac")
+    store.save(baseline(hardware=b))
+    store.save(baseline(hardware=a))
+    store.save(baseline(hardware=c, model="other"))
+    assert store.elsewhere("resnet50", "gpu-trt-int8-b8") == [a.fingerprint, b.fingerprint]
     assert store.elsewhere("resnet50", "cpu") == []
     assert [found.model for _, found in store.iterate()] == ["resnet50", "resnet50", "other"]
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from pytest_accel.facts.records import Accuracy, Artefact, Placement
-from pytest_accel.store.baselines import make_baseline
+from pytest_accel.store.baseline import make_baseline
 from pytest_accel.store.changes import changes_since, diff
-from tests.unit.facts import INT8, T4, TODAY, baseline, measurement, record
+from tests.unit.facts import INT8, TODAY, baseline, hardware, measurement, record
 
 
 def placed(operators: dict[str, str], *, on_device: float = 0.98) -> Placement:
@@ -36,7 +36,7 @@ def test_what_is_the_same_is_not_mentioned() -> None:
             ["option batch_size: 8 -> None"],
         ),
         (
-            {"hardware": T4.__class__(fingerprint="x", identity={"device": "L4", "cores": 2})},
+            {"hardware": hardware(instance_type="g4dn.xlarge", device="L4")},
             ["hardware device: Tesla T4 -> L4"],
         ),
         (

@@ -73,6 +73,12 @@ def test_a_mistake_is_named_by_line_and_field(old: str, new: str, line: int, pro
         ('{\n  "a": NaN\n}', 2, "NaN is no JSON number"),
         ('{\n  "a": -1e999\n}', 2, "-1e999 is too large a number"),
         ("[" * 100_000, 1, "not JSON of ours: its brackets are nested too deeply"),
+        ('{\n  "a": 1,\n  "a": 2\n}', 3, "'a' is there twice"),
+        ('{\n  "a": 1e999\n}', 2, "1e999 is too large a number"),
+        ('{\n  "a": -1e301\n}', 2, "-1e301 is too large a number"),
+        ('{\n  "a": ' + 400 * "9" + "\n}", 2, 20 * "9" + " is too large a number"),
+        ('{\n  "a": ' + 5000 * "9" + "\n}", 2, 20 * "9" + " is too large a number"),
+        ('{\n  "a": "\\ud800"\n}', 2, "\\ud800 is half of a character"),
         ('{\n<<<<<<< HEAD\n  "a": 1\n=======\n', 2, "an unresolved merge conflict"),
     ],
 )
@@ -83,5 +89,5 @@ def test_what_is_not_json_is_named_by_line(text: str, line: int, problem: str) -
 
 
 def test_an_integer_of_thousands_of_digits_is_not_read() -> None:
-    with pytest.raises(Malformed, match="not JSON of ours: Exceeds the limit"):
+    with pytest.raises(Malformed, match=r"1{20} is too large a number"):
         parse("1" * 5000)

@@ -160,7 +160,7 @@ def test_disturbed_measurements_decide_nothing(changes: dict[str, Any], says: st
     assert says in answer.summary
     breach = only(judge_sla(disturbed, Budgets(p50_ms=1.0)))
     assert breach.kind == "inconclusive"
-    assert says in breach.details[0]
+    assert says in breach.summary.partition(" Not decided, because ")[2]
 
 
 @pytest.mark.parametrize(("foreign_load_cores", "kind"), [(0.4, "not-measured"), (1.7, "inconclusive")])
@@ -388,6 +388,18 @@ def test_labels_that_are_gone_since_the_baseline_are_missed() -> None:
     assert (distance.kind, gone.kind) == ("pass", "incomparable")
     assert gone.summary == ("The baseline has top-1 95.00 %, and this run has no labels or metric to compare with it.")
     assert kinds(judge_accuracy(unlabelled(0.0), Budgets(), baseline=unlabelled(0.0))) == ["pass"]
+
+
+def test_a_baseline_that_answered_other_questions_is_incomparable_without_labels_too() -> None:
+    other = msgspec.structs.replace(unlabelled(0.0), dataset_digest="d2")
+    assert kinds(judge_accuracy(unlabelled(0.0), Budgets(), baseline=other)) == ["pass", "incomparable"]
+
+
+@pytest.mark.parametrize("accuracy", [labelled(0.95), unlabelled(0.0)], ids=["labelled", "unlabelled"])
+def test_a_baseline_without_any_accuracy_is_incomparable(accuracy: Accuracy) -> None:
+    found = judge_accuracy(accuracy, Budgets(), baseline=None, has_baseline=True)
+    assert kinds(found) == ["pass", "incomparable"]
+    assert found[1].summary == "The baseline holds no accuracy to compare with."
 
 
 def test_the_interval_for_unseen_data_is_told_with_its_confidence() -> None:
@@ -641,7 +653,7 @@ def test_a_disturbed_launch_cannot_regress() -> None:
     slow = ratio(1.98, 1.9, 2.06)
     answer = only(verdict.judge_regression(slow, Gate(), disturbed=["coverage was tracing the worker"]))
     assert answer.kind == "inconclusive"
-    assert answer.details[0] == "Not decided, because coverage was tracing the worker."
+    assert answer.summary.endswith("; > 1.05. Not decided, because coverage was tracing the worker.")
 
 
 def test_an_unknown_ratio_is_inconclusive_and_says_what_is_missing() -> None:

@@ -1,0 +1,130 @@
+"""A baseline: what a variant of a model did on a kind of hardware when somebody was content with it.
+
+It holds a summary of each launch instead of its times. Where baselines lie is in `baselines`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import statistics
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import msgspec
+
+from pytest_accel.facts.errors import BaselineError
+from pytest_accel.facts.fact import AtLeastOne, Fact, NotNegative, Positive
+from pytest_accel.facts.records import Accuracy, Artefact, Duet, Hardware, Measurement, Placement, TestRecord, Variant
+from pytest_accel.stats import nearest_rank
+
+if TYPE_CHECKING:
+    from pytest_accel.facts.verdicts import VerdictKind
+
+#: SCHEMA is the format of a file. Schema 1 described the processor twice.
+SCHEMA = 2
+
+#: MOST_OPERATORS is the most operators that a reviewer would read; a larger placement keeps its counts only.
+MOST_OPERATORS = 256
+_NOT_SAVED: frozenset[VerdictKind] = frozenset(
+    {"not-measured", "inaccurate", "sla-breach", "regressed", "inconclusive"}
+)
+
+
+class LaunchSummary(Fact, frozen=True, kw_only=True):
+    """One launch's steady phase: nearest-rank percentiles of ``calls`` calls, and what it took to get there."""
+
+    load_shape: str
+    calls: AtLeastOne
+    items_per_call: AtLeastOne
+    p50_ms: Positive
+    p90_ms: Positive
+    p99_ms: Positive
+    throughput: Positive
+    lag1_autocorrelation: float
+    first_inference_ms: NotNegative
+    load_s: NotNegative
+    host_memory_mb: NotNegative | None = None
+    device_memory_mb: NotNegative | None = None
+
+
+class Baseline(Fact, frozen=True, kw_only=True):
+    """All that later runs of one variant are compared with; there may be a duet for each of several pacemakers.
+
+    ``saved`` is the day, ``YYYY-MM-DD``.
+    """
+
+    schema: int = SCHEMA
+    saved: str
+    model: str
+    variant: Variant
+    hardware: Hardware
+    versions: dict[str, str]
+    artefact: Artefact
+    launches: Annotated[tuple[LaunchSummary, ...], msgspec.Meta(min_length=1)]
+    duets: tuple[Duet, ...] = ()
+    accuracy: Accuracy | None = None
+    placement: Placement | None = None
+
+    def duet(self, pacemaker: str, digest: str) -> Duet | None:
+        """Return the launches beside this pacemaker: paces beside another one do not compare."""
+        return next(
+            (duet for duet in self.duets if (duet.pacemaker, duet.pacemaker_digest) == (pacemaker, digest)), None
+        )
+
+    def median(self, name: Literal["p50_ms", "p90_ms", "p99_ms", "throughput"]) -> float:
+        """Return the median of one number over the launches."""
+        values: list[float] = [getattr(launch, name) for launch in self.launches]
+        return statistics.median(values)
+
+
+def summarise(measurement: Measurement) -> LaunchSummary:
+    """Return what a baseline keeps of one launch."""
+    ordered_ms = [latency / 1e6 for latency in sorted(measurement.latencies_ns)]
+    return LaunchSummary(
+        load_shape=measurement.load_shape,
+        calls=len(ordered_ms),
+        items_per_call=measurement.items_per_call,
+        p50_ms=nearest_rank(ordered_ms, 0.5),
+        p90_ms=nearest_rank(ordered_ms, 0.9),
+        p99_ms=nearest_rank(ordered_ms, 0.99),
+        throughput=measurement.throughput,
+        lag1_autocorrelation=measurement.lag1_autocorrelation,
+        first_inference_ms=measurement.phases.first_inference_ms,
+        load_s=measurement.phases.load_s,
+        host_memory_mb=measurement.host_memory_mb,
+        device_memory_mb=measurement.device_memory_mb,
+    )
+
+
+def make_baseline(
+    record: TestRecord, measurements: Sequence[Measurement], duets: Sequence[Duet], *, today: datetime.date
+) -> Baseline:
+    """Return the baseline that a run would leave: ``measurements`` and ``duets`` are all of its launches."""
+    if record.artefact is None or not measurements:
+        raise BaselineError(f"{record.model} for {record.variant.id} was not compiled and measured: nothing to save")
+    placement = record.placement
+    if placement is not None and len(placement.operators) > MOST_OPERATORS:
+        placement = msgspec.structs.replace(placement, operators={})
+    return Baseline(
+        saved=today.isoformat(),
+        model=record.model,
+        variant=record.variant,
+        hardware=record.hardware,
+        versions=record.versions,
+        artefact=record.artefact,
+        launches=tuple(summarise(measurement) for measurement in measurements),
+        duets=tuple(duets),
+        accuracy=record.accuracy,
+        placement=placement,
+    )
+
+
+def why_not_saved(record: TestRecord) -> str:
+    """Return why this run may not become a baseline: it fails its budgets or is inconclusive. Empty when it may."""
+    verdicts = [verdict for verdict in record.verdicts if verdict.kind in _NOT_SAVED]
+    if not record.verdicts:
+        return "nothing was judged"
+    reasons = "; ".join(f"{verdict.kind}: {verdict.summary}" for verdict in verdicts)
+    if any(verdict.kind == "regressed" for verdict in verdicts):
+        reasons += " (to accept the slower model, remove the stored baseline and save again)"
+    return reasons

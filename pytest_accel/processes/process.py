@@ -210,9 +210,11 @@ class Worker:
             return
         self._signal(os.killpg, signal.SIGKILL)
         self._ended = True
-        self._process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        if self.pid == self._process.pid:
+            self._process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a relay ends when the forked process is gone
             self._process.wait(_GRACE_S)
+        self._process.kill()
         self._hang_up()
         self._group.terminate(timeout=_HANG_UP_S)
         self._remains.remove()

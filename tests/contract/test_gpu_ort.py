@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -18,6 +19,9 @@ from pytest_accel.worker.accelerators.onnx_runtime.gpu_ort import GpuOrt
 from tests.contract.test_cpu import YARDSTICK_MULTIPLY_ADDS
 from tests.standins.nvidia_host import make_nvidia_host
 
+if TYPE_CHECKING:
+    from tests.models.zoo import Zoo
+
 
 class TestGpuOrt(AcceleratorContract):
     accelerator = GpuOrt
@@ -26,7 +30,7 @@ class TestGpuOrt(AcceleratorContract):
     @classmethod
     def python(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         with pytest.MonkeyPatch.context() as patch:
-            make_nvidia_host(patch, tmp_path_factory.mktemp("host"), "onnxruntime_gpu")
+            make_nvidia_host(patch, tmp_path_factory.mktemp("host"), "onnxruntime_gpu", "tensorflow_gpu")
             yield sys.executable
 
     def test_the_gpu_is_told_by_its_own_facts(self, client: WorkerClient) -> None:
@@ -65,6 +69,15 @@ class TestGpuOrt(AcceleratorContract):
         placement, _ = client.placement()
         assert set(placement.operators.values()) == {"gpu:unknown"}
         assert placement.on_device == 1.0
+
+    def test_converting_with_tensorflow_leaves_the_gpus_memory_to_onnx_runtime(
+        self, client: WorkerClient, tmp_path: Path, zoo: Zoo
+    ) -> None:
+        for kind, path in (("saved_model", zoo.saved_model("digits_cnn")), ("keras", zoo.keras_file("digits_cnn"))):
+            converted = client.convert(Source(kind, str(path)), tmp_path / kind, self.complete())
+            source = Source(converted.kind, str(tmp_path / kind / converted.path))
+            client.compile(source, tmp_path / "artefact", self.complete())
+            assert client.predict(made_up(client.load(tmp_path / "artefact", self.complete()), rows=1))
 
     def test_tf32_is_refused_where_the_gpu_has_none(self, client: WorkerClient, artefact: Path) -> None:
         with pytest.raises(CompileFailed, match=r"this GPU has compute capability 7\.5 and TF32 begins with 8\.0"):

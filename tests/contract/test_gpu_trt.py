@@ -41,7 +41,7 @@ class StandIn(AcceleratorContract):
     def machine(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         """A machine with this GPU and this release."""
         with pytest.MonkeyPatch.context() as patch:
-            make_nvidia_host(patch, tmp_path_factory.mktemp("host"), "cuda", "tensorrt")
+            make_nvidia_host(patch, tmp_path_factory.mktemp("host"), "cuda", "tensorrt", "tensorflow_gpu")
             choose_release(patch, cls.release)
             patch.setenv("STANDIN_GPU", cls.gpu)
             yield

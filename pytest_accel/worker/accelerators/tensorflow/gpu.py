@@ -237,11 +237,14 @@ class Gpu(Accelerator):
 def tensorflow_on_gpu() -> Any:
     """Import TensorFlow with one GPU, of which it takes only the memory that it needs. No operator may move."""
     nvml.order_devices()
-    tensorflow = saved_model.import_tensorflow()
+    tensorflow = saved_model.import_tensorflow(gpu=True)
     gpus = tensorflow.config.list_physical_devices("GPU")[:1]
-    tensorflow.config.set_visible_devices(gpus, "GPU")
-    for gpu in gpus:
-        tensorflow.config.experimental.set_memory_growth(gpu, True)
+    try:
+        tensorflow.config.set_visible_devices(gpus, "GPU")
+        for gpu in gpus:
+            tensorflow.config.experimental.set_memory_growth(gpu, True)
+    except RuntimeError as error:
+        raise Refused(saved_model.OTHER_DEVICES.format(error)) from error
     tensorflow.config.set_soft_device_placement(False)
     return tensorflow
 

@@ -10,6 +10,8 @@ from enum import IntEnum
 from types import SimpleNamespace
 from typing import Any
 
+import standin_card
+
 __all__ = [
     "cudaDeviceAttr",
     "cudaDeviceGetAttribute",
@@ -196,7 +198,7 @@ def cudaGetErrorString(error: cudaError_t) -> tuple[cudaError_t, bytes]:  # noqa
 
 
 def cudaMalloc(size: int) -> tuple[cudaError_t, int | None]:  # noqa: N802
-    if size > board.free:
+    if size > board.free or standin_card.is_taken():
         return cudaError_t.cudaErrorMemoryAllocation, None
     return SUCCESS, board.allocate(size)
 

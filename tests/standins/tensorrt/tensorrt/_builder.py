@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import onnx
+import standin_card
 from cuda import _runtime as cuda
 
 from tensorrt import _model
@@ -271,7 +272,7 @@ def _tell(monitor: Any, layers: int) -> None:
 
 def _problem(network: INetworkDefinition, config: IBuilderConfig) -> str:
     """Why this cannot be built, empty when it can."""
-    if "out-of-memory" in HABITS:
+    if "out-of-memory" in HABITS or standin_card.is_taken():
         return "[virtualMemoryBuffer.cpp::resizePhysical::145] Error Code 2: OutOfMemory (no further information)"
     if any(-1 in shape for shape in _model.input_shapes(network._model).values()) and not config._profiles:
         return "Network has dynamic or shape inputs, but no optimization profile has been defined."

@@ -1,15 +1,16 @@
 """The ``gpu-torch`` accelerator: PyTorch on an NVIDIA GPU.
 
 PyTorch moves nothing to another device by itself, but computes convolutions in TF32 by default. A call begins and ends
-with arrays of the host. So it includes both copies, and no work of it is left in the device's queue. It shares
-`pytest_accel.worker.accelerators.pytorch.base` with ``cpu-torch``.
+with arrays of the host. So it includes both copies, and no work of it is left in the device's queue. Calls side by side
+have streams of their own. It shares `pytest_accel.worker.accelerators.pytorch.base` with ``cpu-torch``.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Dict, Mapping, Optional, Union
+from collections import deque
+from typing import Any, ClassVar, Deque, Dict, List, Mapping, Optional, Tuple, Union
 
-from pytest_accel.worker.accelerator import Missing, Option, Present, Refused
+from pytest_accel.worker.accelerator import Arrays, Missing, Option, Present, Refused, Tensor
 from pytest_accel.worker.accelerators.pytorch.base import BATCH_SIZE, TorchProgram
 from pytest_accel.worker.hardware import device_files, nvml
 
@@ -33,6 +34,8 @@ class GpuTorch(TorchProgram):
     def __init__(self) -> None:
         super().__init__()
         self._nvml = nvml.Device()
+        #: These streams wait for a call, the one that was used last at the end. There are as many as calls in flight.
+        self._idle: Deque[Any] = deque()
 
     @classmethod
     def probe_hardware(cls) -> Optional[Missing]:
@@ -86,10 +89,26 @@ class GpuTorch(TorchProgram):
         torch.backends.cudnn.allow_tf32 = precision == "tf32"
         torch.cuda.reset_peak_memory_stats()
 
-    def synchronize(self) -> None:
+    def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
+        loaded = super().load(artefact, options)
         import torch
 
-        torch.cuda.synchronize()
+        torch.cuda.synchronize()  # the streams of calls do not wait for the copies of the weights
+        return loaded
+
+    def infer(self, staged: Any) -> Arrays:
+        """Run one batch in a stream that no other call uses meanwhile, and wait for this stream alone."""
+        import torch
+
+        try:
+            stream = self._idle.pop()
+        except IndexError:
+            stream = torch.cuda.Stream()
+        with torch.cuda.stream(stream):
+            outputs = super().infer(staged)
+        stream.synchronize()
+        self._idle.append(stream)
+        return outputs
 
     def device_memory_mb(self) -> Optional[float]:
         import torch
@@ -102,6 +121,7 @@ class GpuTorch(TorchProgram):
 
     def close(self) -> None:
         super().close()
+        self._idle.clear()
         import torch
 
         if torch.cuda.is_initialized():

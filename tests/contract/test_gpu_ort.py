@@ -70,6 +70,11 @@ class TestGpuOrt(AcceleratorContract):
         assert set(placement.operators.values()) == {"gpu:unknown"}
         assert placement.on_device == 1.0
 
+    def test_reductions_are_those_that_are_served(self, client: WorkerClient, loaded: Loaded) -> None:
+        client.stage([made_up(loaded, rows=1)])
+        timed = client.measure("single_stream", calls=5, checks=0)
+        assert min(timed.latencies_ns) < 1e8, "the stand-in's slow ones take 100 ms"
+
     def test_converting_with_tensorflow_leaves_the_gpus_memory_to_onnx_runtime(
         self, client: WorkerClient, tmp_path: Path, zoo: Zoo
     ) -> None:

@@ -135,6 +135,15 @@ class EachRelease(StandIn):
         answer = client.predict({"ids": np.array([[7, 0, 2]])})["y"]
         np.testing.assert_array_equal(answer[0, :, 0], [28, 0, 8])
 
+    def test_int8_learns_from_the_numbers_that_were_given(
+        self, client: WorkerClient, models: Path, tmp_path: Path
+    ) -> None:
+        ids = {"ids": np.array([[0, 0, 9]])}  # whoever takes these for INT32 sees three zeros
+        client.compile(onnx(models, "tokens"), tmp_path, self.complete(precision="int8"), calibration=[ids, ids])
+        client.load(tmp_path, self.complete(precision="int8"))
+        exact = np.array([0.01, 0.01, 8.0])[:, None] * np.linspace(-1, 1, 16).reshape(4, 4).sum(axis=0)
+        np.testing.assert_allclose(client.predict(ids)["y"][0], exact, atol=0.3)
+
     def error(self, client: WorkerClient, models: Path, folder: Path, precision: str) -> float:
         """How far a precision's answers are from those in FP32, at most."""
         inputs, answers = images(1, seed=9)[0], {}
@@ -283,6 +292,13 @@ class TestTensorRt8(OtherRelease):
         client.load(tmp_path, self.complete())
         with pytest.raises(UnfitInput, match="'ids' has values beyond INT32, and this TensorRT has no INT64"):
             client.predict({"ids": np.array([[7, 0, 2**32]])})
+
+    def test_calibration_data_beyond_int32_are_refused(
+        self, client: WorkerClient, models: Path, tmp_path: Path
+    ) -> None:
+        ids = {"ids": np.array([[7, 0, 2**32]])}
+        with pytest.raises(CompileFailed, match="'ids' has values beyond INT32, and this TensorRT has no INT64"):
+            client.compile(onnx(models, "tokens"), tmp_path, self.complete(precision="int8"), calibration=[ids])
 
 
 class TestTensorRt11(OtherRelease):

@@ -16,6 +16,7 @@ from tensorrt._names import (
     FLAVOUR,
     HABITS,
     BuilderFlag,
+    DataType,
     ErrorCode,
     ILogger,
     MemoryPoolType,
@@ -41,12 +42,27 @@ class IHostMemory(bytes):
         return len(self)
 
 
+class ITensor:
+    """A tensor of a network."""
+
+    def __init__(self, model: Any, name: str) -> None:
+        self.name = name
+        self.dtype = DataType[_model.TYPES[_model.on_device(_model.dtypes(model)[name]).name]]
+
+
 class INetworkDefinition:
     """A network, which only a parser fills here."""
 
     def __init__(self, explicit_batch: bool) -> None:
         self._explicit_batch = explicit_batch
         self._model: Any = None
+
+    @property
+    def num_inputs(self) -> int:
+        return len(_model.input_shapes(self._model))
+
+    def get_input(self, index: int) -> ITensor:
+        return ITensor(self._model, list(_model.input_shapes(self._model))[index])
 
 
 class ParserError:

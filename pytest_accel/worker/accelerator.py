@@ -69,8 +69,10 @@ class Present:
 
     device: str
     identity: Dict[str, Union[str, int, float, bool, None]]
-    #: No device of this kind does more floating-point operations a second; None when unknown.
+    #: No device of this kind does more floating-point operations a second in any precision; None when unknown.
     peak_flops: Optional[float] = None
+    #: The same by precision, under the names that the option ``precision`` has: fp32, tf32, fp16, bf16, fp8, int8.
+    peaks: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

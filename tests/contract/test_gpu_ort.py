@@ -38,6 +38,7 @@ class TestGpuOrt(AcceleratorContract):
         assert not isinstance(found, Missing)
         assert found.device == found.identity["gpu"] == "Tesla T4"
         assert found.peak_flops == pytest.approx(130e12, rel=0.01)
+        assert found.peaks["fp32"] == pytest.approx(8.1e12, rel=0.01)
         assert client.versions()["nvidia-driver"] == "580.126.09"
 
     def test_all_of_it_runs_on_the_gpu_in_fp32(self, client: WorkerClient, loaded: Loaded) -> None:

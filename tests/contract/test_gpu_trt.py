@@ -164,6 +164,7 @@ class TestTensorRt10(EachRelease):
         assert (found.identity["sm_count"], found.identity["compute_capability"]) == (40, "7.5")
         assert found.identity["gpu_power_limit_w"] == 70, "which NVML adds"
         assert found.peak_flops == pytest.approx(130e12, rel=0.01), "NVIDIA's figure for INT8"
+        assert found.peaks["fp32"] == pytest.approx(8.1e12, rel=0.01)
 
     def test_everything_that_an_engine_depends_on_has_its_version(self, client: WorkerClient) -> None:
         versions = client.versions()

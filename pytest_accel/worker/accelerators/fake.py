@@ -101,6 +101,7 @@ class Script:
     device: str = "fake device"
     identity_facts: Mapping[str, Any] = field(default_factory=lambda: {"model": "Fake 1000", "cores": 4})
     peak_flops: Optional[float] = None
+    peaks: Mapping[str, float] = field(default_factory=dict)
     flops: Optional[float] = None
     on_device: Optional[float] = 1.0
     precisions: Mapping[str, int] = field(default_factory=lambda: {"float32": 2})
@@ -151,7 +152,8 @@ class FakeAccelerator(Accelerator):
         self._fail("probe")
         if self._script.missing is not None:
             return Missing(**self._script.missing)
-        return Present(self._script.device, dict(self._script.identity_facts), self._script.peak_flops)
+        script = self._script
+        return Present(script.device, dict(script.identity_facts), script.peak_flops, dict(script.peaks))
 
     def versions(self) -> Dict[str, str]:
         return dict(self._script.versions)

@@ -111,7 +111,8 @@ class Device:
         facts, name = self.identity(), str(identity["gpu"])
         if any(facts.get(key, identity[key]) != identity[key] for key in ("gpu", "gpu_uuid") if key in identity):
             return Present(name, dict(identity))
-        return Present(name, {**facts, **identity}, self.peak_flops())
+        peaks = self.peaks()
+        return Present(name, {**facts, **identity}, max(peaks.values(), default=None), peaks)
 
     def driver_version(self) -> str:
         """Return the version of the driver, "unknown" when NVML does not know it."""
@@ -123,13 +124,13 @@ class Device:
         found = self._ask("nvmlDeviceGetCudaComputeCapability")
         return None if found is None else (found[0], found[1])
 
-    def peak_flops(self) -> Optional[float]:
-        """Return the most operations per second in any type, None when it is not known."""
+    def peaks(self) -> Dict[str, float]:
+        """Return the most operations per second by precision, empty when they are not known."""
         capability, count = self.compute_capability(), self._sm_count()
         clock_mhz = self._clock_mhz("nvmlDeviceGetMaxClockInfo")
         if capability is None or not count or not clock_mhz:
-            return None
-        return gpu_peak.peak_flops(capability, count, clock_mhz * 1e6)
+            return {}
+        return gpu_peak.peaks(capability, count, clock_mhz * 1e6)
 
     def throttled(self) -> str:
         """Return what slows the GPU down at this moment, clauses joined by semicolons; empty when nothing is known."""

@@ -119,6 +119,31 @@ def test_each_trace_of_an_impossible_measurement_refuses_it_alone() -> None:
     assert only(verdict.judge_measurement(at_the_peak, peak_flops=1e12)).kind == "pass"
 
 
+def test_calls_that_were_each_too_short_are_beyond_the_peak_however_long_the_pauses_were() -> None:
+    paused = msgspec.structs.replace(measured([5.0] * 100), wall_s=1.0, flops_per_item=5.1e9)
+    assert "1.02 TFLOP/s is beyond" in only(verdict.judge_measurement(paused, peak_flops=1e12)).summary
+    lanes = msgspec.structs.replace(paused, load_shape="multi_stream", concurrency=4, wall_s=0.125, flops_per_item=1e9)
+    assert only(verdict.judge_measurement(lanes, peak_flops=1e12)).kind == "pass", "lanes that idle add up to no rate"
+
+
+@pytest.mark.parametrize(
+    ("observed", "asked", "peak"),
+    [
+        ({"float32": 3}, "fp32", 8.0),
+        ({"float32": 3, "float16": 1}, "fp16", 65.0),
+        ({"Half": 2}, "fp32", 65.0),  # which the placement refuses, and the peak need not
+        ({"float32": 1}, "fp16", 65.0),  # FP16 may be inside of a merged layer
+        ({"float32": 3, "unknown": 1}, "fp32", 130.0),
+        ({"float64": 3}, "fp32", 130.0),
+        ({}, "fp32", 130.0),
+    ],
+)
+def test_the_peak_is_that_of_the_fastest_precision_in_use(observed: dict[str, int], asked: str, peak: float) -> None:
+    by_precision = {"fp32": 8.0, "fp16": 65.0, "int8": 130.0}
+    assert verdict.peak_flops(130.0, by_precision, observed, asked=asked) == peak
+    assert verdict.peak_flops(None, {}, observed, asked=asked) is None
+
+
 def test_a_call_that_the_timing_loop_outweighs_is_plausible() -> None:
     tiny = msgspec.structs.replace(measured([0.0007] * 100), wall_s=100 * 1.9e-6)
     assert only(verdict.judge_measurement(tiny)).kind == "pass"

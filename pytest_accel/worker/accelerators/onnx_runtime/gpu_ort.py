@@ -76,9 +76,7 @@ class GpuOrt(OnnxRuntime):
         except Refused as refused:
             return Missing("no-sdk", f"{release}: {refused}", f"{install}, with the CUDA and cuDNN that it asks for")
         identity = self._device.identity()
-        return Present(
-            str(identity.get("gpu", "NVIDIA GPU")), identity or {"gpu": "unknown"}, self._device.peak_flops()
-        )
+        return self._device.present({"gpu": "NVIDIA GPU", **identity})
 
     def versions(self) -> Dict[str, str]:
         return {**super().versions(), "nvidia-driver": self._device.driver_version()}

@@ -95,8 +95,9 @@ class GpuTrt(Accelerator):
         if missing is not None:
             return missing
         device = cuda.device()
-        peak_flops = gpu_peak.peak_flops(device.compute_capability, device.sm_count, device.clock_hz)
-        return replace(nvml.Device().present(device.identity()), peak_flops=peak_flops)
+        peaks = gpu_peak.peaks(device.compute_capability, device.sm_count, device.clock_hz)
+        found = nvml.Device().present(device.identity())
+        return replace(found, peak_flops=max(peaks.values(), default=None), peaks=peaks)
 
     def versions(self) -> Dict[str, str]:
         import tensorrt

@@ -42,7 +42,7 @@ def test_a_t4_is_told_by_its_own_facts() -> None:
 def test_what_an_sdk_tells_of_its_own_handle_comes_first() -> None:
     found = nvml.Device().present({"gpu": "Tesla T4", "sm_count": 36})
     assert (found.device, found.identity["sm_count"], found.identity["gpu_power_limit_w"]) == ("Tesla T4", 36, 70)
-    assert found.peak_flops is not None
+    assert found.peak_flops == found.peaks["int8"] > found.peaks["fp32"]
 
 
 @pytest.mark.parametrize("other", [{"gpu": "NVIDIA A10G"}, {"gpu": "Tesla T4", "gpu_uuid": "GPU-another"}])
@@ -52,13 +52,14 @@ def test_facts_of_another_card_are_not_mixed_with_those_of_the_one_in_use(other:
 
 
 def test_its_peak_is_that_of_the_data_sheet() -> None:
-    assert nvml.Device().peak_flops() == pytest.approx(130e12, rel=0.01), "TOPS in INT8"
+    published = {"fp32": 8.1e12, "tf32": 8.1e12, "fp16": 65e12, "bf16": 65e12, "fp8": 130e12, "int8": 130e12}
+    assert nvml.Device().peaks() == pytest.approx(published, rel=0.01)
 
 
 def test_what_an_old_driver_does_not_know_is_left_out(misbehave: Callable[[str], None]) -> None:
     misbehave("old-driver,hot")
     assert "sm_count" not in nvml.Device().identity()
-    assert nvml.Device().peak_flops() is None
+    assert nvml.Device().peaks() == {}
     assert "94 °C" in nvml.Device().throttled(), "the older function still tells"
 
 
@@ -67,7 +68,7 @@ def test_without_pynvml_nothing_is_known_and_nothing_fails(monkeypatch: pytest.M
     device = nvml.Device()
     assert nvml.missing() is None
     assert (device.identity(), device.throttled(), device.driver_version()) == ({}, "", "unknown")
-    assert (device.peak_flops(), device.memory_mb(), device.compute_capability()) == (None, None, None)
+    assert (device.peaks(), device.memory_mb(), device.compute_capability()) == ({}, None, None)
 
 
 @pytest.mark.parametrize("visible", ["0", "GPU-5a1c3e70-8d2b-4f6e-9c41-d07b2e9f6a13", "0,1"])

@@ -81,3 +81,4 @@ def test_the_processor_is_a_device_under_the_name_that_the_sdk_has_for_it() -> N
     assert named.identity == present.identity == processor.identity()
     flags = str(present.identity["cpu_flags"])
     assert present.peak_flops == processor.peak_flops(flags, processor.usable_cores(), narrow=True)
+    assert present.peaks["fp32"] == processor.peak_flops(flags, processor.usable_cores()) < present.peak_flops

@@ -361,6 +361,17 @@ class Accelerator(ABC):
         """Return why the device runs slower than it could at this moment, empty when no reason is known."""
         return ""
 
+    def held_back_ns(self) -> Dict[str, int]:
+        """Return for how many nanoseconds each cause has held the device back so far, as the device counts them.
+
+        A cause is in words, such as heat. Only the growth from one call to the next counts.
+        """
+        return {}
+
+    def device_state(self) -> Mapping[str, Union[str, int, float]]:
+        """Return clocks, temperature, power and the like at this moment as flat facts, which a record keeps."""
+        return {}
+
     def yardstick(self, folder: str) -> Source:
         """Write the standard yardstick network into ``folder`` in a kind that this accelerator compiles."""
         raise NotImplementedError(f"{type(self).__name__} has no `yardstick`, which baselines and the self-test need")

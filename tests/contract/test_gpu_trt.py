@@ -181,6 +181,13 @@ class TestTensorRt10(EachRelease):
         timed = client.measure("single_stream", calls=2, checks=0)
         assert timed.device_memory_mb is not None
         assert timed.device_memory_mb > 1.0
+        state = timed.conditions.device_state
+        assert (state["sm_clock_mhz"], state["p_state"], state["temperature_c"], state["power_w"]) == (
+            1590,
+            "P0",
+            61,
+            68.7,
+        )
         there_ms, back_ms = 3 * 128 * 128 * 4 / 12e6, 100 * 4 / 12e6
         assert timed.parts_ms == pytest.approx({"copying to the GPU": there_ms, "copying back": back_ms})
 
@@ -316,6 +323,18 @@ class TestTensorRt11(OtherRelease):
     def test_tf32_is_had_when_asked_for(self, client: WorkerClient, models: Path, tmp_path: Path) -> None:
         placement = self.placed(client, models, tmp_path, precision="tf32")
         assert placement.operators["mix"] == "gpu:tf32"
+
+
+def test_heat_between_two_questions_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_nvidia_host(monkeypatch, tmp_path, "cuda", "tensorrt", misbehaves="hot-between")
+    options = StandIn.complete()
+    with Worker("gpu-trt", f"{GpuTrt.__module__}:GpuTrt", log_dir=tmp_path) as worker:
+        client = WorkerClient(worker, StandIn.deadlines)
+        client.compile(client.yardstick(tmp_path / "model"), tmp_path / "artefact", options)
+        client.stage([made_up(client.load(tmp_path / "artefact", options), rows=1)])
+        timed = client.measure("single_stream", calls=3, checks=0)
+        assert "the device was held back by heat for" in timed.conditions.throttled
+        assert "the device was held back by heat for" in client.time_block(calls=3, settle=1).throttled
 
 
 def test_outputs_that_are_not_there_yet_are_no_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

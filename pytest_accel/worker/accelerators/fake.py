@@ -111,6 +111,8 @@ class Script:
     versions: Mapping[str, str] = field(default_factory=lambda: {"fake-sdk": "1.0"})
     device_memory_mb: Optional[float] = None
     throttled: str = ""
+    held_back_share: float = 0.0
+    device_state: Mapping[str, Any] = field(default_factory=dict)
     compile_s: float = 2.0
     load_s: float = 0.5
     by_precision: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -220,6 +222,12 @@ class FakeAccelerator(Accelerator):
 
     def throttled(self) -> str:
         return self._script.throttled
+
+    def held_back_ns(self) -> Dict[str, int]:
+        return {"heat": round(self.clock() * self._script.held_back_share)} if self._script.held_back_share else {}
+
+    def device_state(self) -> Mapping[str, Any]:
+        return self._script.device_state
 
     def yardstick(self, folder: str) -> Source:
         path = os.path.join(folder, "yardstick.fake.json")

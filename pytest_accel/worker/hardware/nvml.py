@@ -28,6 +28,20 @@ _SLOWED_BY = {
     "HwThermalSlowdown": "heat that the hardware acted on",
     "HwPowerBrakeSlowdown": "the power brake of the machine",
 }
+#: _COUNTED has, for each cause that NVML counts, its performance policies and the fields of newer drivers. Power is
+#: left out, since many cards reach their limit whenever they work.
+_COUNTED = {
+    "heat": (("THERMAL",), ("SW_THERM_SLOWDOWN", "HW_THERM_SLOWDOWN")),
+    "the power brake of the machine": ((), ("HW_POWER_BRAKE_SLOWDOWN",)),
+    "slower GPUs of its boost group": (("SYNC_BOOST",), ()),
+}
+#: _LIMITED_BY has the reasons of a clock below the highest that are told as facts of a measurement.
+_LIMITED_BY = {
+    "GpuIdle": "idleness",
+    "ApplicationsClocksSetting": "fixed clocks",
+    "SwPowerCap": "the power limit",
+    **{name: "heat" if "Thermal" in name else words for name, words in _SLOWED_BY.items()},
+}
 _ADVICE = {
     "DRIVER_NOT_LOADED": ("no-driver", "load it with `modprobe nvidia`, and see dmesg when that fails"),
     "LIBRARY_NOT_FOUND": ("no-driver", "install the user-space part of the NVIDIA driver of the same version"),
@@ -134,11 +148,36 @@ class Device:
 
     def throttled(self) -> str:
         """Return what slows the GPU down at this moment, clauses joined by semicolons; empty when nothing is known."""
-        reasons = self._ask("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons") or 0
+        reasons = self._reasons()
         slowed = [words for name, words in _SLOWED_BY.items() if reasons & self._bit(name)]
         clauses = [f"the GPU ran slower because of {' and '.join(slowed)}{self._state()}"] if slowed else []
         others = _other_processes(self._pynvml, self._handle) if self._handle is not None else []
         return "; ".join([*clauses, *(f"{other} computes on the GPU too" for other in others)])
+
+    def held_back_ns(self) -> Dict[str, int]:
+        """Return for how many nanoseconds each cause has held the GPU back since the driver counts, where it does."""
+        counted = {}
+        for cause, (policies, fields) in _COUNTED.items():
+            counts = [*map(self._violation_ns, policies), *map(self._field_ns, fields)]
+            known = [ns for ns in counts if ns is not None]
+            if known:
+                counted[cause] = max(known)
+        return counted
+
+    def state(self) -> Dict[str, Union[str, int, float]]:
+        """Return clocks, P-state, temperature, power and what limits the clock at this moment, as far as known."""
+        drawn_mw, state = self._ask("nvmlDeviceGetPowerUsage"), self._ask("nvmlDeviceGetPerformanceState")
+        reasons = self._reasons()
+        limits = dict.fromkeys(words for name, words in _LIMITED_BY.items() if reasons & self._bit(name))
+        facts: Dict[str, Union[str, int, float, None]] = {
+            "sm_clock_mhz": self._clock_mhz("nvmlDeviceGetClockInfo"),
+            "memory_clock_mhz": self._clock_mhz("nvmlDeviceGetClockInfo", "MEM", 2),
+            "p_state": None if state is None else f"P{state}",
+            "temperature_c": self._temperature_c(),
+            "power_w": None if drawn_mw is None else round(drawn_mw / 1000, 1),
+            "clock_limited_by": ", ".join(limits) or None,
+        }
+        return {name: value for name, value in facts.items() if value is not None}
 
     def memory_mb(self) -> Optional[float]:
         """Return the memory that this process holds on the GPU with that of CUDA; None inside most containers."""
@@ -148,7 +187,7 @@ class Device:
 
     def _state(self) -> str:
         """Return temperature, clocks and power in brackets, as far as they are known."""
-        heat = self._ask("nvmlDeviceGetTemperatureV", "nvmlDeviceGetTemperature", arguments=(0,))
+        heat = self._temperature_c()
         clock, most = self._clock_mhz("nvmlDeviceGetClockInfo"), self._clock_mhz("nvmlDeviceGetMaxClockInfo")
         drawn, limit = self._ask("nvmlDeviceGetPowerUsage"), self._ask("nvmlDeviceGetPowerManagementLimit")
         known = [
@@ -158,12 +197,31 @@ class Device:
         ]
         return f" ({', '.join(known)})" if known else ""
 
+    def _temperature_c(self) -> Optional[int]:
+        heat: Optional[int] = self._ask("nvmlDeviceGetTemperatureV", "nvmlDeviceGetTemperature", arguments=(0,))
+        return heat
+
+    def _reasons(self) -> int:
+        """Return the bits of what keeps the clock below its highest."""
+        return self._ask("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons") or 0
+
+    def _violation_ns(self, policy: str) -> Optional[int]:
+        number = getattr(self._pynvml, f"NVML_PERF_POLICY_{policy}", None)
+        found = None if number is None else self._ask("nvmlDeviceGetViolationStatus", arguments=(number,))
+        return None if found is None else int(found.violationTime)
+
+    def _field_ns(self, name: str) -> Optional[int]:
+        number = getattr(self._pynvml, f"NVML_FI_DEV_CLOCKS_EVENT_REASON_{name}", None)
+        found = None if number is None else self._ask("nvmlDeviceGetFieldValues", arguments=([number],))
+        return None if found is None or found[0].nvmlReturn != 0 else int(found[0].value.ullVal)
+
     def _sm_count(self) -> Optional[int]:
         cores, capability = self._ask("nvmlDeviceGetNumGpuCores"), self.compute_capability()
         return None if cores is None else int(cores) // (64 if capability in _FEWER_CORES else 128)
 
-    def _clock_mhz(self, question: str) -> Optional[int]:
-        return self._ask(question, arguments=(getattr(self._pynvml, "NVML_CLOCK_SM", 1),))  # type: ignore[no-any-return]
+    def _clock_mhz(self, question: str, kind: str = "SM", number: int = 1) -> Optional[int]:
+        clock = getattr(self._pynvml, f"NVML_CLOCK_{kind}", number)
+        return self._ask(question, arguments=(clock,))  # type: ignore[no-any-return]
 
     def _bit(self, name: str) -> int:
         older = getattr(self._pynvml, f"nvmlClocksThrottleReason{name}", 0)

@@ -2,12 +2,14 @@
 
 The names, values and error texts are those of the release; the functions are the ones that we ask. The card's figures
 are those of its data sheet. ``STANDIN_MISBEHAVES`` is a list of habits, of which these are NVML's: ``driver-missing``,
-``driver-mismatch``, ``lost-device``, ``old-driver``, ``hot``, ``exclusive``, ``prohibited``, ``shared``.
+``driver-mismatch``, ``lost-device``, ``old-driver``, ``hot``, ``hot-between`` (only between two questions, so that
+nothing but the counter tells), ``fixed-clocks``, ``exclusive``, ``prohibited``, ``shared``.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,11 +22,18 @@ NVML_ERROR_FUNCTION_NOT_FOUND = 13
 NVML_ERROR_GPU_IS_LOST = 15
 NVML_ERROR_LIB_RM_VERSION_MISMATCH = 18
 NVML_CLOCK_SM = 1
+NVML_CLOCK_MEM = 2
+NVML_PERF_POLICY_THERMAL = 1
+NVML_PERF_POLICY_SYNC_BOOST = 2
+NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN = 269
+NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_THERM_SLOWDOWN = 270
+NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_POWER_BRAKE_SLOWDOWN = 271
 NVML_TEMPERATURE_GPU = 0
 NVML_COMPUTEMODE_DEFAULT = 0
 NVML_COMPUTEMODE_PROHIBITED = 2
 NVML_COMPUTEMODE_EXCLUSIVE_PROCESS = 3
 nvmlClocksEventReasonGpuIdle = 1  # noqa: N816 - NVML's name
+nvmlClocksEventReasonApplicationsClocksSetting = 2  # noqa: N816
 nvmlClocksEventReasonSwPowerCap = 4  # noqa: N816
 nvmlClocksEventReasonHwSlowdown = 8  # noqa: N816
 nvmlClocksEventReasonSyncBoost = 16  # noqa: N816
@@ -123,7 +132,26 @@ def nvmlDeviceGetMaxClockInfo(handle: str, type: int) -> int:  # noqa: A002, N80
 
 
 def nvmlDeviceGetClockInfo(handle: str, type: int) -> int:  # noqa: A002, N802
+    if type == NVML_CLOCK_MEM:
+        return 5000
     return 645 if _does("hot") else 1590
+
+
+def nvmlDeviceGetPerformanceState(handle: str) -> int:  # noqa: N802
+    return 0
+
+
+def nvmlDeviceGetViolationStatus(device: str, perfPolicyType: int) -> Any:  # noqa: N802, N803
+    """It counts all the time for which the card is hot, which is half of it where it is so in between."""
+    share = 1.0 if _does("hot") else 0.5 if _does("hot-between") else 0.0
+    counted = share * time.monotonic_ns() if perfPolicyType == NVML_PERF_POLICY_THERMAL else 0
+    return SimpleNamespace(referenceTime=time.time_ns() // 1000, violationTime=int(counted))
+
+
+def nvmlDeviceGetFieldValues(handle: str, fieldIds: list[int]) -> list[Any]:  # noqa: N802, N803
+    """A T4's driver has no value for the newer fields."""
+    nothing = SimpleNamespace(ullVal=0)
+    return [SimpleNamespace(fieldId=each, nvmlReturn=NVML_ERROR_NOT_SUPPORTED, value=nothing) for each in fieldIds]
 
 
 def nvmlDeviceGetTemperatureV(handle: str, sensor: int, version: int = 16777228) -> int:  # noqa: N802
@@ -138,7 +166,8 @@ def nvmlDeviceGetTemperature(handle: str, sensor: int) -> int:  # noqa: N802
 
 def nvmlDeviceGetCurrentClocksEventReasons(handle: str) -> int:  # noqa: N802
     hot = nvmlClocksEventReasonSwThermalSlowdown if _does("hot") else 0
-    return nvmlClocksEventReasonSwPowerCap | hot
+    fixed = nvmlClocksEventReasonApplicationsClocksSetting if _does("fixed-clocks") else 0
+    return nvmlClocksEventReasonSwPowerCap | hot | fixed
 
 
 def nvmlDeviceGetComputeMode(handle: str) -> int:  # noqa: N802

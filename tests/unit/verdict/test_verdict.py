@@ -144,6 +144,12 @@ def test_the_peak_is_that_of_the_fastest_precision_in_use(observed: dict[str, in
     assert verdict.peak_flops(None, {}, observed, asked=asked) is None
 
 
+def test_the_state_of_the_device_is_told_beside_every_measurement() -> None:
+    state = Conditions(device_state={"sm_clock_mhz": 1590, "p_state": "P0"})
+    answer = only(verdict.judge_measurement(measured([5.0] * 100, conditions=state)))
+    assert "At the end of the calls the device told: sm_clock_mhz 1590, p_state P0." in answer.details
+
+
 def test_a_call_that_the_timing_loop_outweighs_is_plausible() -> None:
     tiny = msgspec.structs.replace(measured([0.0007] * 100), wall_s=100 * 1.9e-6)
     assert only(verdict.judge_measurement(tiny)).kind == "pass"
@@ -696,6 +702,10 @@ def test_launches_that_do_not_count_are_told() -> None:
     assert verdict.left_out(quiet, None) == verdict.left_out(quiet, now) == ()
     (about_now,) = verdict.left_out(now, quiet)
     assert about_now == "Other processes had this model's cores during 1 of 4 launches, which do not count."
+    hot = msgspec.structs.replace(now, launches=(msgspec.structs.replace(spoilt, throttled="heat for 2 s"),))
+    assert verdict.left_out(hot, None) == (
+        "The device was held back during 1 of 1 launches, which do not count: heat for 2 s.",
+    )
     (about_then,) = verdict.left_out(quiet, then)
     assert "during all of its launches; --accel-save-baseline on a quieter machine renews it." in about_then
     answer = only(verdict.judge_regression(ratio(1.02, 0.96, 1.08), Gate(), left_out=[about_now]))

@@ -106,6 +106,7 @@ class OnnxRuntime(Accelerator):
     devices: ClassVar[Mapping[str, str]]
 
     def __init__(self) -> None:
+        super().__init__()
         self._loaded: Any = None
         self._path = ""
         self._options: Mapping[str, Any] = {}

@@ -12,10 +12,11 @@ from typing import Any, ClassVar, Deque, Dict, List, Mapping, Optional, Tuple, U
 
 from pytest_accel.worker.accelerator import Arrays, Missing, Option, Present, Refused, Tensor
 from pytest_accel.worker.accelerators.pytorch.base import BATCH_SIZE, TorchProgram
-from pytest_accel.worker.hardware import device_files, nvml
+from pytest_accel.worker.hardware import nvml
+from pytest_accel.worker.hardware.nvidia_gpu import NvidiaGpu
 
 
-class GpuTorch(TorchProgram):
+class GpuTorch(NvidiaGpu, TorchProgram):
     """PyTorch on an NVIDIA GPU, in FP32, TF32, FP16 or BF16."""
 
     name = "gpu-torch"
@@ -33,13 +34,8 @@ class GpuTorch(TorchProgram):
 
     def __init__(self) -> None:
         super().__init__()
-        self._nvml = nvml.Device()
         #: These streams wait for a call, the one that was used last at the end. There are as many as calls in flight.
         self._idle: Deque[Any] = deque()
-
-    @classmethod
-    def probe_hardware(cls) -> Optional[Missing]:
-        return device_files.missing_nvidia()
 
     def probe(self) -> Union[Present, Missing]:
         if (missing := nvml.missing()) is not None:
@@ -57,7 +53,7 @@ class GpuTorch(TorchProgram):
             facts = torch.cuda.get_device_properties(0)
         except (RuntimeError, AssertionError) as error:  # its words name the driver, or what is wrong with the device
             return Missing("no-driver", f"PyTorch {torch.__version__} cannot use the GPU: {error}", "run nvidia-smi")
-        return self._nvml.present(
+        return self._device.present(
             {
                 "gpu": facts.name,
                 "gpu_uuid": f"GPU-{facts.uuid}",
@@ -73,7 +69,7 @@ class GpuTorch(TorchProgram):
             **super().versions(),
             "cuda": str(torch.version.cuda),
             "cudnn": str(torch.backends.cudnn.version()),
-            "nvidia-driver": self._nvml.driver_version(),
+            "nvidia-driver": self._device.driver_version(),
         }
 
     def configure(self, options: Mapping[str, Any]) -> None:
@@ -113,11 +109,8 @@ class GpuTorch(TorchProgram):
     def device_memory_mb(self) -> Optional[float]:
         import torch
 
-        held_mb = self._nvml.memory_mb()
+        held_mb = super().device_memory_mb()
         return held_mb if held_mb is not None else float(torch.cuda.max_memory_reserved()) / 2**20
-
-    def throttled(self) -> str:
-        return self._nvml.throttled()
 
     def close(self) -> None:
         super().close()

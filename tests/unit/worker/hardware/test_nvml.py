@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -68,6 +70,7 @@ def test_without_pynvml_nothing_is_known_and_nothing_fails(monkeypatch: pytest.M
     device = nvml.Device()
     assert nvml.missing() is None
     assert (device.identity(), device.throttled(), device.driver_version()) == ({}, "", "unknown")
+    assert (device.state(), device.held_back_ns()) == ({}, {})
     assert (device.peaks(), device.memory_mb(), device.compute_capability()) == ({}, None, None)
 
 
@@ -125,6 +128,31 @@ def test_a_card_at_its_power_limit_is_as_it_should_be() -> None:
 def test_heat_is_told_with_what_it_does(misbehave: Callable[[str], None]) -> None:
     misbehave("hot")
     assert nvml.Device().throttled() == "the GPU ran slower because of heat (94 °C, 645 of 1590 MHz, 69 of 70 W)"
+
+
+def test_the_state_of_the_card_is_told_with_what_limits_its_clock(misbehave: Callable[[str], None]) -> None:
+    told = {"sm_clock_mhz": 1590, "memory_clock_mhz": 5000, "p_state": "P0", "temperature_c": 61, "power_w": 68.7}
+    assert nvml.Device().state() == {**told, "clock_limited_by": "the power limit"}
+    misbehave("fixed-clocks,hot")
+    state = nvml.Device().state()
+    assert (state["sm_clock_mhz"], state["clock_limited_by"]) == (645, "fixed clocks, the power limit, heat")
+
+
+def test_how_long_it_was_held_back_is_counted(misbehave: Callable[[str], None]) -> None:
+    assert nvml.Device().held_back_ns() == {"heat": 0, "slower GPUs of its boost group": 0}
+    misbehave("hot-between")
+    before, after = (nvml.Device().held_back_ns()["heat"] for _ in range(2))
+    assert 0 < before < after
+
+
+def test_newer_fields_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fields(_handle: str, numbers: list[int]) -> list[Any]:
+        return [SimpleNamespace(nvmlReturn=0, value=SimpleNamespace(ullVal=1000 * number)) for number in numbers]
+
+    device = nvml.Device()
+    monkeypatch.setattr(device._pynvml, "nvmlDeviceGetFieldValues", fields)
+    counted = {"heat": 270_000, "the power brake of the machine": 271_000, "slower GPUs of its boost group": 0}
+    assert device.held_back_ns() == counted
 
 
 @pytest.mark.parametrize(

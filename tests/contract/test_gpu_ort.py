@@ -104,6 +104,17 @@ class TestGpuOrtItself(AcceleratorContract):
         assert placement.on_device > 0.9
 
 
+def test_a_slice_of_a_card_is_told_as_what_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "host").mkdir()
+    make_nvidia_host(monkeypatch, tmp_path / "host", "onnxruntime_gpu", misbehaves="mig")
+    with Worker("gpu-ort", f"{GpuOrt.__module__}:GpuOrt", log_dir=tmp_path) as worker:
+        found = WorkerClient(worker, TestGpuOrt.deadlines).probe()
+    if isinstance(found, Missing):
+        pytest.skip("needs ONNX Runtime: pip install 'pytest-accel[cpu-ort]'")
+    assert found.device == "NVIDIA A100-SXM4-40GB MIG 1g.5gb"
+    assert (found.identity["sm_count"], str(found.identity["gpu_uuid"])[:4]) == (14, "MIG-")
+
+
 @pytest.fixture
 def on_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WorkerClient]:
     """A worker before a GPU whose provider has no kernel for GlobalAveragePool."""

@@ -12,7 +12,7 @@ from pytest_accel.facts.errors import CompileFailed, UnfitInput
 from pytest_accel.processes.client import WorkerClient
 from pytest_accel.processes.process import Worker
 from pytest_accel.testing.contract import AcceleratorContract, made_up
-from pytest_accel.worker.accelerator import Present, Source
+from pytest_accel.worker.accelerator import Missing, Present, Source
 from pytest_accel.worker.accelerators.tensorrt.gpu_trt import GpuTrt
 from tests.contract.compiling import CONVOLUTION_FLOPS, ROOT, images, onnx
 from tests.standins.nvidia_host import make_nvidia_host
@@ -323,6 +323,31 @@ class TestTensorRt11(OtherRelease):
     def test_tf32_is_had_when_asked_for(self, client: WorkerClient, models: Path, tmp_path: Path) -> None:
         placement = self.placed(client, models, tmp_path, precision="tf32")
         assert placement.operators["mix"] == "gpu:tf32"
+
+
+@pytest.mark.parametrize("mps", [False, True])
+def test_a_gpu_for_one_process_is_told_before_the_second_one_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mps: bool
+) -> None:
+    (tmp_path / "host").mkdir()
+    (tmp_path / "pipes").mkdir()
+    make_nvidia_host(monkeypatch, tmp_path / "host", "cuda", "tensorrt", misbehaves="exclusive")
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path / "pipes"))
+    if mps:
+        (tmp_path / "pipes" / "control").touch()
+    reference, options = f"{GpuTrt.__module__}:GpuTrt", StandIn.complete()
+    with (
+        Worker("gpu-trt", reference, log_dir=tmp_path) as compiling,
+        Worker("gpu-trt", reference, log_dir=tmp_path) as measuring,
+    ):
+        first, second = (WorkerClient(worker, StandIn.deadlines) for worker in (compiling, measuring))
+        found = first.probe()
+        if isinstance(found, Missing):
+            assert (found.kind, mps) == ("busy", False)
+            assert "a check needs several: one compiles, others measure" in found.reason
+            return
+        first.compile(first.yardstick(tmp_path / "model"), tmp_path / "artefact", options)
+        assert second.predict(made_up(second.load(tmp_path / "artefact", options), rows=1))
 
 
 def test_heat_between_two_questions_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

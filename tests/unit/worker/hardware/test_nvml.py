@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +23,8 @@ def pynvml(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(STANDIN))
     monkeypatch.delitem(sys.modules, "pynvml", raising=False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", os.devnull)
+    monkeypatch.delenv("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE", raising=False)
 
 
 @pytest.fixture
@@ -100,7 +104,13 @@ def test_hidden_devices_are_no_hardware(monkeypatch: pytest.MonkeyPatch, visible
         ("driver-mismatch", "driver-mismatch", "RM has detected an NVML/RM version mismatch.", "reboot"),
         ("lost-device", "no-hardware", "GPU is lost", "Xid"),
         ("prohibited", "busy", "prohibits computing", "nvidia-smi -c DEFAULT"),
-        ("exclusive,shared", "busy", "process 1 (", "end that process"),
+        (
+            "exclusive",
+            "busy",
+            "for one process at a time (its compute mode), and a check needs several",
+            "or start MPS",
+        ),
+        ("exclusive,idle-neighbour", "busy", "others measure, and process 1 (", "nvidia-smi -c DEFAULT"),
     ],
 )
 def test_why_a_gpu_cannot_be_used(
@@ -115,7 +125,7 @@ def test_why_a_gpu_cannot_be_used(
     assert action in missing.action
 
 
-@pytest.mark.parametrize("habits", ["", "exclusive", "shared", "hot"])
+@pytest.mark.parametrize("habits", ["", "shared", "hot", "mig"])
 def test_a_gpu_that_can_be_used_is_not_missing(misbehave: Callable[[str], None], habits: str) -> None:
     misbehave(habits)
     assert nvml.missing() is None
@@ -167,6 +177,98 @@ def test_somebody_else_on_the_card_is_named(
     assert throttled.startswith(told)
     assert throttled.endswith(") computes on the GPU too" if told else "")
     assert bool(throttled) == bool(told)
+
+
+def test_somebody_who_only_holds_memory_slows_nobody_down(
+    misbehave: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.getsid", sessions({0: 10, os.getpid(): 10, 1: 1}))
+    device = nvml.Device()
+    misbehave("idle-neighbour")
+    assert device.throttled() == ""
+    misbehave("shared")
+    assert "computes on the GPU too" in device.throttled()
+
+
+@pytest.mark.parametrize("code", ["NVML_SUCCESS", "NVML_ERROR_NOT_FOUND"])
+def test_no_samples_are_nobody(misbehave: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    misbehave("shared")
+    monkeypatch.setattr("os.getsid", sessions({0: 10, os.getpid(): 10, 1: 1}))
+    device = nvml.Device()
+
+    def fail(_handle: str, _since_us: int) -> Any:
+        raise device._pynvml.NVMLError(getattr(device._pynvml, code))
+
+    monkeypatch.setattr(device._pynvml, "nvmlDeviceGetProcessUtilization", fail)
+    assert device.throttled() == ""
+
+
+@pytest.fixture
+def mps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """The server of MPS holds the GPU, in a session of its own."""
+    server = shutil.copy("/bin/sleep", tmp_path / "nvidia-cuda-mps-server")
+    with subprocess.Popen([server, "60"], start_new_session=True) as process:
+        monkeypatch.setenv("STANDIN_NEIGHBOUR", str(process.pid))
+        yield
+        process.kill()
+
+
+@pytest.mark.usefixtures("mps")
+def test_the_server_of_mps_is_nobody_else_and_lets_several_processes_on_an_exclusive_gpu(
+    misbehave: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    misbehave("exclusive,shared")
+    assert nvml.missing() is None
+    assert nvml.Device().throttled() == ""
+    assert nvml.Device().identity()["gpu_mps"] is True
+    monkeypatch.setenv("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE", "50")
+    assert nvml.Device().identity()["gpu_mps_thread_percentage"] == "50"
+
+
+def test_mps_counts_before_its_server_has_started(
+    misbehave: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    misbehave("exclusive")
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
+    assert nvml.missing() is not None
+    (tmp_path / "control").touch()
+    assert nvml.missing() is None
+
+
+@pytest.mark.parametrize(
+    ("visible", "kind", "memory_mb", "sm_count"),
+    [
+        (None, "1g.5gb", 4864, 14),  # CUDA uses the first slice alone
+        ("MIG-7b6a5948-3726-5150-9483-726150493827", "3g.20gb", 19968, 42),
+    ],
+)
+def test_a_slice_of_a_card_is_a_device_of_its_own_with_the_cards_clocks(
+    misbehave: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    visible: str | None,
+    kind: str,
+    memory_mb: int,
+    sm_count: int,
+) -> None:
+    misbehave("mig")
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    device = nvml.Device()
+    facts = device.identity()
+    assert facts["gpu"] == f"NVIDIA A100-SXM4-40GB MIG {kind}"
+    assert (facts["gpu_memory_mb"], facts["sm_count"], facts["gpu_mig"]) == (memory_mb, sm_count, True)
+    assert str(facts["gpu_uuid"]).startswith("MIG-")
+    assert device.peaks()["fp32"] == pytest.approx(sm_count * 128 * 1.59e9)
+    assert (device.state()["sm_clock_mhz"], device.held_back_ns()["heat"]) == (1590, 0)
+
+
+def test_all_accelerators_have_one_name_for_a_slice(misbehave: Callable[[str], None]) -> None:
+    misbehave("mig")
+    device = nvml.Device()
+    uuid = str(device.identity()["gpu_uuid"])
+    name = "NVIDIA A100-SXM4-40GB MIG 1g.5gb"
+    by_cuda, by_tensorflow = {"gpu": name, "gpu_uuid": uuid.replace("MIG-", "GPU-")}, {"gpu": name}
+    assert device.present(by_cuda).identity["gpu_uuid"] == device.present(by_tensorflow).identity["gpu_uuid"] == uuid
 
 
 def test_the_memory_is_that_of_this_process() -> None:

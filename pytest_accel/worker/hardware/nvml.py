@@ -29,12 +29,14 @@ _SLOWED_BY = {
     "HwThermalSlowdown": "heat that the hardware acted on",
     "HwPowerBrakeSlowdown": "the power brake of the machine",
 }
-#: _COUNTED has, for each cause that NVML counts, its performance policies and the fields of newer drivers. Power is
-#: left out, since many cards reach their limit whenever they work.
-_COUNTED = {
-    "heat": (("THERMAL",), ("SW_THERM_SLOWDOWN", "HW_THERM_SLOWDOWN")),
-    "the power brake of the machine": ((), ("HW_POWER_BRAKE_SLOWDOWN",)),
-    "slower GPUs of its boost group": (("SYNC_BOOST",), ()),
+#: _COUNTED_POLICIES has the causes that NVML counts in nanoseconds since the driver was loaded, by its names of them.
+#: Power is left out, since many cards reach their limit whenever they work.
+_COUNTED_POLICIES = {"THERMAL": "heat", "SYNC_BOOST": "slower GPUs of its boost group"}
+#: _COUNTED_FIELDS has the same for the counters that newer drivers have in addition.
+_COUNTED_FIELDS = {
+    "SW_THERM_SLOWDOWN": "heat that the driver acted on",
+    "HW_THERM_SLOWDOWN": "heat that the hardware acted on",
+    "HW_POWER_BRAKE_SLOWDOWN": "the power brake of the machine",
 }
 #: _LIMITED_BY has the reasons of a clock below the highest that are told as facts of a measurement.
 _LIMITED_BY = {
@@ -171,13 +173,9 @@ class Device:
 
     def held_back_ns(self) -> Dict[str, int]:
         """Return for how many nanoseconds each cause has held the GPU back since the driver counts, where it does."""
-        counted = {}
-        for cause, (policies, fields) in _COUNTED.items():
-            counts = [*map(self._violation_ns, policies), *map(self._field_ns, fields)]
-            known = [ns for ns in counts if ns is not None]
-            if known:
-                counted[cause] = max(known)
-        return counted
+        policies = {cause: self._violation_ns(name) for name, cause in _COUNTED_POLICIES.items()}
+        fields = {cause: self._field_ns(name) for name, cause in _COUNTED_FIELDS.items()}
+        return {cause: ns for cause, ns in (*policies.items(), *fields.items()) if ns is not None}
 
     def state(self) -> Dict[str, Union[str, int, float]]:
         """Return clocks, P-state, temperature, power and what limits the clock at this moment, as far as known."""

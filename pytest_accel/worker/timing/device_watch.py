@@ -1,7 +1,7 @@
 """What held the device back while calls were timed: heat, a power brake, others that compute on it.
 
 A question asked once may fall between two of the times at which the device was slow. So whatever the device counts is
-read before and after, and what it says of the moment is asked at both ends.
+read before and after. What a device says of the moment is asked at the end, and of one that counts nothing also before.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ class DeviceWatch:
         ``wall_ns`` is how long the calls took that were timed since the making.
         """
         counted = list(self._counted(wall_ns))
-        at_last = self._accelerator.throttled()
-        return "; ".join([*filter(None, [at_last or self._at_first]), *counted])
+        at_first = "" if self._before_ns else self._at_first
+        moment = self._accelerator.throttled() or at_first
+        return "; ".join([*filter(None, [moment]), *counted])
 
     def _counted(self, wall_ns: float) -> Iterator[str]:
         for cause, ns in self._accelerator.held_back_ns().items():

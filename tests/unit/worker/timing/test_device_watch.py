@@ -22,6 +22,7 @@ def device(moments: list[str], counts: list[dict[str, int]]) -> Any:
         (["", ""], [{"heat": 0}, {"heat": 50_000_000}], "the device was held back by heat for 0.05 s"),
         (["", ""], [{}, {"heat": 10**9}], ""),  # it counts since the start of the machine
         (["hot", ""], [{}, {}], "hot"),
+        (["hot", ""], [{"heat": 7}, {"heat": 7}], ""),  # before, and not since
         (["hot (94)", "hot (95)"], [{}, {}], "hot (95)"),
         (["", "hot"], [{"brake": 0}, {"brake": 10**9}], "hot; the device was held back by brake for 1 s"),
     ],

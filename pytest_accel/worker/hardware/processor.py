@@ -74,7 +74,8 @@ def present(device: str = "") -> Present:
     """Describe the processor as a device that is here, under ``device`` where an SDK has a name for it."""
     facts = identity()
     flags, cores = str(facts["cpu_flags"]), usable_cores()
-    wide = dict.fromkeys(("fp64", "fp32", "tf32"), peak_flops(flags, cores))
+    # Without known instructions, as on macOS, there may be a unit for matrices that nobody tells of.
+    wide = dict.fromkeys(("fp64", "fp32", "tf32"), peak_flops(flags, cores)) if flags else {}
     return Present(device or str(facts["cpu"]), facts, peak_flops(flags, cores, narrow=True), wide)
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -213,6 +214,9 @@ def mps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """The server of MPS holds the GPU, in a session of its own."""
     server = shutil.copy("/bin/sleep", tmp_path / "nvidia-cuda-mps-server")
     with subprocess.Popen([server, "60"], start_new_session=True) as process:
+        name = Path(f"/proc/{process.pid}/comm")
+        while not name.read_text().startswith("nvidia"):  # the kernel names a process shortly after it has begun
+            time.sleep(0.01)
         monkeypatch.setenv("STANDIN_NEIGHBOUR", str(process.pid))
         yield
         process.kill()

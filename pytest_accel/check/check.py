@@ -201,13 +201,12 @@ class Check:
 
     def _judge(self, facts: CheckFacts) -> tuple[Verdict, ...]:
         """Ask every question that can be asked, accuracy first: a fast wrong answer is worthless."""
-        found = self._session.find(self._candidate.variant.accelerator)
         precision, confidence = self._candidate.variant.precision, self._session.settings.confidence
         stored = self._baseline.accuracy if self._baseline is not None else None
         return (
             *verdict.judge_measurement(
                 facts.measurement,
-                peak_flops=found.peak_flops if isinstance(found, Present) else None,
+                peak_flops=self._peak_flops(facts.placement),
                 difference=facts.difference,
                 asked=self._candidate.variant.options,
                 identity=self._candidate.hardware.identity,
@@ -226,6 +225,14 @@ class Check:
             *verdict.judge_resources(self._budgets, measurement=facts.measurement, artefact=self._candidate.artefact),
             *facts.standing.verdicts,
         )
+
+    def _peak_flops(self, placement: Placement) -> float | None:
+        """Return the most that the device does in the precisions that were observed."""
+        variant = self._candidate.variant
+        found = self._session.find(variant.accelerator)
+        if not isinstance(found, Present):
+            return None
+        return verdict.peak_flops(found.peak_flops, found.peaks, placement.precisions, asked=variant.precision)
 
     def _record(self, facts: CheckFacts) -> TestRecord:
         candidate = self._candidate

@@ -144,7 +144,10 @@ class Placement(Fact, frozen=True, kw_only=True):
 
 
 class Conditions(Fact, frozen=True, kw_only=True):
-    """What could have disturbed a measurement, as seen while it ran."""
+    """What could have disturbed a measurement, as seen while it ran.
+
+    ``device_state`` has the device's clocks, temperature, power and the like at the end of the timed calls.
+    """
 
     tracing: str = ""
     in_process: bool = False
@@ -152,6 +155,7 @@ class Conditions(Fact, frozen=True, kw_only=True):
     governor: str = ""
     foreign_load_cores: float | None = None
     throttled: str = ""
+    device_state: dict[str, Scalar] = msgspec.field(default_factory=dict)
 
 
 class Phases(Fact, frozen=True, kw_only=True):
@@ -274,7 +278,7 @@ class DuetLaunch(Fact, frozen=True, kw_only=True):
 
     ``log_pace_error`` is the standard error that the scatter of the pairs gives ``log_pace``; 0 where it is not known.
     ``pairs`` are those that count; ``disturbed_pairs`` more do not, because other processes had cores meanwhile. Where
-    hardly any pair is left, all count and the launch is ``disturbed``.
+    hardly any pair is left, all count and the launch is ``disturbed``. ``throttled`` says what held the device back.
     """
 
     candidate_p50_ms: Positive
@@ -285,6 +289,7 @@ class DuetLaunch(Fact, frozen=True, kw_only=True):
     log_pace_error: NotNegative = 0.0
     disturbed_pairs: Count = 0
     disturbed: bool = False
+    throttled: str = ""
 
 
 class Duet(Fact, frozen=True, kw_only=True):

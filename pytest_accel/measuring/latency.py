@@ -120,6 +120,7 @@ class Steady:
             conditions=msgspec.structs.replace(
                 around,
                 tracing=timed.conditions.tracing or around.tracing,
+                device_state=timed.conditions.device_state,
                 throttled=_joined(timed.conditions.throttled, held_back),
             ),
         )

@@ -73,6 +73,7 @@ class WorkerConditions(Fact, frozen=True):
 
     tracing: str
     throttled: str
+    device_state: dict[str, Scalar] = msgspec.field(default_factory=dict)
 
 
 class Timed(Fact, frozen=True):
@@ -92,10 +93,14 @@ class Timed(Fact, frozen=True):
 
 
 class TimedBlock(Fact, frozen=True):
-    """One turn of a duet. ``cores_taken`` is how many of its cores other processes had, on average over its time."""
+    """One turn of a duet. ``cores_taken`` is how many of its cores other processes had, on average over its time.
+
+    ``throttled`` says what held the device back meanwhile.
+    """
 
     latencies_ns: list[int]
     cores_taken: float
+    throttled: str = ""
 
 
 class WorkerClient:
@@ -217,7 +222,7 @@ class WorkerClient:
         latencies_ns = _latencies(reply, calls, "measure")
         if not any(latencies_ns):
             raise WorkerError(f"{_BAD_CLOCK} for all of {calls} calls", phase="measure")
-        return TimedBlock(latencies_ns, _valid(reply.get("cores_taken"), float, "measure"))
+        return _valid({**reply, "latencies_ns": latencies_ns}, TimedBlock, "measure")
 
     def add_work(self, share: float) -> int:
         """Slow every later call of this worker down by ``share`` of its time, with real work; the rounds of it."""

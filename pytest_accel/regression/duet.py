@@ -6,7 +6,8 @@ while longer and take half the machine, which made calls of 3.3 ms take 7.3 and 
 starts first is drawn for each launch, and so are the cores that both use. What the numbers mean is decided in `gate`.
 
 Noise that hits both sides alike still hides a difference between them: it adds the same time to each. So a launch goes
-on for a while until enough pairs were played with no other process on their cores, and only those count.
+on for a while until enough pairs were played with no other process on their cores and a device that nothing held back,
+and only those count.
 """
 
 from __future__ import annotations
@@ -84,13 +85,15 @@ class Side:
 class Pairs:
     """The timed blocks of one launch: nanoseconds of each call, a block of one side beside the other's same one.
 
-    ``disturbed`` says of each pair whether other processes had cores of either block.
+    ``disturbed`` says of each pair whether other processes had cores of either block, or the device was held back.
+    ``throttled`` has the sentences about the latter.
     """
 
     candidate: Sequence[Sequence[float]]
     pacemaker: Sequence[Sequence[float]]
     started_first: Literal["candidate", "pacemaker"]
     disturbed: Sequence[bool]
+    throttled: Sequence[str] = ()
 
     def launch(self) -> DuetLaunch:
         """Summarise the pairs as a record keeps them."""
@@ -109,6 +112,7 @@ class Pairs:
             started_first=self.started_first,
             disturbed_pairs=counts.count(False),
             disturbed=undisturbed < FEWEST_UNDISTURBED,
+            throttled=next(iter(self.throttled), ""),
         )
 
 
@@ -137,15 +141,18 @@ def play_pairs(candidate: Side, pacemaker: Side, rng: random.Random) -> Pairs:
         pairs = planned_pairs(sum(typical_ns[name] * (blocks[name] + 1) for name in starts))
         times_ns: dict[str, list[list[int]]] = {name: [] for name in starts}
         disturbed: list[bool] = []
+        throttled: list[str] = []
         while len(disturbed) < pairs or (disturbed.count(False) < FEWEST_PAIRS and len(disturbed) < PATIENCE * pairs):
-            cores_taken = 0.0
+            cores_taken, held_back = 0.0, ""
             for name in rng.sample(names, 2):
                 with _turn(clients, name) as client:
                     block = client.time_block(calls=blocks[name], settle=1, first_core=first_core)
                 times_ns[name].append(block.latencies_ns)
                 cores_taken = max(cores_taken, block.cores_taken)
-            disturbed.append(cores_taken > DISTURBED_CORES)
-    return Pairs(times_ns["candidate"], times_ns["pacemaker"], starts[0], disturbed)
+                held_back = held_back or block.throttled
+            disturbed.append(cores_taken > DISTURBED_CORES or bool(held_back))
+            throttled += filter(None, [held_back])
+    return Pairs(times_ns["candidate"], times_ns["pacemaker"], starts[0], disturbed, throttled)
 
 
 @contextmanager

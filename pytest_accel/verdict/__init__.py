@@ -11,7 +11,7 @@ from pytest_accel.facts.verdicts import FAILING, UNDECIDED, VerdictKind
 from pytest_accel.verdict.accuracy import judge_accuracy
 from pytest_accel.verdict.calibration import judge_calibration
 from pytest_accel.verdict.measurement import judge_measurement
-from pytest_accel.verdict.placement import judge_placement
+from pytest_accel.verdict.placement import judge_placement, peak_flops
 from pytest_accel.verdict.plausibility import disturbances, uneven_load
 from pytest_accel.verdict.regression import (
     attribution,
@@ -43,6 +43,7 @@ __all__ = [
     "no_baseline",
     "no_pacemaker",
     "other_pacemaker",
+    "peak_flops",
     "uneven_load",
     "with_baseline",
 ]

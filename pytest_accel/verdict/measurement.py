@@ -54,6 +54,9 @@ def _circumstances(measurement: Measurement) -> tuple[str, ...]:
         notes.append(f"The CPU quota was {conditions.cpu_quota_cores:g} cores.")
     if others_were_busy(measurement):
         notes.append(f"Other processes used {conditions.foreign_load_cores:.1f} cores meanwhile.")
+    if conditions.device_state:
+        state = ", ".join(f"{name} {value}" for name, value in conditions.device_state.items())
+        notes.append(f"At the end of the calls the device told: {state}.")
     if measurement.parts_ms:
         parts = ", ".join(f"{part} {ms:.3g} ms" for part, ms in measurement.parts_ms.items())
         notes.append(f"Of a typical call was no computing: {parts}.")

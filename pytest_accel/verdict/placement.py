@@ -73,6 +73,21 @@ def observed_precisions(counts: Mapping[str, int]) -> dict[str, int]:
     return observed
 
 
+def peak_flops(
+    any_precision: float | None, by_precision: Mapping[str, float], counts: Mapping[str, int], *, asked: str
+) -> float | None:
+    """Return the most operations per second that a device can do in the precisions that were used.
+
+    It is that of the fastest among those observed and the one asked for, which may hide inside of a merged layer.
+    ``any_precision`` counts where nothing or an unknown precision was observed.
+    """
+    used = {*observed_precisions(counts), asked}
+    unnamed = any(count and name.lower() not in _NAMES for name, count in counts.items())
+    if not counts or unnamed or not used <= by_precision.keys():
+        return any_precision
+    return max(by_precision[name] for name in used)
+
+
 def coarsest(counts: Mapping[str, int]) -> str | None:
     """Return the coarsest precision among observed counts, None where there is none."""
     return max(observed_precisions(counts), key=COARSENESS.__getitem__, default=None)

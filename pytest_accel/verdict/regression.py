@@ -69,11 +69,15 @@ def judge_regression(
 
 
 def left_out(duet: Duet, baseline_duet: Duet | None) -> tuple[str, ...]:
-    """Return sentences about the launches of both that do not count, because other processes had their cores."""
+    """Return sentences about the launches of both that do not count, because something disturbed all of them."""
     sentences = []
     if disturbed := len(duet.launches) - len(undisturbed(duet.launches)):
         some = f"{disturbed} of {len(duet.launches)}"
-        sentences.append(f"Other processes had this model's cores during {some} launches, which do not count.")
+        held_back = next((each.throttled for each in duet.launches if each.disturbed and each.throttled), "")
+        if held_back:
+            sentences.append(f"The device was held back during {some} launches, which do not count: {held_back}.")
+        else:
+            sentences.append(f"Other processes had this model's cores during {some} launches, which do not count.")
     if baseline_duet is not None and not undisturbed(baseline_duet.launches):
         renew = "--accel-save-baseline on a quieter machine renews it"
         sentences.append(f"When the baseline was saved, they had them during all of its launches; {renew}.")

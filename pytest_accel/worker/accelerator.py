@@ -69,8 +69,10 @@ class Present:
 
     device: str
     identity: Dict[str, Union[str, int, float, bool, None]]
-    #: No device of this kind does more floating-point operations a second; None when unknown.
+    #: No device of this kind does more floating-point operations a second in any precision; None when unknown.
     peak_flops: Optional[float] = None
+    #: The same by precision, under the names that the option ``precision`` has: fp32, tf32, fp16, bf16, fp8, int8.
+    peaks: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -358,6 +360,17 @@ class Accelerator(ABC):
     def throttled(self) -> str:
         """Return why the device runs slower than it could at this moment, empty when no reason is known."""
         return ""
+
+    def held_back_ns(self) -> Dict[str, int]:
+        """Return for how many nanoseconds each cause has held the device back so far, as the device counts them.
+
+        A cause is in words, such as heat. Only the growth from one call to the next counts.
+        """
+        return {}
+
+    def device_state(self) -> Mapping[str, Union[str, int, float]]:
+        """Return clocks, temperature, power and the like at this moment as flat facts, which a record keeps."""
+        return {}
 
     def yardstick(self, folder: str) -> Source:
         """Write the standard yardstick network into ``folder`` in a kind that this accelerator compiles."""

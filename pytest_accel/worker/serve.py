@@ -27,6 +27,7 @@ from pytest_accel.worker.accelerator import (
     require_loaded,
 )
 from pytest_accel.worker.timing import extra_work, process_state, side_by_side, single_calls
+from pytest_accel.worker.timing.device_watch import DeviceWatch
 from pytest_accel.worker.timing.threads import Threads, Turn
 from pytest_accel.worker.wire import legible
 
@@ -187,7 +188,9 @@ class Operations:
 
     def measure(self, load_shape: str, calls: int, checks: int, **traffic: float) -> Plain:
         """Time the steady phase. `single_calls` and `side_by_side` say which ``traffic`` a load shape takes."""
-        timed = _LOAD_SHAPES[load_shape](self._accelerator, self._ready(), calls, checks, **traffic)
+        staged, watch = self._ready(), DeviceWatch(self._accelerator)
+        timed = _LOAD_SHAPES[load_shape](self._accelerator, staged, calls, checks, **traffic)
+        state, throttled = self._accelerator.device_state(), watch.causes(timed.wall_ns)
         return {
             "latencies_ns": wire.pack(np.array(timed.latencies_ns, np.int64)),
             "waits_ns": wire.pack(np.array(timed.waits_ns, np.int64)),
@@ -196,15 +199,23 @@ class Operations:
             "host_memory_mb": process_state.memory_peak_mb(),
             "device_memory_mb": self._accelerator.device_memory_mb(),
             "parts_ms": self._accelerator.parts_ms(),
-            "conditions": {"tracing": ", ".join(process_state.watchers()), "throttled": self._accelerator.throttled()},
+            "conditions": {
+                "tracing": ", ".join(process_state.watchers()),
+                "throttled": throttled,
+                "device_state": dict(state),
+            },
         }
 
     def time_block(self, calls: int, settle: int, first_core: int = 0) -> Plain:
         """One turn of a duet."""
-        staged = self._ready()
+        staged, watch = self._ready(), DeviceWatch(self._accelerator)
         with self._threads.apart(first_core) if self._threads else nullcontext(Turn()) as turn:
             latencies_ns = single_calls.time_block(self._accelerator, staged, calls, settle)
-        return {"latencies_ns": wire.pack(np.array(latencies_ns, np.int64)), "cores_taken": turn.cores_taken}
+        return {
+            "latencies_ns": wire.pack(np.array(latencies_ns, np.int64)),
+            "cores_taken": turn.cores_taken,
+            "throttled": watch.causes(sum(latencies_ns)),
+        }
 
     def add_work(self, share: float) -> Plain:
         """Slow down every call by real work, until the process ends."""

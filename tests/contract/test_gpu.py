@@ -38,6 +38,7 @@ class TestGpu(AcceleratorContract):
         assert found.device == found.identity["gpu"] == "Tesla T4"
         assert (found.identity["compute_capability"], found.identity["gpu_power_limit_w"]) == ("7.5", 70)
         assert found.peak_flops == pytest.approx(130e12, rel=0.01)
+        assert found.peaks["fp32"] == pytest.approx(8.1e12, rel=0.01)
         versions = client.versions()
         assert (versions["nvidia-driver"], versions["cuda"]) == ("580.126.09", "12.5.1")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -18,6 +19,9 @@ from pytest_accel.worker.accelerators.onnx_runtime.gpu_ort import GpuOrt
 from tests.contract.test_cpu import YARDSTICK_MULTIPLY_ADDS
 from tests.standins.nvidia_host import make_nvidia_host
 
+if TYPE_CHECKING:
+    from tests.models.zoo import Zoo
+
 
 class TestGpuOrt(AcceleratorContract):
     accelerator = GpuOrt
@@ -26,7 +30,7 @@ class TestGpuOrt(AcceleratorContract):
     @classmethod
     def python(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         with pytest.MonkeyPatch.context() as patch:
-            make_nvidia_host(patch, tmp_path_factory.mktemp("host"), "onnxruntime_gpu")
+            make_nvidia_host(patch, tmp_path_factory.mktemp("host"), "onnxruntime_gpu", "tensorflow_gpu")
             yield sys.executable
 
     def test_the_gpu_is_told_by_its_own_facts(self, client: WorkerClient) -> None:
@@ -34,6 +38,7 @@ class TestGpuOrt(AcceleratorContract):
         assert not isinstance(found, Missing)
         assert found.device == found.identity["gpu"] == "Tesla T4"
         assert found.peak_flops == pytest.approx(130e12, rel=0.01)
+        assert found.peaks["fp32"] == pytest.approx(8.1e12, rel=0.01)
         assert client.versions()["nvidia-driver"] == "580.126.09"
 
     def test_all_of_it_runs_on_the_gpu_in_fp32(self, client: WorkerClient, loaded: Loaded) -> None:
@@ -66,6 +71,20 @@ class TestGpuOrt(AcceleratorContract):
         assert set(placement.operators.values()) == {"gpu:unknown"}
         assert placement.on_device == 1.0
 
+    def test_reductions_are_those_that_are_served(self, client: WorkerClient, loaded: Loaded) -> None:
+        client.stage([made_up(loaded, rows=1)])
+        timed = client.measure("single_stream", calls=5, checks=0)
+        assert min(timed.latencies_ns) < 1e8, "the stand-in's slow ones take 100 ms"
+
+    def test_converting_with_tensorflow_leaves_the_gpus_memory_to_onnx_runtime(
+        self, client: WorkerClient, tmp_path: Path, zoo: Zoo
+    ) -> None:
+        for kind, path in (("saved_model", zoo.saved_model("digits_cnn")), ("keras", zoo.keras_file("digits_cnn"))):
+            converted = client.convert(Source(kind, str(path)), tmp_path / kind, self.complete())
+            source = Source(converted.kind, str(tmp_path / kind / converted.path))
+            client.compile(source, tmp_path / "artefact", self.complete())
+            assert client.predict(made_up(client.load(tmp_path / "artefact", self.complete()), rows=1))
+
     def test_tf32_is_refused_where_the_gpu_has_none(self, client: WorkerClient, artefact: Path) -> None:
         with pytest.raises(CompileFailed, match=r"this GPU has compute capability 7\.5 and TF32 begins with 8\.0"):
             client.load(artefact, self.complete(precision="tf32"))
@@ -83,6 +102,17 @@ class TestGpuOrtItself(AcceleratorContract):
         assert placement.precisions.keys() == {"float32"}
         assert placement.on_device is not None
         assert placement.on_device > 0.9
+
+
+def test_a_slice_of_a_card_is_told_as_what_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "host").mkdir()
+    make_nvidia_host(monkeypatch, tmp_path / "host", "onnxruntime_gpu", misbehaves="mig")
+    with Worker("gpu-ort", f"{GpuOrt.__module__}:GpuOrt", log_dir=tmp_path) as worker:
+        found = WorkerClient(worker, TestGpuOrt.deadlines).probe()
+    if isinstance(found, Missing):
+        pytest.skip("needs ONNX Runtime: pip install 'pytest-accel[cpu-ort]'")
+    assert found.device == "NVIDIA A100-SXM4-40GB MIG 1g.5gb"
+    assert (found.identity["sm_count"], str(found.identity["gpu_uuid"])[:4]) == (14, "MIG-")
 
 
 @pytest.fixture

@@ -137,9 +137,8 @@ def test_a_tensorflow_without_tensorrt_is_told_by_the_probe(monkeypatch: pytest.
 
 def test_the_stand_in_takes_what_the_real_converter_takes() -> None:
     real = json.loads(run("-W", "ignore", "-c", SIGNATURES, path=[]).splitlines()[-1])
-    standin = run(
-        "-W", "ignore", "-c", SIGNATURES, path=[ROOT / "tests/standins/tensorflow_gpu"], STANDIN_MISBEHAVES=""
-    )
+    path = [ROOT / "tests/standins" / name for name in ("tensorflow_gpu", "pynvml")]
+    standin = run("-W", "ignore", "-c", SIGNATURES, path=path, STANDIN_MISBEHAVES="")
     for name, told in json.loads(standin.splitlines()[-1]).items():
         assert names_and_defaults(told) == names_and_defaults(real[name]), name
 

@@ -12,7 +12,7 @@ from pytest_accel.facts.errors import CompileFailed, UnfitInput
 from pytest_accel.processes.client import WorkerClient
 from pytest_accel.processes.process import Worker
 from pytest_accel.testing.contract import AcceleratorContract, made_up
-from pytest_accel.worker.accelerator import Present, Source
+from pytest_accel.worker.accelerator import Missing, Present, Source
 from pytest_accel.worker.accelerators.tensorrt.gpu_trt import GpuTrt
 from tests.contract.compiling import CONVOLUTION_FLOPS, ROOT, images, onnx
 from tests.standins.nvidia_host import make_nvidia_host
@@ -41,7 +41,7 @@ class StandIn(AcceleratorContract):
     def machine(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         """A machine with this GPU and this release."""
         with pytest.MonkeyPatch.context() as patch:
-            make_nvidia_host(patch, tmp_path_factory.mktemp("host"), "cuda", "tensorrt")
+            make_nvidia_host(patch, tmp_path_factory.mktemp("host"), "cuda", "tensorrt", "tensorflow_gpu")
             choose_release(patch, cls.release)
             patch.setenv("STANDIN_GPU", cls.gpu)
             yield
@@ -135,6 +135,15 @@ class EachRelease(StandIn):
         answer = client.predict({"ids": np.array([[7, 0, 2]])})["y"]
         np.testing.assert_array_equal(answer[0, :, 0], [28, 0, 8])
 
+    def test_int8_learns_from_the_numbers_that_were_given(
+        self, client: WorkerClient, models: Path, tmp_path: Path
+    ) -> None:
+        ids = {"ids": np.array([[0, 0, 9]])}  # whoever takes these for INT32 sees three zeros
+        client.compile(onnx(models, "tokens"), tmp_path, self.complete(precision="int8"), calibration=[ids, ids])
+        client.load(tmp_path, self.complete(precision="int8"))
+        exact = np.array([0.01, 0.01, 8.0])[:, None] * np.linspace(-1, 1, 16).reshape(4, 4).sum(axis=0)
+        np.testing.assert_allclose(client.predict(ids)["y"][0], exact, atol=0.3)
+
     def error(self, client: WorkerClient, models: Path, folder: Path, precision: str) -> float:
         """How far a precision's answers are from those in FP32, at most."""
         inputs, answers = images(1, seed=9)[0], {}
@@ -155,6 +164,7 @@ class TestTensorRt10(EachRelease):
         assert (found.identity["sm_count"], found.identity["compute_capability"]) == (40, "7.5")
         assert found.identity["gpu_power_limit_w"] == 70, "which NVML adds"
         assert found.peak_flops == pytest.approx(130e12, rel=0.01), "NVIDIA's figure for INT8"
+        assert found.peaks["fp32"] == pytest.approx(8.1e12, rel=0.01)
 
     def test_everything_that_an_engine_depends_on_has_its_version(self, client: WorkerClient) -> None:
         versions = client.versions()
@@ -171,6 +181,13 @@ class TestTensorRt10(EachRelease):
         timed = client.measure("single_stream", calls=2, checks=0)
         assert timed.device_memory_mb is not None
         assert timed.device_memory_mb > 1.0
+        state = timed.conditions.device_state
+        assert (state["sm_clock_mhz"], state["p_state"], state["temperature_c"], state["power_w"]) == (
+            1590,
+            "P0",
+            61,
+            68.7,
+        )
         there_ms, back_ms = 3 * 128 * 128 * 4 / 12e6, 100 * 4 / 12e6
         assert timed.parts_ms == pytest.approx({"copying to the GPU": there_ms, "copying back": back_ms})
 
@@ -284,6 +301,13 @@ class TestTensorRt8(OtherRelease):
         with pytest.raises(UnfitInput, match="'ids' has values beyond INT32, and this TensorRT has no INT64"):
             client.predict({"ids": np.array([[7, 0, 2**32]])})
 
+    def test_calibration_data_beyond_int32_are_refused(
+        self, client: WorkerClient, models: Path, tmp_path: Path
+    ) -> None:
+        ids = {"ids": np.array([[7, 0, 2**32]])}
+        with pytest.raises(CompileFailed, match="'ids' has values beyond INT32, and this TensorRT has no INT64"):
+            client.compile(onnx(models, "tokens"), tmp_path, self.complete(precision="int8"), calibration=[ids])
+
 
 class TestTensorRt11(OtherRelease):
     release = "11"
@@ -299,6 +323,43 @@ class TestTensorRt11(OtherRelease):
     def test_tf32_is_had_when_asked_for(self, client: WorkerClient, models: Path, tmp_path: Path) -> None:
         placement = self.placed(client, models, tmp_path, precision="tf32")
         assert placement.operators["mix"] == "gpu:tf32"
+
+
+@pytest.mark.parametrize("mps", [False, True])
+def test_a_gpu_for_one_process_is_told_before_the_second_one_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mps: bool
+) -> None:
+    (tmp_path / "host").mkdir()
+    (tmp_path / "pipes").mkdir()
+    make_nvidia_host(monkeypatch, tmp_path / "host", "cuda", "tensorrt", misbehaves="exclusive")
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path / "pipes"))
+    if mps:
+        (tmp_path / "pipes" / "control").touch()
+    reference, options = f"{GpuTrt.__module__}:GpuTrt", StandIn.complete()
+    with (
+        Worker("gpu-trt", reference, log_dir=tmp_path) as compiling,
+        Worker("gpu-trt", reference, log_dir=tmp_path) as measuring,
+    ):
+        first, second = (WorkerClient(worker, StandIn.deadlines) for worker in (compiling, measuring))
+        found = first.probe()
+        if isinstance(found, Missing):
+            assert (found.kind, mps) == ("busy", False)
+            assert "a check needs several: one compiles, others measure" in found.reason
+            return
+        first.compile(first.yardstick(tmp_path / "model"), tmp_path / "artefact", options)
+        assert second.predict(made_up(second.load(tmp_path / "artefact", options), rows=1))
+
+
+def test_heat_between_two_questions_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_nvidia_host(monkeypatch, tmp_path, "cuda", "tensorrt", misbehaves="hot-between")
+    options = StandIn.complete()
+    with Worker("gpu-trt", f"{GpuTrt.__module__}:GpuTrt", log_dir=tmp_path) as worker:
+        client = WorkerClient(worker, StandIn.deadlines)
+        client.compile(client.yardstick(tmp_path / "model"), tmp_path / "artefact", options)
+        client.stage([made_up(client.load(tmp_path / "artefact", options), rows=1)])
+        timed = client.measure("single_stream", calls=3, checks=0)
+        assert "the device was held back by heat for" in timed.conditions.throttled
+        assert "the device was held back by heat for" in client.time_block(calls=3, settle=1).throttled
 
 
 def test_outputs_that_are_not_there_yet_are_no_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,7 +109,7 @@ def public_names(module: str, path: list[Path], **environ: str) -> list[str]:
 @pytest.mark.parametrize(("wheel", "release"), WHEELS.items())
 def test_the_real_tensorrt_has_what_the_stand_in_has(wheel: str, release: str, stubs: Path, tmp_path: Path) -> None:
     real = download(tmp_path, wheel)
-    path = [STANDINS / "tensorrt", STANDINS / "cuda"]
+    path = [STANDINS / "tensorrt", STANDINS / "cuda", STANDINS / "pynvml"]
     names = public_names("tensorrt", path, STANDIN_TENSORRT=release)
     assert {"Builder", "OnnxParser", "Runtime"} <= set(names)
     mine = surface_of("tensorrt", names, path, STANDIN_TENSORRT=release)
@@ -125,7 +125,7 @@ def test_the_real_tensorrt_has_what_the_stand_in_has(wheel: str, release: str, s
 def test_our_own_code_runs_on_the_real_tensorrt_as_far_as_there_is_no_gpu(
     wheel: str, release: str, stubs: Path, tmp_path: Path
 ) -> None:
-    path = [download(tmp_path, wheel), STANDINS / "cuda"]
+    path = [download(tmp_path, wheel), STANDINS / "cuda", STANDINS / "pynvml"]
     kind, reason, told = json.loads(run("-c", OURS, path=path, LD_LIBRARY_PATH=str(stubs)))
     assert kind == "driver-mismatch"
     assert reason.endswith("makes no builder here: pybind11::init(): factory function returned nullptr")
@@ -137,8 +137,9 @@ def test_our_own_code_runs_on_the_real_tensorrt_as_far_as_there_is_no_gpu(
 def test_the_real_cuda_python_has_what_the_stand_in_has(release: str, tmp_path: Path) -> None:
     module, wheels = CUDA_WHEELS[release]
     real = download(tmp_path, *wheels)
-    names = public_names("cuda._runtime", [STANDINS / "cuda"])
-    mine = surface_of(module, names, [STANDINS / "cuda"], STANDIN_CUDA_PYTHON=release)
+    path = [STANDINS / "cuda", STANDINS / "pynvml"]
+    names = public_names("cuda._runtime", path)
+    mine = surface_of(module, names, path, STANDIN_CUDA_PYTHON=release)
     theirs = surface_of(module, names, [real])
     assert {"cudaMalloc", "cudaError_t", "cudaStreamSynchronize"} <= mine.keys()
     assert lacking(mine, theirs) == []

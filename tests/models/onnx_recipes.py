@@ -95,6 +95,19 @@ def indices() -> onnx.ModelProto:
     return made
 
 
+def tokens() -> onnx.ModelProto:
+    """Rows of a table, by INT64 numbers, before a product. Only the last row of the table is large."""
+    table = numpy_helper.from_array(np.repeat([0.01] * 9 + [8.0], 4).reshape(10, 4).astype(np.float32), "table")
+    weights = numpy_helper.from_array(np.linspace(-1, 1, 16, dtype=np.float32).reshape(4, 4), "weights")
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["rows"], "look_up"),
+        helper.make_node("MatMul", ["rows", "weights"], ["y"], "multiply"),
+    ]
+    made = model(nodes, {"ids": ["n", 3]}, {"y": ["n", 3, 4]}, [table, weights])
+    made.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
+    return made
+
+
 def any_size() -> onnx.ModelProto:
     """A pool over five by five, of images that are at least as large."""
     nodes = [helper.make_node("MaxPool", ["image"], ["pooled"], "pool", kernel_shape=[5, 5])]
@@ -242,6 +255,7 @@ RECIPES = {
     "seven_by_three": seven_by_three,
     "overflow": overflow,
     "indices": indices,
+    "tokens": tokens,
     "any_size": any_size,
     "bytes_first": bytes_first,
     "already_quantised": already_quantised,

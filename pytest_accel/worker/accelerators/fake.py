@@ -101,6 +101,7 @@ class Script:
     device: str = "fake device"
     identity_facts: Mapping[str, Any] = field(default_factory=lambda: {"model": "Fake 1000", "cores": 4})
     peak_flops: Optional[float] = None
+    peaks: Mapping[str, float] = field(default_factory=dict)
     flops: Optional[float] = None
     on_device: Optional[float] = 1.0
     precisions: Mapping[str, int] = field(default_factory=lambda: {"float32": 2})
@@ -110,6 +111,8 @@ class Script:
     versions: Mapping[str, str] = field(default_factory=lambda: {"fake-sdk": "1.0"})
     device_memory_mb: Optional[float] = None
     throttled: str = ""
+    held_back_share: float = 0.0
+    device_state: Mapping[str, Any] = field(default_factory=dict)
     compile_s: float = 2.0
     load_s: float = 0.5
     by_precision: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -151,7 +154,8 @@ class FakeAccelerator(Accelerator):
         self._fail("probe")
         if self._script.missing is not None:
             return Missing(**self._script.missing)
-        return Present(self._script.device, dict(self._script.identity_facts), self._script.peak_flops)
+        script = self._script
+        return Present(script.device, dict(script.identity_facts), script.peak_flops, dict(script.peaks))
 
     def versions(self) -> Dict[str, str]:
         return dict(self._script.versions)
@@ -218,6 +222,12 @@ class FakeAccelerator(Accelerator):
 
     def throttled(self) -> str:
         return self._script.throttled
+
+    def held_back_ns(self) -> Dict[str, int]:
+        return {"heat": round(self.clock() * self._script.held_back_share)} if self._script.held_back_share else {}
+
+    def device_state(self) -> Mapping[str, Any]:
+        return self._script.device_state
 
     def yardstick(self, folder: str) -> Source:
         path = os.path.join(folder, "yardstick.fake.json")

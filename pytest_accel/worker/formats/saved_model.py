@@ -13,6 +13,13 @@ from pytest_accel.worker.accelerator import Refused, Source, Tensor
 
 #: FOLDER is the name of a SavedModel inside of another folder.
 FOLDER = "saved_model"
+#: OTHER_DEVICES says why TensorFlow cannot be given the devices that an accelerator needs.
+OTHER_DEVICES = (
+    "TensorFlow already runs with other devices in this process ({}): leave out --accel-in-process, so that each "
+    "accelerator has a process of its own"
+)
+#: _DECIDED says whether TensorFlow sees a GPU in this process; it is empty before that is decided.
+_DECIDED: List[bool] = []
 #: _BOOKKEEPING names the kinds of nodes that feed, name or forward values and compute none.
 _BOOKKEEPING = frozenset(
     {
@@ -33,13 +40,40 @@ _BOOKKEEPING = frozenset(
 _NO_PRECISION = frozenset({"int32", "int64", "bool", "string", "resource", "variant"})
 
 
-def import_tensorflow() -> Any:
-    """Import TensorFlow, quiet and as the backend of Keras. Only the first import in a process can decide both."""
+def preload_tensorflow() -> Any:
+    """Import TensorFlow, quiet and as the backend of Keras. Only the first import in a process can decide both.
+
+    No device is looked for, so that a process can be forked afterwards.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     import tensorflow
 
     return tensorflow
+
+
+def import_tensorflow(*, gpu: bool = False) -> Any:
+    """Import TensorFlow and hide the GPUs from it, unless the first call in this process was one with ``gpu``.
+
+    The first operation of a TensorFlow that sees a GPU takes nearly all of its memory and keeps it until the process
+    ends. The vendor's compiler in the same process would find none, and neither would the process that measures.
+    """
+    tensorflow = preload_tensorflow()
+    if not _DECIDED:
+        if not gpu:
+            hide_gpus(tensorflow)
+        _DECIDED.append(gpu)
+    return tensorflow
+
+
+def hide_gpus(tensorflow: Any) -> None:
+    """Hide the GPUs. Raises `Refused` where TensorFlow has begun to use one in this process."""
+    config = tensorflow.config
+    config = config if hasattr(config, "set_visible_devices") else config.experimental  # before TensorFlow 2.1
+    try:
+        config.set_visible_devices([], "GPU")
+    except RuntimeError as error:
+        raise Refused(OTHER_DEVICES.format(error)) from error
 
 
 def write_saved_model(source: Source, folder: str) -> None:

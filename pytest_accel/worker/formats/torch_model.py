@@ -131,6 +131,7 @@ class ExportedProgram:
         names = _output_names(program.call_spec.out_spec, len(signature.user_outputs))
         self.outputs = [_tensor(name, nodes[node]) for name, node in zip(names, signature.user_outputs)]
         self._dtypes = [getattr(torch, output.dtype) for output in self.outputs]
+        _move_constants(program, device)
         self.module = program.module().to(device)
 
     def __call__(self, inputs: Sequence[Any]) -> Arrays:
@@ -191,6 +192,26 @@ class ExportedProgram:
         return function(*args, **kwargs)
 
 
+def _move_constants(program: Any, device: str) -> None:
+    """Let a program make its tensors on ``device``, and bring its constants there.
+
+    An export writes the device of the exporting machine into every ``arange`` or ``zeros``. A module's ``to`` moves
+    neither these nor constants, but parameters and buffers alone.
+    """
+    import torch
+    from torch.utils import _pytree as pytree
+
+    there = torch.device(device)
+    for name, constant in program.constants.items():
+        if isinstance(constant, torch.Tensor):
+            program.constants[name] = constant.to(there)
+    graphs = (module for module in program.graph_module.modules() if isinstance(module, torch.fx.GraphModule))
+    for node in (node for graph in graphs for node in graph.graph.nodes):
+        node.args, node.kwargs = pytree.tree_map_only(torch.device, lambda _: there, (node.args, node.kwargs))
+        if getattr(node.target, "__name__", "") == "wrap_with_autocast":  # the module's own mixed precision
+            node.args = (there.type, *node.args[1:])
+
+
 def _recorder(record: Callable[[str, str, str], None]) -> Any:
     """Return a context that calls ``record`` for every computing operator: type of device, operator and precision."""
     import torch
@@ -198,11 +219,13 @@ def _recorder(record: Callable[[str, str, str], None]) -> Any:
     from torch.utils._python_dispatch import TorchDispatchMode
 
     class Recorder(TorchDispatchMode):  # type: ignore[misc]
+        supports_higher_order_operators = True  # such as a branch, of which the operators inside are not seen
+
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             made = func(*args, **(kwargs or {}))
             taken = (leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor))
             precision = next((str(leaf.dtype)[6:] for leaf in taken if leaf.is_floating_point()), None)
-            operator = func.overloadpacket.__name__
+            operator = getattr(func, "overloadpacket", func).__name__
             given = [leaf for leaf in pytree.tree_leaves(made) if isinstance(leaf, torch.Tensor)]
             if precision is not None and given and operator not in _BOOKKEEPING:
                 record(given[0].device.type, operator, precision)

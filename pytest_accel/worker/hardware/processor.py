@@ -73,8 +73,10 @@ def _cores_within_quota(root: Path) -> Union[int, float]:
 def present(device: str = "") -> Present:
     """Describe the processor as a device that is here, under ``device`` where an SDK has a name for it."""
     facts = identity()
-    peak = peak_flops(str(facts["cpu_flags"]), usable_cores(), narrow=True)
-    return Present(device or str(facts["cpu"]), facts, peak)
+    flags, cores = str(facts["cpu_flags"]), usable_cores()
+    # Without known instructions, as on macOS, there may be a unit for matrices that nobody tells of.
+    wide = dict.fromkeys(("fp64", "fp32", "tf32"), peak_flops(flags, cores)) if flags else {}
+    return Present(device or str(facts["cpu"]), facts, peak_flops(flags, cores, narrow=True), wide)
 
 
 def has_bf16() -> bool:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from pytest_accel.inputs.registry import Registry
 from pytest_accel.measuring.latency import planned_calls
 from pytest_accel.session.compilation import compile_candidate
 from pytest_accel.testing import FakeAccelerator
+from pytest_accel.worker.accelerators.fake import ENVIRONMENT_VARIABLE
 from tests.unit import facts
 
 if TYPE_CHECKING:
@@ -74,6 +76,19 @@ def test_one_that_would_need_more_than_as_much_again_is_left_undecided(workshop:
     script = {"latency_ms": [*[1.0] * 59, 9.0]}
     assert calls(checked(workshop, script=script)) == PLANNED
     assert workshop.count("measure") == 1
+
+
+@pytest.mark.parametrize(("precision", "is_beyond"), [("fp32", True), ("fp16", False)])
+def test_the_peak_is_that_of_the_precision_that_was_observed(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, precision: str, is_beyond: bool
+) -> None:
+    device = {"peak_flops": 1e15, "peaks": {"fp32": 1e10, "fp16": 1e12}}  # a call of 1 ms does 1e8
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, json.dumps(device))
+    observed = {"fp32": {"float32": 2}, "fp16": {"float16": 2}}[precision]
+    record = checked(workshop, script={"flops": 1e8, "precisions": observed}, precision=precision)
+    (answer,) = (each for each in record.verdicts if each.question == "measurement")
+    assert ("beyond the device's peak of 0.01 TFLOP/s" in answer.summary) == is_beyond
+    assert (answer.kind == "not-measured") == is_beyond
 
 
 def test_the_first_inference_comes_before_all_others(workshop: Workshop) -> None:

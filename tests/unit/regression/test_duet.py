@@ -196,6 +196,13 @@ def test_it_does_not_go_on_for_ever(workshop: Workshop, disturb: Callable[[Itera
     assert (launch.pairs, launch.disturbed_pairs, launch.disturbed) == (PATIENCE * PAIRS, 0, True)
 
 
+def test_pairs_of_a_device_that_was_held_back_do_not_count(workshop: Workshop) -> None:
+    hot = side(workshop, "candidate", latency_ms=4, held_back_share=0.5)
+    launch = play(hot, side(workshop, "pacemaker", latency_ms=2.5), random.Random(1))
+    assert (launch.pairs, launch.disturbed) == (PATIENCE * PAIRS, True)
+    assert launch.throttled.startswith("the device was held back by heat")
+
+
 def test_few_undisturbed_pairs_are_better_than_all(
     workshop: Workshop, disturb: Callable[[Iterable[bool]], None]
 ) -> None:

@@ -119,6 +119,37 @@ def test_each_trace_of_an_impossible_measurement_refuses_it_alone() -> None:
     assert only(verdict.judge_measurement(at_the_peak, peak_flops=1e12)).kind == "pass"
 
 
+def test_calls_that_were_each_too_short_are_beyond_the_peak_however_long_the_pauses_were() -> None:
+    paused = msgspec.structs.replace(measured([5.0] * 100), wall_s=1.0, flops_per_item=5.1e9)
+    assert "1.02 TFLOP/s is beyond" in only(verdict.judge_measurement(paused, peak_flops=1e12)).summary
+    lanes = msgspec.structs.replace(paused, load_shape="multi_stream", concurrency=4, wall_s=0.125, flops_per_item=1e9)
+    assert only(verdict.judge_measurement(lanes, peak_flops=1e12)).kind == "pass", "lanes that idle add up to no rate"
+
+
+@pytest.mark.parametrize(
+    ("observed", "asked", "peak"),
+    [
+        ({"float32": 3}, "fp32", 8.0),
+        ({"float32": 3, "float16": 1}, "fp16", 65.0),
+        ({"Half": 2}, "fp32", 65.0),  # which the placement refuses, and the peak need not
+        ({"float32": 1}, "fp16", 65.0),  # FP16 may be inside of a merged layer
+        ({"float32": 3, "unknown": 1}, "fp32", 130.0),
+        ({"float64": 3}, "fp32", 130.0),
+        ({}, "fp32", 130.0),
+    ],
+)
+def test_the_peak_is_that_of_the_fastest_precision_in_use(observed: dict[str, int], asked: str, peak: float) -> None:
+    by_precision = {"fp32": 8.0, "fp16": 65.0, "int8": 130.0}
+    assert verdict.peak_flops(130.0, by_precision, observed, asked=asked) == peak
+    assert verdict.peak_flops(None, {}, observed, asked=asked) is None
+
+
+def test_the_state_of_the_device_is_told_beside_every_measurement() -> None:
+    state = Conditions(device_state={"sm_clock_mhz": 1590, "p_state": "P0"})
+    answer = only(verdict.judge_measurement(measured([5.0] * 100, conditions=state)))
+    assert "At the end of the calls the device told: sm_clock_mhz 1590, p_state P0." in answer.details
+
+
 def test_a_call_that_the_timing_loop_outweighs_is_plausible() -> None:
     tiny = msgspec.structs.replace(measured([0.0007] * 100), wall_s=100 * 1.9e-6)
     assert only(verdict.judge_measurement(tiny)).kind == "pass"
@@ -671,6 +702,10 @@ def test_launches_that_do_not_count_are_told() -> None:
     assert verdict.left_out(quiet, None) == verdict.left_out(quiet, now) == ()
     (about_now,) = verdict.left_out(now, quiet)
     assert about_now == "Other processes had this model's cores during 1 of 4 launches, which do not count."
+    hot = msgspec.structs.replace(now, launches=(msgspec.structs.replace(spoilt, throttled="heat for 2 s"),))
+    assert verdict.left_out(hot, None) == (
+        "The device was held back during 1 of 1 launches, which do not count: heat for 2 s.",
+    )
     (about_then,) = verdict.left_out(quiet, then)
     assert "during all of its launches; --accel-save-baseline on a quieter machine renews it." in about_then
     answer = only(verdict.judge_regression(ratio(1.02, 0.96, 1.08), Gate(), left_out=[about_now]))

@@ -140,7 +140,9 @@ def test_an_operation_out_of_turn_says_what_to_do_first(
 
 def test_a_measurement_is_plain_data(tmp_path: Path) -> None:
     reply = replies(
-        compiling(tmp_path, latency_ms=[1, 2], device_memory_mb=7.5, throttled="thermal"),
+        compiling(
+            tmp_path, latency_ms=[1, 2], device_memory_mb=7.5, throttled="thermal", device_state={"sm_clock_mhz": 645}
+        ),
         loading(tmp_path),
         ("stage", {"batches": [batch()]}),
         ("measure", {"load_shape": "single_stream", "calls": 2, "checks": 1}),
@@ -151,7 +153,28 @@ def test_a_measurement_is_plain_data(tmp_path: Path) -> None:
     assert wire.unpack_all(reply["checked"][0]["outputs"])["y"].shape == (1, 3)
     assert reply["device_memory_mb"] == 7.5
     assert reply["host_memory_mb"] > 1
-    assert reply["conditions"] == {"tracing": ", ".join(process_state.watchers()), "throttled": "thermal"}
+    assert reply["conditions"] == {
+        "tracing": ", ".join(process_state.watchers()),
+        "throttled": "thermal",
+        "device_state": {"sm_clock_mhz": 645},
+    }
+
+
+@pytest.mark.parametrize(
+    ("op", "params"),
+    [
+        ("measure", {"load_shape": "single_stream", "calls": 20, "checks": 0}),
+        ("time_block", {"calls": 20, "settle": 1}),
+    ],
+)
+@pytest.mark.parametrize(("share", "told"), [(0.5, "the device was held back by heat for 0.0"), (0.01, "")])
+def test_what_was_slow_between_two_questions_is_told(
+    tmp_path: Path, op: str, params: dict[str, Any], share: float, told: str
+) -> None:
+    requests = (compiling(tmp_path, held_back_share=share), loading(tmp_path), ("stage", {"batches": [batch()]}))
+    result = replies(*requests, (op, params))[-1]["result"]
+    throttled = result.get("conditions", result)["throttled"]
+    assert (throttled.startswith(told), bool(throttled)) == (True, bool(told))
 
 
 def test_evidence_that_speaks_against_the_hardware_saves_the_import_of_the_sdk() -> None:

@@ -11,13 +11,14 @@ import os
 import re
 import tempfile
 from contextlib import contextmanager
-from typing import Any, ClassVar, Dict, Iterator, List, Mapping, Optional, Tuple, Union
+from typing import Any, ClassVar, Dict, Iterator, List, Mapping, Tuple, Union
 
 from pytest_accel.worker.accelerator import CompileJob, Missing, Option, Present, Refused
 from pytest_accel.worker.accelerators.onnx_runtime import base
 from pytest_accel.worker.accelerators.onnx_runtime.base import CPU_PROVIDER, Kernel, OnnxRuntime
 from pytest_accel.worker.formats.onnx_model import OPSET
-from pytest_accel.worker.hardware import device_files, nvml
+from pytest_accel.worker.hardware import nvml
+from pytest_accel.worker.hardware.nvidia_gpu import NvidiaGpu
 from pytest_accel.worker.vendor_errors import explained
 
 _CUDA, _TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
@@ -32,7 +33,7 @@ _NOT_STARTED = re.compile(r"Failed to (?:load library|create) [^\n\x1b]+|CUDA fa
 _LOOSE_NODES = "assigned to the default CPU EP"
 
 
-class GpuOrt(OnnxRuntime):
+class GpuOrt(NvidiaGpu, OnnxRuntime):
     """ONNX Runtime on an NVIDIA GPU."""
 
     name = "gpu-ort"
@@ -46,14 +47,6 @@ class GpuOrt(OnnxRuntime):
         ),
         "optimisation": base.OPTIMISATION,
     }
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._device = nvml.Device()
-
-    @classmethod
-    def probe_hardware(cls) -> Optional[Missing]:
-        return device_files.missing_nvidia()
 
     def probe(self) -> Union[Present, Missing]:
         if (missing := nvml.missing()) is not None:
@@ -76,9 +69,7 @@ class GpuOrt(OnnxRuntime):
         except Refused as refused:
             return Missing("no-sdk", f"{release}: {refused}", f"{install}, with the CUDA and cuDNN that it asks for")
         identity = self._device.identity()
-        return Present(
-            str(identity.get("gpu", "NVIDIA GPU")), identity or {"gpu": "unknown"}, self._device.peak_flops()
-        )
+        return self._device.present({"gpu": "NVIDIA GPU", **identity})
 
     def versions(self) -> Dict[str, str]:
         return {**super().versions(), "nvidia-driver": self._device.driver_version()}
@@ -108,12 +99,6 @@ class GpuOrt(OnnxRuntime):
             elif self._options["precision"] == "tf32" and kernel.provider == _CUDA and _IN_TF32.fullmatch(kernel.kind):
                 kernel = kernel._replace(precision="tf32" if kernel.precision == "float32" else kernel.precision)
             yield kernel
-
-    def device_memory_mb(self) -> Optional[float]:
-        return self._device.memory_mb()
-
-    def throttled(self) -> str:
-        return self._device.throttled()
 
     def _providers(self, model: Union[str, bytes], options: Mapping[str, Any]) -> List[Tuple[str, Dict[str, str]]]:
         """Return the providers with their options. Raises `Refused` for a precision that they cannot keep."""

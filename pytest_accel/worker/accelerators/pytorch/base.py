@@ -45,6 +45,7 @@ class TorchProgram(Accelerator):
     place: ClassVar[str]
 
     def __init__(self) -> None:
+        super().__init__()
         self._program: Optional[torch_model.ExportedProgram] = None
         self._options: Mapping[str, Any] = {}
 

@@ -1,20 +1,22 @@
 """The ``gpu-torch`` accelerator: PyTorch on an NVIDIA GPU.
 
 PyTorch moves nothing to another device by itself, but computes convolutions in TF32 by default. A call begins and ends
-with arrays of the host. So it includes both copies, and no work of it is left in the device's queue. It shares
-`pytest_accel.worker.accelerators.pytorch.base` with ``cpu-torch``.
+with arrays of the host. So it includes both copies, and no work of it is left in the device's queue. Calls side by side
+have streams of their own. It shares `pytest_accel.worker.accelerators.pytorch.base` with ``cpu-torch``.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Dict, Mapping, Optional, Union
+from collections import deque
+from typing import Any, ClassVar, Deque, Dict, List, Mapping, Optional, Tuple, Union
 
-from pytest_accel.worker.accelerator import Missing, Option, Present, Refused
+from pytest_accel.worker.accelerator import Arrays, Missing, Option, Present, Refused, Tensor
 from pytest_accel.worker.accelerators.pytorch.base import BATCH_SIZE, TorchProgram
-from pytest_accel.worker.hardware import device_files, nvml
+from pytest_accel.worker.hardware import nvml
+from pytest_accel.worker.hardware.nvidia_gpu import NvidiaGpu
 
 
-class GpuTorch(TorchProgram):
+class GpuTorch(NvidiaGpu, TorchProgram):
     """PyTorch on an NVIDIA GPU, in FP32, TF32, FP16 or BF16."""
 
     name = "gpu-torch"
@@ -32,11 +34,8 @@ class GpuTorch(TorchProgram):
 
     def __init__(self) -> None:
         super().__init__()
-        self._nvml = nvml.Device()
-
-    @classmethod
-    def probe_hardware(cls) -> Optional[Missing]:
-        return device_files.missing_nvidia()
+        #: These streams wait for a call, the one that was used last at the end. There are as many as calls in flight.
+        self._idle: Deque[Any] = deque()
 
     def probe(self) -> Union[Present, Missing]:
         if (missing := nvml.missing()) is not None:
@@ -54,7 +53,7 @@ class GpuTorch(TorchProgram):
             facts = torch.cuda.get_device_properties(0)
         except (RuntimeError, AssertionError) as error:  # its words name the driver, or what is wrong with the device
             return Missing("no-driver", f"PyTorch {torch.__version__} cannot use the GPU: {error}", "run nvidia-smi")
-        return self._nvml.present(
+        return self._device.present(
             {
                 "gpu": facts.name,
                 "gpu_uuid": f"GPU-{facts.uuid}",
@@ -70,7 +69,7 @@ class GpuTorch(TorchProgram):
             **super().versions(),
             "cuda": str(torch.version.cuda),
             "cudnn": str(torch.backends.cudnn.version()),
-            "nvidia-driver": self._nvml.driver_version(),
+            "nvidia-driver": self._device.driver_version(),
         }
 
     def configure(self, options: Mapping[str, Any]) -> None:
@@ -86,22 +85,36 @@ class GpuTorch(TorchProgram):
         torch.backends.cudnn.allow_tf32 = precision == "tf32"
         torch.cuda.reset_peak_memory_stats()
 
-    def synchronize(self) -> None:
+    def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
+        loaded = super().load(artefact, options)
         import torch
 
-        torch.cuda.synchronize()
+        torch.cuda.synchronize()  # the streams of calls do not wait for the copies of the weights
+        return loaded
+
+    def infer(self, staged: Any) -> Arrays:
+        """Run one batch in a stream that no other call uses meanwhile, and wait for this stream alone."""
+        import torch
+
+        try:
+            stream = self._idle.pop()
+        except IndexError:
+            stream = torch.cuda.Stream()
+        with torch.cuda.stream(stream):
+            outputs = super().infer(staged)
+        stream.synchronize()
+        self._idle.append(stream)
+        return outputs
 
     def device_memory_mb(self) -> Optional[float]:
         import torch
 
-        held_mb = self._nvml.memory_mb()
+        held_mb = super().device_memory_mb()
         return held_mb if held_mb is not None else float(torch.cuda.max_memory_reserved()) / 2**20
-
-    def throttled(self) -> str:
-        return self._nvml.throttled()
 
     def close(self) -> None:
         super().close()
+        self._idle.clear()
         import torch
 
         if torch.cuda.is_initialized():

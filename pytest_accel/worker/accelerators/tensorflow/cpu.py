@@ -39,7 +39,7 @@ class Cpu(Accelerator):
     sources = ("saved_model", "keras")
     concurrent = True
     # TensorFlow makes its threads when it runs its first operation.
-    preload = ("pytest_accel.worker.formats.saved_model:import_tensorflow",)
+    preload = ("pytest_accel.worker.formats.saved_model:preload_tensorflow",)
     own_options: ClassVar[Mapping[str, Option]] = {
         "batch_size": Option(int, 1, minimum=1, compiled_in=False, doc=COMMON_OPTIONS["batch_size"].doc),
         "signature": Option(str, "serving_default", compiled_in=False, doc=COMMON_OPTIONS["signature"].doc),
@@ -122,7 +122,7 @@ class Cpu(Accelerator):
 def _tensorflow() -> Any:
     """Import TensorFlow and hide the GPUs, which it would prefer."""
     tensorflow = saved_model.import_tensorflow()
-    tensorflow.config.set_visible_devices([], "GPU")
+    saved_model.hide_gpus(tensorflow)  # also where another accelerator has shared the process and shown it one
     return tensorflow
 
 

@@ -17,7 +17,6 @@ from typing import Any, ClassVar, Dict, List, Mapping, Optional, Tuple, Union
 
 from pytest_accel.worker.accelerator import (
     COMMON_OPTIONS,
-    Accelerator,
     Arrays,
     CompileJob,
     Missing,
@@ -30,7 +29,8 @@ from pytest_accel.worker.accelerator import (
     share_on,
 )
 from pytest_accel.worker.formats import saved_model, yardstick
-from pytest_accel.worker.hardware import device_files, nvml, versions
+from pytest_accel.worker.hardware import nvml, versions
+from pytest_accel.worker.hardware.nvidia_gpu import NvidiaGpu
 from pytest_accel.worker.vendor_errors import explained
 
 MODEL = "saved_model"
@@ -52,7 +52,7 @@ _LOOKING_S = 60.0
 _CALLS_IN_PARTS = 11
 
 
-class Gpu(Accelerator):
+class Gpu(NvidiaGpu):
     """TensorFlow's own GPU support."""
 
     name = "gpu"
@@ -68,7 +68,7 @@ class Gpu(Accelerator):
     }
 
     def __init__(self) -> None:
-        self._device = nvml.Device()
+        super().__init__()
         self._model: Any = None  # held, because a signature alone does not keep its variables alive
         self._function: Any = None
         self._run: Any = None
@@ -83,10 +83,6 @@ class Gpu(Accelerator):
                 "precision='fp32' or 'tf32', or xla=False"
             )
         return None
-
-    @classmethod
-    def probe_hardware(cls) -> Optional[Missing]:
-        return device_files.missing_nvidia()
 
     def probe(self) -> Union[Present, Missing]:
         if (missing := nvml.missing()) is not None:
@@ -172,7 +168,7 @@ class Gpu(Accelerator):
         return saved_model.count_flops(self._inlined())
 
     def device_memory_mb(self) -> Optional[float]:
-        held_mb = self._device.memory_mb()
+        held_mb = super().device_memory_mb()
         if held_mb is not None:
             return held_mb
         return float(tensorflow_on_gpu().config.experimental.get_memory_info("GPU:0")["peak"]) / 2**20
@@ -197,9 +193,6 @@ class Gpu(Accelerator):
                 tensor.numpy()
             back_ns.append(self.clock() - computed_ns)
         return {"copying to the GPU": median(there_ns) / 1e6, "copying back": median(back_ns) / 1e6}
-
-    def throttled(self) -> str:
-        return self._device.throttled()
 
     def yardstick(self, folder: str) -> Source:
         tensorflow_on_gpu()
@@ -237,11 +230,14 @@ class Gpu(Accelerator):
 def tensorflow_on_gpu() -> Any:
     """Import TensorFlow with one GPU, of which it takes only the memory that it needs. No operator may move."""
     nvml.order_devices()
-    tensorflow = saved_model.import_tensorflow()
+    tensorflow = saved_model.import_tensorflow(gpu=True)
     gpus = tensorflow.config.list_physical_devices("GPU")[:1]
-    tensorflow.config.set_visible_devices(gpus, "GPU")
-    for gpu in gpus:
-        tensorflow.config.experimental.set_memory_growth(gpu, True)
+    try:
+        tensorflow.config.set_visible_devices(gpus, "GPU")
+        for gpu in gpus:
+            tensorflow.config.experimental.set_memory_growth(gpu, True)
+    except RuntimeError as error:
+        raise Refused(saved_model.OTHER_DEVICES.format(error)) from error
     tensorflow.config.set_soft_device_placement(False)
     return tensorflow
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence
 
 from pytest_accel.worker.accelerator import Arrays, Progress, Refused
 from pytest_accel.worker.accelerators.tensorrt.callbacks import calibrator, monitor
+from pytest_accel.worker.accelerators.tensorrt.element_types import as_taken
 from pytest_accel.worker.accelerators.tensorrt.log import done
 from pytest_accel.worker.formats.quantise import check_inputs, quantise
 from pytest_accel.worker.vendor_errors import explained
@@ -78,7 +79,7 @@ def build(
     if recipe.batches is not None:
         config.add_optimization_profile(_profile(builder, model, recipe.batches))
     if recipe.precision == "int8" and calibration:
-        config.int8_calibrator = calibrator(calibration, progress, cuda)
+        config.int8_calibrator = calibrator(as_taken(network, calibration), progress, cuda)
         if recipe.batches is not None:
             size = len(next(iter(calibration[0].values())))
             profile = _profile(builder, model, Batches(size, size, size))

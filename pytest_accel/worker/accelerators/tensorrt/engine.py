@@ -14,6 +14,7 @@ from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from pytest_accel.worker.accelerator import Arrays, Observed, Refused, Tensor
+from pytest_accel.worker.accelerators.tensorrt.element_types import DTYPES, as_int32
 from pytest_accel.worker.accelerators.tensorrt.inspector import observed
 from pytest_accel.worker.accelerators.tensorrt.log import done
 from pytest_accel.worker.hardware.cuda import Cuda, DeviceMemory, PinnedMemory, Stream
@@ -23,17 +24,6 @@ Shape = Tuple[int, ...]
 #: _CALLS_BY_THE_DEVICES_CLOCK is the number of calls, measured by the device's clock, of which the time of copying is
 #: the median.
 _CALLS_BY_THE_DEVICES_CLOCK = 11
-
-#: _DTYPES has NumPy's names of TensorRT's element types. NumPy does not have BF16, FP8, INT4 and FP4.
-_DTYPES = {
-    "FLOAT": "float32",
-    "HALF": "float16",
-    "INT8": "int8",
-    "INT32": "int32",
-    "INT64": "int64",
-    "UINT8": "uint8",
-    "BOOL": "bool",
-}
 
 
 class Staged:
@@ -83,7 +73,7 @@ class Engine:
         """Bring one batch to where the device copies it from."""
         staged = Staged(
             self._cuda,
-            {name: _as_int32(name, array) if name in self._narrowed else array for name, array in inputs.items()},
+            {name: as_int32(name, array) if name in self._narrowed else array for name, array in inputs.items()},
         )
         for memory in self._answers.values():  # to NaN or -1: a call that ends before its outputs are there shows
             memory.as_array((memory.size,), "uint8").fill(0xFF)
@@ -154,12 +144,12 @@ class Engine:
         import tensorrt
 
         dtype = self._engine.get_tensor_dtype(name).name
-        if dtype not in _DTYPES:
+        if dtype not in DTYPES:
             raise Refused(f"{name!r} is {dtype}, which NumPy does not have: cast it to FLOAT in the model")
         if self._engine.get_tensor_location(name) == tensorrt.TensorLocation.HOST:
             raise Refused(f"{name!r} is a shape, which TensorRT reads on the host: make it a constant in the model")
         shape = tuple(None if size < 0 else size for size in self._engine.get_tensor_shape(name))
-        return Tensor(name, "int64" if name in self._narrowed else _DTYPES[dtype], shape)
+        return Tensor(name, "int64" if name in self._narrowed else DTYPES[dtype], shape)
 
     def _largest(self, tensor: Tensor) -> Shape:
         if None not in tensor.shape:
@@ -192,10 +182,3 @@ class Engine:
             )
             for tensor in self.outputs
         }
-
-
-def _as_int32(name: str, values: np.ndarray) -> np.ndarray:
-    narrowed = values.astype(np.int32)
-    if not np.array_equal(narrowed, values):
-        raise Refused(f"input {name!r} has values beyond INT32, and this TensorRT has no INT64")
-    return narrowed

@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import Any, ClassVar, Dict, List, Mapping, Optional, Tuple, Union
 
 from pytest_accel.worker.accelerator import (
-    Accelerator,
     Arrays,
     CompileJob,
     Missing,
@@ -31,15 +30,16 @@ from pytest_accel.worker.accelerators.tensorrt.engine import Engine
 from pytest_accel.worker.accelerators.tensorrt.log import capturing_logger
 from pytest_accel.worker.formats import onnx_model, yardstick
 from pytest_accel.worker.formats.quantise import require
-from pytest_accel.worker.hardware import device_files, gpu_peak, nvml, versions
+from pytest_accel.worker.hardware import gpu_peak, nvml, versions
 from pytest_accel.worker.hardware.cuda import Cuda
+from pytest_accel.worker.hardware.nvidia_gpu import NvidiaGpu
 
 _ENGINE = "model.engine"
 _FACTS = "facts.json"
 _MODEL = "model.onnx"
 
 
-class GpuTrt(Accelerator):
+class GpuTrt(NvidiaGpu):
     """TensorRT engines on an NVIDIA GPU."""
 
     name = "gpu-trt"
@@ -64,7 +64,7 @@ class GpuTrt(Accelerator):
     }
 
     def __init__(self) -> None:
-        nvml.order_devices()
+        super().__init__()
         self._logger: Any = None
         self._engine: Optional[Engine] = None
         self._flops: Optional[float] = None
@@ -81,10 +81,6 @@ class GpuTrt(Accelerator):
             return f"batch_size={options['batch_size']} is outside of profile={options['profile']!r}"
         return None
 
-    @classmethod
-    def probe_hardware(cls) -> Optional[Missing]:
-        return device_files.missing_nvidia()
-
     def probe(self) -> Union[Present, Missing]:
         try:
             cuda = Cuda()
@@ -95,13 +91,14 @@ class GpuTrt(Accelerator):
         if missing is not None:
             return missing
         device = cuda.device()
-        peak_flops = gpu_peak.peak_flops(device.compute_capability, device.sm_count, device.clock_hz)
-        return replace(nvml.Device().present(device.identity()), peak_flops=peak_flops)
+        peaks = gpu_peak.peaks(device.compute_capability, device.sm_count, device.clock_hz)
+        found = self._device.present(device.identity())
+        return replace(found, peak_flops=max(peaks.values(), default=None), peaks=peaks)
 
     def versions(self) -> Dict[str, str]:
         import tensorrt
 
-        used = {"tensorrt": tensorrt.__version__, **Cuda().versions(), "nvidia-driver": nvml.Device().driver_version()}
+        used = {"tensorrt": tensorrt.__version__, **Cuda().versions(), "nvidia-driver": self._device.driver_version()}
         return {**used, **versions.installed("onnx", "onnxruntime", "tf2onnx", "tensorflow")}
 
     def convert(self, source: Source, folder: str, options: Mapping[str, Any], progress: Progress) -> Source:
@@ -160,14 +157,11 @@ class GpuTrt(Accelerator):
         return self._flops
 
     def device_memory_mb(self) -> Optional[float]:
-        held_mb = nvml.Device().memory_mb()
+        held_mb = super().device_memory_mb()
         return require_loaded(self._engine).device_memory_mb() if held_mb is None else held_mb
 
     def parts_ms(self) -> Dict[str, float]:
         return require_loaded(self._engine).copies_ms()
-
-    def throttled(self) -> str:
-        return nvml.Device().throttled()
 
     def yardstick(self, folder: str) -> Source:
         return yardstick.write_onnx(folder)

@@ -7,8 +7,11 @@ import itertools
 import os
 from collections.abc import Callable
 from enum import IntEnum
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+import standin_card
 
 __all__ = [
     "cudaDeviceAttr",
@@ -195,13 +198,23 @@ def cudaGetErrorString(error: cudaError_t) -> tuple[cudaError_t, bytes]:  # noqa
     return SUCCESS, _WORDS[error]
 
 
+def _refuses() -> bool:
+    """A GPU in the mode for one process, unless MPS is there, refuses a second one."""
+    has_mps = Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"), "control").exists()
+    return "exclusive" in HABITS and not has_mps and standin_card.is_in_use()
+
+
 def cudaMalloc(size: int) -> tuple[cudaError_t, int | None]:  # noqa: N802
-    if size > board.free:
+    if _refuses():
+        return cudaError_t.cudaErrorDevicesUnavailable, None
+    if size > board.free or standin_card.is_taken():
         return cudaError_t.cudaErrorMemoryAllocation, None
     return SUCCESS, board.allocate(size)
 
 
 def cudaFree(devPtr: int) -> tuple[cudaError_t]:  # noqa: N802, N803
+    if _refuses():
+        return (cudaError_t.cudaErrorDevicesUnavailable,)
     if devPtr:
         board.free += len(board.memory.pop(devPtr))
     return (SUCCESS,)

@@ -2,7 +2,9 @@
 
 It takes the place of the package and then puts the installed one there, with the few functions replaced that tell of a
 GPU or send work to it. The GPU is a second logical CPU, so that TensorFlow itself places and computes; its name is
-exchanged wherever one is told. Mixed precision is told as the graph rewriter's, and its answers are rounded. TF-TRT is
+exchanged wherever one is told. Its first operation takes all memory of a GPU that it sees, for as long as the process
+lives, unless it was told before to take only what it needs. Mixed precision is told as the graph rewriter's, and its
+answers are rounded. TF-TRT is
 told in `tf_trt` beside it.
 
 ``STANDIN_MISBEHAVES`` is a list of habits, each a true one: ``cpu-build`` and ``no-libraries`` (no GPU, and only the
@@ -21,6 +23,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
+import standin_card
 
 _HABITS = frozenset(os.environ.get("STANDIN_MISBEHAVES", "").split(","))
 _HERE = Path(__file__).parents[1]
@@ -62,12 +66,16 @@ class _Device:
         self.calls = 0
         self.busy_until_s = 0.0
         self.mixed = "casts" in _HABITS
+        self.visible = True
+        self.grows = False
+        self.has_begun = False
         self.original = {
             "devices": tensorflow.config.list_physical_devices,
             "build": tensorflow.sysconfig.get_build_info,
             "device": ops.device,
             "visible": tensorflow.config.set_visible_devices,
             "options": tensorflow.config.optimizer.set_experimental_options,
+            "begin": context.Context.ensure_initialized,
             "call": context.Context.call_function,
             "metadata": context.Context.export_run_metadata,
             "load": tensorflow.saved_model.load,
@@ -87,9 +95,10 @@ class _Device:
         self.tensorflow.test.experimental.sync_devices = self.wait
         self.ops.device = self.device
         self.tensorflow.saved_model.load = self.load
+        context.ensure_initialized = lambda bound: self.ensure_initialized(bound)
         context.call_function = lambda bound, *arguments: self.call_function(bound, *arguments)
         context.export_run_metadata = lambda bound: self.export_run_metadata(bound)
-        tensor = type(self.tensorflow.constant(0.0))
+        tensor = self.ops.EagerTensor
         told, read = tensor.__dict__["device"], tensor.numpy
         tensor.device = property(lambda bound: told.__get__(bound).replace(_STANDS_IN.decode(), _GPU.decode()))
         tensor.numpy = lambda bound: self.numpy(bound, read)
@@ -104,6 +113,10 @@ class _Device:
     def set_visible_devices(self, devices: Any, device_type: str | None = None) -> None:
         if device_type != "GPU":
             self.original["visible"](devices, device_type)
+        elif self.visible != bool(devices):
+            if self.has_begun and self.gpu in self.list_physical_devices():
+                raise RuntimeError("Visible devices cannot be modified after being initialized")
+            self.visible = bool(devices)
 
     def set_experimental_options(self, options: Any) -> None:
         self.mixed = "casts" in _HABITS or options.get("auto_mixed_precision", self.mixed)
@@ -115,6 +128,16 @@ class _Device:
     def set_memory_growth(self, device: Any, enable: bool) -> None:
         if device != self.gpu:
             raise ValueError("Cannot set memory growth on non-GPU and non-Pluggable devices")
+        if self.grows != enable and self.has_begun:
+            raise RuntimeError("Physical devices cannot be modified after being initialized")
+        self.grows = enable
+
+    def ensure_initialized(self, bound: Any) -> None:
+        if not self.has_begun:
+            self.has_begun = True
+            if self.visible and not self.grows and self.gpu in self.list_physical_devices():
+                standin_card.take_all()
+        self.original["begin"](bound)
 
     def get_memory_info(self, device: str) -> dict[str, int]:
         return {"current": 2**20, "peak": 3 * 2**20}

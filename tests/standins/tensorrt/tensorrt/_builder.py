@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import onnx
+import standin_card
 from cuda import _runtime as cuda
 
 from tensorrt import _model
@@ -15,6 +16,7 @@ from tensorrt._names import (
     FLAVOUR,
     HABITS,
     BuilderFlag,
+    DataType,
     ErrorCode,
     ILogger,
     MemoryPoolType,
@@ -40,12 +42,27 @@ class IHostMemory(bytes):
         return len(self)
 
 
+class ITensor:
+    """A tensor of a network."""
+
+    def __init__(self, model: Any, name: str) -> None:
+        self.name = name
+        self.dtype = DataType[_model.TYPES[_model.on_device(_model.dtypes(model)[name]).name]]
+
+
 class INetworkDefinition:
     """A network, which only a parser fills here."""
 
     def __init__(self, explicit_batch: bool) -> None:
         self._explicit_batch = explicit_batch
         self._model: Any = None
+
+    @property
+    def num_inputs(self) -> int:
+        return len(_model.input_shapes(self._model))
+
+    def get_input(self, index: int) -> ITensor:
+        return ITensor(self._model, list(_model.input_shapes(self._model))[index])
 
 
 class ParserError:
@@ -271,7 +288,7 @@ def _tell(monitor: Any, layers: int) -> None:
 
 def _problem(network: INetworkDefinition, config: IBuilderConfig) -> str:
     """Why this cannot be built, empty when it can."""
-    if "out-of-memory" in HABITS:
+    if "out-of-memory" in HABITS or standin_card.is_taken():
         return "[virtualMemoryBuffer.cpp::resizePhysical::145] Error Code 2: OutOfMemory (no further information)"
     if any(-1 in shape for shape in _model.input_shapes(network._model).values()) and not config._profiles:
         return "Network has dynamic or shape inputs, but no optimization profile has been defined."

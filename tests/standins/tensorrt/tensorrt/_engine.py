@@ -23,15 +23,6 @@ from tensorrt._names import (
     own_part_of,
 )
 
-_TYPES = {
-    "float32": "FLOAT",
-    "float16": "HALF",
-    "int8": "INT8",
-    "int32": "INT32",
-    "int64": "INT64",
-    "bool": "BOOL",
-    "uint8": "UINT8",
-}
 _OTHER_VERSION = {
     "8.6": "6: The engine plan file is not compatible with this version of TensorRT, expecting library version "
     "{here} got {there}, please rebuild.",
@@ -83,7 +74,7 @@ class ICudaEngine:
         return TensorIOMode.INPUT if name in self._inputs else TensorIOMode.OUTPUT
 
     def get_tensor_dtype(self, name: str) -> Any:
-        return DataType[_TYPES[_model.on_device(self._types[name]).name]]
+        return DataType[_model.TYPES[_model.on_device(self._types[name]).name]]
 
     def get_tensor_location(self, name: str) -> Any:
         return TensorLocation.DEVICE

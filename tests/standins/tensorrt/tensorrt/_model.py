@@ -14,6 +14,16 @@ from cuda import _runtime as cuda
 
 from tensorrt._names import FLAVOUR, HABITS
 
+#: TensorRT's names of NumPy's element types.
+TYPES = {
+    "float32": "FLOAT",
+    "float16": "HALF",
+    "int8": "INT8",
+    "int32": "INT32",
+    "int64": "INT64",
+    "bool": "BOOL",
+    "uint8": "UINT8",
+}
 #: What TensorRT makes of operators; anything else becomes a kernel of its own, ``kgen``.
 _LAYER_TYPES = {
     "CaskConvolution": "Conv",

@@ -29,6 +29,38 @@ class Network(torch.nn.Module):  # type: ignore[misc] # not known where PyTorch 
         ]
 
 
+class Positions(torch.nn.Module):  # type: ignore[misc]
+    """Makes tensors in `forward`, as networks with position ids, masks or anchors do; ``kind`` says how."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.dense = torch.nn.Linear(4, 4)
+        self.offsets = torch.tensor([1.0, 2.0, 3.0, 4.0])
+        self.register_buffer("scales", torch.ones(4), persistent=False)
+
+    def forward(self, x: Any) -> Any:
+        made = {
+            "arange": lambda: torch.arange(4) + torch.zeros(4, 4)[0],
+            "mask": lambda: torch.where(x > 0, torch.full((4,), 2.0), torch.tensor(0.5)),
+            "constant": lambda: self.offsets + torch.tensor(3.0),
+            "index": lambda: x[:, torch.tensor([3, 2, 1, 0])],
+            "buffer": lambda: self.scales,
+            "moved": lambda: torch.ones(4).to("cpu") + torch.ones(4, dtype=torch.int32).to(x.device, torch.float32),
+            "like": lambda: x.new_zeros(4) + torch.ones_like(x),
+        }[self.kind]()
+        return self.dense(x) + made
+
+
+class Branch(torch.nn.Module):  # type: ignore[misc]
+    """Has operators of a higher order: a branch, and mixed precision of its own."""
+
+    def forward(self, x: Any) -> Any:
+        with torch.autocast("cpu", torch.bfloat16):
+            product = x @ x.T
+        return torch.cond(x.sum() > 0, lambda y: y + torch.ones(2), lambda y: y - torch.arange(2.0), (product.float(),))
+
+
 @pytest.fixture(params=["dict", "tuple", "one"])
 def shape(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -84,6 +116,36 @@ def test_a_cast_by_mixed_precision_is_seen_and_answers_keep_their_type(path: str
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         assert program.observe(inputs(2))["linear"] == ("cpu", "linear", "bfloat16")
         assert next(iter(program(inputs(2)).values())).dtype == np.float32
+
+
+@pytest.mark.parametrize("kind", ["arange", "mask", "constant", "index", "buffer", "moved", "like"])
+def test_all_of_a_program_moves_to_another_device(tmp_path: Path, kind: str) -> None:
+    torch_model.export(Positions(kind), torch.ones(2, 4), str(tmp_path / "model.pt2"))
+    program = torch_model.ExportedProgram(str(tmp_path / "model.pt2"), "meta")
+    with torch.inference_mode():
+        seen = program.observe([torch.ones(3, 4, device="meta")])
+    assert seen["linear"] == ("meta", "linear", "float32")
+    assert {device for device, _, _ in seen.values()} == {"meta"}
+
+
+def test_a_moved_program_answers_as_before(tmp_path: Path) -> None:
+    module = Positions("constant")
+    torch_model.export(module, torch.ones(2, 4), str(tmp_path / "model.pt2"))
+    program, x = torch_model.ExportedProgram(str(tmp_path / "model.pt2"), "cpu"), torch.arange(4.0)[None]
+    with torch.inference_mode():
+        np.testing.assert_allclose(program([x])["output"], module(x).numpy(), rtol=1e-6)
+
+
+def test_operators_of_a_higher_order_are_seen_as_one_and_moved(tmp_path: Path) -> None:
+    x = torch.arange(6.0).reshape(2, 3)
+    torch.export.save(torch.export.export(Branch(), (x,)), tmp_path / "model.pt2")
+    with torch.inference_mode():
+        seen = torch_model.ExportedProgram(str(tmp_path / "model.pt2")).observe([x])
+    assert ("cpu", "cond", "float32") in seen.values()
+    moved = torch_model.ExportedProgram(str(tmp_path / "model.pt2"), "meta")
+    nodes = [node for graph in moved.module.modules() for node in getattr(graph, "graph", torch.fx.Graph()).nodes]
+    inside = [value for node in nodes for value in (*node.args, *node.kwargs.values())]
+    assert not [value for value in inside if value in ("cpu", torch.device("cpu"))]
 
 
 def test_operations_are_counted(path: str) -> None:

@@ -81,3 +81,10 @@ def test_the_processor_is_a_device_under_the_name_that_the_sdk_has_for_it() -> N
     assert named.identity == present.identity == processor.identity()
     flags = str(present.identity["cpu_flags"])
     assert present.peak_flops == processor.peak_flops(flags, processor.usable_cores(), narrow=True)
+    if flags:
+        assert present.peaks["fp32"] == processor.peak_flops(flags, processor.usable_cores()) < present.peak_flops
+
+
+def test_a_processor_of_unknown_instructions_has_no_peak_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processor, "identity", lambda: {"cpu": "arm", "cpu_flags": ""})
+    assert processor.present().peaks == {}

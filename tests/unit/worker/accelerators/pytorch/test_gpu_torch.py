@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pytest_accel.worker.accelerator import Missing, Refused
 from pytest_accel.worker.accelerators.pytorch.gpu_torch import GpuTorch
+from pytest_accel.worker.timing import side_by_side
 
 torch: Any = pytest.importorskip("torch", reason="needs pip install 'pytest-accel[cpu-torch]'")
 
@@ -76,6 +83,72 @@ def test_tf32_is_on_only_where_it_was_asked_for(
 def test_what_the_gpu_would_only_emulate_is_refused(precision: str, why: str) -> None:
     with pytest.raises(Refused, match=why):
         GpuTorch().configure({"precision": precision})
+
+
+class Streams:
+    """CUDA's streams: work is done when its stream has been waited for, or the whole device, for which others wait."""
+
+    def __init__(self) -> None:
+        self.own = threading.local()
+        self.used: list[int] = []
+        self.waits_for_all = 0
+
+    def stream(self, stream: Any) -> Any:
+        """A block whose work goes to ``stream``."""
+        return contextmanager(self._block)(stream)
+
+    def _block(self, stream: Any) -> Iterator[None]:
+        self.own.stream = stream
+        yield
+        self.own.stream = None
+
+    def call(self, _inputs: Any) -> Any:
+        """One call of a program, in the stream of its thread."""
+        stream = getattr(self.own, "stream", None)
+        assert stream is not None, "the default stream, in which one call waits for all others"
+        assert not stream.busy, "two calls in one stream wait for each other"
+        stream.busy = True
+        self.used.append(id(stream))
+        time.sleep(0.002)
+        return {"y": np.zeros(1)}
+
+    def synchronize(self) -> None:
+        self.waits_for_all += 1
+
+
+class Stream:
+    def __init__(self) -> None:
+        self.busy = False
+
+    def synchronize(self) -> None:
+        self.busy = False
+
+
+@pytest.fixture
+def streams(monkeypatch: pytest.MonkeyPatch) -> Streams:
+    streams = Streams()
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "stream", streams.stream)
+    monkeypatch.setattr(torch.cuda, "synchronize", streams.synchronize)
+    monkeypatch.setattr(GpuTorch, "device", "cpu")
+    return streams
+
+
+def test_calls_side_by_side_have_streams_of_their_own_and_wait_for_no_other(streams: Streams) -> None:
+    accelerator = GpuTorch()
+    accelerator._options = {"precision": "fp32"}
+    accelerator._program = streams.call  # type: ignore[assignment]
+    for _ in range(2):
+        side_by_side.multi_stream(accelerator, [[torch.ones(1)]], 30, 0, concurrency=3)
+    assert len(streams.used) == 60
+    assert len(set(streams.used)) <= 3, "and the next measurement has the same ones, with the memory that they hold"
+    assert streams.waits_for_all == 0
+
+
+def test_calls_begin_when_the_weights_are_there(streams: Streams, tmp_path: Path) -> None:
+    torch.export.save(torch.export.export(torch.nn.Linear(2, 2), (torch.ones(1, 2),)), tmp_path / "model.pt2")
+    GpuTorch().load(str(tmp_path), {"precision": "fp32", "batch_size": 1})
+    assert streams.waits_for_all == 1
 
 
 def test_only_what_the_tensor_cores_compute_is_in_tf32() -> None:

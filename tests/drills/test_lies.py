@@ -203,6 +203,16 @@ def _another_metric(liar: Liar) -> None:
     (liar.folder / "metrics.py").write_text(honest)
 
 
+def _resumed_beside_another(liar: Liar) -> None:
+    """The result of a run that was broken off is taken over beside another test of the same baseline."""
+    other = BESIDE.replace(", batch_size=2", "").replace("DATA", "INPUTS")
+    stop = "if os.path.exists('stop'): pytest.exit('enough')\n    accel_model"
+    liar.test(HONEST, beside=other.replace("accel_model(MODEL)", f"{stop}(MODEL)"))
+    (liar.folder / "stop").touch()
+    assert liar.run("--accel-save-baseline").ret == pytest.ExitCode.INTERRUPTED
+    (liar.folder / "stop").unlink()
+
+
 def _cached_compilation(liar: Liar) -> None:
     liar.test(HONEST, budgets=", max_compile_s=1")
     liar.run()
@@ -270,6 +280,11 @@ LIES: dict[str, Lie] = {
         "*one baseline, * cannot serve different data*",
     ),
     "a metric is resumed": Lie(_another_metric, "*inaccurate: *score*", ("--accel-resume",)),
+    "a resumed test shares a baseline": Lie(
+        _resumed_beside_another,
+        "*one baseline, * cannot serve different data*",
+        ("--accel-save-baseline", "--accel-resume"),
+    ),
     # Failures that nobody sees
     "a failure is caught": Lie(body(SWALLOWED.format("pass")), WENT_ON),
     "a failure is caught in a thread": Lie(body(THREAD), WENT_ON),

@@ -290,7 +290,7 @@ GREEN_ALONE = """
         ({"teardown": "raise OSError('disk')"}, ["-k", "green"], "Failed: 1 of 1 test"),
         ({"setup": "raise OSError('no data')"}, [], "Failed: 1 of 2 tests"),
         (
-            {"call": "os.kill(os.getpid(), signal.SIGKILL)"},
+            {"call": "os.kill(os.getpid(), 9)"},
             ["-n", "1", "--max-worker-restart=0"],
             "Failed: 1 of 2 test",
         ),

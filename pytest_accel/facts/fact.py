@@ -13,9 +13,9 @@ Positive: TypeAlias = Annotated[float, msgspec.Meta(gt=0)]
 #: NotNegative is a number that is 0 or more.
 NotNegative: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
 #: AtLeastOne is a count of what there is at least one of.
-AtLeastOne: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
-#: Count is a count of what there may be none of.
-Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+AtLeastOne: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+#: Count is a count of what there may be none of, such as the nanoseconds of a call.
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -179,7 +179,7 @@ class Measurement(Fact, frozen=True, kw_only=True):
     """
 
     load_shape: str
-    latencies_ns: Annotated[list[int], msgspec.Meta(min_length=1)]
+    latencies_ns: Annotated[list[Count], msgspec.Meta(min_length=1)]
     items_per_call: AtLeastOne
     wall_s: Positive
     phases: Phases
@@ -191,8 +191,13 @@ class Measurement(Fact, frozen=True, kw_only=True):
     conditions: Conditions = Conditions()
     concurrency: int = 1
     rate: float | None = None
-    waits_ns: list[int] = msgspec.field(default_factory=list)
+    waits_ns: list[Count] = msgspec.field(default_factory=list)
     parts_ms: dict[str, float] = msgspec.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for what was read and is no measurement."""
+        if self.waits_ns and len(self.waits_ns) != len(self.latencies_ns):
+            raise ValueError(f"{len(self.waits_ns)} waits are not those of {len(self.latencies_ns)} calls")
 
     @property
     def throughput(self) -> float:

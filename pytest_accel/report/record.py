@@ -10,6 +10,7 @@ import msgspec
 from pytest_accel import __version__
 from pytest_accel.facts.errors import AccelError
 from pytest_accel.facts.records import RunRecord
+from pytest_accel.store import strict_json
 
 #: SCHEMA is the version of the format; an older package refuses a record with a higher one.
 SCHEMA = 1
@@ -37,6 +38,7 @@ def read_record(path: Path) -> RunRecord:
                 f"{path} was written by pytest-accel {head.version} in a newer format ({head.schema}) than "
                 f"{__version__} reads ({SCHEMA}): pip install 'pytest-accel>={head.version}'"
             )
+        strict_json.parse(text.decode("utf-8"))  # refuses numbers that no report can show, and names that stand twice
         run = msgspec.json.decode(text, type=RunRecord)
         datetime.datetime.fromisoformat(run.started)  # which reports show
         return run

@@ -118,6 +118,8 @@ RECORD = json.loads(to_json(facts.run(facts.record(measurement=facts.measurement
 @fuzz
 @given(text=written(RECORD))
 @example(text=json.dumps({**RECORD, "started": "yesterday"}).encode())
+@example(text=json.dumps(RECORD).replace("[1000000", f"[{10**400}").encode())
+@example(text=json.dumps(RECORD).replace('"waits_ns": []', '"waits_ns": [1]').encode())
 def test_records(folder: Path, text: bytes) -> None:
     path = folder / "run.json"
     path.write_bytes(text)
@@ -133,7 +135,8 @@ def test_records(folder: Path, text: bytes) -> None:
 
 # Journals
 
-LINE = msgspec.to_builtins(JournalLine(began="2026-11-23T17:00:00+00:00", record=facts.record(key="k")))
+CHECKED = facts.record(key="k", measurement=facts.measurement())
+LINE = msgspec.to_builtins(JournalLine(began="2026-11-23T17:00:00+00:00", record=CHECKED))
 SOUND = msgspec.json.encode(JournalLine(began="2026-11-24", record=facts.record(key="sound")))
 
 
@@ -151,6 +154,7 @@ def test_journals(folder: Path, line: bytes) -> None:
         assert (taken.model, taken.resumed) == ("resnet50", "2026-11-24")
     taken = finished.take("k", lambda: "s1")
     if taken is not None:
+        assert markdown(Overview.of([facts.run(taken)])).startswith("## ")
         assert is_kept({**json.loads(line)["record"], "resumed": taken.resumed}, msgspec.to_builtins(taken))
 
 
@@ -221,7 +225,7 @@ REPLIES: dict[str, tuple[dict[str, Any], Callable[[WorkerClient], Any]]] = {
     "versions": ({"sdk": "1.0"}, lambda client: client.versions()),
     "compile": ({"seconds": 1.5}, lambda client: client.compile(SOURCE, Path("a"), {})),
     "convert": ({"kind": "onnx", "path": "a", "seconds": 1.0}, lambda client: client.convert(SOURCE, Path("a"), {})),
-    "load": ({"inputs": TENSORS, "outputs": TENSORS, "load_s": 0.5}, lambda client: client.load(Path("a"), {})),
+    "load": ({"inputs": TENSORS, "outputs": TENSORS, "load_s": 0.5}, lambda client: client.load(Path(), {})),
     "predict": ({"outputs": {"y": ARRAY}}, lambda client: client.predict({"x": np.ones(3)})),
     "warm_up": (
         {"first_inference_ns": 5, "calls": 3, "seconds": 0.5, "steady": True},

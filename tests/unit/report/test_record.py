@@ -47,6 +47,8 @@ def test_one_that_is_not_there_is_named(tmp_path: Path) -> None:
         ({"tests": [{}]}, r"\$\.tests\[0\]"),
         ({"duration_s": "long"}, r"\$\.duration_s"),
         ({"schema": "1"}, r"\$\.schema"),
+        ({"started": "yesterday"}, "Invalid isoformat string: 'yesterday'"),
+        ({"duration_s": 10**400}, "10{19} is too large a number"),
         (None, ""),
     ],
 )
@@ -67,4 +69,12 @@ def test_one_of_a_newer_format_says_who_wrote_it_and_what_to_do(tmp_path: Path) 
     with pytest.raises(
         AccelError, match=r"run\.json was written by pytest-accel 9\.1\.0 .*: pip install 'pytest-accel>=9\.1\.0'$"
     ):
+        read_record(path)
+
+
+def test_waits_of_other_calls_are_no_measurement(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    write([run_record()], path)
+    path.write_text(path.read_text(encoding="utf-8").replace('"waits_ns": []', '"waits_ns": [1]'), encoding="utf-8")
+    with pytest.raises(AccelError, match=r"1 waits are not those of 100 calls - at `\$\.tests\[0\]\.measurement`"):
         read_record(path)

@@ -7,13 +7,12 @@ from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from pytest_accel.check.check import Check
 from pytest_accel.check.failed import CheckFailed
 from pytest_accel.check.left_out import Unmeasured
 from pytest_accel.facts.errors import Pruned, UsageError
 from pytest_accel.inputs.calibration import SAMPLES, choose
+from pytest_accel.inputs.dataset_elements import as_array
 from pytest_accel.inputs.models import FILE_KINDS, resolve
 from pytest_accel.inputs.variants import BUDGETS, check_budgets
 from pytest_accel.measuring.results import Latency
@@ -275,7 +274,7 @@ class CompiledModel:
         named = inputs if isinstance(inputs, Mapping) else {only: inputs}
         if more and not isinstance(inputs, Mapping):
             raise UsageError(f"{self.name} has several inputs: pass a dict with {', '.join([only, *more])}")
-        outputs = self._loaded.client.predict({name: np.asarray(array) for name, array in named.items()})
+        outputs = self._loaded.client.predict({name: as_array(array, name) for name, array in named.items()})
         return next(iter(outputs.values())) if len(outputs) == 1 else outputs
 
     def evaluate(self, dataset: Any = None, *, metric: Metric | None = None) -> Accuracy:
@@ -327,8 +326,8 @@ class CompiledModel:
     def check(self, dataset: Any = None, *, metric: Metric | None = None, **budgets: float) -> TestRecord:
         """Evaluate, measure, compare with the baseline, judge, and save a baseline when asked to.
 
-        ``dataset`` is ``(inputs, labels)``, an iterable of such batches, a ``tf.data.Dataset``, an ``.npz`` path, or
-        None for made-up inputs. ``budgets`` replace those of the marker. Raises `CheckFailed` (an AssertionError) with
+        ``dataset`` is ``(inputs, labels)``, an iterable of such batches, a ``tf.data.Dataset``, a ``DataLoader``, an
+        ``.npz`` path, or None for made-up inputs. ``budgets`` replace those of the marker. Raises `CheckFailed` (an AssertionError) with
         what failed, why, and the command that reproduces it.
         """
         with self._owner.step(f"a check of {self.name}[{self.variant.id}]"):

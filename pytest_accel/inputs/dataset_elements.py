@@ -6,7 +6,7 @@ Here is the checking of shapes, dtypes, lengths and values. Batches, passes and 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -58,11 +58,26 @@ class Reader:
         """Return whether ``data`` is one element rather than an iterable of them.
 
         A tuple, a dict and an array are. So is a list of as many arrays as the model has inputs: for a model with
-        several, one array alone could not be an element.
+        several, one array alone could not be an element. One more thing in such a list is the labels, unless it could
+        be a batch of its own.
         """
         if isinstance(data, list):
-            return len(data) == len(self._specs) and all(is_array(part) for part in data)
+            *inputs, last = data if len(data) == len(self._specs) + 1 else (*data, None)
+            all_given = len(inputs) == len(self._specs) and all(is_array(part) for part in inputs)
+            return all_given and (last is None or not self._is_batch(last))
         return isinstance(data, (tuple, Mapping)) or is_array(data)
+
+    def is_sample(self, element: Any) -> bool:
+        """Return whether an element is a single sample: its inputs have one dimension less than the model's."""
+        inputs, _ = self._split(element)
+        return any(len(inputs[name].shape) == len(spec.shape) - 1 for name, spec in self._specs.items())
+
+    def _is_batch(self, data: Any) -> bool:
+        """Return whether ``data`` could be all inputs of a batch."""
+        if not is_array(data):
+            return isinstance(data, (tuple, Mapping)) or (isinstance(data, list) and any(map(is_array, data)))
+        (only, *others) = self._specs.values()
+        return not others and fits(tuple(data.shape), only.shape)
 
     def read(self, element: Any, *, first_row: int) -> Rows:
         """Name, check and count the arrays of ``element``, whose first row is the dataset's row ``first_row``."""
@@ -80,19 +95,22 @@ class Reader:
     def _split(self, element: Any) -> tuple[Arrays, Array | None]:
         """Tell inputs and labels apart."""
         labels = None
-        if isinstance(element, tuple) and self._is_labelled(element):
-            element, labels = element
+        if isinstance(element, (tuple, list)) and self._is_labelled(element):
+            *inputs, labels = element
+            element = inputs if len(inputs) > 1 else inputs[0]
         elif isinstance(element, Mapping):
             found = [key for key in LABEL_KEYS if key in element and key not in self._specs]
             if len(found) > 1:
                 raise DatasetError(f"the dataset has both {found[0]} and {found[1]}: keep one of them as the labels")
             labels = element[found[0]] if found else None
             element = {name: value for name, value in element.items() if name not in found}
-        return self._named(element), None if labels is None else np.asarray(labels)
+        return self._named(element), None if labels is None else as_array(labels, "labels")
 
-    def _is_labelled(self, element: tuple[Any, ...]) -> bool:
-        """``(inputs, labels)``; for a model with two inputs, a pair of arrays is these."""
-        return len(element) == 2 and (len(self._specs) != 2 or not is_array(element[0]))
+    def _is_labelled(self, element: Sequence[Any]) -> bool:
+        """``(inputs, labels)``, or all inputs and the labels; for a model with two inputs, a pair of arrays is these."""
+        if len(element) == 2:
+            return len(self._specs) != 2 or not is_array(element[0])
+        return len(element) == len(self._specs) + 1 and all(map(is_array, element))
 
     def _named(self, inputs: Any) -> Arrays:
         if isinstance(inputs, Mapping):
@@ -103,17 +121,18 @@ class Reader:
                     f"the dataset gives {len(inputs)} inputs and the model takes {len(self._specs)}: "
                     f"{', '.join(self._specs)}"
                 )
-            return {name: np.asarray(value) for name, value in zip(self._specs, inputs, strict=True)}
+            return {name: as_array(value, name) for name, value in zip(self._specs, inputs, strict=True)}
         if len(self._specs) != 1:
             raise DatasetError(
                 f"the dataset gives one array and the model takes {len(self._specs)} inputs: "
                 f"pass a dict with {', '.join(self._specs)}"
             )
-        return {next(iter(self._specs)): np.asarray(inputs)}
+        (name,) = self._specs
+        return {name: as_array(inputs, name)}
 
     def _by_name(self, inputs: Mapping[Any, Any]) -> Arrays:
         if set(inputs) == {"x"} and len(self._specs) == 1:
-            return {next(iter(self._specs)): np.asarray(inputs["x"])}
+            return {next(iter(self._specs)): as_array(inputs["x"], "x")}
         for name in inputs:
             if name not in self._specs:
                 near = difflib.get_close_matches(str(name), self._specs, n=1, cutoff=0.4)
@@ -122,7 +141,29 @@ class Reader:
         missing = [name for name in self._specs if name not in inputs]
         if missing:
             raise DatasetError(f"the dataset lacks the input '{missing[0]}'; it has {', '.join(map(str, inputs))}")
-        return {name: np.asarray(value) for name, value in inputs.items()}
+        return {name: as_array(value, name) for name, value in inputs.items()}
+
+
+def as_array(data: Any, name: str) -> Array:
+    """Return ``data`` as an array of the host; of a PyTorch tensor the values alone, wherever it is.
+
+    Raises `DatasetError` for values that NumPy has no type or no shape for.
+    """
+    try:
+        return np.asarray(data.detach().cpu() if hasattr(data, "detach") else data)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DatasetError(
+            f"'{name}' cannot be read as an array ({error}): give arrays of numbers of one shape, such as float32"
+        ) from None
+
+
+def batch_of_one(sample: Any) -> Any:
+    """Return a sample as a batch: the same arrays with a first dimension of one."""
+    if isinstance(sample, Mapping):
+        return {name: batch_of_one(part) for name, part in sample.items()}
+    if isinstance(sample, (tuple, list)):
+        return tuple(map(batch_of_one, sample))
+    return None if sample is None else as_array(sample, "sample")[np.newaxis]
 
 
 def is_array(data: Any) -> bool:

@@ -3,11 +3,14 @@
 A dataset is one of
 
 * ``(inputs, labels)``, or the inputs alone. Inputs are an array; for a model with several inputs a dict by input name,
-  or a tuple or list in the signature's order.
+  or a tuple or list in the signature's order. A list will do for ``(inputs, labels)`` too, and the labels may follow
+  several inputs directly: ``[ids, mask, labels]``.
 * an iterable of such batches, of any size: a list, an object with ``__iter__``, a function that returns a fresh
   iterator. It is streamed, one batch in memory. A one-shot iterator (a generator object) cannot be read again, so its
   batches are kept in memory; pass the generator function itself to avoid that.
-* a batched ``tf.data.Dataset``
+* a batched ``tf.data.Dataset``, or a PyTorch ``DataLoader``
+* an object with ``__len__`` and ``__getitem__`` that gives single samples (or batches) by number, such as a PyTorch
+  ``TensorDataset``
 * the path of an ``.npz`` file, with arrays named after the inputs (``x`` will do for a model with one input) and,
   optionally, ``labels`` or ``y``. A dict of arrays is read by the same rule.
 * None: made-up inputs, see `pytest_accel.inputs.synthetic.synthetic`.
@@ -28,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_accel.facts.errors import DatasetError
-from pytest_accel.inputs.dataset_elements import Array, Reader, Rows
+from pytest_accel.inputs.dataset_elements import Array, Reader, Rows, batch_of_one
 from pytest_accel.inputs.synthetic import synthetic
 
 if TYPE_CHECKING:
@@ -104,7 +107,8 @@ class Dataset:
         if self._known is not None and self._known != found:
             raise DatasetError(
                 f"the dataset changed from one pass to the next ({self._known[1]} rows, then {content.rows}): "
-                f"fix its order and contents, for example with shuffle(..., reshuffle_each_iteration=False)"
+                f"fix its order and contents, for example with shuffle(..., reshuffle_each_iteration=False), or a "
+                f"DataLoader's with shuffle=False"
             )
         self._known = found
 
@@ -236,9 +240,11 @@ def _passes(data: Any, reader: Reader) -> Callable[[], Iterator[Any]]:
         return lambda: _one_pass(data, reader)
     if callable(data):
         return lambda: _one_pass(_returned(data), reader)
+    if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
+        return lambda: _by_number(data, reader)
     raise DatasetError(
         f"cannot read a dataset from {type(data).__name__}: pass (inputs, labels), an iterable of such batches, "
-        f"a function that returns one, a tf.data.Dataset or the path of an .npz file"
+        f"a function that returns one, a tf.data.Dataset, a DataLoader or the path of an .npz file"
     )
 
 
@@ -255,6 +261,12 @@ def _returned(function: Callable[[], Any]) -> Any:
 
 def _one_pass(data: Any, reader: Reader) -> Iterator[Any]:
     return iter([data] if reader.is_element(data) else data)
+
+
+def _by_number(data: Any, reader: Reader) -> Iterator[Any]:
+    for number in range(len(data)):
+        element = data[number]
+        yield batch_of_one(element) if reader.is_sample(element) else element
 
 
 def _npz(path: Path) -> Arrays:

@@ -45,6 +45,39 @@ class TfDataset:
         return iter(self.elements)
 
 
+class Tensor:
+    """What a tensor of PyTorch that is still part of a graph, or on a device, shows to NumPy."""
+
+    def __init__(self, values: np.ndarray[Any, Any], *, ready: bool = False) -> None:
+        self.values = values
+        self.shape = values.shape
+        self.ready = ready
+
+    def detach(self) -> Tensor:
+        return Tensor(self.values)
+
+    def cpu(self) -> Tensor:
+        return Tensor(self.values, ready=True)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray[Any, Any]:
+        if not self.ready:
+            raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        return self.values
+
+
+class ByNumber:
+    """What a map-style dataset of PyTorch shows of itself: elements by number, and no iterator."""
+
+    def __init__(self, *elements: Any) -> None:
+        self._elements = elements
+
+    def __len__(self) -> int:
+        return len(self._elements)
+
+    def __getitem__(self, number: int) -> Any:
+        return self._elements[number]
+
+
 def by_generator() -> Iterator[Any]:
     yield rows(4), np.arange(4)
     yield rows(3, start=4), np.arange(4, 7)
@@ -66,6 +99,15 @@ class TestForms:
             by_generator,
             by_generator(),
             lambda: (rows(7), np.arange(7)),
+            [rows(7), np.arange(7)],
+            [rows(7), list(range(7))],
+            [[rows(4), np.arange(4)], [rows(3, start=4), np.arange(4, 7)]],
+            (Tensor(rows(7)), Tensor(np.arange(7))),
+            [[Tensor(rows(4)), Tensor(np.arange(4))], [Tensor(rows(3, start=4)), Tensor(np.arange(4, 7))]],
+            ByNumber(*((row, number) for number, row in enumerate(rows(7)))),
+            ByNumber(*((Tensor(row), Tensor(np.array(number))) for number, row in enumerate(rows(7)))),
+            ByNumber(*({"image": row, "y": number} for number, row in enumerate(rows(7)))),
+            ByNumber((rows(4), np.arange(4)), (rows(3, start=4), np.arange(4, 7))),
         ],
         ids=lambda data: type(data).__name__,
     )
@@ -78,7 +120,19 @@ class TestForms:
         assert dataset.samples == 7
         assert dataset.digest == open_dataset((rows(7), np.arange(7)), ONE, batch_size=1).digest
 
-    @pytest.mark.parametrize("data", [rows(5), (rows(5),), (rows(5), None), [rows(2), rows(3, start=2)]])
+    @pytest.mark.parametrize(
+        "data",
+        [
+            rows(5),
+            (rows(5),),
+            (rows(5), None),
+            [rows(2), rows(3, start=2)],
+            [rows(3), rows(2, start=3)],
+            [[rows(2)], [rows(3, start=2)]],
+            ByNumber(*rows(5)),
+            ByNumber(*((row,) for row in rows(5))),
+        ],
+    )
     def test_inputs_alone_have_no_labels(self, data: Any) -> None:
         dataset = open_dataset(data, ONE, batch_size=2)
         assert seen(dataset) == [0, 1, 2, 3, 4]
@@ -95,6 +149,15 @@ class TestForms:
         np.testing.assert_array_equal(batch.inputs["ids"], ids)
         np.testing.assert_array_equal(batch.inputs["mask"], mask)
         assert (batch.labels is not None) is with_labels
+
+    @pytest.mark.parametrize("form", [tuple, list])
+    @pytest.mark.parametrize("around", [lambda batch: batch, lambda batch: iter([batch])], ids=["alone", "iterable"])
+    def test_labels_may_follow_several_inputs(self, form: Any, around: Any) -> None:
+        element = form([np.ones((4, 3), np.int32), np.eye(4, 3, dtype=bool), np.arange(4)])
+        (batch,) = open_dataset(around(element), TWO, batch_size=4)
+        assert batch.labels is not None
+        assert batch.labels.tolist() == [0, 1, 2, 3]
+        np.testing.assert_array_equal(batch.inputs["mask"], np.eye(4, 3, dtype=bool))
 
     def test_an_npz_file_names_its_arrays_after_the_inputs(self, tmp_path: Path) -> None:
         np.savez(tmp_path / "val.npz", image=rows(4), labels=np.arange(4))
@@ -211,6 +274,9 @@ class TestMisfits:
             ((rows(2), rows(2), rows(2)), "gives 3 inputs and the model takes 1: image"),
             ([(rows(2), np.arange(2)), rows(1)], "some batches have labels and some have none, from row 2 on"),
             (7, "cannot read a dataset from int: pass"),
+            ([rows(2), rows(2), np.arange(2)], "'image' expects float32 and got int64"),
+            (ByNumber(), "the dataset has no rows"),
+            ((rows(2), [[0], [1, 2]]), "'labels' cannot be read as an array"),
         ],
     )
     def test_each_is_an_error_that_names_the_fix(self, data: Any, message: str) -> None:
@@ -283,3 +349,41 @@ class TestMisfits:
 
         with pytest.raises(DatasetError, match=r"the dataset function .*validation returned (NoneType|int): it has to"):
             list(open_dataset(validation, ONE, batch_size=1))
+
+
+class TestPyTorch:
+    """The same with PyTorch itself, whose own loaders decide what a batch is."""
+
+    @pytest.mark.parametrize("grad", [False, True])
+    def test_a_data_loader_and_its_dataset_are_inputs_and_labels(self, grad: bool) -> None:
+        torch = pytest.importorskip("torch")
+        from torch.utils.data import DataLoader, TensorDataset
+
+        images, labels = torch.from_numpy(rows(7)).requires_grad_(grad), torch.arange(7)
+        expected = open_dataset((rows(7), np.arange(7)), ONE, batch_size=3).digest
+        samples = TensorDataset(images.detach(), labels)
+        for data in ((images, labels), [images, labels], samples, DataLoader(samples, batch_size=4)):
+            assert open_dataset(data, ONE, batch_size=3).digest == expected
+
+    def test_a_data_loader_of_inputs_alone_of_several_and_of_dicts(self) -> None:
+        torch = pytest.importorskip("torch")
+        from torch.utils.data import DataLoader, TensorDataset
+
+        ids, mask = torch.ones(4, 3, dtype=torch.int32), torch.eye(4, 3, dtype=torch.bool)
+        named = [{"ids": ids[row], "mask": mask[row], "labels": row} for row in range(4)]
+        digests = {
+            open_dataset(DataLoader(data, batch_size=2), TWO, batch_size=2).digest
+            for data in (TensorDataset(ids, mask, torch.arange(4)), named)
+        }
+        assert len(digests) == 1
+        assert seen(open_dataset(DataLoader(torch.from_numpy(rows(5)), batch_size=2), ONE, batch_size=2)) == [*range(5)]
+        assert open_dataset(DataLoader(TensorDataset(ids, mask), batch_size=2), TWO, batch_size=2).samples == 4
+
+    def test_a_data_loader_that_shuffles_is_told_how_not_to(self) -> None:
+        torch = pytest.importorskip("torch")
+        from torch.utils.data import DataLoader
+
+        dataset = open_dataset(DataLoader(torch.from_numpy(rows(64)), batch_size=8, shuffle=True), ONE, batch_size=8)
+        list(dataset)
+        with pytest.raises(DatasetError, match="or a DataLoader's with shuffle=False"):
+            list(dataset)

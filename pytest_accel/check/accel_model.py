@@ -327,8 +327,8 @@ class CompiledModel:
         """Evaluate, measure, compare with the baseline, judge, and save a baseline when asked to.
 
         ``dataset`` is ``(inputs, labels)``, an iterable of such batches, a ``tf.data.Dataset``, a ``DataLoader``, an
-        ``.npz`` path, or None for made-up inputs. ``budgets`` replace those of the marker. Raises `CheckFailed` (an AssertionError) with
-        what failed, why, and the command that reproduces it.
+        ``.npz`` path, or None for made-up inputs. ``budgets`` replace those of the marker. Raises `CheckFailed` (an
+        AssertionError) with what failed, why, and the command that reproduces it.
         """
         with self._owner.step(f"a check of {self.name}[{self.variant.id}]"):
             check = self._check(budgets)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_accel.facts.errors import DatasetError
+from pytest_accel.worker import wire
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import TensorSpec
@@ -53,6 +54,8 @@ class Reader:
                     f"input '{spec.name}' takes strings, which no accelerator does: "
                     f"export a signature that starts after the preprocessing"
                 )
+            if not wire.is_numeric(spec.dtype):
+                raise DatasetError(f"input '{spec.name}' takes {spec.dtype}, which NumPy does not have: {wire.INSTEAD}")
 
     def is_element(self, data: Any) -> bool:
         """Return whether ``data`` is one element rather than an iterable of them.
@@ -107,7 +110,7 @@ class Reader:
         return self._named(element), None if labels is None else as_array(labels, "labels")
 
     def _is_labelled(self, element: Sequence[Any]) -> bool:
-        """``(inputs, labels)``, or all inputs and the labels; for a model with two inputs, a pair of arrays is these."""
+        """``(inputs, labels)``, or all inputs and the labels; two arrays are the inputs of a model with two."""
         if len(element) == 2:
             return len(self._specs) != 2 or not is_array(element[0])
         return len(element) == len(self._specs) + 1 and all(map(is_array, element))

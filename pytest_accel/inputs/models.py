@@ -12,19 +12,24 @@ import difflib
 import functools
 import hashlib
 import inspect
+import io
 import os
 import re
 import sys
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_accel.facts.errors import SourceError
 from pytest_accel.facts.fact import Fact
+from pytest_accel.inputs.classes import class_name, code, package
 from pytest_accel.inputs.external_data import external_files
-from pytest_accel.worker.formats import torch_model
+from pytest_accel.inputs.torch_digest import torch_digest
+from pytest_accel.store.cache import cache_key
+from pytest_accel.worker.formats import torch_model, torch_outputs
 
 if TYPE_CHECKING:
     from pytest_accel.store.cache import Cache
@@ -70,7 +75,7 @@ def resolve(
             raise SourceError(f"{name}() returned another function: it has to return a model or the path of one")
         return resolve(made, name=name, cache=cache, base=base, kinds=kinds)
     raise SourceError(
-        f"cannot take a model from {_class_name(type(source))}: pass a SavedModel folder, a {_known(kinds)} file, "
+        f"cannot take a model from {class_name(type(source))}: pass a SavedModel folder, a {_known(kinds)} file, "
         f"a Keras model, a PyTorch module, or a function that makes one of these"
     )
 
@@ -164,7 +169,7 @@ def _what_else(folder: Path, kinds: Mapping[str, str]) -> str:
 
 
 def _is_keras_model(source: Any) -> bool:
-    return any(_package(base) in _FRAMEWORKS for base in type(source).__mro__) and hasattr(source, "get_weights")
+    return any(package(base) in _FRAMEWORKS for base in type(source).__mro__) and hasattr(source, "get_weights")
 
 
 def _from_keras(model: Any, name: str | None, cache: Cache) -> Model:
@@ -184,9 +189,9 @@ def _keras_digest(model: Any) -> str:
     """
     layers = [model, *model._flatten_layers(include_self=False)]
     foreign = {*_FRAMEWORKS, *sys.stdlib_module_names}
-    own_classes = {base for layer in layers for base in type(layer).__mro__ if _package(base) not in foreign}
+    own_classes = {base for layer in layers for base in type(layer).__mro__ if package(base) not in foreign}
     whole = hashlib.sha256(model.to_json().encode())
-    whole.update("\0".join(sorted(map(_code, own_classes))).encode())
+    whole.update("\0".join(sorted(map(code, own_classes))).encode())
     for framework in _FRAMEWORKS:
         whole.update(f"{framework} {getattr(sys.modules.get(framework), '__version__', None)}\0".encode())
     for weight in model.get_weights():
@@ -195,19 +200,9 @@ def _keras_digest(model: Any) -> str:
     return whole.hexdigest()
 
 
-def _code(own: type) -> str:
-    try:
-        return inspect.getsource(own)
-    except (OSError, TypeError):
-        raise SourceError(
-            f"the source of {_class_name(own)} cannot be read, so its changes could not be noticed: "
-            f"export the model with model.export(folder) and pass the folder"
-        ) from None
-
-
 def _export(model: Any, name: str, folder: Path) -> None:
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):  # Keras prints what it has written
             warnings.simplefilter("ignore")  # the exporter's own are no failure of the user's test
             model.export(str(folder))
     except Exception as error:
@@ -219,7 +214,7 @@ def _export(model: Any, name: str, folder: Path) -> None:
 
 def _is_torch_model(source: Any) -> bool:
     """Return whether it is a module, or a program that was exported from one."""
-    return any(_package(base) == "torch" for base in type(source).__mro__) and hasattr(source, "state_dict")
+    return any(package(base) == "torch" for base in type(source).__mro__) and hasattr(source, "state_dict")
 
 
 def _from_torch(model: Any, name: str | None, cache: Cache) -> Model:
@@ -232,7 +227,7 @@ def _from_torch(model: Any, name: str | None, cache: Cache) -> Model:
             f"the PyTorch module {name} does not tell what it takes: set its example_input_array to such a tensor, or "
             "a tuple or dict of them, or pass torch.export.export(module, args)"
         )
-    digest = _torch_digest(model, is_program)
+    digest = torch_digest(model, is_program=is_program)
 
     def build(folder: Path) -> None:
         try:
@@ -243,25 +238,9 @@ def _from_torch(model: Any, name: str | None, cache: Cache) -> Model:
                 f"Does torch.export.export(module, args) work outside of the test?"
             ) from error
 
-    entry = cache.entry(f"export-{digest[:32]}", build, label=f"export of {name}")
+    made_by = hashlib.sha256("".join(map(inspect.getsource, (torch_model, torch_outputs))).encode()).hexdigest()
+    entry = cache.entry(cache_key("export", model=digest, code=made_by), build, label=f"export of {name}")
     return Model(name=name, kind="torch", path=entry.path / _PROGRAM, digest=digest)
-
-
-def _torch_digest(model: Any, is_program: bool) -> str:
-    """Yield a program's graph, or a module's structure, classes and example; then weights and PyTorch's version."""
-    if is_program:
-        texts = [str(model.graph_module.code), str(model.range_constraints), str(model.call_spec)]
-        tensors = {**model.state_dict, **model.constants}
-    else:
-        foreign = {"torch", *sys.stdlib_module_names}
-        own_classes = {base for part in model.modules() for base in type(part).__mro__ if _package(base) not in foreign}
-        texts = [repr(model), *sorted(map(_code, own_classes)), torch_model.described(model.example_input_array)]
-        tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    whole = hashlib.sha256("\0".join([*texts, str(sys.modules["torch"].__version__)]).encode())
-    for key, tensor in sorted(tensors.items()):
-        whole.update(f"{key}\0{tensor.dtype}{tuple(tensor.shape)}".encode())
-        whole.update(torch_model.content(tensor))
-    return whole.hexdigest()
 
 
 def _name_of_function(function: Callable[..., Any]) -> str:
@@ -283,14 +262,6 @@ def _path_safe(name: str) -> str:
     if not safe.strip("_"):
         raise SourceError(f"'{name}' cannot be a model's name, which becomes a folder's: use letters and digits")
     return safe
-
-
-def _package(of: type) -> str:
-    return of.__module__.partition(".")[0]
-
-
-def _class_name(of: type) -> str:
-    return of.__qualname__ if of.__module__ == "builtins" else f"{of.__module__}.{of.__qualname__}"
 
 
 def _known(kinds: Mapping[str, str]) -> str:

@@ -19,13 +19,38 @@ Packed = Dict[str, Any]
 _NUMERIC_KINDS = "biufc"
 
 
+#: _OF_AN_EXTENSION is what NumPy says of a type that another package has added.
+_OF_AN_EXTENSION = 2
+#: INSTEAD is what to do about a model that takes or gives a type that NumPy does not have.
+INSTEAD = "export the model with a cast inside, so that its inputs and outputs are of a type such as float32"
+#: _WIDENED names the types that NumPy does not have, and whose every value float32 has too.
+_WIDENED = ("bfloat16", "float8", "float6", "float4")
+
+
 class NotNumeric(TypeError):
     """An array of objects, strings or an extension type, whose bytes mean nothing on the other side."""
 
 
+def is_numeric(dtype: str) -> bool:
+    """Return whether NumPy has a type of this name for numbers. It has no bfloat16, no float8 and no int4."""
+    try:
+        return _is_numeric(np.dtype(dtype))
+    except TypeError:
+        return False
+
+
+def _is_numeric(dtype: np.dtype) -> bool:
+    return dtype.kind in _NUMERIC_KINDS and dtype.isbuiltin != _OF_AN_EXTENSION
+
+
 def pack(array: np.ndarray, name: str = "array") -> Packed:
-    """Return ``array`` as ``{"dtype", "shape", "data"}``; ``name`` is for the message of `NotNumeric`."""
-    if array.dtype.kind not in _NUMERIC_KINDS:
+    """Return ``array`` as ``{"dtype", "shape", "data"}``; ``name`` is for the message of `NotNumeric`.
+
+    A bfloat16 of TensorFlow's becomes a float32, which has the same value.
+    """
+    if not _is_numeric(array.dtype) and array.dtype.name.startswith(_WIDENED):
+        array = array.astype(np.float32)
+    if not _is_numeric(array.dtype):
         raise NotNumeric(
             f"{name!r} has dtype {array.dtype}, which cannot be sent to or from a worker: "
             "convert it to booleans, integers or floats"

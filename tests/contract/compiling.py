@@ -209,6 +209,16 @@ class CompilingContract(AcceleratorContract):
             client.predict({"x": np.ones((1, 4), np.float32)})
         assert client.predict({"x": np.ones((1, 21), np.float32)})["y"].shape == (7, 3)
 
+    def test_a_type_that_numpy_does_not_have_is_refused(
+        self, client: WorkerClient, models: Path, tmp_path: Path
+    ) -> None:
+        self.refuses(
+            client,
+            onnx(models, "bfloat16_ends"),
+            tmp_path,
+            "'x' is .*, which NumPy does not have: export the model with a cast inside",
+        )
+
     def test_an_empty_artefact_is_refused(self, client: WorkerClient, tmp_path: Path) -> None:
         with pytest.raises(CompileFailed, match="the file is not there, or may not be read: check the path"):
             client.load(tmp_path, self.complete())

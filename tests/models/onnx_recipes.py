@@ -51,6 +51,19 @@ def typed(kind: str, element_type: int) -> onnx.ModelProto:
     return made
 
 
+def ends_in(element_type: int) -> onnx.ModelProto:
+    """One operator between casts from and to another type."""
+    nodes = [
+        helper.make_node("Cast", ["x"], ["floating"], "from", to=TensorProto.FLOAT),
+        helper.make_node("Relu", ["floating"], ["positive"], "rectify"),
+        helper.make_node("Cast", ["positive"], ["y"], "to", to=element_type),
+    ]
+    made = model(nodes, {"x": ["n", 4]}, {"y": ["n", 4]})
+    for value in (*made.graph.input, *made.graph.output):
+        value.type.tensor_type.elem_type = element_type
+    return made
+
+
 def of_another_time(*, opset: int = 17, ir_version: int = 8) -> onnx.ModelProto:
     """One operator in a file of another opset or file format."""
     made = one_operator("Relu")
@@ -246,6 +259,7 @@ RECIPES = {
     "foreign_operator": lambda: one_operator("Shiny", domain="com.example"),
     "only_onnx_runtime": lambda: one_operator("SampleOp", domain="com.microsoft"),
     "text": lambda: typed("Identity", TensorProto.STRING),
+    "bfloat16_ends": lambda: ends_in(TensorProto.BFLOAT16),
     "no_kernel": lambda: typed("Relu", TensorProto.BFLOAT16),
     "unfit_type": lambda: typed("Sin", TensorProto.INT64),
     "newer_opset": lambda: of_another_time(opset=99),

@@ -13,6 +13,7 @@ import re
 from collections import deque
 from typing import Any, ClassVar, Deque, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
+from pytest_accel.worker import wire
 from pytest_accel.worker.accelerator import (
     Accelerator,
     Arrays,
@@ -46,6 +47,8 @@ _PROPERTIES = {
 }
 #: _PRECISIONS has OpenVINO's names of precisions. Other types are of indices, which have no precision to lose.
 _PRECISIONS = {"f64": "float64", "f32": "float32", "f16": "float16", "bf16": "bfloat16", "i8": "int8", "u8": "int8"}
+#: _IN_NUMPY names the types of inputs and outputs that NumPy has too.
+_IN_NUMPY = frozenset({"boolean", "f16", "f32", "f64", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64"})
 #: _BOOKKEEPING names the layers that feed, move or convert values and compute none.
 _BOOKKEEPING = frozenset(
     {
@@ -142,14 +145,14 @@ class CpuOpenVino(Accelerator):
         path = os.path.join(job.artefact, _MODEL)
         openvino.save_model(model, path, compress_to_fp16=False)
         job.progress(None, "checking that OpenVINO takes it")
-        _compiled(path, options)
+        _tensors(_compiled(path, options))
 
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
         self.close()
         self._path, self._options = os.path.join(artefact, _MODEL), options
         self._model = _compiled(self._path, options)
         self._idle.extend(self._model.create_infer_request() for _ in range(options["concurrency"]))
-        inputs, outputs = ([_tensor(port) for port in ports] for ports in (self._model.inputs, self._model.outputs))
+        inputs, outputs = _tensors(self._model)
         self._outputs = [tensor.name for tensor in outputs]
         return inputs, outputs
 
@@ -247,6 +250,13 @@ def _compiled(model_or_path: Any, options: Mapping[str, Any]) -> Any:
     return model
 
 
+def _tensors(model: Any) -> Tuple[List[Tensor], List[Tensor]]:
+    return [_tensor(port) for port in model.inputs], [_tensor(port) for port in model.outputs]
+
+
 def _tensor(port: Any) -> Tensor:
+    name, kind = openvino_model.name_of(port), port.get_element_type().get_type_name()
+    if kind not in _IN_NUMPY:  # OpenVINO would give out the bits of a bfloat16 as a float16
+        raise Refused(f"{name!r} is of type {kind}, which NumPy does not have: {wire.INSTEAD}")
     shape = tuple(size.get_length() if size.is_static else None for size in port.get_partial_shape())
-    return Tensor(openvino_model.name_of(port), port.get_element_type().to_dtype().name, shape)
+    return Tensor(name, port.get_element_type().to_dtype().name, shape)

@@ -6,7 +6,9 @@ may be of any release from 2.8 on, with Keras 2 or 3.
 
 from __future__ import annotations
 
+import io
 import os
+from contextlib import redirect_stdout
 from typing import Any, Dict, Iterable, List, Mapping, Tuple
 
 from pytest_accel.worker.accelerator import Refused, Source, Tensor
@@ -98,8 +100,13 @@ def signatures_of(folder: str) -> List[str]:
 def check_signature(folder: str, signature: str) -> None:
     """Raise `Refused`, naming the signatures there are, when ``signature`` is not one of them."""
     names = signatures_of(folder)
-    if signature not in names:  # the folder may be a copy that nobody knows, so it is not named
-        raise Refused(f"the SavedModel has no signature {signature!r}; it has {', '.join(map(repr, names)) or 'none'}")
+    if signature in names:
+        return
+    # The folder may be a copy that nobody knows, so it is not named.
+    missing = f"the SavedModel has no signature {signature!r}; it has"
+    if not names:
+        raise Refused(f"{missing} none: save it with signatures={{'serving_default': function}}")
+    raise Refused(f"{missing} {', '.join(map(repr, names))}: name one in the marker, as in signature={names[0]!r}")
 
 
 def tensors_of(function: Any) -> Tuple[List[Tensor], List[Tensor]]:
@@ -252,10 +259,14 @@ def _export(path: str, folder: str) -> None:
     tensorflow = import_tensorflow()
     try:
         model = tensorflow.keras.models.load_model(path, compile=False)
-    except (ValueError, TypeError, OSError) as error:
-        raise Refused(f"{path}: Keras cannot load it: {error}") from error
+    except Exception as error:  # layers of the project's own raise what they like
+        raise Refused(
+            f"{path}: Keras cannot load it; where it needs code of your project, load it in the test and pass the "
+            f"model in memory, accel_model(keras.models.load_model(path)) ({type(error).__name__}: {error})"
+        ) from error
     if hasattr(model, "export"):
-        model.export(folder)
+        with redirect_stdout(io.StringIO()):  # Keras prints what it has written
+            model.export(folder)
     else:  # Keras before 2.12
         tensorflow.saved_model.save(model, folder)
 

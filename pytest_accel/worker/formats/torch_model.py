@@ -7,9 +7,11 @@ Python code of the module. PyTorch is imported inside the functions and may be o
 from __future__ import annotations
 
 import warnings
-from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Callable, Dict, Mapping, Sequence, Tuple
 
+from pytest_accel.worker import wire
 from pytest_accel.worker.accelerator import Arrays, Refused, Tensor
+from pytest_accel.worker.formats import torch_outputs
 
 #: _BOOKKEEPING names the operators that move, view or convert values and compute none.
 _BOOKKEEPING = frozenset(
@@ -71,7 +73,7 @@ def export(module: Any, example: Any, path: str) -> None:
     """Write ``module`` as an exported program for inference. An exported program is written as it is.
 
     ``example`` is what the module takes: a tensor, a tuple of positional arguments or a dict of keyword arguments. The
-    first dimension of the tensors stays free where the module allows it.
+    first dimension of the tensors stays free where the module allows it. The program returns a flat dict of tensors.
     """
     import torch
     from torch.utils import _pytree as pytree
@@ -86,7 +88,7 @@ def export(module: Any, example: Any, path: str) -> None:
     training = module.training
     module.eval()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch_outputs.named_outputs(module):
             warnings.simplefilter("ignore")  # the exporter's own are nothing that a user could act on
             program = torch.export.export(module, args, kwargs, dynamic_shapes=free[1] or free[0])
             torch.export.save(program, path)
@@ -119,6 +121,7 @@ class ExportedProgram:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
+                torch_outputs.stand_in_for_classes(path)
                 program = torch.export.load(path)
         except Exception as error:  # a file that is none fails in many ways
             raise Refused(
@@ -128,17 +131,18 @@ class ExportedProgram:
         nodes = {node.name: node for node in program.graph.nodes}
         signature, self._spec = program.graph_signature, program.call_spec
         self.inputs = [_tensor(name, nodes[name]) for name in signature.user_inputs if name in nodes]
-        names = _output_names(program.call_spec.out_spec, len(signature.user_outputs))
-        self.outputs = [_tensor(name, nodes[node]) for name, node in zip(names, signature.user_outputs)]
+        names = torch_outputs.names_of(program.call_spec.out_spec, len(signature.user_outputs))
+        given = [nodes.get(node) if isinstance(node, str) else None for node in signature.user_outputs]
+        #: A number or None among the outputs is no tensor, and is left out.
+        self._kept = [hasattr(node and node.meta.get("val"), "dtype") for node in given]
+        self.outputs = [_widened(_tensor(name, node)) for name, node, kept in zip(names, given, self._kept) if kept]
         self._dtypes = [getattr(torch, output.dtype) for output in self.outputs]
         _move_constants(program, device)
         self.module = program.module().to(device)
 
     def __call__(self, inputs: Sequence[Any]) -> Arrays:
         """Make one call and return the outputs as arrays of the host, in the types of the signature."""
-        from torch.utils import _pytree as pytree
-
-        made = pytree.tree_leaves(self._called(self.module, inputs))
+        made = self._tensors(self._called(self.module, inputs))
         return {
             output.name: tensor.to(dtype).cpu().numpy()
             for output, tensor, dtype in zip(self.outputs, made, self._dtypes)
@@ -147,9 +151,8 @@ class ExportedProgram:
     def flat(self) -> Any:
         """Return a module that takes positional tensors and returns a tuple of tensors, as a tracer needs it."""
         import torch
-        from torch.utils import _pytree as pytree
 
-        called, module = self._called, self.module
+        called, module, tensors = self._called, self.module, self._tensors
 
         class Flat(torch.nn.Module):  # type: ignore[misc] # PyTorch is not known before it is imported
             def __init__(self) -> None:
@@ -157,7 +160,7 @@ class ExportedProgram:
                 self.program = module
 
             def forward(self, *inputs: Any) -> Any:
-                return tuple(pytree.tree_leaves(called(self.program, inputs)))
+                return tuple(tensors(called(self.program, inputs)))
 
         return Flat()
 
@@ -182,6 +185,11 @@ class ExportedProgram:
 
         self._called(Interpreter(self.module).run, inputs, flat=True)
         return seen
+
+    def _tensors(self, returned: Any) -> Any:
+        from torch.utils import _pytree as pytree
+
+        return [leaf for leaf, kept in zip(pytree.tree_leaves(returned), self._kept) if kept]
 
     def _called(self, function: Callable[..., Any], inputs: Sequence[Any], flat: bool = False) -> Any:
         from torch.utils import _pytree as pytree
@@ -256,8 +264,6 @@ def _tensor(name: str, node: Any) -> Tensor:
     return Tensor(name, str(value.dtype)[6:], shape)
 
 
-def _output_names(spec: Any, count: int) -> List[str]:
-    """Return the keys where the module returns a dict, else numbers, because the name of a node is not stable."""
-    if spec.type is dict and spec.num_leaves == len(spec.context):
-        return [str(key) for key in spec.context]
-    return ["output"] if count == 1 else [f"output_{number}" for number in range(count)]
+def _widened(tensor: Tensor) -> Tensor:
+    """Return an output as it leaves a worker: NumPy has no bfloat16, and in float32 every value of it is the same."""
+    return tensor if wire.is_numeric(tensor.dtype) else Tensor(tensor.name, "float32", tensor.shape)

@@ -313,6 +313,11 @@ class TestMisfits:
         with pytest.raises(DatasetError, match="input 'text' takes strings"):
             open_dataset(None, signature(text=("string", (None,))), batch_size=1)
 
+    @pytest.mark.parametrize("data", [None, rows(2)])
+    def test_a_model_that_takes_a_type_that_numpy_does_not_have(self, data: Any) -> None:
+        with pytest.raises(DatasetError, match=r"'image' takes bfloat16, which NumPy does not have: .* cast inside"):
+            open_dataset(data, signature(image=("bfloat16", (None, 2))), batch_size=1)
+
     def test_files_that_are_no_npz(self, tmp_path: Path) -> None:
         (tmp_path / "bad.npz").write_bytes(b"PK not a zip")
         np.savez(tmp_path / "objects.npz", image=np.array([{}], dtype=object), allow_pickle=True)

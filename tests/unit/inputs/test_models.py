@@ -76,6 +76,7 @@ class KerasLayer:
 
     def export(self, folder: str) -> None:
         self.exports += 1
+        print(f"Saved artifact at '{folder}'.")
         saved_model(Path(folder), weights=str(self.weights).encode())
 
 
@@ -239,6 +240,12 @@ class TestKerasModels:
         assert find(again, name="other").path == model.path
         assert (first.exports, again.exports) == (1, 0)
 
+    def test_what_keras_prints_is_in_no_failure(
+        self, find: Callable[..., Model], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        find(KerasLayer())
+        assert capsys.readouterr().out == ""
+
     def test_the_digest_is_of_configuration_weights_and_own_code(
         self, find: Callable[..., Model], monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -315,6 +322,14 @@ def test_anything_else_is_refused(find: Callable[..., Model], source: Any, named
         find(source)
 
 
+class Config:
+    """A module's settings, as Transformers keeps them; they name themselves."""
+
+    def __init__(self, heads: int) -> None:
+        self.heads = heads
+        self.itself = self
+
+
 class TestTorchModules:
     """PyTorch itself, where it is installed: what a module shows of itself is too much to make up."""
 
@@ -336,7 +351,7 @@ class TestTorchModules:
         assert (found.name, found.kind, found.path.name) == ("Sequential", "torch", "model.pt2")
         assert module.training, "as it was"
         made = torch.export.load(found.path).module()(torch.ones(5, 4))
-        assert made.tolist() == [[2.0] * 3] * 5, "without dropout, and for any batch"
+        assert made["output"].tolist() == [[2.0] * 3] * 5, "without dropout, and for any batch"
         before = found.path.stat().st_mtime_ns
         assert find(module, name="other").path.stat().st_mtime_ns == before
 
@@ -352,6 +367,30 @@ class TestTorchModules:
         digests.append(find(module).digest)
         assert len(set(digests)) == 4
         find(module.to(torch.bfloat16), name="a type that NumPy does not have")
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("heads", lambda _: 2),
+            ("_scale", lambda _: 2.0),
+            ("mask", lambda torch: torch.ones(3)),
+            ("mask", lambda _: [np.ones(3)]),
+            ("config", lambda _: Config(heads=2)),
+            ("kind", lambda torch: torch.float16),
+            ("activation", lambda torch: functools.partial(torch.clamp, min=1)),
+            ("activation", lambda torch: torch.tanh),
+        ],
+    )
+    def test_its_settings_are_part_of_its_digest(
+        self, torch: Any, module: Any, find: Callable[..., Model], key: str, value: Callable[[Any], Any]
+    ) -> None:
+        module.heads, module._scale, module.mask, module.config = 4, 1.0, torch.zeros(3), Config(heads=4)
+        module.kind, module.activation = torch.float32, functools.partial(torch.clamp, min=0)
+        before = find(module).digest
+        module.config, module.activation = Config(heads=4), functools.partial(torch.clamp, min=0)
+        assert find(module).digest == before, "whichever objects say it"
+        setattr(module, key, value(torch))
+        assert find(module).digest != before
 
     def test_a_function_may_make_one(self, module: Any, find: Callable[..., Model]) -> None:
         def small() -> Any:

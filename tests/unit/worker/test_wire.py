@@ -43,3 +43,18 @@ def test_a_batch_keeps_its_names() -> None:
 def test_half_a_character_becomes_an_escape_and_all_else_stays() -> None:
     plain = {"\udcff": ["caf\u00e9 \ud83d", ("x", 1, b"\xff", None)], "y": 1.5}
     assert wire.legible(plain) == {r"\udcff": [r"café \ud83d", ["x", 1, b"\xff", None]], "y": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "numeric"), [("float32", True), ("bool", True), ("bfloat16", False), ("int4", False)]
+)
+def test_the_types_of_numpy_are_known(dtype: str, numeric: bool) -> None:
+    assert wire.is_numeric(dtype) is numeric
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float8_e4m3fn", "float8_e5m2"])
+def test_floats_that_numpy_does_not_have_are_sent_as_the_same_values_in_float32(dtype: str) -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    came = wire.unpack(wire.pack(np.array([0.5, -3.0], getattr(ml_dtypes, dtype))))
+    assert came.dtype == np.float32
+    assert came.tolist() == [0.5, -3.0]

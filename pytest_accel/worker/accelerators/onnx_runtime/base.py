@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Dict, Iterator, List, Mapping, NamedTuple, Opt
 
 import numpy as np
 
+from pytest_accel.worker import wire
 from pytest_accel.worker.accelerator import (
     Accelerator,
     Arrays,
@@ -250,5 +251,8 @@ def _tensor(described: Any) -> Tensor:
             f"{described.name!r} is a {described.type}; only tensors of numbers can be measured: "
             "cut it off before exporting the model"
         )
+    dtype = _DTYPES.get(found.group(1), found.group(1))
+    if not wire.is_numeric(dtype):
+        raise Refused(f"{described.name!r} is a {described.type}, which NumPy does not have: {wire.INSTEAD}")
     shape = tuple(size if isinstance(size, int) else None for size in described.shape)
-    return Tensor(described.name, _DTYPES.get(found.group(1), found.group(1)), shape)
+    return Tensor(described.name, dtype, shape)

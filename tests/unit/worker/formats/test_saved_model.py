@@ -1,4 +1,4 @@
-"""What importing TensorFlow decides for a process, without TensorFlow; the rest is in its accelerators' contracts."""
+"""What importing TensorFlow decides, and what is said of models that it cannot take; without TensorFlow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import pytest_accel
-from pytest_accel.worker.accelerator import Refused
+from pytest_accel.worker.accelerator import Refused, Source
 from pytest_accel.worker.formats import saved_model
 
 ROOMS = Path(pytest_accel.__file__).parent
@@ -77,3 +77,53 @@ def test_nothing_imports_tensorflow_past_the_function_that_hides_the_gpu() -> No
         if isinstance(node, ast.Import) and any(alias.name == "tensorflow" for alias in node.names)
     ]
     assert importing == ["worker/formats/saved_model.py"]
+
+
+@pytest.mark.parametrize(
+    ("names", "advice"),
+    [
+        (["classify", "embed"], "it has 'classify', 'embed': name one in the marker, as in signature='classify'"),
+        ([], r"it has none: save it with signatures=\{'serving_default': function\}"),
+    ],
+)
+def test_a_model_without_the_signature_names_those_that_it_has(
+    monkeypatch: pytest.MonkeyPatch, names: list[str], advice: str
+) -> None:
+    monkeypatch.setattr(saved_model, "signatures_of", lambda _folder: names)
+    with pytest.raises(Refused, match=f"has no signature 'serving_default'; {advice}"):
+        saved_model.check_signature("folder", "serving_default")
+
+
+class Exported:
+    """A Keras model that prints what it has written, as Keras does."""
+
+    def export(self, folder: str) -> None:
+        print(f"Saved artifact at '{folder}'.")
+
+
+@pytest.fixture
+def keras(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """What our code asks of Keras."""
+    models = SimpleNamespace(load_model=lambda _path, **_options: Exported())
+    tensorflow = SimpleNamespace(keras=SimpleNamespace(models=models))
+    monkeypatch.setattr(saved_model, "import_tensorflow", lambda: tensorflow)
+    return models
+
+
+def test_a_keras_file_with_code_of_the_project_names_the_way_out(keras: SimpleNamespace, tmp_path: Path) -> None:
+    def load_model(_path: str, **_options: Any) -> Any:
+        raise TypeError("Could not locate class 'Gate'.")
+
+    keras.load_model = load_model
+    (tmp_path / "net.keras").touch()
+    way_out = r"pass the model in memory, accel_model\(keras.models.load_model\(path\)\) \(TypeError: .*'Gate'"
+    with pytest.raises(Refused, match=rf"net\.keras: Keras cannot load it; .*{way_out}"):
+        saved_model.write_saved_model(Source("keras", str(tmp_path / "net.keras")), str(tmp_path / "out"))
+
+
+def test_exporting_a_keras_file_prints_nothing(
+    keras: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "net.keras").touch()
+    saved_model.write_saved_model(Source("keras", str(tmp_path / "net.keras")), str(tmp_path / "out"))
+    assert capsys.readouterr().out == ""

@@ -29,6 +29,6 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Write how many of the collected tests each accelerator has."""
     from pytest_accel.plugin import collection
 
-    marked = [item for item in session.items if item.get_closest_marker("accelerator")]
-    variants = Counter(collection.plan_of(item).variant.accelerator for item in marked)
+    plans = filter(None, map(collection.plan_of, session.items))
+    variants = Counter(plan.variant.accelerator for plan in plans)
     Path(session.config.getoption("accel_marked_to")).write_text(json.dumps(variants), encoding="utf-8")

@@ -68,11 +68,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    marked = [item for item in items if item.get_closest_marker("accelerator")]
-    if marked or config.stash[SETTINGS].accelerators:
+    if config.stash[SETTINGS].accelerators or any(item.get_closest_marker("accelerator") for item in items):
         from pytest_accel.plugin import collection
 
-        collection.select(config, items, marked)
+        collection.select(config, items)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -19,6 +19,7 @@ from pytest_accel.facts.errors import (
     WorkerError,
 )
 from pytest_accel.plugin import benchmark_export
+from pytest_accel.plugin.collection import why_no_variant
 from pytest_accel.plugin.state import ABSENT, BROKEN, MODEL, is_xdist_worker, session_of
 from pytest_accel.report.failure import trim
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 def model_for(request: pytest.FixtureRequest) -> AccelModel:
     """Make the fixture of one test. Skip the test where its accelerator is absent; under ``--accel-strict`` fail it."""
     session = session_of(request.config)
+    if (why := why_no_variant(request.node)) is not None:
+        pytest.fail(f"{request.node.name} {why}", pytrace=False)
     _require_presence(request, session)
     _share_owners(request, session)
     session.baseline_owners.forget(request.node.nodeid)

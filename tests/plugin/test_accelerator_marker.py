@@ -115,6 +115,103 @@ def test_a_marked_test_that_could_not_measure_anything_is_an_error(project: Proj
     assert result.ret == pytest.ExitCode.INTERRUPTED
 
 
+def test_a_marker_on_a_module_or_class_says_nothing_to_a_test_that_needs_no_model(project: Project) -> None:
+    project.pytester.makepyfile(
+        """
+        import unittest
+        import pytest
+        pytestmark = pytest.mark.accelerator("fake", "cpu")
+
+        def test_model(accel_model):
+            assert accel_model("model.fake.json").measure()
+
+        def test_preprocessing(): pass
+
+        @pytest.mark.accelerator("cpu", batch_size=2)
+        class TestClass:
+            def test_postprocessing(self): pass
+
+        class TestUnittest(unittest.TestCase):
+            def test_tokens(self): pass
+        """
+    )
+    project.run("--accelerator=fake").assert_outcomes(passed=4, deselected=1)
+
+
+IN_PARAM = """
+    import pytest
+
+    @pytest.mark.parametrize("size", [1, pytest.param(2, marks=pytest.mark.accelerator("fake"))])
+    {marker}
+    def test_it(accel_model, size):
+        assert accel_model("model.fake.json").measure()
+
+    def test_other(): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("marker", "outcomes"),
+    [("", {"errors": 2, "passed": 1}), ("@pytest.mark.accelerator('fake')", {"errors": 1, "passed": 2})],
+)
+def test_a_marker_in_a_parameter_is_a_sentence_and_stops_no_other_test(
+    project: Project, marker: str, outcomes: dict[str, int]
+) -> None:
+    project.pytester.makepyfile(IN_PARAM.format(marker=marker))
+    result = project.run("--accelerator=fake")
+    result.assert_outcomes(**outcomes)
+    result.stdout.fnmatch_lines(
+        ["test_it* has its accelerator marker in pytest.param, which * put the marker on the *"]
+    )
+
+
+def test_a_marker_in_a_fixtures_parameter_is_told_the_same(project: Project) -> None:
+    project.pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture(params=[1, pytest.param(2, marks=pytest.mark.accelerator("fake"))])
+        def size(request):
+            return request.param
+
+        @pytest.mark.accelerator("fake")
+        def test_it(accel_model, size):
+            assert accel_model("model.fake.json").measure()
+        """
+    )
+    result = project.run()
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*has its accelerator marker in pytest.param*"])
+
+
+def test_a_unittest_case_that_asks_for_a_model_is_a_sentence_and_stops_no_other_test(project: Project) -> None:
+    project.pytester.makepyfile(
+        """
+        import unittest
+        import pytest
+
+        @pytest.mark.accelerator("fake")
+        class TestUnittest(unittest.TestCase):
+            @pytest.fixture(autouse=True)
+            def inject(self, accel_model):
+                self.accel_model = accel_model
+
+            def test_model(self):
+                self.accel_model("model.fake.json").check()
+
+        @pytest.mark.accelerator("fake")
+        def test_it(accel_model):
+            assert accel_model("model.fake.json").measure()
+        """
+    )
+    for arguments in ([], ["--accelerator=fake"]):
+        result = project.run(*arguments)
+        result.assert_outcomes(passed=1, errors=1)
+        result.stdout.fnmatch_lines(
+            ["test_model asks for accel_model in a unittest.TestCase, of whose methods pytest makes no variants: *"]
+        )
+
+
 def test_an_unmarked_test_that_asks_for_a_model_is_an_error(project: Project) -> None:
     project.pytester.makepyfile("def test_it(accel_model): pass\n")
     result = project.run()

@@ -56,7 +56,9 @@ def test_marker_and_fixture_belong_together(markers: list[Any], asks: bool, mess
 
 def test_what_a_run_does_not_name_is_unwanted() -> None:
     items = [item("fake"), item("other")]
-    assert plan_of(items[1]).variant.accelerator == "other"
+    second = plan_of(items[1])
+    assert second is not None
+    assert second.variant.accelerator == "other"
     assert unwanted(items, ("fake",), REGISTRY) == items[1:]
     assert unwanted(items, None, REGISTRY) == []
 

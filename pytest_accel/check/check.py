@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
 from pytest_accel import verdict
 from pytest_accel.check.failed import CheckFailed, failure_message
 from pytest_accel.check.resume_key import check_key
-from pytest_accel.facts.errors import UsageError
+from pytest_accel.facts.errors import UnfitInput, UsageError
 from pytest_accel.facts.records import Budgets, TestRecord
 from pytest_accel.inputs.datasets import open_dataset
+from pytest_accel.inputs.synthetic import describe_made_up
 from pytest_accel.inputs.variants import with_defaults
 from pytest_accel.measuring.accuracy import evaluate
 from pytest_accel.measuring.divergence import describe_divergence, first_divergence
@@ -33,7 +35,7 @@ from pytest_accel.worker.accelerator import Present
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_accel.facts.records import Accuracy, Measurement, Placement
+    from pytest_accel.facts.records import Accuracy, Measurement, Placement, Signature
     from pytest_accel.facts.verdicts import Verdict
     from pytest_accel.inputs.datasets import Dataset
     from pytest_accel.inputs.variants import Plan
@@ -66,6 +68,28 @@ class CheckFacts:
     standing: Standing
 
 
+_Answer = TypeVar("_Answer")
+_More = ParamSpec("_More")
+
+
+def explains_made_up(
+    method: Callable[Concatenate[Check, Any, _More], _Answer],
+) -> Callable[Concatenate[Check, Any, _More], _Answer]:
+    """Let an error about the values of inputs say that they are made up, where the test has given no data."""
+
+    @functools.wraps(method)
+    def explaining(self: Check, data: Any, /, *more: _More.args, **named: _More.kwargs) -> _Answer:
+        try:
+            return method(self, data, *more, **named)
+        except UnfitInput as error:
+            if data is not None:
+                raise
+            message = f"{error}. {describe_made_up(self.signature)}"
+            raise UnfitInput(message, phase=error.phase, details=error.details) from error.__cause__
+
+    return explaining
+
+
 class Check:
     """One check of a loaded model. The parts can be used alone and judge nothing."""
 
@@ -77,6 +101,7 @@ class Check:
         self._budgets = with_defaults(budgets, loaded.session.settings.budgets)
         self._test = test
 
+    @explains_made_up
     def run(self, data: Any, metric: Metric | None) -> TestRecord:
         """Do it all, save a baseline if this run is asked to, and return the record of it.
 
@@ -106,19 +131,23 @@ class Check:
         record = msgspec.structs.replace(self._with_divergence(self._record(facts), dataset), key=key)
         return self._saved(record, batches)
 
+    @explains_made_up
     def evaluate(self, data: Any, metric: Metric | None) -> Accuracy:
         """Accuracy beside the reference."""
         return evaluate(self._loaded, self._open(data), metric)
 
+    @explains_made_up
     def first_divergence(self, data: Any) -> Divergence | None:
         """Return where the model starts to differ from FP32."""
         return first_divergence(self._loaded, self._open(data))
 
+    @explains_made_up
     def measure(self, data: Any, calls: int | None) -> Measurement:
         """Latency in the steady state."""
         steady = self._steady(_first(self._open(data)))
         return steady.measure(calls or self._planned_calls)
 
+    @explains_made_up
     def highest_rate(self, data: Any) -> HighestRate:
         """Return the highest rate of calls at which a server keeps the latency limits; judges nothing."""
         name, confidence = self._candidate.variant.accelerator, self._session.settings.confidence
@@ -136,10 +165,15 @@ class Check:
 
         return search(serve, capacity=capacity, budgets=self._budgets, confidence=confidence, looks=LOOKS)
 
+    @property
+    def signature(self) -> Signature:
+        """What the candidate takes and gives."""
+        return self._loaded.signature
+
     def _open(self, data: Any) -> Dataset:
         return open_dataset(
             data,
-            self._loaded.signature,
+            self.signature,
             batch_size=self._candidate.variant.batch_size,
             input_shapes=self._plan.input_shapes,
         )

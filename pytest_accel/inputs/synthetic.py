@@ -54,6 +54,22 @@ def synthetic(
         raise DatasetError(f"inputs cannot be made up, {sizes}: {error}; ask for a smaller batch_size") from None
 
 
+def describe_made_up(signature: Signature) -> str:
+    """Return a sentence about the values that were made up for a model, and what to do where they do not fit it."""
+    ranges = {spec.name: range_of(spec.dtype) for spec in signature.inputs if np.dtype(spec.dtype).kind in "iu"}
+    whole = ", ".join(f"{name!r} of {low} to {low + values - 1}" for name, (low, values) in ranges.items())
+    made_up = f"whole numbers: {whole}" if whole else "noise"
+    return (
+        f"The test gives no data, so the inputs are made up ({made_up}): pass a dataset with values that the model "
+        f"takes, .check(dataset)"
+    )
+
+
+def range_of(dtype: str) -> tuple[int, int]:
+    """Return the lowest made-up value of a whole type, and how many values follow each other from there."""
+    return WHOLE_VALUES.get(dtype, SMALL_INTEGERS)
+
+
 def _full_shape(spec: TensorSpec, batch_size: int, input_shapes: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
     if not spec.shape:
         return ()
@@ -78,7 +94,7 @@ def _made_up(spec: TensorSpec, shape: tuple[int, ...], batch: int, seed: int) ->
         return (
             np.random.default_rng((seed, own, batch)).standard_normal(shape or (1,)).reshape(shape).astype(spec.dtype)
         )
-    low, values = WHOLE_VALUES.get(spec.dtype, SMALL_INTEGERS)
+    low, values = range_of(spec.dtype)
     start = np.random.default_rng((seed, own)).permutation(math.prod(shape)).reshape(shape)
     return (low + (start + batch) % values).astype(spec.dtype)
 

@@ -15,6 +15,7 @@ _NO_OPERATORS = "there is no operator for {operators}: " + _OUTSIDE
 _WEIGHTS = "its weights are not in {path}: put that file beside the model, or save the model as one file"
 _NO_TENSOR = "it reads a tensor {tensor!r} that nothing gives: export it anew"
 _UNFIT_INPUTS = "{operator} {node!r} cannot compute with these inputs: check their sizes and values"
+_ROW = "an index of {row} asks a table for a row that it does not have"
 _DATA = "give it what the model's signature says"
 
 #: ADVICE has rows of a pattern of an error's text, and advice in which ``{groups}`` of the pattern are filled in. The
@@ -135,6 +136,19 @@ ADVICE: Tuple[Tuple[str, str], ...] = (
     (
         r"neuronx?-cc failed|subgraphs failed to compile",
         "the compiler refused these options for this model: try another batch_size, neuroncores or precision",
+    ),
+    # A row that a table, such as one of embeddings, does not have: ONNX Runtime, TensorFlow and PyTorch.
+    (
+        r"element out of data bounds, idx=(?P<row>-?\d+) must be within the inclusive range \[-?\d+,(?P<last>\d+)",
+        _ROW + ", the last one is {last}: check the values of the ids",
+    ),
+    (
+        r"indices\[[\d, ]*\] = (?P<row>-?\d+) is not in \[0, (?P<rows>\d+)\)",
+        _ROW + ", it has {rows}: check the values of the ids",
+    ),
+    (
+        r"index out of range in self",
+        "an index asks a table for a row that it does not have: check the values of the ids",
     ),
     (r"while running (?P<operator>\S+) node\. Name:'(?P<node>[^']*)'", _UNFIT_INPUTS),
     (r"\[CPU\] (?P<operator>\S+) node with name '(?P<node>[^']*)'", _UNFIT_INPUTS),

@@ -6,7 +6,7 @@ import pytest
 from pytest_accel.facts.errors import DatasetError
 from pytest_accel.facts.records import Signature, TensorSpec
 from pytest_accel.inputs.datasets import Batch, open_dataset
-from pytest_accel.inputs.synthetic import synthetic
+from pytest_accel.inputs.synthetic import describe_made_up, synthetic
 
 
 def signature(**inputs: tuple[str, tuple[int | None, ...]]) -> Signature:
@@ -99,3 +99,9 @@ def test_dtypes_nobody_can_make_up(dtype: str) -> None:
 def test_more_than_a_machine_holds_is_refused_in_words(batch_size: int) -> None:
     with pytest.raises(DatasetError, match=r"cannot be made up, 'image' of shape \(\d+, 2\): .*; ask for a smaller"):
         synthetic(signature(image=("float64", (None, 2))), batch_size)
+
+
+def test_what_was_made_up_is_described_with_the_way_out() -> None:
+    whole = "'pixels' of 1 to 255, 'ids' of 1 to 9, 'step' of 1 to 9"
+    assert f"made up (whole numbers: {whole}): pass a dataset" in describe_made_up(MIXED)
+    assert "made up (noise): pass a dataset" in describe_made_up(ONE)

@@ -112,9 +112,21 @@ TOLD = [
         "where its operators run was not recorded: set that entry before the session is made",
     ),
     (
-        "Non-zero status code returned while running Gather node. Name:'g' Status Message: indices element out of data "
-        "bounds",
-        "Gather 'g' cannot compute with these inputs: check their sizes and values",
+        "Non-zero status code returned while running Reshape node. Name:'g' Status Message: the dimension",
+        "Reshape 'g' cannot compute with these inputs: check their sizes and values",
+    ),
+    (
+        f"{NUMBERED}Non-zero status code returned while running Gather node. Name:'' Status Message: indices element "
+        "out of data bounds, idx=9 must be within the inclusive range [-2,1]",
+        "an index of 9 asks a table for a row that it does not have, the last one is 1: check the values of the ids",
+    ),
+    (
+        "Graph execution error:\n\nDetected at node emb/GatherV2\nindices[0,3] = 5 is not in [0, 5)",
+        "an index of 5 asks a table for a row that it does not have, it has 5: check the values of the ids",
+    ),
+    (
+        "index out of range in self",
+        "an index asks a table for a row that it does not have: check the values of the ids",
     ),
     ("[CPU] Reshape node with name 'y' Check 'minusOneCount", "Reshape 'y' cannot compute with these inputs"),
     ("No data is collected.", "INT8 needs calibration data: pass calibration="),

@@ -25,6 +25,7 @@ from pytest_accel.worker.accelerator import (
 )
 from pytest_accel.worker.formats import saved_model, yardstick
 from pytest_accel.worker.hardware import processor, versions
+from pytest_accel.worker.vendor_errors import explained
 
 _MODEL = "saved_model"
 #: _MIXED_PRECISION is TensorFlow's name of the rewriting to BF16.
@@ -93,7 +94,10 @@ class Cpu(Accelerator):
         return {name: tensorflow.constant(array) for name, array in inputs.items()}
 
     def infer(self, staged: Any) -> Arrays:
-        return {name: tensor.numpy() for name, tensor in self._function(**staged).items()}
+        try:
+            return {name: tensor.numpy() for name, tensor in self._function(**staged).items()}
+        except _tensorflow().errors.OpError as error:
+            raise Refused(explained("TensorFlow cannot run this model", error)) from error
 
     def placement(self) -> Observed:
         if self._precision == "fp32":

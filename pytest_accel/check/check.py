@@ -28,6 +28,7 @@ from pytest_accel.measuring.output_comparison import first_difference
 from pytest_accel.regression.pacemaker import yardstick_pace
 from pytest_accel.regression.question import Contest
 from pytest_accel.session.baseline_owners import BaselineOwner
+from pytest_accel.session.reference import Reference
 from pytest_accel.store.baseline import make_baseline, why_not_saved
 from pytest_accel.store.changes import changes_since
 from pytest_accel.worker.accelerator import Present
@@ -65,6 +66,7 @@ class CheckFacts:
     measurement: Measurement
     difference: str
     placement: Placement
+    source_precisions: Sequence[str]
     standing: Standing
 
 
@@ -126,6 +128,7 @@ class Check:
             measurement=msgspec.structs.replace(measurement, flops_per_item=flops_per_item),
             difference=difference,
             placement=placement,
+            source_precisions=Reference.of(self._candidate).precisions,
             standing=self._stand(measurement, batches),
         )
         record = msgspec.structs.replace(self._with_divergence(self._record(facts), dataset), key=key)
@@ -245,12 +248,22 @@ class Check:
                 asked=self._candidate.variant.options,
                 identity=self._candidate.hardware.identity,
             ),
-            *verdict.judge_placement(facts.placement, self._budgets, precision=precision),
+            *verdict.judge_placement(
+                facts.placement,
+                self._budgets,
+                precision=precision,
+                source=facts.source_precisions,
+                named="precision" in self._candidate.variant.named,
+            ),
             *verdict.judge_accuracy(
                 facts.accuracy,
                 self._budgets,
                 confidence=confidence,
-                precisions=facts.placement.precisions or {precision: 1},
+                # The reference is no finer than the model itself.
+                precisions={
+                    **dict.fromkeys(facts.source_precisions, 1),
+                    **(facts.placement.precisions or {precision: 1}),
+                },
                 baseline=stored,
                 has_baseline=self._baseline is not None,
             ),

@@ -184,6 +184,11 @@ class WorkerClient:
             signature=Signature(inputs=inputs, outputs=outputs), load_s=_valid(reply.get("load_s"), float, "load")
         )
 
+    def graph_precisions(self, folder: Path, options: Mapping[str, Scalar]) -> tuple[str, ...]:
+        """Return the precisions that the graph of an artefact has itself, in the names that runtimes give to them."""
+        reply = self._ask("graph_precisions", phase="load", artefact=str(folder), options=dict(options))
+        return _valid(reply.get("precisions"), tuple[str, ...], "graph_precisions")
+
     def predict(self, inputs: Mapping[str, np.ndarray]) -> Arrays:
         """Run one batch, untimed. Raises `UnfitInput` where the inputs are not what the artefact takes."""
         reply = self._ask("predict", phase="predict", inputs=_packed(inputs, "predict"))

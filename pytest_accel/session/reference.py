@@ -59,6 +59,13 @@ class Reference:
         key = self._key("signature")
         return self._session.cache.value(key, Signature, self._ask, label=f"signature of {self._model.name}")
 
+    @cached_property
+    def precisions(self) -> tuple[str, ...]:
+        """The precisions that the uncompiled model has itself, in the names that runtimes give to them."""
+        key = self._key("precisions")
+        label = f"precisions of {self._model.name}"
+        return self._session.cache.value(key, tuple[str, ...], self._ask_precisions, label=label)
+
     def outputs(self, dataset: Dataset) -> Arrays:
         """Return the reference's outputs for every sample, by output name; memory-mapped, first axis the sample."""
         key = self._key("reference outputs", dataset=dataset.digest)
@@ -76,6 +83,10 @@ class Reference:
         self._session.tell(f"asking what {self._model.name} takes")
         with compiled.load_shared() as loaded:
             return loaded.signature
+
+    def _ask_precisions(self) -> tuple[str, ...]:
+        client = self._session.shared_client(self.variant.accelerator)
+        return client.graph_precisions(self._compiled.folder, self.variant.options)
 
     def _compute(self, dataset: Dataset, folder: Path) -> None:
         """Fill the folder of a new entry with the outputs."""

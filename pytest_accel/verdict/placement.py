@@ -6,7 +6,7 @@ that knows the names which runtimes give to precisions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_accel.facts.verdicts import Verdict, VerdictKind
@@ -36,10 +36,14 @@ _NAMES = {name: name for name in COARSENESS} | {
 }
 
 
-def judge_placement(placement: Placement | None, budgets: Budgets, *, precision: str) -> list[Verdict]:
+def judge_placement(
+    placement: Placement | None, budgets: Budgets, *, precision: str, source: Sequence[str] = (), named: bool = True
+) -> list[Verdict]:
     """Judge the share on the device and the precision; empty where the runtime tells neither and no budget asks.
 
-    ``precision`` is the one asked for. `pytest_accel.store.changes` finds operators that moved since the baseline.
+    ``precision`` is the one asked for; ``named`` is False where it is the default alone. ``source`` has the precisions
+    that the uncompiled model has itself, which then will do too. `pytest_accel.store.changes` finds operators that
+    moved since the baseline.
     """
     unknown = _unknown_share(budgets) if placement is None or placement.on_device is None else []
     if placement is None:
@@ -54,8 +58,15 @@ def judge_placement(placement: Placement | None, budgets: Budgets, *, precision:
             findings.append(f"{facts[-1]}: what was timed is largely the host")
     observed = observed_precisions(placement.precisions)
     if observed:
-        facts.append(f"in {_counted(observed)}")
-        findings += _precision_findings(observed, _NAMES.get(precision, precision))
+        asked, own = _NAMES.get(precision, precision), observed_precisions(dict.fromkeys(source, 1))
+        broken = _precision_findings(observed, asked)
+        own_doing = bool(broken) and not _precision_findings(observed, asked, own)
+        facts.append(f"in {_counted(observed)}{', as the model itself is' if own_doing and not named else ''}")
+        if own_doing and named:
+            broken.append(
+                f"the model itself is in {', '.join(own)}, which it is held to without precision={precision!r}"
+            )
+        findings += broken if named or not own_doing else []
     if not facts:
         return unknown
     kind: VerdictKind = "not-measured" if findings else "pass"
@@ -100,14 +111,19 @@ def _unknown_share(budgets: Budgets) -> list[Verdict]:
     return [Verdict(kind="inconclusive", question="placement", summary=summary)]
 
 
-def _precision_findings(observed: Mapping[str, int], asked: str) -> list[str]:
+def _precision_findings(observed: Mapping[str, int], asked: str, own: Iterable[str] = ()) -> list[str]:
+    """Return what is wrong with the precisions observed, beside the one asked for and those of the model itself."""
     if asked not in COARSENESS:
         return []
     findings = []
-    if asked not in observed:
+    coarsest_allowed = max(COARSENESS[name] for name in (asked, *own))
+    # FP32 is what a model is not cast from, so that one in FP64 stays in it.
+    wanted = {asked, *(own if asked == "fp32" else ())}
+    wanted |= {name for name in observed if COARSENESS[asked] < COARSENESS[name] <= coarsest_allowed}
+    if wanted.isdisjoint(observed):
         findings.append(f"{asked} was asked for and no operator runs in it, but in {_counted(observed)}")
-    coarser = {name: count for name, count in observed.items() if COARSENESS[name] > COARSENESS[asked]}
-    if coarser and asked in observed:
+    coarser = {name: count for name, count in observed.items() if COARSENESS[name] > coarsest_allowed}
+    if coarser and not wanted.isdisjoint(observed):
         findings.append(f"{asked} was asked for and {_counted(coarser)} is coarser")
     return findings
 

@@ -338,6 +338,13 @@ class Accelerator(ABC):
         """Return where the operators of the loaded artefact run. The default knows nothing."""
         return Observed(on_device=None, precisions={})
 
+    def graph_precisions(self, artefact: str, options: Mapping[str, Any]) -> Sequence[str]:
+        """Return the precisions that the graph of an artefact has itself, whatever a runtime makes of them.
+
+        A reference is asked: what a model has in itself is no fallback from what was asked for. The default knows none.
+        """
+        return ()
+
     def intermediates(self, inputs: Arrays) -> List[Intermediate]:
         """Return the floating-point tensors inside the loaded artefact for one batch, in the order of computation.
 

@@ -156,6 +156,10 @@ class Operations:
         self._accelerator.compile(Source(**source), artefact, options, progress, batches)
         return {"seconds": (self._accelerator.clock() - start) / 1e9}
 
+    def graph_precisions(self, artefact: str, options: Plain) -> Plain:
+        """Return the precisions that the graph of an artefact has itself. Nothing is loaded for that."""
+        return {"precisions": list(self._accelerator.graph_precisions(artefact, options))}
+
     def load(self, artefact: str, options: Plain) -> Plain:
         """Load an artefact in place of the one before. The peak of memory is counted from here on."""
         self._inputs, self._staged = None, []

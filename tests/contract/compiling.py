@@ -155,6 +155,13 @@ class CompilingContract(AcceleratorContract):
         self.compiled(client, onnx(models, "already_quantised"), tmp_path)
         assert client.placement()[0].precisions["int8"] >= 1, "whatever was asked for"
 
+    def test_a_model_that_was_quantised_before_is_not_quantised_again(
+        self, client: WorkerClient, models: Path, tmp_path: Path
+    ) -> None:
+        quantised, options = onnx(models, "already_quantised"), self.complete(precision="int8")
+        with pytest.raises(CompileFailed, match=r"is quantised already, .*: leave precision='int8' out to measure it"):
+            client.compile(quantised, tmp_path / "artefact", options, calibration=images(3))
+
     def test_a_model_for_images_of_any_size_is_placed_as_it_was_called(
         self, client: WorkerClient, models: Path, tmp_path: Path
     ) -> None:

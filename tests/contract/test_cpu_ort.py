@@ -72,6 +72,22 @@ class TestCpuOrt(CompilingContract):
                 onnx(models, "convolution"), tmp_path / "artefact", self.complete(precision="int8"), calibration=fine
             )
 
+    @pytest.mark.parametrize(
+        ("model", "precisions"),
+        [
+            ("convolution", ("float32",)),
+            ("already_quantised", ("float32", "int8")),
+            ("half", ("float16",)),
+            ("half_inside", ("float16", "float32")),
+            ("bytes_first", ("float32",)),
+        ],
+    )
+    def test_the_precisions_of_the_file_itself_are_known(
+        self, client: WorkerClient, models: Path, tmp_path: Path, model: str, precisions: tuple[str, ...]
+    ) -> None:
+        client.compile(onnx(models, model), tmp_path, self.complete())
+        assert client.graph_precisions(tmp_path, self.complete()) == precisions
+
     def test_text_is_refused(self, client: WorkerClient, models: Path, tmp_path: Path) -> None:
         self.refuses(
             client,

@@ -64,6 +64,25 @@ def ends_in(element_type: int) -> onnx.ModelProto:
     return made
 
 
+def half_inside() -> onnx.ModelProto:
+    """A branch of which both sides compute in FP16."""
+    sides = [
+        helper.make_graph(
+            [
+                helper.make_node("Cast", ["x"], [f"{name}_half"], f"{name}_down", to=TensorProto.FLOAT16),
+                helper.make_node("Cast", [f"{name}_half"], [name], f"{name}_up", to=TensorProto.FLOAT),
+            ],
+            name,
+            [],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 4])],
+        )
+        for name in ("yes", "no")
+    ]
+    always = numpy_helper.from_array(np.array(True), "always")
+    choose = helper.make_node("If", ["always"], ["y"], "choose", then_branch=sides[0], else_branch=sides[1])
+    return model([choose], {"x": ["n", 4]}, {"y": ["n", 4]}, [always])
+
+
 def of_another_time(*, opset: int = 17, ir_version: int = 8) -> onnx.ModelProto:
     """One operator in a file of another opset or file format."""
     made = one_operator("Relu")
@@ -259,6 +278,8 @@ RECIPES = {
     "foreign_operator": lambda: one_operator("Shiny", domain="com.example"),
     "only_onnx_runtime": lambda: one_operator("SampleOp", domain="com.microsoft"),
     "text": lambda: typed("Identity", TensorProto.STRING),
+    "half": lambda: typed("Relu", TensorProto.FLOAT16),
+    "half_inside": half_inside,
     "bfloat16_ends": lambda: ends_in(TensorProto.BFLOAT16),
     "no_kernel": lambda: typed("Relu", TensorProto.BFLOAT16),
     "unfit_type": lambda: typed("Sin", TensorProto.INT64),

@@ -105,6 +105,7 @@ class Script:
     flops: Optional[float] = None
     on_device: Optional[float] = 1.0
     precisions: Mapping[str, int] = field(default_factory=lambda: {"float32": 2})
+    graph_precisions: Sequence[str] = ()
     operators: Mapping[str, str] = field(
         default_factory=lambda: {"dense": "fake:float32", "softmax": "fake:float32"},
     )
@@ -213,6 +214,9 @@ class FakeAccelerator(Accelerator):
 
     def placement(self) -> Observed:
         return Observed(self._script.on_device, dict(self._script.precisions), dict(self._script.operators))
+
+    def graph_precisions(self, artefact: str, options: Mapping[str, Any]) -> Sequence[str]:
+        return _script_at(os.path.join(artefact, _MODEL), options["precision"]).graph_precisions
 
     def flops(self) -> Optional[float]:
         return self._script.flops

@@ -30,7 +30,7 @@ from pytest_accel.worker.accelerator import (
 )
 from pytest_accel.worker.formats import intermediate, openvino_model, yardstick
 from pytest_accel.worker.formats.openvino_model import import_openvino
-from pytest_accel.worker.formats.quantise import check_inputs, require
+from pytest_accel.worker.formats.quantise import QUANTISED_ALREADY, check_inputs, require
 from pytest_accel.worker.hardware import processor, versions
 from pytest_accel.worker.vendor_errors import explained
 
@@ -141,7 +141,10 @@ class CpuOpenVino(Accelerator):
         model = openvino_model.read(job.source, options["signature"])
         model = openvino_model.fix_batch(model, options["batch_size"])
         if options["precision"] == "int8":
+            if openvino_model.is_quantised(model) or openvino_model.has_whole_weights(model):
+                raise Refused(QUANTISED_ALREADY)
             model = _quantised(model, job.calibration, job.progress)
+        model = openvino_model.widen_outputs(model)
         path = os.path.join(job.artefact, _MODEL)
         openvino.save_model(model, path, compress_to_fp16=False)
         job.progress(None, "checking that OpenVINO takes it")

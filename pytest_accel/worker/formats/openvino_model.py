@@ -16,6 +16,8 @@ from pytest_accel.worker.accelerator import Refused, Source
 from pytest_accel.worker.formats import saved_model
 from pytest_accel.worker.vendor_errors import explained
 
+#: _BYTES names the types of quantised weights.
+_BYTES = frozenset({"i4", "u4", "i8", "u8"})
 #: OWN_KIND is the kind of a source in OpenVINO's own format.
 OWN_KIND = "openvino"
 
@@ -68,6 +70,16 @@ def fix_batch(model: Any, batch_size: int) -> Any:
     return model
 
 
+def widen_outputs(model: Any) -> Any:
+    """Return the model with outputs in FP32 in place of BF16, which NumPy does not have; every value stays the same."""
+    openvino = import_openvino()
+    steps = openvino.preprocess.PrePostProcessor(model)
+    for number, port in enumerate(model.outputs):
+        if port.get_element_type() == openvino.Type.bf16:
+            steps.output(number).tensor().set_element_type(openvino.Type.f32)
+    return steps.build()
+
+
 def name_of(port: Any) -> str:
     """Return the name of an input or output."""
     return str(port.get_any_name() if port.get_names() else port.get_node().get_friendly_name())
@@ -76,6 +88,17 @@ def name_of(port: Any) -> str:
 def is_quantised(model: Any) -> bool:
     """Return whether any tensor of the model goes through a range, as the tensors of an INT8 model do."""
     return any(node.get_type_name() == "FakeQuantize" for node in model.get_ordered_ops())
+
+
+def has_whole_weights(model: Any) -> bool:
+    """Return whether a weight of the model is in bytes, as those of a model that was quantised by others are."""
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == "Convert" and node.get_output_element_type(0).is_real():
+            source = node.input_value(0).get_node()
+            weighty = source.get_type_name() == "Constant" and len(source.get_output_shape(0)) > 1
+            if weighty and source.get_output_element_type(0).get_type_name() in _BYTES:
+                return True
+    return False
 
 
 def count_flops(model: Any) -> Optional[float]:

@@ -14,8 +14,14 @@ from typing import AbstractSet, Any, Iterator, Optional, Sequence
 import numpy as np
 
 from pytest_accel.worker.accelerator import Arrays, Progress, Refused
+from pytest_accel.worker.formats import graph_precisions
 from pytest_accel.worker.vendor_errors import explained
 
+#: QUANTISED_ALREADY says why a model is not quantised once more.
+QUANTISED_ALREADY = (
+    "the model is quantised already, and its ranges are not learnt anew: leave precision='int8' out to measure it as "
+    "it is, or pass the model as it was before it was quantised"
+)
 ACTIVATIONS = ("uint8", "int8")
 
 
@@ -30,6 +36,8 @@ def quantise(model: Any, calibration: Sequence[Arrays], activations: str, progre
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
+    if graph_precisions.is_quantised(model):
+        raise Refused(QUANTISED_ALREADY)
     weights = {tensor.name for tensor in model.graph.initializer}
     check_inputs({value.name for value in model.graph.input} - weights, calibration)
     symmetric = activations == "int8"

@@ -130,6 +130,20 @@ def test_every_question_is_answered_accuracy_before_speed(workshop: Workshop) ->
     ]
 
 
+@pytest.mark.parametrize(
+    ("options", "kinds"), [({}, {"pass"}), ({"precision": "fp32"}, {"not-measured"}), ({"precision": "int8"}, {"pass"})]
+)
+def test_a_model_that_is_quantised_itself_is_held_to_that_unless_another_precision_is_named(
+    workshop: Workshop, options: dict[str, Any], kinds: set[str]
+) -> None:
+    script = {"precisions": {"int8": 3}, "graph_precisions": ["float32", "int8"], "output_noise": 0.05}
+    with check(workshop, script=script, **options) as it:
+        record = it.run(None, None)
+    assert {each.kind for each in record.verdicts if each.question == "placement"} == kinds
+    (limit,) = [each.summary for each in record.verdicts if each.question == "accuracy"]
+    assert "limit for int8" in limit, "the reference is no finer than the model"
+
+
 @pytest.mark.parametrize(("own", "kinds"), [(None, {"sla-breach"}), (5.0, {"pass"})])
 def test_the_projects_defaults_hold_where_the_test_says_nothing(
     workshop: Workshop, own: float | None, kinds: set[str]

@@ -87,6 +87,14 @@ def test_its_signature_is_known_before_the_variant_is_compiled_and_then_remember
     assert workshop.count("load") == 1
 
 
+def test_the_precisions_that_the_model_has_itself_are_asked_for_once(workshop: Workshop) -> None:
+    model = workshop.model(graph_precisions=["float16", "int8"])
+    for _ in range(2):
+        reference = Reference(workshop.session, model, workshop.variant(precision="int8", batch_size=2))
+        assert reference.precisions == ("float16", "int8")
+    assert workshop.count("graph_precisions") == 1
+
+
 def test_its_outputs_have_a_row_for_each_sample_and_the_order_of_the_model(workshop: Workshop) -> None:
     outputs = [{"name": f"y{at}", "dtype": "float32", "shape": [None, 1 + at]} for at in range(12)]
     rows = referred(workshop, workshop.model(outputs=outputs), batch_size=2)

@@ -590,6 +590,46 @@ def test_a_fallback_is_told_in_full() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("observed", "asked", "source", "kind"),
+    [
+        ({"float32": 1, "int8": 3}, "fp32", ["float32", "int8"], "pass"),
+        ({"int8": 3}, "fp32", ["int8"], "pass"),
+        ({"float32": 3}, "fp32", ["int8"], "pass"),  # a runtime may compute more finely than the source
+        ({"float16": 3}, "fp32", ["float16"], "pass"),
+        ({"bf16": 3}, "fp32", ["float16"], "pass"),
+        ({"float64": 3}, "fp32", ["float64"], "pass"),
+        ({"float64": 3}, "fp32", ["float32"], "not-measured"),
+        ({"int8": 3}, "fp32", ["float16"], "not-measured"),
+        ({"float32": 2, "int8": 3}, "fp32", ["float16", "float32"], "not-measured"),
+        ({"float16": 3}, "fp32", ["float32"], "not-measured"),
+        ({"float16": 3}, "fp32", [], "not-measured"),
+        ({"float32": 3}, "bf16", ["float32"], "not-measured"),  # a default that casts
+        ({"float32": 1, "bf16": 3}, "bf16", ["float32"], "pass"),
+    ],
+)
+def test_the_precision_of_the_model_itself_will_do_where_none_is_named(
+    observed: dict[str, int], asked: str, source: list[str], kind: str
+) -> None:
+    placement = placed(1.0, **observed)
+    answer = only(verdict.judge_placement(placement, Budgets(), precision=asked, source=source, named=False))
+    assert answer.kind == kind
+
+
+def test_it_is_told_that_the_model_itself_has_a_precision() -> None:
+    placement, own = placed(1.0, float32=1, int8=3), ["float32", "int8"]
+    by_default = only(verdict.judge_placement(placement, Budgets(), precision="fp32", source=own, named=False))
+    assert by_default.summary.endswith("in int8 (3 operators), fp32 (1 operator), as the model itself is.")
+    named = only(verdict.judge_placement(placement, Budgets(), precision="fp32", source=own))
+    assert named.kind == "not-measured"
+    assert named.summary == (
+        "Placement: fp32 was asked for and int8 (3 operators) is coarser; the model itself is in fp32, int8, which it "
+        "is held to without precision='fp32'."
+    )
+    plain = only(verdict.judge_placement(placed(1.0, float32=1), Budgets(), precision="fp32", source=own, named=False))
+    assert "as the model itself" not in plain.summary
+
+
 def test_a_runtime_that_tells_nothing_is_not_judged() -> None:
     assert verdict.judge_placement(placed(None), Budgets(), precision="fp32") == []
     assert verdict.judge_placement(None, Budgets(), precision="fp32") == []

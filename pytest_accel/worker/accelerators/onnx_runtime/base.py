@@ -28,7 +28,7 @@ from pytest_accel.worker.accelerator import (
     Tensor,
     share_on,
 )
-from pytest_accel.worker.formats import onnx_model, yardstick
+from pytest_accel.worker.formats import graph_precisions, onnx_model, yardstick
 from pytest_accel.worker.hardware import versions
 from pytest_accel.worker.vendor_errors import explained
 
@@ -75,9 +75,6 @@ _BOOKKEEPING = frozenset(
         "MemcpyToHost",
     }
 )
-#: _QUANTISED finds the operators of a quantised graph. In other graphs bytes are an image or the like, without a
-#: precision.
-_QUANTISED = re.compile(r"Quantize|^Q(Linear|Gemm|Attention)|Integer")
 #: _ADDED_TO_A_NAME finds what graph rewriting and profiling add to an operator's name. The number differs between
 #: sessions.
 _ADDED_TO_A_NAME = re.compile(r"(_nchwc|_token_\d+)*_kernel_time$")
@@ -177,6 +174,9 @@ class OnnxRuntime(Accelerator):
         own = next(iter(self.devices.values()))
         return Observed.of(operators, share_on(own, operators))
 
+    def graph_precisions(self, artefact: str, options: Mapping[str, Any]) -> List[str]:
+        return graph_precisions.of_onnx(os.path.join(artefact, _MODEL))
+
     def flops(self) -> Optional[float]:
         import onnx
 
@@ -199,7 +199,7 @@ class OnnxRuntime(Accelerator):
             with open(session.end_profiling(), encoding="utf-8") as file:
                 events = json.load(file)
         ran = [event for event in events if event.get("cat") == "Node" and "input_type_shape" in event["args"]]
-        quantised = any(_QUANTISED.search(event["args"]["op_name"]) for event in ran)
+        quantised = any(graph_precisions.QUANTISED.search(event["args"]["op_name"]) for event in ran)
         for position, kernel in enumerate(ran):
             facts = kernel["args"]
             types = [element_type for tensor in facts["input_type_shape"] for element_type in tensor]

@@ -24,7 +24,7 @@ from pytest_accel.worker.accelerator import (
     require_loaded,
     share_on,
 )
-from pytest_accel.worker.formats import torch_model, yardstick
+from pytest_accel.worker.formats import graph_precisions, torch_model, yardstick
 from pytest_accel.worker.vendor_errors import explained
 
 _MODEL = "model.pt2"
@@ -106,6 +106,9 @@ class TorchProgram(Accelerator):
                 precision = "tf32"
             operators[name] = f"{place}:{precision}"
         return Observed.of(operators, share_on(self.place, operators))
+
+    def graph_precisions(self, artefact: str, options: Mapping[str, Any]) -> List[str]:
+        return graph_precisions.of_torch(os.path.join(artefact, _MODEL))
 
     def flops(self) -> Optional[float]:
         with self._computing():

@@ -23,7 +23,7 @@ from pytest_accel.worker.accelerator import (
     Source,
     Tensor,
 )
-from pytest_accel.worker.formats import saved_model, yardstick
+from pytest_accel.worker.formats import graph_precisions, saved_model, yardstick
 from pytest_accel.worker.hardware import processor, versions
 from pytest_accel.worker.vendor_errors import explained
 
@@ -106,6 +106,9 @@ class Cpu(Accelerator):
             operators = saved_model.rewritten_operators(self._function, self._batch_size)
         # No other device is visible to this process, so everything runs here.
         return Observed.of({name: f"cpu:{precision}" for name, precision in operators.items()}, on_device=1.0)
+
+    def graph_precisions(self, artefact: str, options: Mapping[str, Any]) -> List[str]:
+        return graph_precisions.of_saved_model(os.path.join(artefact, _MODEL))
 
     def flops(self) -> Optional[float]:
         return saved_model.count_flops(self._inlined())

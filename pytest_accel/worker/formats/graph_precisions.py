@@ -1,0 +1,87 @@
+"""The precisions that a model's own graph has, before a compiler or runtime chooses any.
+
+A model may come with FP16 weights, or quantised. What runs in these precisions is no fallback from those asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any, Iterator, List, Mapping, Tuple
+
+#: QUANTISED finds the ONNX operators of a quantised graph. In other graphs bytes are an image or the like, without a
+#: precision.
+QUANTISED = re.compile(r"Quantize|^Q(Linear|Gemm|Attention)|Integer")
+#: _ONNX_TYPES has NumPy's names of the floating types by ONNX's numbers. The FP8 types are one precision.
+_ONNX_TYPES: Mapping[int, str] = {
+    1: "float32",
+    10: "float16",
+    11: "float64",
+    16: "bfloat16",
+    **dict.fromkeys((17, 18, 19, 20), "float8"),
+}
+
+
+def of_onnx(path: str) -> List[str]:
+    """Return the precisions of an ``.onnx`` file: of its weights, ends and casts, and INT8 where it is quantised."""
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    found = {_ONNX_TYPES[number] for graph in _graphs(model.graph) for number in _types(graph) if number in _ONNX_TYPES}
+    return sorted(found | ({"int8"} if is_quantised(model) else set()))
+
+
+def is_quantised(model: Any) -> bool:
+    """Return whether an ONNX model has operators that quantise, or that compute with what is quantised."""
+    return any(QUANTISED.search(kind) for kind, _ in _nodes(model))
+
+
+def _nodes(model: Any) -> Iterator[Tuple[str, Any]]:
+    lists = [graph.node for graph in _graphs(model.graph)] + [function.node for function in model.functions]
+    for nodes in lists:
+        yield from ((node.op_type, node) for node in nodes)
+
+
+def _graphs(graph: Any) -> Iterator[Any]:
+    """Yield a graph and all graphs inside it."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
+                yield from _graphs(inner)
+
+
+def _types(graph: Any) -> Iterator[int]:
+    yield from (tensor.data_type for tensor in graph.initializer)
+    yield from (value.type.tensor_type.elem_type for value in (*graph.input, *graph.output))
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "to":
+                yield attribute.i
+            elif attribute.HasField("t"):
+                yield attribute.t.data_type
+
+
+def of_saved_model(folder: str) -> List[str]:
+    """Return the precisions of the operators that a SavedModel has, in functions and branches too."""
+    from pytest_accel.worker.formats import saved_graph, saved_model
+
+    saved_model.import_tensorflow()
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    model = SavedModel()
+    with open(os.path.join(folder, "saved_model.pb"), "rb") as file:
+        model.ParseFromString(file.read())
+    graphs = [meta.graph_def for meta in model.meta_graphs]
+    lists = [graph.node for graph in graphs] + [
+        function.node_def for graph in graphs for function in graph.library.function
+    ]
+    operators = [saved_graph.operator_of(node) for nodes in lists for node in nodes]
+    return sorted({operator.precision for operator in operators if operator is not None})
+
+
+def of_torch(path: str) -> List[str]:
+    """Return the precisions of the floating-point values that an exported PyTorch program computes."""
+    from pytest_accel.worker.formats import torch_model
+
+    return torch_model.ExportedProgram(path).precisions

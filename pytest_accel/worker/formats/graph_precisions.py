@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any, Iterator, List, Mapping, Tuple
+from typing import Any, Iterator, List, Mapping
+
+from pytest_accel.worker.formats import onnx_file
 
 #: QUANTISED finds the ONNX operators of a quantised graph. In other graphs bytes are an image or the like, without a
 #: precision.
@@ -24,42 +26,21 @@ _ONNX_TYPES: Mapping[int, str] = {
 
 def of_onnx(path: str) -> List[str]:
     """Return the precisions of an ``.onnx`` file: of its weights, ends and casts, and INT8 where it is quantised."""
-    import onnx
-
-    model = onnx.load(path, load_external_data=False)
-    found = {_ONNX_TYPES[number] for graph in _graphs(model.graph) for number in _types(graph) if number in _ONNX_TYPES}
+    model = onnx_file.read_graph(path)
+    found = {_ONNX_TYPES[number] for number in _types(model) if number in _ONNX_TYPES}
     return sorted(found | ({"int8"} if is_quantised(model) else set()))
 
 
 def is_quantised(model: Any) -> bool:
     """Return whether an ONNX model has operators that quantise, or that compute with what is quantised."""
-    return any(QUANTISED.search(kind) for kind, _ in _nodes(model))
+    return any(QUANTISED.search(node.op_type) for node in onnx_file.nodes_of(model))
 
 
-def _nodes(model: Any) -> Iterator[Tuple[str, Any]]:
-    lists = [graph.node for graph in _graphs(model.graph)] + [function.node for function in model.functions]
-    for nodes in lists:
-        yield from ((node.op_type, node) for node in nodes)
-
-
-def _graphs(graph: Any) -> Iterator[Any]:
-    """Yield a graph and all graphs inside it."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
-                yield from _graphs(inner)
-
-
-def _types(graph: Any) -> Iterator[int]:
-    yield from (tensor.data_type for tensor in graph.initializer)
-    yield from (value.type.tensor_type.elem_type for value in (*graph.input, *graph.output))
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.name == "to":
-                yield attribute.i
-            elif attribute.HasField("t"):
-                yield attribute.t.data_type
+def _types(model: Any) -> Iterator[int]:
+    yield from (tensor.data_type for tensor in onnx_file.tensors_of(model))
+    yield from (value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output))
+    attributes = (attribute for node in onnx_file.nodes_of(model) for attribute in node.attribute)
+    yield from (attribute.i for attribute in attributes if attribute.name == "to")
 
 
 def of_saved_model(folder: str) -> List[str]:

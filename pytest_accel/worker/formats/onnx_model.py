@@ -12,7 +12,7 @@ import tempfile
 from typing import Any, Dict, List, Optional
 
 from pytest_accel.worker.accelerator import Refused, Source
-from pytest_accel.worker.formats import saved_model
+from pytest_accel.worker.formats import onnx_file, saved_model
 from pytest_accel.worker.vendor_errors import explained
 
 #: OPSET is what models are converted to, and every supported ONNX Runtime and TensorRT reads. Q/DQ per channel needs
@@ -26,7 +26,7 @@ def converted(source: Source, signature: str, batch_size: Optional[int]) -> Any:
     Raises `Refused` when it cannot be read or converted.
     """
     if source.kind == "onnx":
-        model = _read(source.path)
+        model = onnx_file.read(source.path)
     elif source.kind == "saved_model":
         model = _from_saved_model(source.path, signature, batch_size)
     elif source.kind == "keras":
@@ -95,16 +95,6 @@ def _multiply_adds(node: Any, first: List[int], second: List[int], output: List[
         return math.prod(first) * math.prod(second[1:])
     transposed = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
     return math.prod(output) * first[0 if transposed else -1]
-
-
-def _read(path: str) -> Any:
-    import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-
-    try:
-        return onnx.load(path)
-    except (OSError, DecodeError, onnx.checker.ValidationError) as error:
-        raise Refused(explained(f"{path} cannot be read as an ONNX model", error)) from error
 
 
 def _from_saved_model(folder: str, signature: str, batch_size: Optional[int]) -> Any:

@@ -10,10 +10,11 @@ import math
 import os
 import sys
 import tempfile
-from typing import Any, List, Optional
+from contextlib import nullcontext
+from typing import Any, ContextManager, List, Optional
 
 from pytest_accel.worker.accelerator import Refused, Source
-from pytest_accel.worker.formats import saved_model
+from pytest_accel.worker.formats import onnx_file, saved_model
 from pytest_accel.worker.vendor_errors import explained
 
 #: _BYTES names the types of quantised weights.
@@ -45,9 +46,19 @@ def read(source: Source, signature: str) -> Any:
             "save the model with that signature as its serving_default"
         )
     try:
-        return import_openvino().Core().read_model(source.path)
+        with _as_openvino_reads_it(source) as path:
+            return import_openvino().Core().read_model(path)
     except RuntimeError as error:
         raise Refused(explained(f"OpenVINO cannot read {source.path}", error)) from error
+
+
+def _as_openvino_reads_it(source: Source) -> ContextManager[str]:
+    """Give the path of a source whose weights are no links to other folders, as ONNX Runtime reads them too."""
+    try:
+        import onnx  # noqa: F401
+    except ImportError:  # OpenVINO reads an ONNX file without the package
+        return nullcontext(source.path)
+    return onnx_file.without_links(source.path) if source.kind == "onnx" else nullcontext(source.path)
 
 
 def fix_batch(model: Any, batch_size: int) -> Any:

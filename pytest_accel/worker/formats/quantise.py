@@ -8,13 +8,12 @@ Weights are quantised per channel. With ``int8`` activations the form is symmetr
 from __future__ import annotations
 
 import os
-import tempfile
 from typing import AbstractSet, Any, Iterator, Optional, Sequence
 
 import numpy as np
 
 from pytest_accel.worker.accelerator import Arrays, Progress, Refused
-from pytest_accel.worker.formats import graph_precisions
+from pytest_accel.worker.formats import graph_precisions, onnx_file
 from pytest_accel.worker.vendor_errors import explained
 
 #: QUANTISED_ALREADY says why a model is not quantised once more.
@@ -31,9 +30,11 @@ def require(calibration: Sequence[Arrays]) -> None:
         raise Refused("INT8 needs calibration data: pass calibration=, a few hundred samples like those to be served")
 
 
-def quantise(model: Any, calibration: Sequence[Arrays], activations: str, progress: Progress) -> Any:
-    """Return the model in INT8. Every calibration batch has the model's batch size."""
-    import onnx
+def quantise(model: Any, calibration: Sequence[Arrays], activations: str, progress: Progress, scratch: str) -> Any:
+    """Return the model in INT8. Every calibration batch has the model's batch size.
+
+    Large weights of a large model are in files of the folder ``scratch``.
+    """
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     if graph_precisions.is_quantised(model):
@@ -41,23 +42,25 @@ def quantise(model: Any, calibration: Sequence[Arrays], activations: str, progre
     weights = {tensor.name for tensor in model.graph.initializer}
     check_inputs({value.name for value in model.graph.input} - weights, calibration)
     symmetric = activations == "int8"
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "quantised.onnx")
-        try:
-            quantize_static(
-                _fused(model, folder),
-                path,
-                _Reader(calibration, progress),
-                quant_format=QuantFormat.QDQ,
-                per_channel=True,
-                activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-                # TensorRT has no INT32 bias; ONNX Runtime quantises it by itself when it loads the model.
-                extra_options={"ActivationSymmetric": symmetric, "WeightSymmetric": True, "QuantizeBias": False},
-            )
-        except Exception as error:  # ONNX Runtime's errors have no base class of their own
-            raise Refused(explained("ONNX Runtime cannot quantise this model", error)) from error
-        return onnx.load(path)
+    path = os.path.join(scratch, "quantised.onnx")
+    try:
+        quantize_static(
+            _fused(model, scratch),
+            path,
+            _Reader(calibration, progress),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            use_external_data_format=onnx_file.has_files(model),
+            # TensorRT has no INT32 bias; ONNX Runtime quantises it by itself when it loads the model.
+            extra_options={"ActivationSymmetric": symmetric, "WeightSymmetric": True, "QuantizeBias": False},
+        )
+    except Refused:
+        raise
+    except Exception as error:  # ONNX Runtime's errors have no base class of their own
+        raise Refused(explained("ONNX Runtime cannot quantise this model", error)) from error
+    return onnx_file.read(path)
 
 
 class _Reader:
@@ -88,13 +91,17 @@ def check_inputs(expected: AbstractSet[str], calibration: Sequence[Arrays]) -> N
                 raise Refused(f"calibration: input {name!r} holds NaN or infinite values, of which no range is learnt")
 
 
-def _fused(model: Any, folder: str) -> Any:
-    """Return the model after ONNX Runtime's portable rewrites, so that no range splits operators that run as one."""
-    import onnx
+def _fused(model: Any, scratch: str) -> str:
+    """Write the model after ONNX Runtime's portable rewrites, so that no range splits operators that run as one."""
     import onnxruntime
 
+    source = os.path.join(scratch, "source.onnx")
+    onnx_file.write(model, source)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = os.path.join(folder, "fused.onnx")
-    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return onnx.load(options.optimized_model_filepath)
+    fused = os.path.join(scratch, "fused.onnx")
+    options.optimized_model_filepath = fused
+    if onnx_file.has_files(model):
+        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "fused.onnx.data")
+    onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    return fused

@@ -28,7 +28,7 @@ from pytest_accel.worker.accelerator import (
     Tensor,
     share_on,
 )
-from pytest_accel.worker.formats import graph_precisions, onnx_model, yardstick
+from pytest_accel.worker.formats import graph_precisions, onnx_file, onnx_model, yardstick
 from pytest_accel.worker.hardware import versions
 from pytest_accel.worker.vendor_errors import explained
 
@@ -119,8 +119,8 @@ class OnnxRuntime(Accelerator):
         Raises `Refused` when ONNX Runtime does not take the model.
         """
 
-    def prepared(self, model: Any, job: CompileJob) -> Any:
-        """Return the model in the precision asked for."""
+    def prepared(self, model: Any, job: CompileJob, scratch: str) -> Any:
+        """Return the model in the precision asked for. Its large weights may be in files of the folder ``scratch``."""
         return model
 
     def versions(self) -> Dict[str, str]:
@@ -131,22 +131,18 @@ class OnnxRuntime(Accelerator):
         return {**used, **versions.installed("tf2onnx", "tensorflow")}
 
     def convert(self, source: Source, folder: str, options: Mapping[str, Any], progress: Progress) -> Source:
-        import onnx
-
         progress(None, f"converting {source.path}")
         path = os.path.join(folder, _MODEL)
-        onnx.save(onnx_model.converted(source, options["signature"], options["batch_size"]), path)
+        onnx_file.write(onnx_model.converted(source, options["signature"], options["batch_size"]), path)
         return Source("onnx", path)
 
     def compile_job(self, job: CompileJob) -> None:
         options = job.options
-        import onnx
-
         job.progress(None, f"converting {job.source.path}")
         model = onnx_model.converted(job.source, options["signature"], options["batch_size"])
-        model = self.prepared(model, job)
         path = os.path.join(job.artefact, _MODEL)
-        onnx.save(model, path)
+        with tempfile.TemporaryDirectory() as scratch:
+            onnx_file.write(self.prepared(model, job, scratch), path)
         job.progress(None, "checking that ONNX Runtime takes it")
         _tensors(self.session(path, options))
 
@@ -178,9 +174,7 @@ class OnnxRuntime(Accelerator):
         return graph_precisions.of_onnx(os.path.join(artefact, _MODEL))
 
     def flops(self) -> Optional[float]:
-        import onnx
-
-        return onnx_model.count_flops(onnx.load(self._path))
+        return onnx_model.count_flops(onnx_file.read_graph(self._path))
 
     def yardstick(self, folder: str) -> Source:
         return yardstick.write_onnx(folder)

@@ -6,6 +6,7 @@ makes INT8.
 
 from __future__ import annotations
 
+import os
 from typing import Any, ClassVar, List, Mapping, Union
 
 from pytest_accel.worker.accelerator import (
@@ -18,10 +19,13 @@ from pytest_accel.worker.accelerator import (
     Refused,
 )
 from pytest_accel.worker.accelerators.onnx_runtime.base import CPU_PROVIDER, OPTIMISATION, OnnxRuntime, session_options
-from pytest_accel.worker.formats import intermediate
+from pytest_accel.worker.formats import intermediate, onnx_file
 from pytest_accel.worker.formats.quantise import ACTIVATIONS, quantise, require
 from pytest_accel.worker.hardware import processor
 from pytest_accel.worker.vendor_errors import explained
+
+#: _FOLDER_OF_WEIGHTS is the entry of a session that names the folder of weights that are not in the serialised model.
+_FOLDER_OF_WEIGHTS = "session.model_external_initializers_file_folder_path"
 
 
 class CpuOrt(OnnxRuntime):
@@ -51,23 +55,24 @@ class CpuOrt(OnnxRuntime):
             )
         return processor.present()
 
-    def prepared(self, model: Any, job: CompileJob) -> Any:
+    def prepared(self, model: Any, job: CompileJob, scratch: str) -> Any:
         if job.options["precision"] != "int8":
             return model
         require(job.calibration)
-        return quantise(model, job.calibration, job.options["activations"], job.progress)
+        return quantise(model, job.calibration, job.options["activations"], job.progress, scratch)
 
     def session(self, model: Union[str, bytes], options: Mapping[str, Any], profile: str = "") -> Any:
         import onnxruntime
 
         wanted = session_options(options, profile)
         wanted.intra_op_num_threads = options["threads"]
+        if isinstance(model, bytes):  # a graph whose large weights are beside the loaded one
+            wanted.add_session_config_entry(_FOLDER_OF_WEIGHTS, os.path.dirname(self._path))
         try:
             return onnxruntime.InferenceSession(model, wanted, providers=[CPU_PROVIDER])
         except Exception as error:  # ONNX Runtime's errors have no base class of their own
             raise Refused(explained("ONNX Runtime cannot load this model", error)) from error
 
     def intermediates(self, inputs: Arrays) -> List[Intermediate]:
-        import onnx
-
-        return intermediate.of_onnx(onnx.load(self._path), inputs, lambda model: self.session(model, self._options))
+        graph = onnx_file.read_graph(self._path)
+        return intermediate.of_onnx(graph, inputs, lambda model: self.session(model, self._options))

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Dict, Iterator, List, Mapping, Tuple, Union
 from pytest_accel.worker.accelerator import CompileJob, Missing, Option, Present, Refused
 from pytest_accel.worker.accelerators.onnx_runtime import base
 from pytest_accel.worker.accelerators.onnx_runtime.base import CPU_PROVIDER, Kernel, OnnxRuntime
+from pytest_accel.worker.formats import onnx_file
 from pytest_accel.worker.formats.onnx_model import OPSET
 from pytest_accel.worker.hardware import nvml
 from pytest_accel.worker.hardware.nvidia_gpu import NvidiaGpu
@@ -74,11 +75,12 @@ class GpuOrt(NvidiaGpu, OnnxRuntime):
     def versions(self) -> Dict[str, str]:
         return {**super().versions(), "nvidia-driver": self._device.driver_version()}
 
-    def prepared(self, model: Any, job: CompileJob) -> Any:
+    def prepared(self, model: Any, job: CompileJob, scratch: str) -> Any:
         if job.options["precision"] != "fp16" or job.options["provider"] == "tensorrt":  # which casts by itself
             return model
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
+        onnx_file.require_one_message(model, "FP16")
         job.progress(None, "converting to FP16")
         return convert_float_to_float16(model, keep_io_types=True)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence
 
@@ -17,6 +18,7 @@ from pytest_accel.worker.accelerator import Arrays, Progress, Refused
 from pytest_accel.worker.accelerators.tensorrt.callbacks import calibrator, monitor
 from pytest_accel.worker.accelerators.tensorrt.element_types import as_taken
 from pytest_accel.worker.accelerators.tensorrt.log import done
+from pytest_accel.worker.formats import onnx_file
 from pytest_accel.worker.formats.quantise import check_inputs, quantise
 from pytest_accel.worker.vendor_errors import explained
 
@@ -60,17 +62,31 @@ def build(
     model: Any, recipe: Recipe, calibration: Sequence[Arrays], progress: Progress, *, cuda: Cuda, logger: Any
 ) -> bytes:
     """Return the serialised engine of an ONNX model. Raises `Refused` with the words of the parser or the logger."""
+    with tempfile.TemporaryDirectory() as scratch:
+        return _built(model, recipe, calibration, progress, cuda=cuda, logger=logger, scratch=scratch)
+
+
+def _built(
+    model: Any,
+    recipe: Recipe,
+    calibration: Sequence[Arrays],
+    progress: Progress,
+    *,
+    cuda: Cuda,
+    logger: Any,
+    scratch: str,
+) -> bytes:
     import tensorrt
 
     _require_known_sizes(_inputs(model), recipe.batches)
     if recipe.precision == "int8":
         check_inputs(set(_inputs(model)), calibration)
     if is_strongly_typed():
-        model = _typed(model, recipe.precision, calibration, progress)
+        model = _typed(model, recipe.precision, calibration, progress, scratch)
         calibration = ()
     logger.errors.clear()
     builder = tensorrt.Builder(logger)
-    network = _parsed(builder, model, logger)
+    network = _parsed(builder, model, logger, scratch)
     config = builder.create_builder_config()
     config.profiling_verbosity = tensorrt.ProfilingVerbosity.DETAILED  # or the inspector names no precisions
     _set_precision(config, recipe.precision)
@@ -102,13 +118,14 @@ def is_strongly_typed() -> bool:
     return not hasattr(tensorrt.BuilderFlag, "FP16")
 
 
-def _typed(model: Any, precision: str, calibration: Sequence[Arrays], progress: Progress) -> Any:
+def _typed(model: Any, precision: str, calibration: Sequence[Arrays], progress: Progress, scratch: str) -> Any:
     """Return the model with the precision written into it."""
     if precision == "int8":
-        return quantise(model, calibration, "int8", progress)
+        return quantise(model, calibration, "int8", progress, scratch)
     if precision == "fp16":
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
+        onnx_file.require_one_message(model, "FP16")
         progress(None, "converting to FP16")
         try:
             return convert_float_to_float16(model, keep_io_types=True)
@@ -117,7 +134,7 @@ def _typed(model: Any, precision: str, calibration: Sequence[Arrays], progress: 
     return model
 
 
-def _parsed(builder: Any, model: Any, logger: Any) -> Any:
+def _parsed(builder: Any, model: Any, logger: Any, scratch: str) -> Any:
     import tensorrt
 
     flags = tensorrt.NetworkDefinitionCreationFlag
@@ -125,11 +142,19 @@ def _parsed(builder: Any, model: Any, logger: Any) -> Any:
     explicit = 1 << int(flags.EXPLICIT_BATCH) if hasattr(flags, "EXPLICIT_BATCH") else 0
     network = builder.create_network(explicit)
     parser = tensorrt.OnnxParser(network, logger)
-    if not parser.parse(model.SerializeToString()):
+    if not _parse(parser, model, scratch):
         errors = [parser.get_error(number) for number in range(parser.num_errors)]
         words = "\n".join(_described(error, model) for error in errors) or "\n".join(logger.errors)
         raise Refused(explained("TensorRT cannot read this model", words))
     return network
+
+
+def _parse(parser: Any, model: Any, scratch: str) -> bool:
+    if not onnx_file.has_files(model):
+        return bool(parser.parse(model.SerializeToString()))
+    path = os.path.join(scratch, "large.onnx")
+    onnx_file.write(model, path)
+    return bool(parser.parse_from_file(path))
 
 
 def _described(error: Any, model: Any) -> str:

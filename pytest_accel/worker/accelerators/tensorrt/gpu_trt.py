@@ -28,7 +28,7 @@ from pytest_accel.worker.accelerator import (
 from pytest_accel.worker.accelerators.tensorrt.builder import PRECISIONS, Batches, Recipe, build
 from pytest_accel.worker.accelerators.tensorrt.engine import Engine
 from pytest_accel.worker.accelerators.tensorrt.log import capturing_logger
-from pytest_accel.worker.formats import onnx_model, yardstick
+from pytest_accel.worker.formats import onnx_file, onnx_model, yardstick
 from pytest_accel.worker.formats.quantise import require
 from pytest_accel.worker.hardware import gpu_peak, nvml, versions
 from pytest_accel.worker.hardware.cuda import Cuda
@@ -102,11 +102,9 @@ class GpuTrt(NvidiaGpu):
         return {**used, **versions.installed("onnx", "onnxruntime", "tf2onnx", "tensorflow")}
 
     def convert(self, source: Source, folder: str, options: Mapping[str, Any], progress: Progress) -> Source:
-        import onnx
-
         progress(None, f"converting {source.path}")
         path = os.path.join(folder, _MODEL)
-        onnx.save(_converted(source, options), path)
+        onnx_file.write(_converted(source, options), path)
         return Source("onnx", path)
 
     def compile_job(self, job: CompileJob) -> None:

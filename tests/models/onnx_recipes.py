@@ -117,9 +117,9 @@ def overflow() -> onnx.ModelProto:
     return model(nodes, {"image": ["n", 3, 16, 16]}, {"mixed": ["n", 1, 16, 16]}, [kernel])
 
 
-def indices() -> onnx.ModelProto:
+def indices(rows: int = 10) -> onnx.ModelProto:
     """Rows of a table, by INT64 numbers."""
-    table = numpy_helper.from_array(np.arange(40, dtype=np.float32).reshape(10, 4), "table")
+    table = numpy_helper.from_array(np.arange(4 * rows, dtype=np.float32).reshape(rows, 4), "table")
     made = model(
         [helper.make_node("Gather", ["table", "ids"], ["y"], "look_up")], {"ids": ["n", 3]}, {"y": ["n", 3, 4]}, [table]
     )
@@ -291,6 +291,7 @@ RECIPES = {
     "overflow": overflow,
     "indices": indices,
     "tokens": tokens,
+    "small_table": lambda: indices(rows=3),
     "any_size": any_size,
     "bytes_first": bytes_first,
     "already_quantised": already_quantised,
@@ -299,6 +300,7 @@ RECIPES = {
 if __name__ == "__main__":
     for name, recipe in RECIPES.items():
         onnx.save(recipe(), Path(sys.argv[1]) / f"{name}.onnx")
-    lost = Path(sys.argv[1]) / "lost_weights.onnx"
+    lost, outside = Path(sys.argv[1]) / "lost_weights.onnx", Path(sys.argv[1]) / "outside.onnx"
     onnx.save(convolution(), lost, save_as_external_data=True, location="weights.data", size_threshold=0)
+    onnx.save(convolution(), outside, save_as_external_data=True, location="outside.onnx_data", size_threshold=0)
     lost.with_name("weights.data").unlink()

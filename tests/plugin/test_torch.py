@@ -46,6 +46,53 @@ def test_a_module_made_by_a_function_is_checked_in_each_precision(project: Proje
     assert '"torch":' in (project.pytester.path / "record.json").read_text(), "its version is under test"
 
 
+OWN_CLASS = """
+    import dataclasses
+
+    import pytest
+    import torch
+    from torch.utils.data import DataLoader, TensorDataset
+
+    @dataclasses.dataclass
+    class Answer:
+        logits: torch.Tensor
+        hidden: torch.Tensor
+        loss: torch.Tensor = None
+
+    class Classifier(torch.nn.Module):
+        example_input_array = torch.ones(2, 8)
+
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.first, self.second = torch.nn.Linear(8, 6), torch.nn.Linear(6, 3)
+
+        def forward(self, x):
+            hidden = self.first(x)
+            return Answer(logits=self.second(hidden), hidden=hidden)
+
+    @pytest.mark.accelerator("cpu-torch", batch_size=4)
+    def test_classifier(accel_model):
+        module = Classifier()
+        images = torch.randn(20, 8, generator=torch.Generator().manual_seed(1))
+        labels = module(images).logits.argmax(1)
+        record = accel_model(module).check(DataLoader(TensorDataset(images, labels), batch_size=8))
+        assert [output.name for output in record.accuracy.outputs] == ["logits", "hidden"]
+
+    @pytest.mark.accelerator("cpu-torch")
+    @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+    def test_a_small_type(accel_model, kind):
+        made = torch.nn.Sequential(torch.nn.Embedding(20, 8), torch.nn.Linear(8, 4)).to(kind)
+        made.example_input_array = torch.ones(2, 5, dtype=torch.int64)
+        accel_model(made, name=str(kind)).check()
+"""
+
+
+def test_a_module_may_return_a_class_of_its_own_and_have_a_small_type(project: Project) -> None:
+    project.pytester.makepyfile(test_classifier=OWN_CLASS)
+    project.run(**ITSELF).assert_outcomes(passed=3)
+
+
 @pytest.mark.skipif(not any(distributions(name="onnxruntime")), reason="needs pip install 'pytest-accel[cpu-ort]'")
 def test_an_accelerator_that_cannot_take_it_says_what_it_takes(project: Project) -> None:
     project.pytester.makepyfile(test_network=TESTS.format(precisions=["fp32"]))

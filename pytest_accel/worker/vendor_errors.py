@@ -56,6 +56,11 @@ ADVICE: Tuple[Tuple[str, str], ...] = (
         "operator {operator!r} does not take a {type}: cast its input in the model",
     ),
     (
+        r"rank has to be known|get_partial_shape\(\)\.rank\(\)\.is_static\(\)",
+        "it has to know how many dimensions each tensor has, and this model does not tell: export it anew without "
+        "branches of different ranks, or leave this accelerator out",
+    ),
+    (
         r"ShapeInferenceError|While validating (?:ONNX )?node",
         "its shapes do not fit each other: ask for the batch_size that it was exported for, or export it with a "
         "dynamic batch",

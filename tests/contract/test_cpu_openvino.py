@@ -49,6 +49,12 @@ class TestCpuOpenVino(CompilingContract):
         with pytest.raises(CompileFailed, match="'serving_default' only, not 'classify'"):
             client.compile(Source("saved_model", str(tmp_path)), tmp_path, self.complete(signature="classify"))
 
+    def test_an_output_has_the_name_of_the_source_though_a_branch_gives_it_another(
+        self, client: WorkerClient, models: Path, tmp_path: Path
+    ) -> None:
+        loaded = self.compiled(client, onnx(models, "branch_inside"), tmp_path)
+        assert [output.name for output in loaded.signature.outputs] == ["y"]
+
     def test_weights_keep_their_precision_in_the_artefact(
         self, client: WorkerClient, models: Path, tmp_path: Path
     ) -> None:

@@ -64,19 +64,20 @@ def ends_in(element_type: int) -> onnx.ModelProto:
     return made
 
 
-def half_inside() -> onnx.ModelProto:
-    """A branch of which both sides compute in FP16."""
+def branch_inside(element_type: int = TensorProto.FLOAT) -> onnx.ModelProto:
+    """A branch that is always taken, and of which both sides compute in another type."""
     sides = [
         helper.make_graph(
             [
-                helper.make_node("Cast", ["x"], [f"{name}_half"], f"{name}_down", to=TensorProto.FLOAT16),
-                helper.make_node("Cast", [f"{name}_half"], [name], f"{name}_up", to=TensorProto.FLOAT),
+                helper.make_node("Cast", ["x"], [f"{name}_typed"], f"{name}_to", to=element_type),
+                helper.make_node("Relu", [f"{name}_typed"], [f"{name}_positive"], f"{name}_rectify"),
+                helper.make_node("Cast", [f"{name}_positive"], [name], f"{name}_back", to=TensorProto.FLOAT),
             ],
             name,
             [],
             [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 4])],
         )
-        for name in ("yes", "no")
+        for name in ("first", "second")
     ]
     always = numpy_helper.from_array(np.array(True), "always")
     choose = helper.make_node("If", ["always"], ["y"], "choose", then_branch=sides[0], else_branch=sides[1])
@@ -279,7 +280,8 @@ RECIPES = {
     "only_onnx_runtime": lambda: one_operator("SampleOp", domain="com.microsoft"),
     "text": lambda: typed("Identity", TensorProto.STRING),
     "half": lambda: typed("Relu", TensorProto.FLOAT16),
-    "half_inside": half_inside,
+    "half_inside": lambda: branch_inside(TensorProto.FLOAT16),
+    "branch_inside": branch_inside,
     "bfloat16_ends": lambda: ends_in(TensorProto.BFLOAT16),
     "no_kernel": lambda: typed("Relu", TensorProto.BFLOAT16),
     "unfit_type": lambda: typed("Sin", TensorProto.INT64),

@@ -92,8 +92,9 @@ def widen_outputs(model: Any) -> Any:
 
 
 def name_of(port: Any) -> str:
-    """Return the name of an input or output."""
-    return str(port.get_any_name() if port.get_names() else port.get_node().get_friendly_name())
+    """Return the name of an input or output: the source's, where compiling has given it others too."""
+    own = str(port.get_node().get_friendly_name()).partition("/sink_port_")[0]
+    return own if own in port.get_names() or not port.get_names() else str(port.get_any_name())
 
 
 def is_quantised(model: Any) -> bool:

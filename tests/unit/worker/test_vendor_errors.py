@@ -54,6 +54,11 @@ TOLD = [
         "data_length: 1728)",
         "its weights are not in w.data: put that file beside the model",
     ),
+    (
+        f"{DOWN}While validating ONNX node '<Node(Conv): c>': Check 'data.get_partial_shape().rank().is_static()'\n"
+        "The input data tensor's rank has to be known (static)",
+        "it has to know how many dimensions each tensor has, and this model does not tell: export it anew without",
+    ),
     ("Load model /m/m.onnx failed. File doesn't exist", "the file is not there, or may not be read: check the path"),
     ('onnx: Could not open the file: "/m/m.onnx"', "the file is not there, or may not be read: check the path"),
     ("Load model from m.onnx failed:Protobuf parsing failed.", "the file is damaged or holds no model: export it anew"),

@@ -67,20 +67,25 @@ class Reader:
         if isinstance(data, list):
             *inputs, last = data if len(data) == len(self._specs) + 1 else (*data, None)
             all_given = len(inputs) == len(self._specs) and all(is_array(part) for part in inputs)
-            return all_given and (last is None or not self._is_batch(last))
+            return all_given and (last is None or not (self._is_batch(last) or self._are_of_one_sample(inputs)))
         return isinstance(data, (tuple, Mapping)) or is_array(data)
 
     def is_sample(self, element: Any) -> bool:
         """Return whether an element is a single sample: its inputs have one dimension less than the model's."""
         inputs, _ = self._split(element)
-        return any(len(inputs[name].shape) == len(spec.shape) - 1 for name, spec in self._specs.items())
+        return self._are_of_one_sample([inputs[name] for name in self._specs])
+
+    def _are_of_one_sample(self, inputs: Sequence[Any]) -> bool:
+        return any(
+            np.ndim(array) == len(spec.shape) - 1 for array, spec in zip(inputs, self._specs.values(), strict=True)
+        )
 
     def _is_batch(self, data: Any) -> bool:
         """Return whether ``data`` could be all inputs of a batch."""
         if not is_array(data):
             return isinstance(data, (tuple, Mapping)) or (isinstance(data, list) and any(map(is_array, data)))
         (only, *others) = self._specs.values()
-        return not others and fits(tuple(data.shape), only.shape)
+        return not others and fits(np.shape(data), only.shape)
 
     def read(self, element: Any, *, first_row: int) -> Rows:
         """Name, check and count the arrays of ``element``, whose first row is the dataset's row ``first_row``."""

@@ -5,12 +5,11 @@ A dataset is one of
 * ``(inputs, labels)``, or the inputs alone. Inputs are an array; for a model with several inputs a dict by input name,
   or a tuple or list in the signature's order. A list will do for ``(inputs, labels)`` too, and the labels may follow
   several inputs directly: ``[ids, mask, labels]``.
-* an iterable of such batches, of any size: a list, an object with ``__iter__``, a function that returns a fresh
-  iterator. It is streamed, one batch in memory. A one-shot iterator (a generator object) cannot be read again, so its
-  batches are kept in memory; pass the generator function itself to avoid that.
-* a batched ``tf.data.Dataset``, or a PyTorch ``DataLoader``
-* an object with ``__len__`` and ``__getitem__`` that gives single samples (or batches) by number, such as a PyTorch
-  ``TensorDataset``
+* an iterable of such batches, of any size, or of single samples: a list, an object with ``__iter__``, a function that
+  returns a fresh iterator. It is streamed, one batch in memory. A one-shot iterator (a generator object) cannot be read
+  again, so its batches are kept in memory; pass the generator function itself to avoid that.
+* a ``tf.data.Dataset``, or a PyTorch ``DataLoader``
+* an object with ``__len__`` and ``__getitem__`` that gives these by number, such as a PyTorch ``TensorDataset``
 * the path of an ``.npz`` file, with arrays named after the inputs (``x`` will do for a model with one input) and,
   optionally, ``labels`` or ``y``. A dict of arrays is read by the same rule.
 * None: made-up inputs, see `pytest_accel.inputs.synthetic.synthetic`.
@@ -232,16 +231,16 @@ def _passes(data: Any, reader: Reader) -> Callable[[], Iterator[Any]]:
         element = _npz(Path(data))
         return lambda: iter([element])
     if hasattr(data, "as_numpy_iterator"):
-        return lambda: iter(data.as_numpy_iterator())
+        return lambda: _as_batches(data.as_numpy_iterator(), reader)
     if isinstance(data, Iterator):
         kept = list(data)
-        return lambda: iter(kept)
+        return lambda: _as_batches(kept, reader)
     if isinstance(data, Iterable) or reader.is_element(data):
         return lambda: _one_pass(data, reader)
     if callable(data):
         return lambda: _one_pass(_returned(data), reader)
     if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
-        return lambda: _by_number(data, reader)
+        return lambda: _as_batches((data[number] for number in range(len(data))), reader)
     raise DatasetError(
         f"cannot read a dataset from {type(data).__name__}: pass (inputs, labels), an iterable of such batches, "
         f"a function that returns one, a tf.data.Dataset, a DataLoader or the path of an .npz file"
@@ -260,13 +259,15 @@ def _returned(function: Callable[[], Any]) -> Any:
 
 
 def _one_pass(data: Any, reader: Reader) -> Iterator[Any]:
-    return iter([data] if reader.is_element(data) else data)
+    return iter([data]) if reader.is_element(data) else _as_batches(data, reader)
 
 
-def _by_number(data: Any, reader: Reader) -> Iterator[Any]:
-    for number in range(len(data)):
-        element = data[number]
-        yield batch_of_one(element) if reader.is_sample(element) else element
+def _as_batches(elements: Iterable[Any], reader: Reader) -> Iterator[Any]:
+    """Yield the same elements. Where the first is a single sample, each becomes a batch of one."""
+    samples: bool | None = None
+    for element in elements:
+        samples = reader.is_sample(element) if samples is None else samples
+        yield batch_of_one(element) if samples else element
 
 
 def _npz(path: Path) -> Arrays:

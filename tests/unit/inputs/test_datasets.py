@@ -50,7 +50,7 @@ class Tensor:
 
     def __init__(self, values: np.ndarray[Any, Any], *, ready: bool = False) -> None:
         self.values = values
-        self.shape = values.shape
+        self.shape, self.ndim = values.shape, values.ndim
         self.ready = ready
 
     def detach(self) -> Tensor:
@@ -104,6 +104,10 @@ class TestForms:
             [[rows(4), np.arange(4)], [rows(3, start=4), np.arange(4, 7)]],
             (Tensor(rows(7)), Tensor(np.arange(7))),
             [[Tensor(rows(4)), Tensor(np.arange(4))], [Tensor(rows(3, start=4)), Tensor(np.arange(4, 7))]],
+            [(row, number) for number, row in enumerate(rows(7))],
+            ((row, number) for number, row in enumerate(rows(7))),
+            TfDataset(*((row, number) for number, row in enumerate(rows(7)))),
+            lambda: ({"image": row, "y": number} for number, row in enumerate(rows(7))),
             ByNumber(*((row, number) for number, row in enumerate(rows(7)))),
             ByNumber(*((Tensor(row), Tensor(np.array(number))) for number, row in enumerate(rows(7)))),
             ByNumber(*({"image": row, "y": number} for number, row in enumerate(rows(7)))),
@@ -129,6 +133,7 @@ class TestForms:
             [rows(2), rows(3, start=2)],
             [rows(3), rows(2, start=3)],
             [[rows(2)], [rows(3, start=2)]],
+            list(rows(5)),
             ByNumber(*rows(5)),
             ByNumber(*((row,) for row in rows(5))),
         ],
@@ -158,6 +163,11 @@ class TestForms:
         assert batch.labels is not None
         assert batch.labels.tolist() == [0, 1, 2, 3]
         np.testing.assert_array_equal(batch.inputs["mask"], np.eye(4, 3, dtype=bool))
+
+    def test_two_samples_are_no_inputs_and_labels(self) -> None:
+        dataset = open_dataset(list(rows(2)), ONE, batch_size=2)
+        assert seen(dataset) == [0, 1]
+        assert [batch.labels for batch in dataset] == [None]
 
     def test_an_npz_file_names_its_arrays_after_the_inputs(self, tmp_path: Path) -> None:
         np.savez(tmp_path / "val.npz", image=rows(4), labels=np.arange(4))
@@ -275,6 +285,8 @@ class TestMisfits:
             ([(rows(2), np.arange(2)), rows(1)], "some batches have labels and some have none, from row 2 on"),
             (7, "cannot read a dataset from int: pass"),
             ([rows(2), rows(2), np.arange(2)], "'image' expects float32 and got int64"),
+            ([rows(2), rows(2), rows(2)[0]], r"got \(2,\): the batch dimension is missing"),
+            ([np.float32(1), np.float32(2)], r"got \(\)"),
             (ByNumber(), "the dataset has no rows"),
             ((rows(2), [[0], [1, 2]]), "'labels' cannot be read as an array"),
         ],

@@ -72,6 +72,9 @@ class TestCpu(AcceleratorContract):
         with pytest.raises(CompileFailed, match="load it in a fresh one"):
             client.load(artefact, self.complete(threads=1))
 
+    def test_the_precisions_of_the_graph_itself_are_known(self, client: WorkerClient, artefact: Path) -> None:
+        assert client.graph_precisions(artefact, self.complete()) == ("float32",)
+
     def test_the_yardstick_is_counted_and_runs_in_fp32(self, client: WorkerClient, loaded: Loaded) -> None:
         placement, flops = client.placement()
         assert placement.on_device == 1.0

@@ -40,6 +40,9 @@ class TestCpuTorch(AcceleratorContract):
         assert sum(name.startswith("conv2d") for name in placement.operators) == 20
         assert flops == 2 * YARDSTICK_MULTIPLY_ADDS
 
+    def test_the_precisions_of_the_program_itself_are_known(self, client: WorkerClient, artefact: Path) -> None:
+        assert client.graph_precisions(artefact, self.complete()) == ("float32",)
+
     def test_it_computes_the_yardstick_that_the_others_have(
         self, client: WorkerClient, loaded: Loaded, tmp_path: Path
     ) -> None:

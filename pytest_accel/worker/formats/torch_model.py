@@ -6,6 +6,7 @@ Python code of the module. PyTorch is imported inside the functions and may be o
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from typing import Any, Callable, Dict, Mapping, Sequence, Tuple
 
@@ -81,7 +82,7 @@ def export(module: Any, example: Any, path: str) -> None:
     if isinstance(module, torch.export.ExportedProgram):
         torch.export.save(module, path)
         return
-    args, kwargs = _arguments(example)
+    args, kwargs = _arguments(example, module.forward)
     # PyTorch takes a size of one for a constant, so a batch of one is doubled.
     args, kwargs = pytree.tree_map_only(torch.Tensor, _at_least_two, (args, kwargs))
     free = pytree.tree_map(lambda leaf: {0: torch.export.Dim.AUTO} if _has_batch(leaf) else None, (args, kwargs))
@@ -90,7 +91,8 @@ def export(module: Any, example: Any, path: str) -> None:
     try:
         with warnings.catch_warnings(), torch_outputs.named_outputs(module):
             warnings.simplefilter("ignore")  # the exporter's own are nothing that a user could act on
-            program = torch.export.export(module, args, kwargs, dynamic_shapes=free[1] or free[0])
+            # Python runs the module, as in every release from 2.7 on: 2.6 would read its code by default.
+            program = torch.export.export(module, args, kwargs, dynamic_shapes=free[1] or free[0], strict=False)
             torch.export.save(program, path)
     finally:
         module.train(training)
@@ -246,9 +248,12 @@ def _recorder(record: Callable[[str, str, str], None]) -> Any:
     return Recorder()
 
 
-def _arguments(example: Any) -> Tuple[Tuple[Any, ...], Dict[str, Any]]:
+def _arguments(example: Any, forward: Any) -> Tuple[Tuple[Any, ...], Dict[str, Any]]:
+    """Return positional and keyword arguments, the latter in the function's order, in which PyTorch 2.6 counts them."""
     if isinstance(example, Mapping):
-        return (), dict(example)
+        order = list(inspect.signature(forward).parameters)
+        known = [key for key in order if key in example]
+        return (), {key: example[key] for key in (*known, *(key for key in example if key not in known))}
     return tuple(example) if isinstance(example, (tuple, list)) else (example,), {}
 
 

@@ -138,7 +138,8 @@ class ExportedProgram:
         #: A number or None among the outputs is no tensor, and is left out.
         self._kept = [hasattr(node and node.meta.get("val"), "dtype") for node in given]
         self.outputs = [_widened(_tensor(name, node)) for name, node, kept in zip(names, given, self._kept) if kept]
-        values = (node.meta.get("val") for node in program.graph.nodes)
+        graphs = [part.graph for part in program.graph_module.modules() if hasattr(part, "graph")]  # of branches too
+        values = (node.meta.get("val") for graph in graphs for node in graph.nodes)
         kinds = {value.dtype for value in values if isinstance(value, torch.Tensor) and value.is_floating_point()}
         #: The precisions of the values that are computed, by NumPy's names.
         self.precisions = sorted(str(kind)[6:] for kind in kinds)

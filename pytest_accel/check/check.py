@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pytest_accel.inputs.datasets import Dataset
     from pytest_accel.inputs.variants import Plan
     from pytest_accel.measuring.divergence import Divergence
-    from pytest_accel.measuring.output_comparison import Metric
+    from pytest_accel.measuring.metric_of_calls import Metric
     from pytest_accel.measuring.results import HighestRate
     from pytest_accel.regression.question import Standing
     from pytest_accel.session.candidate import LoadedModel
@@ -94,6 +94,8 @@ class Check:
         accuracy = evaluate(self._loaded, dataset, metric)
         self._claim_baseline(accuracy.dataset_digest)
         measurement, difference = self._measure(steady, batches)
+        if accuracy.unrepeatable:
+            difference = ""  # two calls of such a model always differ
         placement, flops_per_call = self._loaded.client.placement()
         flops_per_item = None if flops_per_call is None else flops_per_call / measurement.items_per_call
         facts = CheckFacts(

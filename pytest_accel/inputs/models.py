@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_accel.facts.errors import SourceError
 from pytest_accel.facts.fact import Fact
 from pytest_accel.inputs.external_data import external_files
-from pytest_accel.worker.formats import torch_model
+from pytest_accel.worker.formats import saved_model, torch_model
 
 if TYPE_CHECKING:
     from pytest_accel.store.cache import Cache
@@ -209,7 +209,7 @@ def _export(model: Any, name: str, folder: Path) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the exporter's own are no failure of the user's test
-            model.export(str(folder))
+            saved_model.export_keras(model, str(folder))
     except Exception as error:
         raise SourceError(
             f"the Keras model {name} cannot be exported: {type(error).__name__}: {error}. "

@@ -27,7 +27,7 @@ from pytest_accel.worker.accelerator import (
     Source,
     Tensor,
 )
-from pytest_accel.worker.formats import intermediate, openvino_model, yardstick
+from pytest_accel.worker.formats import batch_axes, intermediate, onnx_model, openvino_model, yardstick
 from pytest_accel.worker.formats.openvino_model import import_openvino
 from pytest_accel.worker.formats.quantise import check_inputs, require
 from pytest_accel.worker.hardware import processor, versions
@@ -127,6 +127,7 @@ class CpuOpenVino(Accelerator):
         path = os.path.join(folder, _MODEL)
         model = openvino_model.read(source, options["signature"])
         import_openvino().save_model(model, path, compress_to_fp16=False)
+        batch_axes.keep_signature(_signature(source, openvino_model.ends_of(model)), folder)
         return Source(openvino_model.OWN_KIND, path)
 
     def compile_job(self, job: CompileJob) -> None:
@@ -136,11 +137,13 @@ class CpuOpenVino(Accelerator):
             require(job.calibration)
         job.progress(None, f"reading {job.source.path}")
         model = openvino_model.read(job.source, options["signature"])
-        model = openvino_model.fix_batch(model, options["batch_size"])
+        ends = _signature(job.source, openvino_model.ends_of(model))
+        model = openvino_model.fix_batch(model, options["batch_size"], ends)
         if options["precision"] == "int8":
             model = _quantised(model, job.calibration, job.progress)
         path = os.path.join(job.artefact, _MODEL)
         openvino.save_model(model, path, compress_to_fp16=False)
+        batch_axes.keep_axes(batch_axes.axes_of(ends, options["batch_size"]), job.artefact)
         job.progress(None, "checking that OpenVINO takes it")
         _compiled(path, options)
 
@@ -151,7 +154,8 @@ class CpuOpenVino(Accelerator):
         self._idle.extend(self._model.create_infer_request() for _ in range(options["concurrency"]))
         inputs, outputs = ([_tensor(port) for port in ports] for ports in (self._model.inputs, self._model.outputs))
         self._outputs = [tensor.name for tensor in outputs]
-        return inputs, outputs
+        axes = batch_axes.kept_axes(artefact, batch_axes.ends_of(inputs, outputs))
+        return batch_axes.with_axes((inputs, outputs), axes)
 
     def stage(self, inputs: Arrays) -> Any:
         openvino = import_openvino()
@@ -200,6 +204,17 @@ class CpuOpenVino(Accelerator):
     def close(self) -> None:
         self._idle.clear()
         self._model = None
+
+
+def _signature(source: Source, ends: batch_axes.Ends) -> batch_axes.Ends:
+    """Return what a source takes and gives; an ONNX file alone tells the names of free dimensions."""
+    if source.kind != "onnx":
+        return batch_axes.kept_signature(source.path, ends)
+    try:
+        named = onnx_model.ends_of_file(source.path)
+    except ImportError:  # OpenVINO reads the file without the package
+        return ends
+    return named if tuple(map(len, named)) == tuple(map(len, ends)) else ends
 
 
 def _quantised(model: Any, calibration: Sequence[Arrays], progress: Progress) -> Any:

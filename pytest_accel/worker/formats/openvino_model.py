@@ -10,10 +10,11 @@ import math
 import os
 import sys
 import tempfile
-from typing import Any, List, Optional
+from typing import Any, List, Optional, Union
 
 from pytest_accel.worker.accelerator import Refused, Source
-from pytest_accel.worker.formats import saved_model
+from pytest_accel.worker.formats import batch_axes, saved_model
+from pytest_accel.worker.formats.batch_axes import Ends
 from pytest_accel.worker.vendor_errors import explained
 
 #: OWN_KIND is the kind of a source in OpenVINO's own format.
@@ -48,24 +49,44 @@ def read(source: Source, signature: str) -> Any:
         raise Refused(explained(f"OpenVINO cannot read {source.path}", error)) from error
 
 
-def fix_batch(model: Any, batch_size: int) -> Any:
-    """Give the first dimension of every input this size. Raises `Refused` where the model has another fixed batch."""
+def ends_of(model: Any) -> Ends:
+    """Return the shapes of what a model takes and gives. OpenVINO does not keep the names of free dimensions."""
+    inputs, outputs = ([_dims(port) for port in ports] for ports in (model.inputs, model.outputs))
+    return Ends(inputs, outputs)
+
+
+def fix_batch(model: Any, batch_size: int, ends: Ends) -> Any:
+    """Give the batch of every input this size. ``ends`` is what the model took before it was converted.
+
+    Raises `Refused` where the model has another fixed batch.
+    """
     openvino = import_openvino()
-    shapes = {}
-    for port in model.inputs:
-        shape = port.get_partial_shape()
-        if shape.rank.is_static and len(shape) > 0:
-            if shape[0].is_static and shape[0].get_length() != batch_size:
-                raise Refused(
-                    f"input {name_of(port)!r} was exported for batches of {shape[0].get_length()}: "
-                    f"ask for batch_size={shape[0].get_length()}, or export the model with a dynamic batch"
-                )
-            shapes[port] = openvino.PartialShape([batch_size, *list(shape)[1:]])
+    if why := batch_axes.unfit(ends, [name_of(port) for port in model.inputs], batch_size):
+        raise Refused(why)
+    axes, _ = batch_axes.axes_of(ends, batch_size)
+    names = {dims[axis] for dims, axis in zip(ends.inputs, axes) if axis is not None} - {None}
+    shapes = {
+        port: openvino.PartialShape(
+            [
+                batch_size if number == axis or (isinstance(dim, str) and dim in names) else size
+                for number, (dim, size) in enumerate(zip(dims, port.get_partial_shape()))
+            ]
+        )
+        for port, dims, axis in zip(model.inputs, ends.inputs, axes)
+        if port.get_partial_shape().rank.is_static and dims
+    }
     try:
         model.reshape(shapes)
     except RuntimeError as error:
         raise Refused(explained(f"OpenVINO cannot fix the batch at {batch_size}", error)) from error
     return model
+
+
+def _dims(port: Any) -> List[Union[int, str, None]]:
+    shape = port.get_partial_shape()
+    if shape.rank.is_dynamic:
+        return []
+    return [size.get_length() if size.is_static else None for size in shape]
 
 
 def name_of(port: Any) -> str:

@@ -27,7 +27,7 @@ from pytest_accel.worker.accelerator import (
     Tensor,
     share_on,
 )
-from pytest_accel.worker.formats import onnx_model, yardstick
+from pytest_accel.worker.formats import batch_axes, onnx_model, yardstick
 from pytest_accel.worker.hardware import versions
 from pytest_accel.worker.vendor_errors import explained
 
@@ -137,7 +137,9 @@ class OnnxRuntime(Accelerator):
 
         progress(None, f"converting {source.path}")
         path = os.path.join(folder, _MODEL)
-        onnx.save(onnx_model.converted(source, options["signature"], options["batch_size"]), path)
+        model, ends = onnx_model.converted(source, options["signature"], options["batch_size"])
+        onnx.save(model, path)
+        batch_axes.keep_signature(ends, folder)
         return Source("onnx", path)
 
     def compile_job(self, job: CompileJob) -> None:
@@ -145,10 +147,11 @@ class OnnxRuntime(Accelerator):
         import onnx
 
         job.progress(None, f"converting {job.source.path}")
-        model = onnx_model.converted(job.source, options["signature"], options["batch_size"])
+        model, ends = onnx_model.converted(job.source, options["signature"], options["batch_size"])
         model = self.prepared(model, job)
         path = os.path.join(job.artefact, _MODEL)
         onnx.save(model, path)
+        batch_axes.keep_axes(batch_axes.axes_of(ends, options["batch_size"]), job.artefact)
         job.progress(None, "checking that ONNX Runtime takes it")
         _tensors(self.session(path, options))
 
@@ -156,9 +159,9 @@ class OnnxRuntime(Accelerator):
         self.close()
         self._path, self._options = os.path.join(artefact, _MODEL), options
         self._loaded = self.session(self._path, options)
-        inputs, outputs = _tensors(self._loaded)
-        self._outputs = [tensor.name for tensor in outputs]
-        return inputs, outputs
+        sides = _tensors(self._loaded)
+        self._outputs = [tensor.name for tensor in sides[1]]
+        return batch_axes.with_axes(sides, batch_axes.kept_axes(artefact, batch_axes.ends_of(*sides)))
 
     def stage(self, inputs: Arrays) -> Any:
         self._staged = {name: np.ascontiguousarray(array) for name, array in inputs.items()}

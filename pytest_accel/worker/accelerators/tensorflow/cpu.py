@@ -23,7 +23,7 @@ from pytest_accel.worker.accelerator import (
     Source,
     Tensor,
 )
-from pytest_accel.worker.formats import saved_model, yardstick
+from pytest_accel.worker.formats import saved_graph, saved_model, yardstick
 from pytest_accel.worker.hardware import processor, versions
 
 _MODEL = "saved_model"
@@ -54,6 +54,7 @@ class Cpu(Accelerator):
         self._function: Any = None
         self._batch_size = 1
         self._graph: Any = None
+        self._path = self._signature = ""
         self._precision = "fp32"
 
     def probe(self) -> Union[Present, Missing]:
@@ -83,10 +84,11 @@ class Cpu(Accelerator):
         _rewrite_to(tensorflow, options["precision"])
         model = os.path.join(artefact, _MODEL)
         saved_model.check_signature(model, options["signature"])
+        self._path, self._signature = model, options["signature"]
         self._model = tensorflow.saved_model.load(model)
         self._function = self._model.signatures[options["signature"]]
         self._batch_size, self._precision = options["batch_size"], options["precision"]
-        return saved_model.tensors_of(self._function)
+        return saved_model.tensors_of(self._function, self._batch_size)
 
     def stage(self, inputs: Arrays) -> Any:
         tensorflow = _tensorflow()
@@ -96,8 +98,11 @@ class Cpu(Accelerator):
         return {name: tensor.numpy() for name, tensor in self._function(**staged).items()}
 
     def placement(self) -> Observed:
-        if self._precision == "fp32":
-            operators = saved_model.computing_operators(self._inlined())
+        graph = self._inlined()
+        if self._precision == "fp32" and graph is None:
+            operators = saved_graph.operators_of(self._path, self._signature)
+        elif self._precision == "fp32":
+            operators = saved_model.computing_operators(graph)
         else:
             operators = saved_model.rewritten_operators(self._function, self._batch_size)
         # No other device is visible to this process, so everything runs here.

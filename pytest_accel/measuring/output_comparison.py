@@ -203,13 +203,21 @@ def first_difference(validated: Mapping[str, Array], timed: Mapping[str, Array])
         x, y = np.asarray(timed[name]), np.asarray(expected)
         if x.shape != y.shape:
             return f"output {name!r} has shape {x.shape}, validated was {y.shape}"
-        finite = np.isfinite(y)
-        if not np.array_equal(np.isfinite(x), finite) or not np.array_equal(x[~finite], y[~finite], equal_nan=True):
+        if not same_where_not_finite(x, y):
             return f"output {name!r} is not finite where it was when validated"
+        finite = np.isfinite(y)
         errors = errors_of(name, x[finite], y[finite])
         if errors.normalised_l2 > SAME_RUN and not errors.is_rounding:
             return f"output {name!r} is off by {errors.normalised_l2:.2g} (normalised L2)"
     return ""
+
+
+def same_where_not_finite(outputs: Array, expected: Array) -> bool:
+    """Return whether two arrays of one shape have the same NaN and infinities in the same places."""
+    finite = np.isfinite(expected)
+    if not np.array_equal(np.isfinite(outputs), finite):
+        return False
+    return np.array_equal(outputs[~finite], expected[~finite], equal_nan=True)
 
 
 def errors_of(name: str, outputs: Array, expected: Array) -> OutputErrors:

@@ -45,7 +45,7 @@ def axes_of(ends: Ends, batch_size: int) -> Tuple[Axes, Axes]:
         beside = {dim for dims in (*ends.inputs, *ends.outputs) if symbol in dims for dim in dims if dim != symbol}
         inputs, outputs = ([_free_axis(dims, symbol, beside) for dims in side] for side in ends)
         return inputs, outputs
-    fixed = _fixed_batch(ends)
+    fixed = _fixed_batch(ends, batch_size)
     if fixed is not None:
         inputs, outputs = ([0 if dims and dims[0] == fixed else None for dims in side] for side in ends)
         return inputs, outputs
@@ -154,13 +154,18 @@ def _first_free(dims: Dims) -> Optional[int]:
     )
 
 
-def _fixed_batch(ends: Ends) -> Optional[int]:
+def _fixed_batch(ends: Ends, batch_size: int) -> Optional[int]:
     """Return the size that a fixed batch must have: all inputs begin with it, and so does an output."""
     sizes = {dims[0] for dims in ends.inputs if dims}
     if len(sizes) != 1 or any(_first_free(dims) is not None for dims in ends.inputs):
         return None
     (size,) = sizes
-    return size if isinstance(size, int) and any(dims and dims[0] == size for dims in ends.outputs) else None
+    alike = [dims for dims in ends.outputs if dims and dims[0] == size]
+    if not isinstance(size, int) or not alike:
+        return None
+    # Steps come first in what is (steps, batch, features) at both ends.
+    steps_first = all(len(dims) == 3 and dims[1] == batch_size for dims in (*filter(len, ends.inputs), *alike))
+    return None if steps_first and size != batch_size else size
 
 
 def _axis_by_size(dims: Dims, batch_size: int) -> Optional[int]:

@@ -86,10 +86,10 @@ def streaming(path: Path, batch: Any) -> Path:
 
 
 def recurrent(path: Path) -> Path:
-    """A GRU of (steps, batch, 4), where five steps come first."""
+    """A GRU of (steps, batch, 4). Only their names tell the two free dimensions apart."""
     nodes: list[Any] = [("GRU", ["x", "w", "r"], ["y", "last"], {"hidden_size": 3})]
     w, r = (RNG.normal(size=(1, 9, size)).astype("f4") for size in (4, 3))
-    return write(path, nodes, {"x": [5, "N", 4]}, {"y": [5, 1, "N", 3], "last": [1, "N", 3]}, w=w, r=r)
+    return write(path, nodes, {"x": ["steps", "N", 4]}, {"y": ["steps", 1, "N", 3], "last": [1, "N", 3]}, w=w, r=r)
 
 
 def nothing_to_find(path: Path) -> Path:

@@ -36,6 +36,14 @@ def test_the_batch_is_fixed_wherever_it_is(batch: Any) -> None:
     assert sizes(fixed.graph.output) == [[2, 3, 4]]
 
 
+def test_other_free_sizes_stay_free() -> None:
+    helper = onnx.helper
+    x, y = (helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [-1, -1]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "free", [x], [y])
+    fixed = onnx_model.fix_batch(helper.make_model(graph), 3)
+    assert sizes(fixed.graph.input) == sizes(fixed.graph.output) == [[3, 0]]
+
+
 def test_a_batch_that_was_not_exported_is_refused() -> None:
     with pytest.raises(Refused, match=r"input 'x' has the shape \[1, 4\] and no dimension of 2: ask for batch_size=1"):
         onnx_model.fix_batch(stateful(1), 2)

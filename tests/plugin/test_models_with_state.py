@@ -34,7 +34,7 @@ MODELS = """
     X = np.random.default_rng(0).standard_normal((24, 8)).astype("float32")
 """
 COUNTED = """
-    @pytest.mark.accelerator("cpu")
+    @pytest.mark.accelerator("cpu", "cpu-ort")
     def test_model(accel_model, tmp_path):
         Model(tmp_path / "counted", depends_on_calls=False)
         model = accel_model(tmp_path / "counted")
@@ -70,7 +70,7 @@ def project(project: Project) -> Project:
 
 def test_a_counter_that_no_answer_depends_on_is_measured_and_its_placement_known(project: Project) -> None:
     project.pytester.makepyfile(test_model=MODELS + COUNTED)
-    project.run(subprocess=True, workers=True).assert_outcomes(passed=1)
+    project.run(subprocess=True, workers=True).assert_outcomes(passed=2)
 
 
 @pytest.mark.parametrize(("test", "variants"), [(DEPENDING, 1), (RECURRENT, 2)], ids=["a variable", "a layer of Keras"])

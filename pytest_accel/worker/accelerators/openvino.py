@@ -212,7 +212,7 @@ def _signature(source: Source, ends: batch_axes.Ends) -> batch_axes.Ends:
         return batch_axes.kept_signature(source.path, ends)
     try:
         named = onnx_model.ends_of_file(source.path)
-    except ImportError:  # OpenVINO reads the file without the package
+    except Exception:  # OpenVINO has read the file, with or without the package, so only the names are missing
         return ends
     return named if tuple(map(len, named)) == tuple(map(len, ends)) else ends
 

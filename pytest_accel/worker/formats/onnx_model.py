@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from typing import Any, Dict, List, Optional, Tuple, Union
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
 
 from pytest_accel.worker.accelerator import Refused, Source
 from pytest_accel.worker.formats import batch_axes, saved_model
@@ -157,11 +158,30 @@ def _from_saved_model(folder: str, signature: str, batch_size: Optional[int]) ->
     ]
     traced = tensorflow.function(lambda *arrays: function(**dict(zip(inputs, arrays))), input_signature=specs)
     try:
-        model, _ = tf2onnx.convert.from_function(traced, specs, opset=OPSET)
+        with _additions_left_out(tf2onnx.tf_loader):
+            model, _ = tf2onnx.convert.from_function(traced, specs, opset=OPSET)
     except Exception as error:  # the converter says no in exceptions of every type
         raise Refused(explained(f"tf2onnx cannot convert {folder} ({type(error).__name__})", error)) from error
     _check_operators(model, folder)
     return model, ends
+
+
+@contextmanager
+def _additions_left_out(loader: Any) -> Iterator[None]:
+    """Let tf2onnx leave out additions to variables too, such as a counter's. It does so with other assignments."""
+    leave_out = loader.fix_freezing_errors
+
+    def leave_out_more(graph: Any) -> Any:
+        for node in graph.node:
+            if node.op == "AssignAddVariableOp":
+                node.op = "AssignVariableOp"
+        return leave_out(graph)
+
+    loader.fix_freezing_errors = leave_out_more
+    try:
+        yield
+    finally:
+        loader.fix_freezing_errors = leave_out
 
 
 def _with_batch(dims: Dims, axis: Optional[int], batch_size: Optional[int]) -> List[Union[int, str, None]]:

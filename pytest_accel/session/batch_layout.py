@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 LARGE_BATCH = 32
 #: LARGE_BATCH_BYTES is the most bytes of inputs of such a call.
 LARGE_BATCH_BYTES = 64e6
+#: LARGEST_MB is the size of an artefact beyond which the model is not compiled for another batch to find its axes out.
+LARGEST_MB = 500.0
 #: SAME_RTOL is how far outputs of the same sample in other company may differ: by rounding, as a share of the largest
 #: output.
 SAME_RTOL = 1e-4
@@ -77,7 +79,7 @@ def find_layout(reference: Candidate, dataset: Dataset) -> BatchLayout:
         told = {spec.name: spec.batch_axis for spec in loaded.signature.outputs}
         free = takes_any_batch(loaded.signature)
         company = _in_company(loaded, dataset, first) if free else None
-    if not free:
+    if not free and reference.artefact.size_mb <= LARGEST_MB:
         company = _compiled_for_another(reference, dataset, first)
     axes = {name: _axis(name, alone, company, told.get(name)) for name in alone.outputs}
     if not agree(again, alone.outputs):

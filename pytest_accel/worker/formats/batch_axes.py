@@ -43,8 +43,8 @@ def axes_of(ends: Ends, batch_size: int) -> Tuple[Axes, Axes]:
     if _is_free(ends):
         symbol = _symbol(ends)
         beside = {dim for dims in (*ends.inputs, *ends.outputs) if symbol in dims for dim in dims if dim != symbol}
-        inputs, outputs = ([_free_axis(dims, symbol, beside) for dims in side] for side in ends)
-        return inputs, outputs
+        inputs = [_free_axis(dims, symbol, beside) for dims in ends.inputs]
+        return inputs, [_free_axis_of_output(dims, symbol) for dims in ends.outputs]
     fixed = _fixed_batch(ends, batch_size)
     if fixed is not None:
         inputs, outputs = ([0 if dims and dims[0] == fixed else None for dims in side] for side in ends)
@@ -145,6 +145,11 @@ def _free_axis(dims: Dims, symbol: Optional[str], beside: Any) -> Optional[int]:
         return list(dims).index(symbol)
     axis = _first_free(dims)
     return None if axis is None or (isinstance(dims[axis], str) and dims[axis] in beside) else axis
+
+
+def _free_axis_of_output(dims: Dims, symbol: Optional[str]) -> Optional[int]:
+    """Return the same of an output. Another name is that of another number, such as of boxes that were found."""
+    return next((axis for axis, dim in enumerate(dims) if dim in (None, symbol) or _is_name(dim, _BATCH)), None)
 
 
 def _first_free(dims: Dims) -> Optional[int]:

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from pytest_accel.facts.errors import DatasetError
 from pytest_accel.inputs.calibration import choose
 from pytest_accel.inputs.datasets import open_dataset
 from pytest_accel.inputs.registry import Registry
@@ -94,6 +95,16 @@ def test_an_output_of_the_whole_call_is_compared_in_every_call(workshop: Worksho
         accuracy = evaluated(workshop.compile(precision=precision, batch_size=batch_size))
         assert accuracy.by_call == ("mean",)
         assert {errors.name: errors.max_abs for errors in accuracy.outputs} == {"y": 0.0, "mean": pytest.approx(off)}
+
+
+def test_data_that_grow_after_the_reference_are_told(workshop: Workshop) -> None:
+    batches = [INPUTS]
+    candidate = workshop.compile()
+    dataset = open_dataset(lambda: iter(batches), Reference.of(candidate).signature, batch_size=1)
+    Reference.of(candidate).outputs(dataset)
+    batches.append(INPUTS)
+    with candidate.load() as loaded, pytest.raises(DatasetError, match="the dataset changed from one pass to the next"):
+        evaluate(loaded, dataset, None)
 
 
 class Calibrated(Ranged):

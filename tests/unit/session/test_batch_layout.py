@@ -109,6 +109,13 @@ def test_a_model_of_one_batch_size_is_taken_at_its_word(workshop: Workshop) -> N
     assert not layout.any_company
 
 
+def test_a_large_model_is_not_compiled_again_to_find_out(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pytest_accel.session.batch_layout.LARGEST_MB", 0.0)
+    monkeypatch.setattr("pytest_accel.session.batch_layout.takes_any_batch", lambda _: False)
+    layout = laid_out(workshop, FakeAccelerator)
+    assert (layout, workshop.count("compile")) == (BatchLayout(axes={"y": 0}, any_company=False), 1)
+
+
 @pytest.mark.parametrize(("accelerator", "why"), [(Drawing, DRAWS), (Remembering, REMEMBERS)])
 def test_a_model_that_answers_differently_the_second_time_is_told(
     workshop: Workshop, accelerator: type[FakeAccelerator], why: str

@@ -65,6 +65,10 @@ def test_the_batch_of_an_output_too(ends: Ends) -> None:
     assert axes_of(ends, 1)[1] == [0, 1]
 
 
+def test_an_output_with_a_free_size_of_another_name_has_no_batch() -> None:
+    assert axes_of(Ends([["N", 8]], [["K", 2], ["N", "K"], [50, 3], ["my_batch", 3]]), 1)[1] == [None, 0, None, 0]
+
+
 def test_an_output_of_a_fixed_model_that_does_not_begin_with_the_batch_has_none() -> None:
     assert axes_of(Ends([[1, 6]], [[50, 3], [1, 50, 3], []]), 1)[1] == [None, 0, None]
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from pytest_accel.facts.errors import UnfitInput, WorkerError
+from pytest_accel.facts.errors import DeadlineExceeded, WorkerCrashed, WorkerError
 from pytest_accel.facts.fact import Fact
 from pytest_accel.session.compilation import compile_candidate
 
@@ -72,7 +72,7 @@ def find_layout(reference: Candidate, dataset: Dataset) -> BatchLayout:
     """Run the first samples of ``dataset`` twice, and once in a batch of another size."""
     first, *others = islice(dataset, 2)
     with reference.load_shared() as loaded:
-        alone = _Call.of(loaded, first.inputs, reference.variant.batch_size)
+        alone = _Call(loaded.predict(first.inputs), first.size)
         for batch in others:
             loaded.predict(batch.inputs)
         again = loaded.predict(first.inputs)
@@ -115,10 +115,6 @@ class _Call:
     outputs: Arrays
     size: int
 
-    @classmethod
-    def of(cls, loaded: LoadedModel, inputs: Arrays, size: int) -> _Call:
-        return cls(loaded.predict(inputs), size)
-
 
 def _in_company(loaded: LoadedModel, dataset: Dataset, first: Batch) -> _Call | None:
     """Call a model that takes any number of samples with another one: many, where that is more."""
@@ -142,8 +138,10 @@ def _called(loaded: LoadedModel, dataset: Dataset, first: Batch, size: int) -> _
     """Call with the first ``size`` samples, of which those of ``first`` are repeated where others do not fit."""
     try:
         rows = first.real.part(0, size) if size < first.size else next(iter(dataset.in_batches_of(size))).real
-        return _Call.of(loaded, rows.padded(size), size)
-    except UnfitInput:
+        return _Call(loaded.predict(rows.padded(size)), size)
+    except (WorkerCrashed, DeadlineExceeded):
+        raise
+    except WorkerError:  # a model may call its batch free and still need one size
         return None
 
 

@@ -49,6 +49,15 @@ class FixedBatch(Varied):
         return [type(x)(x.name, x.dtype, (self.exported_for, *x.shape[1:]))], outputs
 
 
+class OnlyOne(FakeAccelerator):
+    """Calls its batch free, and fails with more than one sample."""
+
+    def infer(self, staged: Any) -> Arrays:
+        if len(staged["x"]) > 1:
+            raise ValueError("cannot reshape")
+        return super().infer(staged)
+
+
 class Drawing(FakeAccelerator):
     """Adds noise that nobody can repeat."""
 
@@ -107,6 +116,10 @@ def test_a_model_of_one_batch_size_is_taken_at_its_word(workshop: Workshop) -> N
     layout = laid_out(workshop, FixedBatch)
     assert layout.axes == {**dict.fromkeys(layout.axes), "y": 0}, "the only one that its signature tells"
     assert not layout.any_company
+
+
+def test_so_is_one_that_fails_with_another(workshop: Workshop) -> None:
+    assert laid_out(workshop, OnlyOne) == BatchLayout(axes={"y": 0}, any_company=False)
 
 
 def test_a_large_model_is_not_compiled_again_to_find_out(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:

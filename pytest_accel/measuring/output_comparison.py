@@ -57,6 +57,7 @@ class Comparison:
     ) -> None:
         self._axes = axes or {}
         self._samples = 0
+        self._outputs: tuple[str, ...] = ()
         self._errors: dict[str, _ErrorSums] = {}
         self._non_finite: dict[str, int] = {}
         self._shared_non_finite: dict[str, int] = {}
@@ -77,7 +78,7 @@ class Comparison:
         """
         if self._samples and (labels is None) == bool(self._labels):
             raise DatasetError("Some batches have labels and some have none: give labels for all or none.")
-        candidate = _renamed(candidate, reference)
+        candidate, self._outputs = _renamed(candidate, reference), tuple(reference)
         self._note_mismatches(candidate, reference, rows)
         self._samples += rows
         if labels is not None:
@@ -118,7 +119,7 @@ class Comparison:
             shared_non_finite={name: count for name, count in self._shared_non_finite.items() if count},
             mismatches=tuple(self._mismatches),
             resized=tuple(self._resized.values()),
-            by_call=tuple(name for name in self._errors if self._axis(name) is None),
+            by_call=tuple(name for name in self._outputs if self._axis(name) is None),
         )
         if self._mismatches:
             return plain

@@ -331,6 +331,11 @@ def test_a_call_in_which_only_one_side_has_another_shape_is_told_with_both() -> 
     assert (judged.metric, judged.reference_metric) == (2.5, 3.0)
 
 
+def test_an_output_that_has_another_shape_in_every_call_is_named_all_the_same() -> None:
+    result = by_call((np.ones((2, 4)), np.ones((3, 4))), metric=lambda outputs, _: len(outputs))
+    assert (result.by_call, result.outputs, len(result.resized)) == (("y",), (), 1)
+
+
 def test_labels_without_an_output_that_has_rows_name_the_way_out() -> None:
     call = (np.ones((3, 4)), np.ones((3, 4)))
     with pytest.raises(DatasetError, match=r"no output has a row for each: 'y' can only .* Give a metric of outputs"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -93,9 +93,7 @@ class Check:
         steady = self._steady(batches)
         accuracy = evaluate(self._loaded, dataset, metric)
         self._claim_baseline(accuracy.dataset_digest)
-        measurement, difference = self._measure(steady, batches)
-        if accuracy.unrepeatable:
-            difference = ""  # two calls of such a model always differ
+        measurement, difference = self._measure(steady, batches, accuracy.varying)
         placement, flops_per_call = self._loaded.client.placement()
         flops_per_item = None if flops_per_call is None else flops_per_call / measurement.items_per_call
         facts = CheckFacts(
@@ -159,11 +157,11 @@ class Check:
     def _planned_calls(self) -> int:
         return planned_calls(self._budgets, self._session.settings.confidence, LOOKS)
 
-    def _measure(self, steady: Steady, batches: Sequence[Arrays]) -> tuple[Measurement, str]:
-        """Measure. The text says how the outputs of checked calls differed from validated ones."""
+    def _measure(self, steady: Steady, batches: Sequence[Arrays], varying: Collection[str]) -> tuple[Measurement, str]:
+        """Measure. The text says how the outputs of checked calls differed from validated ones, but for the varying."""
         validated = [self._loaded.client.predict(batch) for batch in batches]
         measurement = self._decisive(steady, Load.of(self._candidate.variant, batches), LOOKS)
-        differences = (first_difference(validated[call.batch], call.outputs) for call in steady.checked)
+        differences = (first_difference(validated[call.batch], call.outputs, varying) for call in steady.checked)
         return measurement, next(filter(None, differences), "")
 
     def _decisive(self, steady: Steady, load: Load, looks: int) -> Measurement:

@@ -265,7 +265,7 @@ class Accuracy(Fact, frozen=True, kw_only=True):
     Outputs named in ``by_call`` cannot be split into samples and were compared as each call gave them; padding is among
     their values. With ``metric_by_call`` the metric is the mean of what it gave for each call. ``non_finite`` counts
     values that are NaN or infinite on one side alone, ``shared_non_finite`` those on both. ``unrepeatable`` says why
-    the model has no answer to hold another against.
+    the outputs named in ``varying`` have no values to hold others against.
 
     Of a model with calibrated ranges, ``calibration_samples`` says how many samples it learnt them from, and
     ``control`` holds the errors that the same variant has when it learns them from the evaluation data. Of any other
@@ -298,6 +298,7 @@ class Accuracy(Fact, frozen=True, kw_only=True):
     by_call: tuple[str, ...] = ()
     metric_by_call: bool = False
     unrepeatable: str = ""
+    varying: tuple[str, ...] = ()
 
     @property
     def error_ratio(self) -> float | None:

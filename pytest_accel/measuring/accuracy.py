@@ -55,7 +55,9 @@ def _compare(loaded: LoadedModel, dataset: Dataset, metric: Metric | None, step:
     candidate, session = loaded.candidate, loaded.session
     expected = Reference.of(candidate).outputs(dataset)
     layout = expected.layout
-    comparison = Comparison(metric, confidence=session.settings.confidence, axes=layout.axes)
+    comparison = Comparison(
+        metric, confidence=session.settings.confidence, axes=layout.axes, varying=frozenset(layout.varying)
+    )
     done = 0
     calls = expected.calls(candidate.variant.batch_size)
     for batch in dataset:
@@ -65,7 +67,8 @@ def _compare(loaded: LoadedModel, dataset: Dataset, metric: Metric | None, step:
         comparison.add(loaded.predict(batch.inputs), reference, batch.labels, batch.rows)
         done += batch.rows
         session.tell(step, f"{done} of {dataset.samples} samples", share=done / dataset.samples)
-    return msgspec.structs.replace(comparison.result(dataset.digest), unrepeatable=layout.unrepeatable)
+    accuracy = comparison.result(dataset.digest)
+    return msgspec.structs.replace(accuracy, unrepeatable=layout.unrepeatable, varying=layout.varying)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -49,13 +49,20 @@ class Comparison:
     """Candidate beside reference, one call after the other: ``add`` each, then ask for the ``result``.
 
     ``axes`` has the axis of the batch by output, None for an output that is compared call by call; it is the first one
-    where nothing is said. ``confidence`` is that of the interval which unseen samples are said to lie in.
+    where nothing is said. ``varying`` names the outputs that the model does not repeat: they hold no answers, and may
+    have any number of rows. ``confidence`` is that of the interval which unseen samples are said to lie in.
     """
 
     def __init__(
-        self, metric: Metric | None = None, *, confidence: float, axes: Mapping[str, int | None] | None = None
+        self,
+        metric: Metric | None = None,
+        *,
+        confidence: float,
+        axes: Mapping[str, int | None] | None = None,
+        varying: frozenset[str] = frozenset(),
     ) -> None:
         self._axes = axes or {}
+        self._varying = varying
         self._samples = 0
         self._outputs: tuple[str, ...] = ()
         self._errors: dict[str, _ErrorSums] = {}
@@ -98,7 +105,7 @@ class Comparison:
         in_rows = {
             name: (np.moveaxis(outputs, axis, 0), np.moveaxis(expected, axis, 0))
             for name, (outputs, expected) in pairs.items()
-            if (axis := self._axis(name)) is not None
+            if (axis := self._axis(name)) is not None and name not in self._varying
         }
         self._answers.add(in_rows, labels, of=reference)
 
@@ -182,7 +189,8 @@ class Comparison:
         where = f"in the call from sample {self._samples} on"
         sentence = f"output {name!r} has shape {outputs.shape} {where}, the reference's {expected.shape}"
         self._resized[name] = sentence
-        if self._metric is None or outputs.ndim != expected.ndim:
+        judged = self._metric is not None or name in self._varying
+        if not judged or outputs.ndim != expected.ndim:
             self._mismatches[sentence] = None
 
     def _add_errors(self, name: str, outputs: Array, expected: Array) -> None:
@@ -196,9 +204,16 @@ class Comparison:
         sums.add(x[both], y[both])
 
 
-def first_difference(validated: Mapping[str, Array], timed: Mapping[str, Array]) -> str:
-    """Return how outputs of a timed call differ from validated ones of the same inputs; empty when they do not."""
+def first_difference(validated: Mapping[str, Array], timed: Mapping[str, Array], varying: Collection[str] = ()) -> str:
+    """Return how outputs of a timed call differ from validated ones of the same inputs; empty when they do not.
+
+    Those that vary are left out; an output that is alone may have another name here.
+    """
+    if varying and len(validated) == 1:
+        return ""
     for name, expected in validated.items():
+        if name in varying:
+            continue
         if name not in timed:
             return f"output {name!r} is missing"
         x, y = np.asarray(timed[name]), np.asarray(expected)

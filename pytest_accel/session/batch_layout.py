@@ -49,13 +49,14 @@ class BatchLayout(Fact, frozen=True, kw_only=True):
     """What running a model tells about its outputs.
 
     ``axes`` has the axis of the batch by output, None for an output that cannot be split into samples. ``any_company``
-    says that a sample has the same outputs in every batch. ``unrepeatable`` says why two calls with the same inputs do
-    not have the same outputs; empty where they do.
+    says that a sample has the same outputs in every batch. ``varying`` names the outputs that differ between two calls
+    with the same inputs, and ``unrepeatable`` says why; both are empty where none do.
     """
 
     axes: dict[str, int | None]
     any_company: bool
     unrepeatable: str = ""
+    varying: tuple[str, ...] = ()
 
     @property
     def in_rows(self) -> bool:
@@ -82,8 +83,9 @@ def find_layout(reference: Candidate, dataset: Dataset) -> BatchLayout:
     if not free and reference.artefact.size_mb <= LARGEST_MB:
         company = _compiled_for_another(reference, dataset, first)
     axes = {name: _axis(name, alone, company, told.get(name)) for name in alone.outputs}
-    if not agree(again, alone.outputs):
-        return BatchLayout(axes=axes, any_company=False, unrepeatable=_why(reference, first, alone.outputs))
+    if varying := differing(again, alone.outputs):
+        why = _why(reference, first, alone.outputs)
+        return BatchLayout(axes=axes, any_company=False, unrepeatable=why, varying=varying)
     return BatchLayout(axes=axes, any_company=company is not None and _same_rows(alone, company, first.rows, axes))
 
 
@@ -101,10 +103,12 @@ def large_batches(dataset: Dataset) -> Dataset:
     return dataset.in_batches_of(size) if size > first.size else dataset
 
 
-def agree(outputs: Arrays, expected: Arrays) -> bool:
-    """Return whether outputs are the same up to rounding."""
-    return outputs.keys() == expected.keys() and all(
-        output.shape == expected[name].shape and _close(output, expected[name]) for name, output in outputs.items()
+def differing(outputs: Arrays, expected: Arrays) -> tuple[str, ...]:
+    """Return the names of the outputs that are not the same, up to rounding."""
+    return tuple(
+        name
+        for name, output in expected.items()
+        if name not in outputs or outputs[name].shape != output.shape or not _close(outputs[name], output)
     )
 
 
@@ -183,4 +187,4 @@ def _close(output: Array, expected: Array) -> bool:
 def _why(reference: Candidate, first: Batch, alone: Arrays) -> str:
     """Return why the model does not repeat itself: in a new process a state is as it was, and chance is not."""
     with reference.load() as loaded:
-        return REMEMBERS if agree(loaded.predict(first.inputs), alone) else DRAWS
+        return DRAWS if differing(loaded.predict(first.inputs), alone) else REMEMBERS

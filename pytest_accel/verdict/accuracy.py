@@ -54,8 +54,10 @@ def judge_accuracy(
     broken = _broken(accuracy)
     if broken:
         return [_verdict("inaccurate", broken)]
-    if accuracy.unrepeatable:
-        return [_verdict("inconclusive", f"Accuracy is not judged: {accuracy.unrepeatable}.", *_errors_texts(accuracy))]
+    if accuracy.varying:
+        told, rest = _told_to_vary(accuracy), _without_varying(accuracy)
+        judged = judge_accuracy(rest, budgets, confidence=confidence, precisions=precisions, baseline=baseline)
+        return [told, *(judged if rest.outputs and accuracy.metric is None else [])]
     score = _score(accuracy)
     if score is not None:
         verdicts = [_judge_drop(score, accuracy, budgets, confidence)]
@@ -98,15 +100,31 @@ def _score(accuracy: Accuracy) -> _Score | None:
 
 
 def _broken(accuracy: Accuracy) -> str:
-    # What a model draws or remembers may decide how many rows it gives.
-    excused = accuracy.resized if accuracy.unrepeatable else ()
-    mismatches = [sentence for sentence in accuracy.mismatches if sentence not in excused]
-    if mismatches:
-        return f"The outputs are not the reference's: {'; '.join(mismatches)}."
+    if accuracy.mismatches:
+        return f"The outputs are not the reference's: {'; '.join(accuracy.mismatches)}."
     if accuracy.non_finite:
         counts = ", ".join(f"{count} in output {name!r}" for name, count in accuracy.non_finite.items())
         return f"Values that are NaN or infinite on one side alone, here or in the reference: {counts}."
     return ""
+
+
+def _told_to_vary(accuracy: Accuracy) -> Verdict:
+    """Say that the model does not repeat itself, and in which outputs."""
+    others = [errors.name for errors in accuracy.outputs if errors.name not in accuracy.varying]
+    summary = f"Accuracy is not judged: {accuracy.unrepeatable}."
+    if others:
+        summary = f"Of output {', '.join(map(repr, accuracy.varying))} nothing is judged: {accuracy.unrepeatable}."
+    return _verdict("inconclusive", summary, *_errors_texts(accuracy))
+
+
+def _without_varying(accuracy: Accuracy) -> Accuracy:
+    """Return what there is to judge of a model that repeats only some of its outputs."""
+    return msgspec.structs.replace(
+        accuracy,
+        outputs=tuple(errors for errors in accuracy.outputs if errors.name not in accuracy.varying),
+        unscored=tuple(name for name in accuracy.unscored if name not in accuracy.varying),
+        varying=(),
+    )
 
 
 def _judge_drop(score: _Score, accuracy: Accuracy, budgets: Budgets, confidence: float) -> Verdict:

@@ -70,6 +70,7 @@ def test_a_model_whose_answers_depend_on_earlier_calls_is_told(workshop: Worksho
     workshop.start_again()
     accuracy = evaluated(workshop.compile())
     assert "not deterministic" in accuracy.unrepeatable
+    assert (accuracy.varying, accuracy.agreement, accuracy.top1) == (("y",), None, None)
     assert accuracy.outputs, "the figures are there"
 
 

@@ -343,6 +343,14 @@ def test_labels_without_an_output_that_has_rows_name_the_way_out() -> None:
     assert by_call(call, labels=np.array([0, 1]), metric=lambda _, labels: labels.sum()).metric == 1.0
 
 
+def test_what_varies_holds_no_answers_and_may_have_any_number_of_rows() -> None:
+    comparison = Comparison(confidence=0.95, axes={"y": 0, "found": None}, varying=frozenset({"y", "found"}))
+    comparison.add({"y": scores([0]), "found": f32([1])}, {"y": scores([1]), "found": f32([1, 2])}, None, 1)
+    result = comparison.result("d")
+    assert (result.agreement, result.mismatches, len(result.resized)) == (None, (), 1)
+    assert [errors.name for errors in result.outputs] == ["y"]
+
+
 def test_the_batch_may_be_another_axis() -> None:
     reference = np.moveaxis(scores([0, 1, 2])[:, None], 0, 1)
     comparison = Comparison(confidence=0.95, axes={"y": 1})
@@ -364,6 +372,15 @@ def test_labels_of_another_shape_in_each_batch_are_no_class_numbers() -> None:
         comparison.add({"y": scores([0])}, {"y": scores([0])}, labels, 1)
     with pytest.raises(DatasetError, match=r"Labels that differ in shape from batch to batch .* or a metric"):
         comparison.result("d")
+
+
+def test_of_timed_outputs_those_that_vary_are_left_out() -> None:
+    validated, timed = {"y": f32([[1.0]]), "z": f32([[1.0]])}, {"y": f32([[9.0]]), "z": f32([[1.0]])}
+    assert output_comparison.first_difference(validated, timed, ("y",)) == ""
+    assert "'y' is off" in output_comparison.first_difference(validated, timed, ("z",))
+    renamed = {"Identity": f32([[1.0]])}, {"Identity": f32([[9.0]])}
+    assert output_comparison.first_difference(*renamed, ("y",)) == ""
+    assert "off" in output_comparison.first_difference(*renamed)
 
 
 def test_a_timed_output_may_hold_the_nan_that_the_validated_one_holds() -> None:

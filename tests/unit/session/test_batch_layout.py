@@ -134,7 +134,18 @@ def test_a_model_that_answers_differently_the_second_time_is_told(
     workshop: Workshop, accelerator: type[FakeAccelerator], why: str
 ) -> None:
     layout = laid_out(workshop, accelerator)
-    assert (layout.unrepeatable, layout.axes, layout.in_rows) == (why, {"y": 0}, False)
+    assert (layout.unrepeatable, layout.varying, layout.axes, layout.in_rows) == (why, ("y",), {"y": 0}, False)
+
+
+class Sampling(Drawing):
+    """Gives what it has drawn, and what it has drawn it around."""
+
+    def infer(self, staged: Any) -> Arrays:
+        return {"mean": staged["x"], **super().infer(staged)}
+
+
+def test_of_several_outputs_those_that_vary_are_named(workshop: Workshop) -> None:
+    assert laid_out(workshop, Sampling).varying == ("y",)
 
 
 def test_nan_is_an_answer_that_can_be_repeated(workshop: Workshop) -> None:

@@ -82,9 +82,7 @@ def test_rounding_of_one_output_hides_no_error_of_another() -> None:
 
 
 def test_a_model_that_does_not_repeat_itself_is_not_judged() -> None:
-    off = unlabelled(
-        errors("y", 0.9), unrepeatable="the model draws numbers", resized=("other",), mismatches=("other",)
-    )
+    off = unlabelled(errors("y", 0.9), unrepeatable="the model draws numbers", varying=("y",), resized=("other",))
     (only,) = verdict.judge_accuracy(off, Budgets(min_accuracy=0.9), confidence=0.95)
     assert (only.kind, only.summary) == ("inconclusive", "Accuracy is not judged: the model draws numbers.")
     ratio = verdict.judge_calibration(off, Budgets(max_error_ratio=2), confidence=0.95)
@@ -94,9 +92,30 @@ def test_a_model_that_does_not_repeat_itself_is_not_judged() -> None:
 
 
 def test_nor_is_it_excused_from_the_outputs_of_the_reference() -> None:
-    off = unlabelled(unrepeatable="the model draws numbers", mismatches=("output 'y' is missing",))
+    off = unlabelled(unrepeatable="the model draws numbers", varying=("y",), mismatches=("output 'y' is missing",))
     (only,) = verdict.judge_accuracy(off, Budgets(), confidence=0.95)
     assert only.kind == "inaccurate"
+
+
+@pytest.mark.parametrize(("distance", "kind"), [(1e-5, "pass"), (0.5, "inaccurate")])
+def test_the_outputs_that_it_repeats_are_judged(distance: float, kind: str) -> None:
+    outputs = errors("mean", distance), errors("sample", 0.9)
+    half = unlabelled(*outputs, unrepeatable="the model draws numbers", varying=("sample",))
+    told, judged = verdict.judge_accuracy(half, Budgets(), confidence=0.95)
+    assert (told.kind, told.summary) == (
+        "inconclusive",
+        "Of output 'sample' nothing is judged: the model draws numbers.",
+    )
+    assert judged.kind == kind
+    assert judged.summary.startswith(f"Output 'mean' is {distance:.2g} away")
+
+
+def test_a_metric_of_outputs_that_it_does_not_repeat_is_not_judged() -> None:
+    outputs = errors("mean", 0.5), errors("sample", 0.9)
+    metric = {"metric_name": "m", "metric": 0.1, "reference_metric": 0.9}
+    half = unlabelled(*outputs, unrepeatable="the model draws numbers", varying=("sample",), **metric)
+    (told,) = verdict.judge_accuracy(half, Budgets(), confidence=0.95)
+    assert told.kind == "inconclusive"
 
 
 def test_what_was_compared_otherwise_than_by_sample_is_told() -> None:

@@ -274,7 +274,8 @@ def test_a_full_disk(project: Project, call: str, message: str) -> None:
         ),
         (
             "--accel-baseline-dir",
-            "BaselineError: */fake.json cannot be written: *; choose another folder with --accel-baseline-dir",
+            "BaselineError: */fake.json cannot be read: */file is no folder; choose another folder with "
+            "--accel-baseline-dir",
         ),
     ],
 )

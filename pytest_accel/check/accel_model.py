@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_accel.facts.records import Accuracy, Measurement, Placement, TestRecord, Variant
     from pytest_accel.inputs.variants import Plan
     from pytest_accel.measuring.divergence import Divergence
-    from pytest_accel.measuring.output_comparison import Metric
+    from pytest_accel.measuring.metric_of_calls import Metric
     from pytest_accel.measuring.results import HighestRate
     from pytest_accel.session.candidate import Candidate, LoadedModel
     from pytest_accel.session.session import Session

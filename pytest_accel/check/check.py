@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pytest_accel.inputs.datasets import Dataset
     from pytest_accel.inputs.variants import Plan
     from pytest_accel.measuring.divergence import Divergence
-    from pytest_accel.measuring.output_comparison import Metric
+    from pytest_accel.measuring.metric_of_calls import Metric
     from pytest_accel.measuring.results import HighestRate
     from pytest_accel.regression.question import Standing
     from pytest_accel.session.candidate import LoadedModel
@@ -120,7 +120,7 @@ class Check:
         steady = self._steady(batches)
         accuracy = evaluate(self._loaded, dataset, metric)
         self._claim_baseline(accuracy.dataset_digest)
-        measurement, difference = self._measure(steady, batches)
+        measurement, difference = self._measure(steady, batches, accuracy.varying)
         placement, flops_per_call = self._loaded.client.placement()
         flops_per_item = None if flops_per_call is None else flops_per_call / measurement.items_per_call
         facts = CheckFacts(
@@ -194,11 +194,11 @@ class Check:
     def _planned_calls(self) -> int:
         return planned_calls(self._budgets, self._session.settings.confidence, LOOKS)
 
-    def _measure(self, steady: Steady, batches: Sequence[Arrays]) -> tuple[Measurement, str]:
-        """Measure. The text says how the outputs of checked calls differed from validated ones."""
+    def _measure(self, steady: Steady, batches: Sequence[Arrays], varying: Collection[str]) -> tuple[Measurement, str]:
+        """Measure. The text says how the outputs of checked calls differed from validated ones, but for the varying."""
         validated = [self._loaded.client.predict(batch) for batch in batches]
         measurement = self._decisive(steady, Load.of(self._candidate.variant, batches), LOOKS)
-        differences = (first_difference(validated[call.batch], call.outputs) for call in steady.checked)
+        differences = (first_difference(validated[call.batch], call.outputs, varying) for call in steady.checked)
         return measurement, next(filter(None, differences), "")
 
     def _decisive(self, steady: Steady, load: Load, looks: int) -> Measurement:

@@ -18,11 +18,25 @@ LARGEST_LOG_PACE = 30.0
 
 
 class TensorSpec(Fact, frozen=True, kw_only=True):
-    """One input or output: ``shape`` holds None where a dimension is dynamic, ``dtype`` is NumPy's name."""
+    """One input or output: ``shape`` holds None where a dimension is dynamic, ``dtype`` is NumPy's name.
+
+    ``batch_axis`` says which dimension is the batch, None for a tensor that belongs to the whole call. One of rank 0
+    always does.
+    """
 
     name: str
     dtype: str
     shape: tuple[int | None, ...]
+    batch_axis: int | None = 0
+
+    def __post_init__(self) -> None:
+        if self.batch_axis is not None and not 0 <= self.batch_axis < len(self.shape):
+            msgspec.structs.force_setattr(self, "batch_axis", None)
+
+    @property
+    def item_shape(self) -> tuple[int | None, ...]:
+        """The shape of one item: without the batch."""
+        return tuple(size for axis, size in enumerate(self.shape) if axis != self.batch_axis)
 
 
 class Signature(Fact, frozen=True, kw_only=True):
@@ -213,7 +227,10 @@ class Measurement(Fact, frozen=True, kw_only=True):
 
 
 class OutputErrors(Fact, frozen=True, kw_only=True):
-    """How far one output is from the reference's. ``snr_db`` is None where the two are identical."""
+    """How far one output is from the reference's. ``snr_db`` is None where the two are identical.
+
+    ``rounding`` is the largest error of a value that rounding explains, of an output that is next to zero throughout.
+    """
 
     name: str
     max_abs: float
@@ -221,6 +238,12 @@ class OutputErrors(Fact, frozen=True, kw_only=True):
     normalised_l2: float
     cosine: float
     snr_db: float | None
+    rounding: float = 0.0
+
+    @property
+    def is_rounding(self) -> bool:
+        """Whether rounding explains all of the error."""
+        return self.max_abs <= self.rounding
 
 
 #: SMALLEST_CONTROL_ERROR is the least error of a control, in normalised L2, that another error is divided by: two FP32
@@ -236,7 +259,13 @@ class Accuracy(Fact, frozen=True, kw_only=True):
     arg-max and ``agreement`` is all there is. ``right`` is one bit a sample, base64 of ``numpy.packbits``.
     ``unscored`` names the floating outputs beside the one that was scored, of which right answers say nothing.
     ``mismatches`` are sentences about outputs that cannot be compared at all: a name, a shape or a kind of dtype that
-    is not the reference's.
+    is not the reference's. ``resized`` are those about calls in which an output has another shape than the reference's,
+    which only a metric can judge.
+
+    Outputs named in ``by_call`` cannot be split into samples and were compared as each call gave them; padding is among
+    their values. With ``metric_by_call`` the metric is the mean of what it gave for each call. ``non_finite`` counts
+    values that are NaN or infinite on one side alone, ``shared_non_finite`` those on both. ``unrepeatable`` says why
+    the outputs named in ``varying`` have no values to hold others against.
 
     Of a model with calibrated ranges, ``calibration_samples`` says how many samples it learnt them from, and
     ``control`` holds the errors that the same variant has when it learns them from the evaluation data. Of any other
@@ -264,6 +293,12 @@ class Accuracy(Fact, frozen=True, kw_only=True):
     mismatches: tuple[str, ...] = ()
     calibration_samples: int | None = None
     control: tuple[OutputErrors, ...] = ()
+    shared_non_finite: dict[str, int] = msgspec.field(default_factory=dict)
+    resized: tuple[str, ...] = ()
+    by_call: tuple[str, ...] = ()
+    metric_by_call: bool = False
+    unrepeatable: str = ""
+    varying: tuple[str, ...] = ()
 
     @property
     def error_ratio(self) -> float | None:

@@ -7,17 +7,18 @@ judged on: a model that was fitted to its exam passes it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pytest_accel.facts.errors import DatasetError
-from pytest_accel.inputs.datasets import open_dataset
+from pytest_accel.inputs.datasets import joined, open_dataset
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Signature
+    from pytest_accel.inputs.dataset_elements import Rows
     from pytest_accel.inputs.datasets import Dataset
     from pytest_accel.worker.accelerator import Arrays
 
@@ -65,7 +66,7 @@ def choose(
 
 def choose_from(dataset: Dataset, *, batch_size: int, samples: int = SAMPLES, may_overlap: bool = False) -> Calibration:
     """Return the same of a dataset that is already open, whatever its batches."""
-    reservoir: list[Arrays] = []
+    reservoir: list[Rows] = []
     rng = np.random.default_rng(SEED)
     for number, row in enumerate(_samples(dataset)):
         if number < samples:
@@ -81,23 +82,23 @@ def choose_from(dataset: Dataset, *, batch_size: int, samples: int = SAMPLES, ma
     )
 
 
-def _samples(dataset: Dataset) -> Iterator[Arrays]:
-    """Yield one dict of rows, each of shape (1, ...), for each sample."""
+def _samples(dataset: Dataset) -> Iterator[Rows]:
+    """Yield each sample on its own."""
     for batch in dataset:
         for row in range(batch.rows):
-            yield {name: values[row : row + 1] for name, values in batch.inputs.items()}
+            yield batch.real.part(row, row + 1)
 
 
-def _batched(rows: list[Arrays], size: int) -> Iterator[Arrays]:
+def _batched(rows: list[Rows], size: int) -> Iterator[Arrays]:
     """Yield batches of exactly ``size`` rows; the last one is filled up with the first rows."""
     for start in range(0, len(rows), size):
         part = rows[start : start + size]
         part += [rows[at % len(rows)] for at in range(size - len(part))]
-        yield {name: np.concatenate([row[name] for row in part]) for name in part[0]}
+        yield joined(part).inputs
 
 
-def _digest(row: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
+def _digest(row: Rows) -> bytes:
     whole = hashlib.sha256()
-    for values in row.values():
+    for values in row.inputs.values():
         whole.update(np.ascontiguousarray(values).tobytes())
     return whole.digest()

@@ -28,18 +28,51 @@ LABEL_KEYS = ("labels", "y")
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Some checked rows. An input named in ``constants`` has rank 0 and belongs to every row."""
+    """Some checked rows. ``axes`` names the axis of the batch of each input, None for one that belongs to every row."""
 
     inputs: Arrays
     labels: Array | None
     count: int
-    constants: frozenset[str]
+    axes: Mapping[str, int | None]
 
     def part(self, start: int, stop: int) -> Rows:
         """Return rows ``start`` to ``stop``, as far as there are any."""
-        inputs = {name: value if name in self.constants else value[start:stop] for name, value in self.inputs.items()}
         labels = None if self.labels is None else self.labels[start:stop]
-        return Rows(inputs, labels, min(stop, self.count) - start, self.constants)
+        stop = min(stop, self.count)
+        inputs = {
+            name: value if (axis := self.axes[name]) is None else value[(*[slice(None)] * axis, slice(start, stop))]
+            for name, value in self.inputs.items()
+        }
+        return Rows(inputs, labels, stop - start, self.axes)
+
+    def padded(self, size: int) -> Arrays:
+        """Return the inputs with rows repeated up to ``size``: zeros could take another path, or be divided by."""
+        if self.count == size:
+            return self.inputs
+        rows = np.arange(size) % self.count
+        return {
+            name: value if (axis := self.axes[name]) is None else value.take(rows, axis)
+            for name, value in self.inputs.items()
+        }
+
+    def joins(self, other: Rows) -> bool:
+        """Return whether the rows of both can be those of one call."""
+        return all(
+            same(value, other.inputs[name])
+            if (axis := self.axes[name]) is None
+            else item_shape(value, axis) == item_shape(other.inputs[name], axis)
+            for name, value in self.inputs.items()
+        )
+
+
+def item_shape(value: Array, axis: int) -> tuple[int, ...]:
+    """Return the shape without the axis of the batch."""
+    return (*value.shape[:axis], *value.shape[axis + 1 :])
+
+
+def same(value: Array, other: Array) -> bool:
+    """Return whether two arrays hold the same; NaN is NaN."""
+    return np.array_equal(value, other, equal_nan=value.dtype.kind == "f")
 
 
 class Reader:
@@ -47,7 +80,7 @@ class Reader:
 
     def __init__(self, inputs: tuple[TensorSpec, ...]) -> None:
         self._specs = {spec.name: spec for spec in inputs}
-        self._constants = frozenset(spec.name for spec in inputs if not spec.shape)
+        self._axes = {spec.name: spec.batch_axis for spec in inputs}
         for spec in inputs:
             if spec.dtype in ("string", "object", "str", "bytes"):
                 raise DatasetError(
@@ -85,20 +118,24 @@ class Reader:
         if not is_array(data):
             return isinstance(data, (tuple, Mapping)) or (isinstance(data, list) and any(map(is_array, data)))
         (only, *others) = self._specs.values()
-        return not others and fits(np.shape(data), only.shape)
+        return not others and fits(np.shape(data), only)
 
-    def read(self, element: Any, *, first_row: int) -> Rows:
-        """Name, check and count the arrays of ``element``, whose first row is the dataset's row ``first_row``."""
+    def read(self, element: Any) -> Rows:
+        """Name, check and count the arrays of ``element``."""
         given, labels = self._split(element)
-        inputs = {spec.name: _fitting(given[spec.name], spec, first_row) for spec in self._specs.values()}
-        lengths = {f"input '{name}'": len(value) for name, value in inputs.items() if name not in self._constants}
+        inputs = {spec.name: _fitting(given[spec.name], spec) for spec in self._specs.values()}
+        lengths = {
+            f"input '{name}'": value.shape[axis]
+            for name, value in inputs.items()
+            if (axis := self._axes[name]) is not None
+        }
         if labels is not None:
             labels = _readable_labels(labels)
             lengths["labels"] = len(labels)
         if len(set(lengths.values())) > 1:
             listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
             raise DatasetError(f"inputs and labels have different numbers of rows: {listed}")
-        return Rows(inputs, labels, next(iter(lengths.values()), 1), self._constants)
+        return Rows(inputs, labels, next(iter(lengths.values()), 1), self._axes)
 
     def _split(self, element: Any) -> tuple[Arrays, Array | None]:
         """Tell inputs and labels apart."""
@@ -179,7 +216,7 @@ def is_array(data: Any) -> bool:
     return hasattr(data, "__array__")
 
 
-def _fitting(array: Array, spec: TensorSpec, first_row: int) -> Array:
+def _fitting(array: Array, spec: TensorSpec) -> Array:
     """``array`` in the machine's byte order, after all checks of one input."""
     subject = f"input '{spec.name}'"
     if array.dtype.name != spec.dtype:
@@ -188,29 +225,35 @@ def _fitting(array: Array, spec: TensorSpec, first_row: int) -> Array:
         raise DatasetError(
             f"{subject} expects {spec.dtype} and got {array.dtype.name}: convert it with array.astype(np.{spec.dtype})"
         )
-    if not fits(array.shape, spec.shape):
-        batch = spec.shape[1:]
-        hint = ": the batch dimension is missing" if spec.shape and fits(array.shape, batch) else ""
-        raise DatasetError(f"{subject} expects the shape {shown(spec.shape)} and got {array.shape}{hint}")
-    if array.dtype.kind not in "biu" and not np.isfinite(array).all():
-        row = first_row + (int(np.argmin(np.isfinite(array).reshape(len(array), -1).all(axis=1))) if array.ndim else 0)
-        raise DatasetError(
-            f"{subject} has NaN or infinity in row {row}, and outputs of it cannot be compared: "
-            f"repair that row or leave it out"
-        )
+    if not fits(array.shape, spec):
+        raise DatasetError(f"{subject} expects the shape {shown(spec)} and got {array.shape}{_hint(array.shape, spec)}")
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
-    """Return whether ``shape`` is one that ``expected`` allows, whatever the number of rows."""
-    if len(shape) != len(expected):
-        return False
-    return all(wanted in (None, found) for found, wanted in zip(shape[1:], expected[1:], strict=True))
+def fits(shape: tuple[int, ...], spec: TensorSpec) -> bool:
+    """Return whether ``shape`` is one that an input allows, whatever the number of rows."""
+    anything = [None if axis == spec.batch_axis else size for axis, size in enumerate(spec.shape)]
+    return _agree(shape, anything)
 
 
-def shown(shape: tuple[int | None, ...]) -> str:
-    """Return a signature's shape for a message: ``(batch, 224, ?, 3)``."""
-    return f"({', '.join(['batch', *('?' if size is None else str(size) for size in shape[1:])])})" if shape else "()"
+def shown(spec: TensorSpec) -> str:
+    """Return the shape of an input for a message: ``(batch, 224, ?, 3)``."""
+    sizes = ["?" if size is None else str(size) for size in spec.shape]
+    if spec.batch_axis is not None:
+        sizes[spec.batch_axis] = "batch"
+    return f"({', '.join(sizes)})"
+
+
+def _agree(shape: Sequence[int], wanted: Sequence[int | None]) -> bool:
+    return len(shape) == len(wanted) and all(size in (None, found) for found, size in zip(shape, wanted, strict=True))
+
+
+def _hint(shape: tuple[int, ...], spec: TensorSpec) -> str:
+    """Return what is wrong with a shape, where that is known."""
+    if spec.batch_axis is None:
+        each = _agree(shape[1:], spec.shape)
+        return ": it has no batch, so pass a list with one such array for each call" if each else ""
+    return ": the batch dimension is missing" if _agree(shape, spec.item_shape) else ""
 
 
 def _readable_labels(labels: Array) -> Array:

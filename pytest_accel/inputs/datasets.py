@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_accel.facts.errors import DatasetError
-from pytest_accel.inputs.dataset_elements import Array, Reader, Rows, batch_of_one
+from pytest_accel.inputs.dataset_elements import Array, Reader, Rows, batch_of_one, item_shape, same
 from pytest_accel.inputs.synthetic import synthetic
 
 if TYPE_CHECKING:
@@ -38,17 +38,31 @@ if TYPE_CHECKING:
     from pytest_accel.worker.accelerator import Arrays
 
 
+#: _ALONE is the way out for rows that cannot share a call.
+_ALONE = "use batch_size=1"
+
+
 @dataclass(frozen=True, eq=False)
 class Batch:
     """One call's data.
 
-    ``inputs`` hold exactly ``batch_size`` rows, of which the first ``rows`` are real and the rest repeat
+    ``inputs`` hold exactly ``size`` rows, of which the first ``rows`` are ``real`` and the rest repeat
     them. ``labels`` have ``rows`` entries, or are None.
     """
 
     inputs: Arrays
-    labels: Array | None
-    rows: int
+    real: Rows
+    size: int
+
+    @property
+    def labels(self) -> Array | None:
+        """The labels of the real rows."""
+        return self.real.labels
+
+    @property
+    def rows(self) -> int:
+        """The number of real rows."""
+        return self.real.count
 
 
 def open_dataset(
@@ -64,10 +78,11 @@ def open_dataset(
     here for what can be seen at once and during iteration for the rest.
     """
     for spec in signature.inputs:
-        if spec.shape and spec.shape[0] not in (None, batch_size):
+        size = None if spec.batch_axis is None else spec.shape[spec.batch_axis]
+        if size not in (None, batch_size):
             raise DatasetError(
-                f"input '{spec.name}' is compiled for batches of {spec.shape[0]}, and batch_size is {batch_size}: "
-                f"use batch_size={spec.shape[0]} or recompile"
+                f"input '{spec.name}' is compiled for batches of {size}, and batch_size is {batch_size}: "
+                f"use batch_size={size} or recompile"
             )
     reader = Reader(signature.inputs)
     if data is None:
@@ -84,9 +99,16 @@ class Dataset:
     """
 
     def __init__(
-        self, passes: Callable[[], Iterator[Any]], reader: Reader, batch_size: int, *, made_up: bool = False
+        self,
+        passes: Callable[[], Iterator[Any]],
+        reader: Reader,
+        batch_size: int,
+        *,
+        made_up: bool = False,
+        ends_early: bool = False,
     ) -> None:
         self.made_up = made_up
+        self._ends_early = ends_early
         self._passes = passes
         self._reader = reader
         self._batch_size = batch_size
@@ -94,12 +116,8 @@ class Dataset:
 
     def __iter__(self) -> Iterator[Batch]:
         content = _Content()
-        for rows in _rebatch(self._checked(content), self._batch_size):
-            inputs = {
-                name: value if name in rows.constants else _padded(value, self._batch_size)
-                for name, value in rows.inputs.items()
-            }
-            yield Batch(inputs, rows.labels, rows.count)
+        for rows in _rebatch(self._checked(content), self._batch_size, self._ends_early):
+            yield Batch(rows.padded(self._batch_size), rows, self._batch_size)
         found = (content.hexdigest(), content.rows)
         if not content.rows:
             raise DatasetError("the dataset has no rows: give it some; a filter or a split may have left none")
@@ -112,21 +130,18 @@ class Dataset:
         self._known = found
 
     def in_batches_of(self, size: int) -> Dataset:
-        """Return the same rows, so many at a time."""
-        other = Dataset(self._passes, self._reader, size, made_up=self.made_up)
+        """Return the same rows, so many at a time. A batch ends early before rows that cannot share it."""
+        other = Dataset(self._passes, self._reader, size, made_up=self.made_up, ends_early=True)
         other._known = self._known
         return other
 
     def _checked(self, content: _Content) -> Iterator[Rows]:
         first: Rows | None = None
         for element in self._passes():
-            rows = self._reader.read(element, first_row=content.rows)
+            rows = self._reader.read(element)
             first = first or rows
             if (rows.labels is None) != (first.labels is None):
                 raise DatasetError(f"some batches have labels and some have none, from row {content.rows} on")
-            for name in rows.constants:
-                if not np.array_equal(rows.inputs[name], first.inputs[name]):
-                    raise DatasetError(f"input '{name}' has no batch dimension and changes at row {content.rows}")
             content.add(rows)
             yield rows
 
@@ -148,11 +163,17 @@ class Dataset:
         return self._known
 
 
-def _rebatch(elements: Iterable[Rows], size: int) -> Iterator[Rows]:
-    """Yield the same rows, ``size`` at a time; the last batch holds what is left."""
+def _rebatch(elements: Iterable[Rows], size: int, ends_early: bool) -> Iterator[Rows]:
+    """Yield the same rows, ``size`` at a time; the last batch holds what is left.
+
+    With ``ends_early`` a batch also ends before rows that cannot share it.
+    """
     held: list[Rows] = []
     count = 0
     for rows in elements:
+        if held and ends_early and not held[0].joins(rows):
+            yield joined(held)
+            held, count = [], 0
         start = 0
         while start < rows.count:
             part = rows.part(start, start + size - count)
@@ -160,38 +181,37 @@ def _rebatch(elements: Iterable[Rows], size: int) -> Iterator[Rows]:
             count += part.count
             start += part.count
             if count == size:
-                yield _joined(held)
+                yield joined(held)
                 held, count = [], 0
     if held:
-        yield _joined(held)
+        yield joined(held)
 
 
-def _joined(parts: list[Rows]) -> Rows:
+def joined(parts: list[Rows]) -> Rows:
+    """Return the rows of all parts. Raises `DatasetError` where they cannot share a call."""
     first = parts[0]
     if len(parts) == 1:
         return first
-    inputs = {
-        name: value if name in first.constants else _concatenated([part.inputs[name] for part in parts], name)
-        for name, value in first.inputs.items()
-    }
+    inputs = {name: _concatenated([part.inputs[name] for part in parts], name, first.axes[name]) for name in first.axes}
     labels = [part.labels for part in parts if part.labels is not None]
-    joined = _concatenated(labels, "labels") if labels else None
-    return Rows(inputs, joined, sum(part.count for part in parts), first.constants)
+    all_labels = _concatenated(labels, "labels", 0) if labels else None
+    return Rows(inputs, all_labels, sum(part.count for part in parts), first.axes)
 
 
-def _concatenated(arrays: list[Array], name: str) -> Array:
-    shapes = sorted({array.shape[1:] for array in arrays})
+def _concatenated(arrays: list[Array], name: str, axis: int | None) -> Array:
+    if axis is None:
+        if all(same(array, arrays[0]) for array in arrays):
+            return arrays[0]
+        raise DatasetError(
+            f"'{name}' has no batch dimension, and rows with different values of it cannot share a call: {_ALONE}"
+        )
+    shapes = sorted({item_shape(array, axis) for array in arrays})
     if len(shapes) > 1:
         raise DatasetError(
             f"'{name}' has rows of shape {shapes[0]} and of shape {shapes[1]}, which cannot share a batch: "
-            f"bring them to one shape, or use batch_size=1"
+            f"bring them to one shape, or {_ALONE}"
         )
-    return np.concatenate(arrays)
-
-
-def _padded(array: Array, size: int) -> Array:
-    """Repeat real rows up to ``size``: zeros could take another path through the model, or divide by zero."""
-    return array if len(array) == size else array[np.arange(size) % len(array)]
+    return np.concatenate(arrays, axis)
 
 
 class _Content:
@@ -201,14 +221,28 @@ class _Content:
         self.rows = 0
         self._streams: dict[str, Any] = {}
         self._layouts: dict[str, str] = {}
+        self._constants: dict[str, Array] = {}
 
     def add(self, rows: Rows) -> None:
         for name, value in rows.inputs.items():
-            if not (name in rows.constants and self.rows):
-                self._update(f"input {name}", value, value.shape if name in rows.constants else value.shape[1:])
+            axis = rows.axes[name]
+            if axis is None:
+                self._add_constant(f"input {name}", value)
+            else:
+                self._update(f"input {name}", np.moveaxis(value, axis, 0), item_shape(value, axis))
         if rows.labels is not None:
             self._update("labels", rows.labels, rows.labels.shape[1:])
         self.rows += rows.count
+
+    def _add_constant(self, name: str, value: Array) -> None:
+        """Add what belongs to a whole call, unless it is what it was before."""
+        before = self._constants.get(name)
+        if before is not None and same(before, value):
+            return
+        if before is not None:
+            self._streams[name].update(f"from row {self.rows}".encode())
+        self._constants[name] = value
+        self._update(name, value, value.shape)
 
     def _update(self, name: str, value: Array, shape: tuple[int, ...]) -> None:
         stream = self._streams.setdefault(name, hashlib.sha256())

@@ -29,7 +29,7 @@ from pytest_accel.inputs.classes import class_name, code, package
 from pytest_accel.inputs.external_data import external_files
 from pytest_accel.inputs.torch_digest import torch_digest
 from pytest_accel.store.cache import cache_key
-from pytest_accel.worker.formats import torch_model, torch_outputs
+from pytest_accel.worker.formats import saved_model, torch_model, torch_outputs
 
 if TYPE_CHECKING:
     from pytest_accel.store.cache import Cache
@@ -204,7 +204,7 @@ def _export(model: Any, name: str, folder: Path) -> None:
     try:
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()):  # Keras prints what it has written
             warnings.simplefilter("ignore")  # the exporter's own are no failure of the user's test
-            model.export(str(folder))
+            saved_model.export_keras(model, str(folder))
     except Exception as error:
         raise SourceError(
             f"the Keras model {name} cannot be exported: {type(error).__name__}: {error}. "

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from pytest_accel.facts.errors import DatasetError
@@ -73,18 +74,19 @@ def range_of(dtype: str) -> tuple[int, int]:
 def _full_shape(spec: TensorSpec, batch_size: int, input_shapes: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
     if not spec.shape:
         return ()
-    item = tuple(input_shapes.get(spec.name, spec.shape[1:]))
+    item = tuple(input_shapes.get(spec.name, spec.item_shape))
     sizes = tuple(size for size in item if size is not None)
     if len(sizes) < len(item):
         raise DatasetError(
-            f"input '{spec.name}' has the dynamic shape {shown(spec.shape)}: pass a dataset or say how large one "
+            f"input '{spec.name}' has the dynamic shape {shown(spec)}: pass a dataset or say how large one "
             f"item of the made-up inputs is, as in input_shapes={{'{spec.name}': {tuple(size or 16 for size in item)}}}"
         )
-    if not fits((batch_size, *sizes), spec.shape):
-        raise DatasetError(
-            f"input_shapes: '{spec.name}' has the shape {shown(spec.shape)}, not {shown((None, *sizes))}"
-        )
-    return (batch_size, *sizes)
+    axis = spec.batch_axis
+    shape = sizes if axis is None else (*sizes[:axis], batch_size, *sizes[axis:])
+    if not fits(shape, spec):
+        given = shown(msgspec.structs.replace(spec, shape=shape))
+        raise DatasetError(f"input_shapes: '{spec.name}' has the shape {shown(spec)}, not {given}")
+    return shape
 
 
 def _made_up(spec: TensorSpec, shape: tuple[int, ...], batch: int, seed: int) -> Array:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_accel.facts.records import Accuracy, Variant
     from pytest_accel.inputs.datasets import Dataset
     from pytest_accel.inputs.models import Model
-    from pytest_accel.measuring.output_comparison import Metric
+    from pytest_accel.measuring.metric_of_calls import Metric
     from pytest_accel.session.candidate import Candidate, LoadedModel
     from pytest_accel.session.session import Session
 
@@ -54,14 +54,21 @@ def evaluate(loaded: LoadedModel, dataset: Dataset, metric: Metric | None) -> Ac
 def _compare(loaded: LoadedModel, dataset: Dataset, metric: Metric | None, step: str) -> Accuracy:
     candidate, session = loaded.candidate, loaded.session
     expected = Reference.of(candidate).outputs(dataset)
-    comparison = Comparison(metric, confidence=session.settings.confidence)
+    layout = expected.layout
+    comparison = Comparison(
+        metric, confidence=session.settings.confidence, axes=layout.axes, varying=frozenset(layout.varying)
+    )
     done = 0
+    calls = expected.calls(candidate.variant.batch_size)
     for batch in dataset:
-        reference = {name: rows[done : done + batch.rows] for name, rows in expected.items()}
+        reference = next(calls, None)
+        if reference is None:
+            continue  # the dataset has grown since, and says so when it ends
         comparison.add(loaded.predict(batch.inputs), reference, batch.labels, batch.rows)
         done += batch.rows
         session.tell(step, f"{done} of {dataset.samples} samples", share=done / dataset.samples)
-    return comparison.result(dataset.digest)
+    accuracy = comparison.result(dataset.digest)
+    return msgspec.structs.replace(accuracy, unrepeatable=layout.unrepeatable, varying=layout.varying)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from pytest_accel.facts.errors import UsageError
 from pytest_accel.facts.fact import Fact
 from pytest_accel.inputs.calibration import choose_from
 from pytest_accel.inputs.datasets import open_dataset
+from pytest_accel.measuring.output_comparison import errors_of, same_where_not_finite
 from pytest_accel.session.compilation import compile_candidate
 from pytest_accel.session.reference import Reference
 
@@ -165,9 +166,13 @@ def _errors(shown: Iterable[Intermediate], expected: Arrays) -> dict[str, float]
 
 
 def _distance(value: NDArray[Any], expected: NDArray[Any]) -> float:
-    """Normalised L2; infinite where the two cannot be compared."""
+    """Normalised L2; infinite where the two cannot be compared, and 0 where rounding explains all of it."""
     x, y = value.astype(np.float64), expected.astype(np.float64)
-    if x.shape != y.shape or not np.isfinite(x).all():
+    if x.shape != y.shape or not same_where_not_finite(x, y):
         return float("inf")
+    finite = np.isfinite(y)
+    x, y = x[finite], y[finite]
+    if errors_of("", x, y).is_rounding:
+        return 0.0
     size = float(np.linalg.norm(y))
     return float(np.linalg.norm(x - y)) / size if size else float(np.any(x))

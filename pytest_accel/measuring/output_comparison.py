@@ -1,6 +1,6 @@
-"""The candidate's outputs beside the reference's, sample by sample.
+"""The candidate's outputs beside the reference's, sample by sample where they have samples, else call by call.
 
-`Comparison` takes one batch at a time and keeps sums and one answer a sample, not the outputs (a user's metric is the
+`Comparison` takes one call at a time and keeps sums and one answer a sample, not the outputs (a user's metric is the
 exception: it needs them all). Whether the result is good enough is decided in `pytest_accel.verdict.accuracy`.
 
 What an answer is, taken from the first output, in the reference's order, that has one:
@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -27,13 +27,12 @@ import numpy as np
 from pytest_accel import stats
 from pytest_accel.facts.errors import DatasetError
 from pytest_accel.facts.records import Accuracy, OutputErrors
+from pytest_accel.inputs.dataset_elements import item_shape
+from pytest_accel.measuring.last_place import LastPlace
+from pytest_accel.measuring.metric_of_calls import Metric, MetricOfCalls, joined_labels
 
 if TYPE_CHECKING:
     from pytest_accel.inputs.dataset_elements import Array
-
-#: Metric is a user's function of all outputs (an array, or a dict by name where there are several) and the labels;
-#: higher is better.
-Metric: TypeAlias = Callable[[Any, Any], float]
 
 #: _KINDS is the kind of a dtype by NumPy's letter for it.
 _KINDS = {"f": "float", "i": "int", "u": "int", "b": "bool", "c": "complex"}
@@ -47,52 +46,74 @@ NO_ANSWER = -1
 
 
 class Comparison:
-    """Candidate beside reference, one batch after the other: ``add`` each, then ask for the ``result``.
+    """Candidate beside reference, one call after the other: ``add`` each, then ask for the ``result``.
 
-    ``confidence`` is that of the interval which unseen samples are said to lie in.
+    ``axes`` has the axis of the batch by output, None for an output that is compared call by call; it is the first one
+    where nothing is said. ``varying`` names the outputs that the model does not repeat: they hold no answers, and may
+    have any number of rows. ``confidence`` is that of the interval which unseen samples are said to lie in.
     """
 
-    def __init__(self, metric: Metric | None = None, *, confidence: float) -> None:
-        self._metric = metric
+    def __init__(
+        self,
+        metric: Metric | None = None,
+        *,
+        confidence: float,
+        axes: Mapping[str, int | None] | None = None,
+        varying: frozenset[str] = frozenset(),
+    ) -> None:
+        self._axes = axes or {}
+        self._varying = varying
         self._samples = 0
-        self._names: tuple[str, ...] = ()
+        self._outputs: tuple[str, ...] = ()
         self._errors: dict[str, _ErrorSums] = {}
         self._non_finite: dict[str, int] = {}
+        self._shared_non_finite: dict[str, int] = {}
         self._mismatches: dict[str, None] = {}  # a set that keeps its order
         self._labels: list[Array] = []
         self._answers = _Answers(confidence)
-        self._kept: tuple[dict[str, list[Array]], dict[str, list[Array]]] = ({}, {})
+        self._metric = None if metric is None else MetricOfCalls(metric, self._axes)
+        self._resized: dict[str, str] = {}
 
     def add(
         self, candidate: Mapping[str, Array], reference: Mapping[str, Array], labels: Array | None, rows: int
     ) -> None:
-        """Compare the first ``rows`` samples of a batch; what follows them is padding.
+        """Compare the first ``rows`` samples of a call; what follows them is padding.
 
-        ``labels`` are class numbers of shape ``(rows,)`` or ``(rows, 1)``, one-hot rows, or whatever the user's metric
-        takes. Raises `DatasetError` when labels do not fit the outputs or the reference itself gives NaN.
+        An output that cannot be split into samples is compared as a whole. ``labels`` are class numbers of shape
+        ``(rows,)`` or ``(rows, 1)``, one-hot rows, or whatever the user's metric takes. Raises `DatasetError` when
+        labels do not fit the outputs.
         """
         if self._samples and (labels is None) == bool(self._labels):
             raise DatasetError("Some batches have labels and some have none: give labels for all or none.")
-        candidate = _renamed(candidate, reference)
+        candidate, self._outputs = _renamed(candidate, reference), tuple(reference)
         self._note_mismatches(candidate, reference, rows)
         self._samples += rows
         if labels is not None:
             labels = np.asarray(labels)[:rows]
             if len(labels) != rows:
                 raise DatasetError(f"A batch of {rows} samples came with {len(labels)} labels.")
+            self._require_rows(reference)
             self._labels.append(labels)
         if self._mismatches:
             return
-        pairs = {name: (np.asarray(candidate[name])[:rows], np.asarray(reference[name])[:rows]) for name in reference}
+        pairs = {name: (self._real(name, candidate, rows), self._real(name, reference, rows)) for name in reference}
         for name, (outputs, expected) in pairs.items():
-            self._add_errors(name, outputs, expected)
-            if self._metric is not None:
-                for side, values in zip(self._kept, (outputs, expected), strict=True):
-                    side.setdefault(name, []).append(values)
-        self._answers.add(pairs, labels)
+            if outputs.shape == expected.shape:
+                self._add_errors(name, outputs, expected)
+        if self._metric is not None:
+            self._metric.add(pairs, labels, rows)
+        in_rows = {
+            name: (np.moveaxis(outputs, axis, 0), np.moveaxis(expected, axis, 0))
+            for name, (outputs, expected) in pairs.items()
+            if (axis := self._axis(name)) is not None and name not in self._varying
+        }
+        self._answers.add(in_rows, labels, of=reference)
 
     def result(self, dataset_digest: str) -> Accuracy:
-        """Everything that the batches so far tell. Raises `DatasetError` when there were none."""
+        """Everything that the calls so far tell.
+
+        Raises `DatasetError` when there were none, or when the reference gives nothing to compare with.
+        """
         if not self._samples:
             raise DatasetError("The dataset has no samples: nothing can be compared.")
         labelled = bool(self._labels)
@@ -102,15 +123,44 @@ class Comparison:
             labelled=labelled,
             agreement=None,
             non_finite={name: count for name, count in self._non_finite.items() if count},
+            shared_non_finite={name: count for name, count in self._shared_non_finite.items() if count},
             mismatches=tuple(self._mismatches),
+            resized=tuple(self._resized.values()),
+            by_call=tuple(name for name in self._outputs if self._axis(name) is None),
         )
         if self._mismatches:
             return plain
+        self._require_finite()
         facts: dict[str, Any] = {"outputs": tuple(sums.errors(name) for name, sums in self._errors.items())}
-        facts |= self._answers.facts(np.concatenate(self._labels) if labelled else None, metric=self._metric)
+        has_metric = self._metric is not None
+        facts |= self._answers.facts(self._labels if labelled else None, has_metric=has_metric)
         if self._metric is not None and not plain.non_finite:
-            facts |= self._metrics(self._metric)
+            facts |= self._metric.facts()
         return msgspec.structs.replace(plain, **facts)
+
+    def _axis(self, name: str) -> int | None:
+        return self._axes.get(name, 0)
+
+    def _real(self, name: str, outputs: Mapping[str, Array], rows: int) -> Array:
+        """Return an output without padding, as far as that can be told apart."""
+        axis, output = self._axis(name), np.asarray(outputs[name])
+        return output if axis is None else output[(*[slice(None)] * axis, slice(rows))]
+
+    def _require_rows(self, reference: Mapping[str, Array]) -> None:
+        """Raise `DatasetError` where labels have nothing to be compared with."""
+        if self._metric is None and all(self._axis(name) is None for name in reference):
+            raise DatasetError(
+                f"The labels are of samples, and no output has a row for each: {', '.join(map(repr, reference))} can "
+                "only be compared call by call. Give a metric of outputs and labels, or leave the labels out."
+            )
+
+    def _require_finite(self) -> None:
+        for name, sums in self._errors.items():
+            if not sums.values and self._shared_non_finite.get(name):
+                raise DatasetError(
+                    f"The reference itself gives nothing but NaN or infinity in output {name!r}: nothing can be "
+                    "compared with it. Check the model and the inputs."
+                )
 
     def _note_mismatches(self, candidate: Mapping[str, Array], reference: Mapping[str, Array], rows: int) -> None:
         for name in reference:
@@ -118,71 +168,96 @@ class Comparison:
                 self._mismatches[f"output {name!r} is missing; there are {', '.join(map(repr, candidate))}"] = None
                 continue
             outputs, expected = np.asarray(candidate[name]), np.asarray(reference[name])
-            if outputs.shape[1:] != expected.shape[1:] or not _holds(outputs, rows) or not _holds(expected, rows):
-                shapes = f"has shape {outputs.shape}, the reference's {expected.shape}"
-                self._mismatches[f"output {name!r} {shapes}, for {rows} samples"] = None
-            elif _kind(outputs) != _kind(expected):
+            shapes = f"output {name!r} has shape {outputs.shape}, the reference's {expected.shape}"
+            axis = self._axis(name)
+            if axis is None:
+                self._note_resized(name, outputs, expected)
+            elif not (_fits(outputs, axis, rows) and _fits(expected, axis, rows)) or (
+                item_shape(outputs, axis) != item_shape(expected, axis)
+            ):
+                self._mismatches[f"{shapes}, for {rows} samples"] = None
+            if _kind(outputs) != _kind(expected):
                 self._mismatches[f"output {name!r} is {outputs.dtype}, the reference's {expected.dtype}"] = None
         for name in candidate:
             if name not in reference:
                 self._mismatches[f"output {name!r} is not among the reference's"] = None
 
+    def _note_resized(self, name: str, outputs: Array, expected: Array) -> None:
+        """Note the first call in which an output has another shape. A metric can judge even that, nothing else can."""
+        if outputs.shape == expected.shape or name in self._resized:
+            return
+        where = f"in the call from sample {self._samples} on"
+        sentence = f"output {name!r} has shape {outputs.shape} {where}, the reference's {expected.shape}"
+        self._resized[name] = sentence
+        judged = self._metric is not None or name in self._varying
+        if not judged or outputs.ndim != expected.ndim:
+            self._mismatches[sentence] = None
+
     def _add_errors(self, name: str, outputs: Array, expected: Array) -> None:
         x, y = outputs.astype(np.float64), expected.astype(np.float64)
-        if np.isnan(y).any():
-            raise DatasetError(
-                f"The reference itself gives NaN in output {name!r}: nothing can be compared with it. "
-                "Check the model and the inputs."
-            )
-        finite = np.isfinite(x)
-        # An infinity that the reference has too is a mask, not an error.
-        self._non_finite[name] = self._non_finite.get(name, 0) + int(np.count_nonzero(~finite & (x != y)))
-        both = finite & np.isfinite(y)
-        self._errors.setdefault(name, _ErrorSums()).add(x[both], y[both])
-
-    def _metrics(self, metric: Metric) -> dict[str, Any]:
-        labels = np.concatenate(self._labels) if self._labels else None
-        name = getattr(metric, "__name__", type(metric).__name__)
-        values = []
-        for side in self._kept:
-            outputs = {output: np.concatenate(batches) for output, batches in side.items()}
-            value = float(metric(next(iter(outputs.values())) if len(outputs) == 1 else outputs, labels))
-            if not math.isfinite(value):
-                raise DatasetError(f"The metric {name!r} gave {value}; it has to give a finite number.")
-            values.append(value)
-        return {"metric_name": name, "metric": values[0], "reference_metric": values[1]}
+        sums = self._errors.setdefault(name, _ErrorSums())
+        both = np.isfinite(x) & np.isfinite(y)
+        # NaN for what is missing and infinity for what is masked are answers: an error only where one side has them.
+        shared = ~both & ((x == y) | (np.isnan(x) & np.isnan(y)))
+        self._non_finite[name] = self._non_finite.get(name, 0) + int(np.count_nonzero(~both & ~shared))
+        self._shared_non_finite[name] = self._shared_non_finite.get(name, 0) + int(np.count_nonzero(shared))
+        sums.add(x[both], y[both])
 
 
-def first_difference(validated: Mapping[str, Array], timed: Mapping[str, Array]) -> str:
-    """Return how outputs of a timed call differ from validated ones of the same inputs; empty when they do not."""
+def first_difference(validated: Mapping[str, Array], timed: Mapping[str, Array], varying: Collection[str] = ()) -> str:
+    """Return how outputs of a timed call differ from validated ones of the same inputs; empty when they do not.
+
+    Those that vary are left out; an output that is alone may have another name here.
+    """
+    if varying and len(validated) == 1:
+        return ""
     for name, expected in validated.items():
+        if name in varying:
+            continue
         if name not in timed:
             return f"output {name!r} is missing"
         x, y = np.asarray(timed[name]), np.asarray(expected)
         if x.shape != y.shape:
             return f"output {name!r} has shape {x.shape}, validated was {y.shape}"
-        if not np.array_equal(np.isfinite(x), np.isfinite(y)):
+        if not same_where_not_finite(x, y):
             return f"output {name!r} is not finite where it was when validated"
         finite = np.isfinite(y)
-        sums = _ErrorSums()
-        sums.add(x[finite].astype(np.float64), y[finite].astype(np.float64))
-        distance = sums.errors(name).normalised_l2
-        if distance > SAME_RUN:
-            return f"output {name!r} is off by {distance:.2g} (normalised L2)"
+        errors = errors_of(name, x[finite], y[finite])
+        if errors.normalised_l2 > SAME_RUN and not errors.is_rounding:
+            return f"output {name!r} is off by {errors.normalised_l2:.2g} (normalised L2)"
     return ""
+
+
+def same_where_not_finite(outputs: Array, expected: Array) -> bool:
+    """Return whether two arrays of one shape have the same NaN and infinities in the same places."""
+    finite = np.isfinite(expected)
+    if not np.array_equal(np.isfinite(outputs), finite):
+        return False
+    return np.array_equal(outputs[~finite], expected[~finite], equal_nan=True)
+
+
+def errors_of(name: str, outputs: Array, expected: Array) -> OutputErrors:
+    """Return how far finite values are from those expected."""
+    sums = _ErrorSums()
+    sums.add(outputs.astype(np.float64), expected.astype(np.float64))
+    return sums.errors(name)
 
 
 class _ErrorSums:
     """The sums behind one output's numeric errors."""
 
     def __init__(self) -> None:
+        self.values = 0
         self.max_abs = self.max_rel = 0.0
         self.error = self.signal = self.power = self.product = 0.0
+        self._last_place = LastPlace()
 
     def add(self, x: Array, y: Array) -> None:
         """Add finite elements of the candidate and of the reference."""
         if not x.size:
             return
+        self.values += x.size
+        self._last_place.add(x, y)
         distance = np.abs(x - y)
         self.max_abs = max(self.max_abs, float(distance.max()))
         self.max_rel = max(self.max_rel, float((distance / np.maximum(np.abs(y), SMALLEST_REFERENCE)).max()))
@@ -201,6 +276,7 @@ class _ErrorSums:
             normalised_l2=math.sqrt(self.error / signal),
             cosine=self.product / size if size else float(self.error == 0.0),
             snr_db=10.0 * math.log10(signal / self.error) if self.error else None,
+            rounding=self._last_place.rounding,
         )
 
 
@@ -216,9 +292,10 @@ class _Answers:
         self._sides: tuple[list[Array], list[Array]] = ([], [])
         self._top5: tuple[list[Array], list[Array]] = ([], [])
 
-    def add(self, pairs: Mapping[str, tuple[Array, Array]], labels: Array | None) -> None:
+    def add(self, pairs: Mapping[str, tuple[Array, Array]], labels: Array | None, *, of: Mapping[str, Array]) -> None:
+        """Take the answers of the outputs that have rows. ``of`` holds all outputs of the reference."""
         if not self._kind:
-            self._choose({name: expected for name, (_, expected) in pairs.items()})
+            self._choose({name: expected for name, (_, expected) in pairs.items()}, of)
         if self._name is None:
             return
         classes = None if labels is None else _class_numbers(labels, self._classes)
@@ -243,13 +320,23 @@ class _Answers:
                 f"{self._classes - 1}. Number the classes from 0, and leave out rows that have none."
             )
 
-    def facts(self, labels: Array | None, *, metric: Metric | None) -> dict[str, Any]:
+    def facts(self, labels_of_calls: list[Array] | None, *, has_metric: bool) -> dict[str, Any]:
         """Return the fields of `Accuracy` that come from answers; none without answers."""
+        if self._name is None:
+            return {}
+        labels = None if labels_of_calls is None else joined_labels(labels_of_calls)
+        if labels_of_calls is not None and labels is None:
+            if has_metric:
+                return {}
+            raise DatasetError(
+                f"Labels that differ in shape from batch to batch are not class numbers for output {self._name!r}: "
+                "give one integer for each sample, or a metric that knows what they are."
+            )
         classes = None if labels is None else _class_numbers(labels, self._classes)
-        if self._name is None or (self._kind == "single" and not _all_binary(classes)):
+        if self._kind == "single" and not _all_binary(classes):
             return {}
         if labels is not None and classes is None:
-            if metric is not None:
+            if has_metric:
                 return {}
             raise DatasetError(
                 f"Labels of shape {labels.shape} and dtype {labels.dtype} are not class numbers for output "
@@ -257,9 +344,9 @@ class _Answers:
             )
         answers, expected = (np.concatenate(side) for side in self._sides)
         if self._kind == "single":
-            threshold = 0.5 if expected.min() >= 0.0 and expected.max() <= 1.0 else 0.0
-            answers = np.where(np.isnan(answers), NO_ANSWER, answers > threshold)
-            expected = (expected > threshold).astype(int)
+            known = expected[~np.isnan(expected)]
+            threshold = 0.5 if known.size and known.min() >= 0.0 and known.max() <= 1.0 else 0.0
+            answers, expected = (np.where(np.isnan(side), NO_ANSWER, side > threshold) for side in (answers, expected))
         agreement = float(np.mean(answers == expected))
         if classes is None:
             return {"agreement": agreement, "flips_lost": int(np.count_nonzero(answers != expected))}
@@ -272,7 +359,7 @@ class _Answers:
             "reference_top5": top5[1],
         }
 
-    def _choose(self, reference: Mapping[str, Array]) -> None:
+    def _choose(self, reference: Mapping[str, Array], all_outputs: Mapping[str, Array]) -> None:
         self._kind = "none"
         for name, values in reference.items():
             kind = _answer_kind(values)
@@ -281,7 +368,7 @@ class _Answers:
                 self._classes = {"scores": values.shape[-1], "single": 2, "numbers": 0}[kind]
                 # The numbers of classes are answers too, of which a distance says nothing.
                 self._others = tuple(
-                    other for other, scores in reference.items() if other != name and _kind(scores) == "float"
+                    other for other, scores in all_outputs.items() if other != name and _kind(scores) == "float"
                 )
                 return
 
@@ -347,5 +434,5 @@ def _kind(values: Array) -> str:
     return _KINDS.get(values.dtype.kind) or str(values.dtype)
 
 
-def _holds(values: Array, rows: int) -> bool:
-    return values.ndim > 0 and len(values) >= rows
+def _fits(values: Array, axis: int, rows: int) -> bool:
+    return values.ndim > axis and values.shape[axis] >= rows

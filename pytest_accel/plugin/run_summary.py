@@ -260,8 +260,9 @@ class RunSummary:
         for variants in sweeps:
             for text, colour in sweep.table(variants, confidence):
                 terminalreporter.write_line(text, **({colour: True} if colour else {}))
-        for saving in [*notes.savings(records), *notes.resumptions(records), *notes.waits(self._waits_s)]:
-            terminalreporter.write_line(saving)
+        facts = [*notes.comparisons(records), *notes.savings(records), *notes.resumptions(records)]
+        for fact in [*facts, *notes.waits(self._waits_s)]:
+            terminalreporter.write_line(fact)
         for note in [*notes.notes(records), *notes.absences(self._absent), *self._warnings]:
             terminalreporter.write_line(note, yellow=True)
 

@@ -31,6 +31,16 @@ def notes(records: Iterable[TestRecord]) -> Iterator[str]:
     return (f"{note} ({_first(names)})" for note, names in variants.items())
 
 
+def comparisons(records: Iterable[TestRecord]) -> Iterator[str]:
+    """Say which outputs were not compared sample by sample, and of which variants."""
+    variants: dict[str, list[str]] = {}
+    for record in records:
+        for output in record.accuracy.by_call if record.accuracy is not None else ():
+            variants.setdefault(output, []).append(f"{record.model}[{record.variant.id}]")
+    for output, names in variants.items():
+        yield f"compared call by call, since it cannot be split into samples: output {output!r} ({_first(names)})"
+
+
 def _first(names: Sequence[str]) -> str:
     """Name the first few, and how many more there are."""
     shown, more = names[:MOST_NAMES], len(names) - MOST_NAMES

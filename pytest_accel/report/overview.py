@@ -112,6 +112,7 @@ def _reproducible(failure: Failure) -> Failure:
 
 def _notes(runs: Sequence[RunRecord], records: Sequence[TestRecord]) -> Iterator[str]:
     yield from notes.notes(records)
+    yield from notes.comparisons(records)
     yield from notes.savings(records)
     yield from notes.resumptions(records)
     for run in runs:

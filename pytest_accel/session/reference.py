@@ -5,35 +5,25 @@ Its outputs are computed once for a model, a dataset and a framework version, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
 
 from pytest_accel.facts.errors import UsageError
 from pytest_accel.facts.records import Signature, Variant
+from pytest_accel.session.batch_layout import BatchLayout, find_layout, large_batches, takes_any_batch
 from pytest_accel.session.compilation import compile_candidate
+from pytest_accel.session.expected_outputs import Call, ExpectedOutputs, write_calls, write_rows
 from pytest_accel.store.cache import cache_key
 
 if TYPE_CHECKING:
     from pytest_accel.inputs.datasets import Dataset
     from pytest_accel.inputs.models import Model
-    from pytest_accel.session.candidate import Candidate, LoadedModel
+    from pytest_accel.session.candidate import Candidate
     from pytest_accel.session.session import Session
-    from pytest_accel.worker.accelerator import Arrays
-
-#: LARGE_BATCH is the number of samples that the reference computes in one call, where that changes no output.
-LARGE_BATCH = 32
-#: LARGE_BATCH_BYTES is the most bytes of inputs of such a call.
-LARGE_BATCH_BYTES = 64e6
-#: SAME_RTOL is how far outputs of the same sample in other company may differ: by rounding, as a share of the largest
-#: output.
-SAME_RTOL = 1e-4
-#: _NAMES is the file of an entry with the names of the outputs, whose arrays lie beside it by number.
-_NAMES = "names.json"
 
 
 class Reference:
@@ -55,7 +45,7 @@ class Reference:
 
     @cached_property
     def signature(self) -> Signature:
-        """What the uncompiled model takes and gives; known before any variant is compiled."""
+        """What the uncompiled model takes and gives, in batches of any size; known before any variant is compiled."""
         key = self._key("signature")
         return self._session.cache.value(key, Signature, self._ask, label=f"signature of {self._model.name}")
 
@@ -66,13 +56,35 @@ class Reference:
         label = f"precisions of {self._model.name}"
         return self._session.cache.value(key, tuple[str, ...], self._ask_precisions, label=label)
 
-    def outputs(self, dataset: Dataset) -> Arrays:
-        """Return the reference's outputs for every sample, by output name; memory-mapped, first axis the sample."""
-        key = self._key("reference outputs", dataset=dataset.digest)
-        compute = partial(self._compute, dataset)
+    def outputs(self, dataset: Dataset) -> ExpectedOutputs:
+        """Return the reference's outputs for every call of the dataset.
+
+        Rows are computed once for all batch sizes. What cannot be split into samples, or depends on its company, is
+        computed in the calls of the variant.
+        """
+        layout = self._layout(dataset)
+        if layout.in_rows:
+            rows = self._expected("rows", partial(self._compute_rows, dataset, layout), dataset)
+            if not rows.unsplit:
+                return rows
+            layout = layout.without(rows.unsplit)
+        compute = partial(self._compute_calls, dataset, layout)
+        return self._expected("calls", compute, dataset, batch_size=str(self.variant.batch_size))
+
+    def _layout(self, dataset: Dataset) -> BatchLayout:
+        """Return how outputs belong to samples, found out once for a dataset."""
+
+        def find() -> BatchLayout:
+            self._session.tell(f"asking the reference of {self._model.name} twice")
+            return find_layout(self._compiled, dataset)
+
+        key = self._key("batch layout", dataset=dataset.digest)
+        return self._session.cache.value(key, BatchLayout, find, label=f"batch layout of {self._model.name}")
+
+    def _expected(self, kind: str, compute: Callable[[Path], None], dataset: Dataset, **more: str) -> ExpectedOutputs:
+        key = self._key(f"reference {kind}", dataset=dataset.digest, **more)
         entry = self._session.cache.entry(key, compute, label=f"reference outputs of {self._model.name}")
-        names = msgspec.json.decode((entry.path / _NAMES).read_bytes(), type=list[str])
-        return {name: np.load(entry.path / f"{number:04}.npy", mmap_mode="r") for number, name in enumerate(names)}
+        return ExpectedOutputs.read(entry.path)
 
     @cached_property
     def _compiled(self) -> Candidate:
@@ -82,29 +94,27 @@ class Reference:
         compiled = self._compiled
         self._session.tell(f"asking what {self._model.name} takes")
         with compiled.load_shared() as loaded:
-            return loaded.signature
+            return _for_any_batch(loaded.signature)
 
     def _ask_precisions(self) -> tuple[str, ...]:
         client = self._session.shared_client(self.variant.accelerator)
         return client.graph_precisions(self._compiled.folder, self.variant.options)
 
-    def _compute(self, dataset: Dataset, folder: Path) -> None:
-        """Fill the folder of a new entry with the outputs."""
-        batches: dict[str, list[Any]] = {}
-        for outputs in self._predictions(dataset):
-            for name, output in outputs.items():
-                batches.setdefault(name, []).append(output)
-        for number, parts in enumerate(batches.values()):
-            np.save(folder / f"{number:04}.npy", np.concatenate(parts))
-        (folder / _NAMES).write_bytes(msgspec.json.encode(list(batches)))
+    def _compute_rows(self, dataset: Dataset, layout: BatchLayout, folder: Path) -> None:
+        write_rows(folder, layout, self._calls(dataset, in_large_batches=True))
 
-    def _predictions(self, dataset: Dataset) -> Iterator[Arrays]:
-        """Yield the outputs of each batch, without those of padding."""
+    def _compute_calls(self, dataset: Dataset, layout: BatchLayout, folder: Path) -> None:
+        write_calls(folder, layout, self._calls(dataset, in_large_batches=False))
+
+    def _calls(self, dataset: Dataset, *, in_large_batches: bool) -> Iterator[Call]:
+        """Yield the outputs of each call, in large batches where the artefact takes them."""
         compiled, done = self._compiled, 0
         self._session.tell(f"loading the reference of {self._model.name}")
         with compiled.load_shared() as loaded:
-            for batch in _in_large_batches(loaded, dataset):
-                yield {name: output[: batch.rows] for name, output in loaded.predict(batch.inputs).items()}
+            if in_large_batches and takes_any_batch(loaded.signature):
+                dataset = large_batches(dataset)
+            for batch in dataset:
+                yield Call(loaded.predict(batch.inputs), batch.size, batch.rows)
                 done += batch.rows
                 detail = f"{done} of {dataset.samples} samples"
                 self._session.tell(
@@ -139,33 +149,12 @@ def _reference_variant(session: Session, model: Model, variant: Variant) -> Vari
     return Variant(accelerator=accelerator, options={**defaults, **shared})
 
 
-def _in_large_batches(loaded: LoadedModel, dataset: Dataset) -> Dataset:
-    """Return the dataset in batches that the reference computes faster, where that changes no output.
-
-    A model whose first axis is no batch, or whose samples influence each other, gives other outputs for other batches.
-    So the first batch is computed both ways.
-    """
-    first = next(iter(dataset))
-    sample_bytes = sum(array.nbytes for array in first.inputs.values()) / first.rows
-    size = min(LARGE_BATCH, int(LARGE_BATCH_BYTES // max(sample_bytes, 1)), dataset.samples)
-    if size <= first.rows or not all(spec.shape and spec.shape[0] is None for spec in loaded.signature.inputs):
-        return dataset
-    large = dataset.in_batches_of(size)
-    alone, among_others = loaded.predict(first.inputs), loaded.predict(next(iter(large)).inputs)
-    return large if _agree(alone, among_others, first.rows, size) else dataset
-
-
-def _agree(alone: Arrays, among_others: Arrays, rows: int, size: int) -> bool:
-    """Return whether each output has ``size`` rows, the first ``rows`` of which are those of ``alone``."""
-    return alone.keys() == among_others.keys() and all(
-        output.ndim > 0
-        and len(output) == size
-        and output.shape[1:] == alone[name].shape[1:]
-        and np.allclose(output[:rows], alone[name][:rows], rtol=SAME_RTOL, atol=SAME_RTOL * _largest(alone[name]))
-        for name, output in among_others.items()
+def _for_any_batch(signature: Signature) -> Signature:
+    """Return the signature with a free batch, which the artefact may have fixed."""
+    inputs = tuple(
+        msgspec.structs.replace(
+            spec, shape=tuple(None if axis == spec.batch_axis else size for axis, size in enumerate(spec.shape))
+        )
+        for spec in signature.inputs
     )
-
-
-def _largest(output: Any) -> float:
-    finite = np.abs(output[np.isfinite(output)])
-    return float(finite.max()) if finite.size else 0.0
+    return msgspec.structs.replace(signature, inputs=inputs)

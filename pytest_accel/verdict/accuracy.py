@@ -54,6 +54,10 @@ def judge_accuracy(
     broken = _broken(accuracy)
     if broken:
         return [_verdict("inaccurate", broken)]
+    if accuracy.varying:
+        told, rest = _told_to_vary(accuracy), _without_varying(accuracy)
+        judged = judge_accuracy(rest, budgets, confidence=confidence, precisions=precisions, baseline=baseline)
+        return [told, *(judged if rest.outputs and accuracy.metric is None else [])]
     score = _score(accuracy)
     if score is not None:
         verdicts = [_judge_drop(score, accuracy, budgets, confidence)]
@@ -100,8 +104,27 @@ def _broken(accuracy: Accuracy) -> str:
         return f"The outputs are not the reference's: {'; '.join(accuracy.mismatches)}."
     if accuracy.non_finite:
         counts = ", ".join(f"{count} in output {name!r}" for name, count in accuracy.non_finite.items())
-        return f"Values that are NaN or infinite where the reference's are not: {counts}."
+        return f"Values that are NaN or infinite on one side alone, here or in the reference: {counts}."
     return ""
+
+
+def _told_to_vary(accuracy: Accuracy) -> Verdict:
+    """Say that the model does not repeat itself, and in which outputs."""
+    others = [errors.name for errors in accuracy.outputs if errors.name not in accuracy.varying]
+    summary = f"Accuracy is not judged: {accuracy.unrepeatable}."
+    if others:
+        summary = f"Of output {', '.join(map(repr, accuracy.varying))} nothing is judged: {accuracy.unrepeatable}."
+    return _verdict("inconclusive", summary, *_errors_texts(accuracy))
+
+
+def _without_varying(accuracy: Accuracy) -> Accuracy:
+    """Return what there is to judge of a model that repeats only some of its outputs."""
+    return msgspec.structs.replace(
+        accuracy,
+        outputs=tuple(errors for errors in accuracy.outputs if errors.name not in accuracy.varying),
+        unscored=tuple(name for name in accuracy.unscored if name not in accuracy.varying),
+        varying=(),
+    )
 
 
 def _judge_drop(score: _Score, accuracy: Accuracy, budgets: Budgets, confidence: float) -> Verdict:
@@ -164,12 +187,21 @@ def _judge_distance(accuracy: Accuracy, precisions: Mapping[str, int], confidenc
     limit = DEFAULT_DISTANCES[precision]
     limits = {errors.name: limit for errors in accuracy.outputs}
     limits |= {errors.name: max(limit, TIMES_FRAMEWORK * errors.normalised_l2) for errors in _in_framework(accuracy)}
-    worst = max(accuracy.outputs, key=lambda errors: errors.normalised_l2 / limits[errors.name])
+    worst = max(
+        accuracy.outputs, key=lambda errors: (not errors.is_rounding, errors.normalised_l2 / limits[errors.name])
+    )
     limit = limits[worst.name]
     summary = (
         f"Output {worst.name!r} is {worst.normalised_l2:.2g} away from the reference's (normalised L2), "
         f"default limit for {precision} {limit:.2g}."
     )
+    passes = worst.normalised_l2 <= limit
+    if not passes and worst.is_rounding:
+        passes = True
+        summary = (
+            f"Output {worst.name!r} is off by {worst.max_abs:.2g} at most, which is rounding: all of it is next to "
+            f"zero, and FP32 loses up to {worst.rounding:.2g} on the scale that it was computed on."
+        )
     details = _errors_texts(accuracy)
     if accuracy.agreement is not None:
         changed = stats.wilson_interval(accuracy.flips_lost, accuracy.samples, confidence)
@@ -177,7 +209,7 @@ def _judge_distance(accuracy: Accuracy, precisions: Mapping[str, int], confidenc
             f"{accuracy.flips_lost} of {accuracy.samples} answers changed; of unseen samples like these "
             f"{100 * changed.lower:.2f} to {100 * changed.upper:.2f} % do ({100 * confidence:.4g} % confidence)."
         )
-    return _verdict("pass" if worst.normalised_l2 <= limit else "inaccurate", summary, *details)
+    return _verdict("pass" if passes else "inaccurate", summary, *details)
 
 
 def _judge_unscored(accuracy: Accuracy, precisions: Mapping[str, int], confidence: float) -> list[Verdict]:
@@ -215,6 +247,17 @@ def _in_framework(accuracy: Accuracy) -> tuple[OutputErrors, ...]:
 
 def _errors_texts(accuracy: Accuracy) -> list[str]:
     texts = [_errors_text(errors) for errors in accuracy.outputs]
+    texts += [
+        f"{count} values of output {name!r} are NaN or infinite on both sides."
+        for name, count in accuracy.shared_non_finite.items()
+    ]
+    if accuracy.by_call:
+        names = ", ".join(map(repr, accuracy.by_call))
+        texts.append(f"Compared call by call, since it cannot be split into samples: output {names}.")
+    if accuracy.metric_by_call:
+        texts.append("The metric is the mean over the calls, whose outputs differ in shape.")
+    if not accuracy.mismatches:
+        texts += [f"{sentence[0].upper()}{sentence[1:]}: only the metric judges it." for sentence in accuracy.resized]
     own = "In the model's own framework the same precision puts output"
     return texts + [f"{own} {errors.name!r} {errors.normalised_l2:.2g} away." for errors in _in_framework(accuracy)]
 

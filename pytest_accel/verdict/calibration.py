@@ -30,12 +30,14 @@ COVERED = 0.9
 
 def judge_calibration(accuracy: Accuracy, budgets: Budgets, *, confidence: float) -> list[Verdict]:
     """Judge the error beside the control's and the number of samples; empty where neither was learnt nor asked for."""
-    ratio = accuracy.error_ratio
+    ratio = None if accuracy.unrepeatable else accuracy.error_ratio
     verdicts = []
     if ratio is not None and (accuracy.calibration_samples is not None or budgets.max_error_ratio is not None):
         verdicts.append(_judge_ratio(ratio, accuracy, budgets.max_error_ratio))
     elif budgets.max_error_ratio is not None:
-        reason = "it needs a precision that learns its ranges or that the model's own framework has too, and data"
+        reason = accuracy.unrepeatable or (
+            "it needs a precision that learns its ranges or that the model's own framework has too, and data"
+        )
         summary = f"max_error_ratio={budgets.max_error_ratio:g} is not judged: {reason}."
         verdicts.append(_verdict("inconclusive", summary))
     if accuracy.calibration_samples is not None:

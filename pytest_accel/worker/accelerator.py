@@ -125,11 +125,15 @@ class CompileJob:
 
 @dataclass(frozen=True)
 class Tensor:
-    """One input or output. ``shape`` holds None where a dimension is dynamic; ``dtype`` is NumPy's name of the type."""
+    """One input or output. ``shape`` holds None where a dimension is dynamic; ``dtype`` is NumPy's name of the type.
+
+    ``batch_axis`` says which dimension is the batch, None for a tensor that belongs to the whole call.
+    """
 
     name: str
     dtype: str
     shape: Tuple[Optional[int], ...]
+    batch_axis: Optional[int] = 0
 
 
 @dataclass(frozen=True)

@@ -261,7 +261,7 @@ class Operations:
 
 
 def _specs(tensors: Sequence[Tensor]) -> List[Plain]:
-    return [{"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape)} for tensor in tensors]
+    return [{**vars(tensor), "shape": list(tensor.shape)} for tensor in tensors]
 
 
 def _fits(array: np.ndarray, tensor: Tensor) -> bool:

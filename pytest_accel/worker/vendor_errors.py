@@ -65,6 +65,12 @@ ADVICE: Tuple[Tuple[str, str], ...] = (
         "its shapes do not fit each other: ask for the batch_size that it was exported for, or export it with a "
         "dynamic batch",
     ),
+    # A model of TensorFlow that cannot be converted.
+    (
+        r"incompatible with expected resource",
+        "it assigns variables when it is called, which the converted model would not have: export a signature that "
+        "does not, or leave this accelerator out",
+    ),
     # Memory, and a GPU that fails. The operator that was running is named too, but is not to blame.
     (
         r"OOM when allocating tensor|CUDA_ERROR_OUT_OF_MEMORY|CUDA out of memory",

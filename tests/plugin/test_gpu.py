@@ -33,7 +33,7 @@ TESTS = """
 #: What a user is told of each habit.
 TOLD = {
     "casts": "*not-measured: digits_cnn* fp32 was asked for and fp16 (* is coarser.",
-    "nan": "*inaccurate: digits_cnn* Values that are NaN or infinite where the reference's are not: *",
+    "nan": "*inaccurate: digits_cnn* Values that are NaN or infinite on one side alone, here or in the reference: *",
     "lost-device": "*WorkerError: *the GPU failed in the middle of its work: look for the driver's Xid message in *",
     "out-of-memory": "*memory does not suffice: ask for a smaller batch_size*",
     "falls-back": "*not-measured: digits_cnn* 0 % of the operators run on the device, 50 % needed: *the host*",

@@ -19,7 +19,7 @@ import threading
 import zlib
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
-from typing import Any, Callable, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, ClassVar, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -254,7 +254,7 @@ class FakeAccelerator(Accelerator):
 
     def _outputs(self, inputs: Arrays) -> Arrays:
         script = self._script
-        flat = np.concatenate([array.reshape(len(array), -1) for array in inputs.values()], axis=1).astype(np.float64)
+        flat = np.concatenate(list(_rows(script.inputs, inputs)), axis=1).astype(np.float64)
         outputs: Arrays = {}
         for position, spec in enumerate(script.outputs):
             shape = [len(flat), *(size or 1 for size in spec["shape"][1:])]
@@ -285,6 +285,15 @@ class FakeAccelerator(Accelerator):
             raise {"refused": Refused, "error": RuntimeError, "memory": MemoryError}[how](message)
 
 
+def _rows(specs: Sequence[Mapping[str, Any]], inputs: Arrays) -> Iterator[np.ndarray]:
+    """Yield a flat row for each item of the inputs that have a batch."""
+    for spec in specs:
+        axis = spec.get("batch_axis", 0)
+        if axis is not None and spec["shape"]:
+            items = np.moveaxis(inputs[spec["name"]], axis, 0)
+            yield items.reshape(len(items), -1)
+
+
 def _mapped(flat: np.ndarray, width: int, seed: int, identity: bool) -> np.ndarray:
     if identity:
         return flat[:, :width].copy()
@@ -311,4 +320,4 @@ def _script_at(path: str, precision: str) -> Script:
 
 
 def _tensor(spec: Mapping[str, Any]) -> Tensor:
-    return Tensor(spec["name"], spec["dtype"], tuple(spec["shape"]))
+    return Tensor(spec["name"], spec["dtype"], tuple(spec["shape"]), spec.get("batch_axis", 0))

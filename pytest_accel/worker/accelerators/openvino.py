@@ -28,7 +28,7 @@ from pytest_accel.worker.accelerator import (
     Source,
     Tensor,
 )
-from pytest_accel.worker.formats import intermediate, openvino_model, yardstick
+from pytest_accel.worker.formats import batch_axes, intermediate, onnx_model, openvino_model, yardstick
 from pytest_accel.worker.formats.openvino_model import import_openvino
 from pytest_accel.worker.formats.quantise import QUANTISED_ALREADY, check_inputs, require
 from pytest_accel.worker.hardware import processor, versions
@@ -130,6 +130,7 @@ class CpuOpenVino(Accelerator):
         path = os.path.join(folder, _MODEL)
         model = openvino_model.read(source, options["signature"])
         import_openvino().save_model(model, path, compress_to_fp16=False)
+        batch_axes.keep_signature(_signature(source, openvino_model.ends_of(model)), folder)
         return Source(openvino_model.OWN_KIND, path)
 
     def compile_job(self, job: CompileJob) -> None:
@@ -139,7 +140,8 @@ class CpuOpenVino(Accelerator):
             require(job.calibration)
         job.progress(None, f"reading {job.source.path}")
         model = openvino_model.read(job.source, options["signature"])
-        model = openvino_model.fix_batch(model, options["batch_size"])
+        ends = _signature(job.source, openvino_model.ends_of(model))
+        model = openvino_model.fix_batch(model, options["batch_size"], ends)
         if options["precision"] == "int8":
             if openvino_model.is_quantised(model) or openvino_model.has_whole_weights(model):
                 raise Refused(QUANTISED_ALREADY)
@@ -147,6 +149,7 @@ class CpuOpenVino(Accelerator):
         model = openvino_model.widen_outputs(model)
         path = os.path.join(job.artefact, _MODEL)
         openvino.save_model(model, path, compress_to_fp16=False)
+        batch_axes.keep_axes(batch_axes.axes_of(ends, options["batch_size"]), job.artefact)
         job.progress(None, "checking that OpenVINO takes it")
         _tensors(_compiled(path, options))
 
@@ -157,7 +160,8 @@ class CpuOpenVino(Accelerator):
         self._idle.extend(self._model.create_infer_request() for _ in range(options["concurrency"]))
         inputs, outputs = _tensors(self._model)
         self._outputs = [tensor.name for tensor in outputs]
-        return inputs, outputs
+        axes = batch_axes.kept_axes(artefact, batch_axes.ends_of(inputs, outputs))
+        return batch_axes.with_axes((inputs, outputs), axes)
 
     def stage(self, inputs: Arrays) -> Any:
         openvino = import_openvino()
@@ -206,6 +210,17 @@ class CpuOpenVino(Accelerator):
     def close(self) -> None:
         self._idle.clear()
         self._model = None
+
+
+def _signature(source: Source, ends: batch_axes.Ends) -> batch_axes.Ends:
+    """Return what a source takes and gives; an ONNX file alone tells the names of free dimensions."""
+    if source.kind != "onnx":
+        return batch_axes.kept_signature(source.path, ends)
+    try:
+        named = onnx_model.ends_of_file(source.path)
+    except Exception:  # OpenVINO has read the file, with or without the package, so only the names are missing
+        return ends
+    return named if tuple(map(len, named)) == tuple(map(len, ends)) else ends
 
 
 def _quantised(model: Any, calibration: Sequence[Arrays], progress: Progress) -> Any:

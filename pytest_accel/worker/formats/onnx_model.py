@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from typing import Any, Dict, List, Optional
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
 
 from pytest_accel.worker.accelerator import Refused, Source
-from pytest_accel.worker.formats import onnx_file, saved_model
+from pytest_accel.worker.formats import batch_axes, onnx_file, saved_model
+from pytest_accel.worker.formats.batch_axes import Dims, Ends
 from pytest_accel.worker.vendor_errors import explained
 
 #: OPSET is what models are converted to, and every supported ONNX Runtime and TensorRT reads. Q/DQ per channel needs
@@ -20,48 +22,77 @@ from pytest_accel.worker.vendor_errors import explained
 OPSET = 17
 
 
-def converted(source: Source, signature: str, batch_size: Optional[int]) -> Any:
-    """Return the source as an ONNX model for a fixed batch. The batch stays as it is where ``batch_size`` is None.
+def converted(source: Source, signature: str, batch_size: Optional[int]) -> Tuple[Any, Ends]:
+    """Return the source as an ONNX model for a fixed batch, and what it took before the batch was fixed.
 
-    Raises `Refused` when it cannot be read or converted.
+    The batch stays as it is where ``batch_size`` is None. Raises `Refused` when it cannot be read or converted.
     """
     if source.kind == "onnx":
         model = onnx_file.read(source.path)
+        ends = batch_axes.kept_signature(source.path, ends_of(model))
     elif source.kind == "saved_model":
-        model = _from_saved_model(source.path, signature, batch_size)
+        model, ends = _from_saved_model(source.path, signature, batch_size)
     elif source.kind == "keras":
         with tempfile.TemporaryDirectory() as folder:
             exported = os.path.join(folder, "saved_model")
             saved_model.write_saved_model(source, exported)
-            model = _from_saved_model(exported, signature, batch_size)
+            model, ends = _from_saved_model(exported, signature, batch_size)
     else:
         raise Refused(f"a saved_model, a keras or an onnx source can be converted to ONNX, not {source.kind!r}")
-    return model if batch_size is None else fix_batch(model, batch_size)
+    return (model if batch_size is None else fix_batch(model, batch_size, ends)), ends
 
 
-def fix_batch(model: Any, batch_size: int) -> Any:
-    """Give the first dimension of every input this size and infer all other shapes anew.
+def ends_of(model: Any) -> Ends:
+    """Return the shapes of what a model takes and gives. Old exporters list weights among the inputs; they are none."""
+    return Ends([_dims(value) for value in _inputs(model)], [_dims(value) for value in model.graph.output])
 
-    Raises `Refused` when the model was exported for another batch.
+
+def ends_of_file(path: str) -> Ends:
+    """Return the same of an ``.onnx`` file, of which the weights beside it are not read."""
+    import onnx
+
+    return ends_of(onnx.load(path, load_external_data=False))
+
+
+def fix_batch(model: Any, batch_size: int, ends: Optional[Ends] = None) -> Any:
+    """Give the batch of every input this size and infer all other shapes anew.
+
+    ``ends`` is what the model took before it was converted, where that tells more. Raises `Refused` when the model was
+    exported for another batch.
     """
     import onnx
 
-    weights = {tensor.name for tensor in model.graph.initializer}  # old exporters list them among the inputs
-    for value in model.graph.input:
-        sizes = value.type.tensor_type.shape.dim
-        if value.name in weights or not sizes:
-            continue
-        if sizes[0].dim_value not in (0, batch_size):
-            raise Refused(
-                f"input {value.name!r} was exported for batches of {sizes[0].dim_value}: "
-                f"ask for batch_size={sizes[0].dim_value}, or export the model with a dynamic batch"
-            )
-        sizes[0].dim_value = batch_size
+    inputs = _inputs(model)
+    if ends is None or len(ends.inputs) != len(inputs):  # a converter may leave out what it has no use for
+        ends = ends_of(model)
+    if why := batch_axes.unfit(ends, [value.name for value in inputs], batch_size):
+        raise Refused(why)
+    axes, _ = batch_axes.axes_of(ends, batch_size)
+    names = {dims[axis] for dims, axis in zip(ends.inputs, axes) if axis is not None} - {None}
+    for value, axis in zip(inputs, axes):
+        for number, size in enumerate(value.type.tensor_type.shape.dim):
+            if number == axis or (size.dim_param and size.dim_param in names):
+                size.dim_value = batch_size
+            elif size.dim_value < 0:
+                size.Clear()
     del model.graph.value_info[:]
     for value in model.graph.output:
         for size in value.type.tensor_type.shape.dim:
             size.ClearField("dim_param")
+            if size.dim_value < 0:
+                size.Clear()
     return onnx.shape_inference.infer_shapes(model)
+
+
+def _inputs(model: Any) -> List[Any]:
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in weights]
+
+
+def _dims(value: Any) -> List[Union[int, str, None]]:
+    """Return a shape with names. A size of -1 is free, as in the frameworks that write it."""
+    sizes = value.type.tensor_type.shape.dim
+    return [size.dim_value if size.dim_value > 0 else size.dim_param or None for size in sizes]
 
 
 def count_flops(model: Any) -> Optional[float]:
@@ -97,7 +128,7 @@ def _multiply_adds(node: Any, first: List[int], second: List[int], output: List[
     return math.prod(output) * first[0 if transposed else -1]
 
 
-def _from_saved_model(folder: str, signature: str, batch_size: Optional[int]) -> Any:
+def _from_saved_model(folder: str, signature: str, batch_size: Optional[int]) -> Tuple[Any, Ends]:
     try:
         tensorflow = saved_model.import_tensorflow()
         import tf2onnx
@@ -109,21 +140,42 @@ def _from_saved_model(folder: str, signature: str, batch_size: Optional[int]) ->
     loaded = tensorflow.saved_model.load(folder)  # held, because a signature alone does not keep its variables alive
     function = loaded.signatures[signature]
     _, inputs = function.structured_input_signature
-    specs = [_with_batch(tensorflow, spec, batch_size) for spec in inputs.values()]
+    ends = saved_model.ends_of(function)
+    axes, _ = batch_axes.axes_of(ends, batch_size or 1)
+    specs = [
+        tensorflow.TensorSpec(_with_batch(dims, axis, batch_size), spec.dtype, spec.name)
+        for spec, dims, axis in zip(inputs.values(), ends.inputs, axes)
+    ]
     traced = tensorflow.function(lambda *arrays: function(**dict(zip(inputs, arrays))), input_signature=specs)
     try:
-        model, _ = tf2onnx.convert.from_function(traced, specs, opset=OPSET)
+        with _additions_left_out(tf2onnx.tf_loader):
+            model, _ = tf2onnx.convert.from_function(traced, specs, opset=OPSET)
     except Exception as error:  # the converter says no in exceptions of every type
         raise Refused(explained(f"tf2onnx cannot convert {folder} ({type(error).__name__})", error)) from error
     _check_operators(model, folder)
-    return model
+    return model, ends
 
 
-def _with_batch(tensorflow: Any, spec: Any, batch_size: Optional[int]) -> Any:
-    sizes = spec.shape.as_list() if spec.shape.rank else []
-    if sizes and sizes[0] is None:
-        return tensorflow.TensorSpec([batch_size, *sizes[1:]], spec.dtype, spec.name)
-    return spec
+@contextmanager
+def _additions_left_out(loader: Any) -> Iterator[None]:
+    """Let tf2onnx leave out additions to variables too, such as a counter's. It does so with other assignments."""
+    leave_out = loader.fix_freezing_errors
+
+    def leave_out_more(graph: Any) -> Any:
+        for node in graph.node:
+            if node.op == "AssignAddVariableOp":
+                node.op = "AssignVariableOp"
+        return leave_out(graph)
+
+    loader.fix_freezing_errors = leave_out_more
+    try:
+        yield
+    finally:
+        loader.fix_freezing_errors = leave_out
+
+
+def _with_batch(dims: Dims, axis: Optional[int], batch_size: Optional[int]) -> List[Union[int, str, None]]:
+    return [batch_size if number == axis and size is None else size for number, size in enumerate(dims)]
 
 
 def _check_operators(model: Any, folder: str) -> None:

@@ -11,10 +11,11 @@ import os
 import sys
 import tempfile
 from contextlib import nullcontext
-from typing import Any, ContextManager, List, Optional
+from typing import Any, ContextManager, List, Optional, Union
 
 from pytest_accel.worker.accelerator import Refused, Source
-from pytest_accel.worker.formats import onnx_file, saved_model
+from pytest_accel.worker.formats import batch_axes, onnx_file, saved_model
+from pytest_accel.worker.formats.batch_axes import Ends
 from pytest_accel.worker.vendor_errors import explained
 
 #: _BYTES names the types of quantised weights.
@@ -61,19 +62,32 @@ def _as_openvino_reads_it(source: Source) -> ContextManager[str]:
     return onnx_file.without_links(source.path) if source.kind == "onnx" else nullcontext(source.path)
 
 
-def fix_batch(model: Any, batch_size: int) -> Any:
-    """Give the first dimension of every input this size. Raises `Refused` where the model has another fixed batch."""
+def ends_of(model: Any) -> Ends:
+    """Return the shapes of what a model takes and gives. OpenVINO does not keep the names of free dimensions."""
+    inputs, outputs = ([_dims(port) for port in ports] for ports in (model.inputs, model.outputs))
+    return Ends(inputs, outputs)
+
+
+def fix_batch(model: Any, batch_size: int, ends: Ends) -> Any:
+    """Give the batch of every input this size. ``ends`` is what the model took before it was converted.
+
+    Raises `Refused` where the model has another fixed batch.
+    """
     openvino = import_openvino()
-    shapes = {}
-    for port in model.inputs:
-        shape = port.get_partial_shape()
-        if shape.rank.is_static and len(shape) > 0:
-            if shape[0].is_static and shape[0].get_length() != batch_size:
-                raise Refused(
-                    f"input {name_of(port)!r} was exported for batches of {shape[0].get_length()}: "
-                    f"ask for batch_size={shape[0].get_length()}, or export the model with a dynamic batch"
-                )
-            shapes[port] = openvino.PartialShape([batch_size, *list(shape)[1:]])
+    if why := batch_axes.unfit(ends, [name_of(port) for port in model.inputs], batch_size):
+        raise Refused(why)
+    axes, _ = batch_axes.axes_of(ends, batch_size)
+    names = {dims[axis] for dims, axis in zip(ends.inputs, axes) if axis is not None} - {None}
+    shapes = {
+        port: openvino.PartialShape(
+            [
+                batch_size if number == axis or (isinstance(dim, str) and dim in names) else size
+                for number, (dim, size) in enumerate(zip(dims, port.get_partial_shape()))
+            ]
+        )
+        for port, dims, axis in zip(model.inputs, ends.inputs, axes)
+        if port.get_partial_shape().rank.is_static and dims
+    }
     try:
         model.reshape(shapes)
     except RuntimeError as error:
@@ -89,6 +103,13 @@ def widen_outputs(model: Any) -> Any:
         if port.get_element_type() == openvino.Type.bf16:
             steps.output(number).tensor().set_element_type(openvino.Type.f32)
     return steps.build()
+
+
+def _dims(port: Any) -> List[Union[int, str, None]]:
+    shape = port.get_partial_shape()
+    if shape.rank.is_dynamic:
+        return []
+    return [size.get_length() if size.is_static else None for size in shape]
 
 
 def name_of(port: Any) -> str:

@@ -55,6 +55,13 @@ def needed(nodes: Any, outputs: List[str], library: Dict[str, Any], caller: str 
             yield from needed(called.node_def, results, library, f"{caller}{name}/")
 
 
+def operators_of(folder: str, signature: str) -> Dict[str, str]:
+    """Return the precisions of a signature's computing operators in the file, by name. Bodies of loops are left out."""
+    nodes, outputs, library = signature_graph(folder, signature)
+    found = ((f"{caller}{node.name}", operator_of(node)) for caller, node in needed(nodes, outputs, library))
+    return {name: operator.precision for name, operator in found if operator is not None}
+
+
 def _node_of(tensor: str) -> str:
     return tensor.lstrip("^").split(":")[0]
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from contextlib import redirect_stdout
-from typing import Any, Dict, Iterable, List, Mapping, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, Union
 
 from pytest_accel.worker.accelerator import Refused, Source, Tensor
+from pytest_accel.worker.formats import batch_axes
+from pytest_accel.worker.formats.batch_axes import Ends
 
 #: FOLDER is the name of a SavedModel inside of another folder.
 FOLDER = "saved_model"
@@ -91,6 +94,34 @@ def write_saved_model(source: Source, folder: str) -> None:
         raise Refused(f"TensorFlow takes a saved_model or a keras source, not {source.kind!r}")
 
 
+def export_keras(model: Any, folder: str) -> None:
+    """Write a Keras model as a SavedModel for any batch; for its own where it is fixed, as a layer with a state needs.
+
+    Raises whatever Keras does.
+    """
+    try:
+        model.export(folder)
+    except Exception:  # Keras's own errors have no base class
+        fixed = _fixed_signature(model)
+        if fixed is None:
+            raise
+        model.export(folder, input_signature=fixed)
+
+
+def _fixed_signature(model: Any) -> Optional[List[Any]]:
+    """Return the inputs of a Keras model with the batch that they have, None where no batch is fixed."""
+    keras = sys.modules.get("keras")
+    inputs = getattr(model, "inputs", None) or []
+    if keras is None or all(tuple(tensor.shape)[:1] in ((), (None,)) for tensor in inputs):
+        return None
+
+    def spec(tensor: Any) -> Any:
+        return keras.InputSpec(shape=tensor.shape, dtype=tensor.dtype, name=tensor.name)
+
+    structure = getattr(model, "_inputs_struct", None)
+    return [spec(tensor) for tensor in inputs] if structure is None else [keras.tree.map_structure(spec, structure)]
+
+
 def signatures_of(folder: str) -> List[str]:
     """Return the names of a SavedModel's signatures. The graph is not loaded. Raises `Refused` for another folder."""
     graphs = _read(folder).meta_graphs
@@ -109,10 +140,19 @@ def check_signature(folder: str, signature: str) -> None:
     raise Refused(f"{missing} {', '.join(map(repr, names))}: name one in the marker, as in signature={names[0]!r}")
 
 
-def tensors_of(function: Any) -> Tuple[List[Tensor], List[Tensor]]:
-    """Return the inputs and outputs of a loaded signature."""
+def tensors_of(function: Any, batch_size: int = 1) -> Tuple[List[Tensor], List[Tensor]]:
+    """Return the inputs and outputs of a loaded signature, by name. ``batch_size`` is what a call is to take."""
     _, inputs = function.structured_input_signature
-    return _tensors(inputs), _tensors(function.structured_outputs)
+    sides = _tensors(inputs), _tensors(function.structured_outputs)
+    return batch_axes.with_axes(sides, batch_axes.axes_of(batch_axes.ends_of(*sides), batch_size))
+
+
+def ends_of(function: Any) -> Ends:
+    """Return the shapes of what a loaded signature takes and gives, in its own order."""
+    _, inputs = function.structured_input_signature
+    return Ends(
+        [_sizes(spec) for spec in inputs.values()], [_sizes(spec) for spec in function.structured_outputs.values()]
+    )
 
 
 def tensors_of_signature(folder: str, signature: str) -> Tuple[List[Tensor], List[Tensor]]:
@@ -127,17 +167,21 @@ def tensors_of_signature(folder: str, signature: str) -> Tuple[List[Tensor], Lis
 
 
 def inlined_graph(function: Any, batch_size: int) -> Any:
-    """Return the flat graph of a signature for a fixed batch. Other dynamic dimensions stay as they are."""
+    """Return the flat graph of a signature for a fixed batch. Other dynamic dimensions stay as they are.
+
+    It is None for a model that assigns its variables when it is called: they cannot be made constants of the graph.
+    """
     tensorflow = import_tensorflow()
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     _, inputs = function.structured_input_signature
-    fixed = {
-        name: tensorflow.TensorSpec(_with_batch(spec.shape, batch_size), spec.dtype, name)
-        for name, spec in inputs.items()
-    }
+    sizes = _with_batch(function, batch_size)
+    fixed = {name: tensorflow.TensorSpec(sizes[name], spec.dtype, name) for name, spec in inputs.items()}
     traced = tensorflow.function(lambda **arrays: function(**arrays)).get_concrete_function(**fixed)
-    return convert_variables_to_constants_v2(traced, lower_control_flow=False).graph
+    try:
+        return convert_variables_to_constants_v2(traced, lower_control_flow=False).graph
+    except (ValueError, tensorflow.errors.OpError):  # an operator that assigns takes no constant for its variable
+        return None
 
 
 def rewritten_operators(function: Any, batch_size: int) -> Dict[str, str]:
@@ -157,13 +201,11 @@ def placed_operators(function: Any, batch_size: int) -> Dict[str, Tuple[str, str
 
 
 def zeros(function: Any, batch_size: int) -> Dict[str, Any]:
-    """Return inputs that fit a signature. A dynamic dimension other than the first has one element."""
+    """Return inputs that fit a signature. A dynamic dimension other than the batch has one element."""
     tensorflow = import_tensorflow()
     _, inputs = function.structured_input_signature
-    return {
-        name: tensorflow.zeros([size or 1 for size in _with_batch(spec.shape, batch_size)], spec.dtype)
-        for name, spec in inputs.items()
-    }
+    sizes = _with_batch(function, batch_size)
+    return {name: tensorflow.zeros([size or 1 for size in sizes[name]], spec.dtype) for name, spec in inputs.items()}
 
 
 def _run_graphs(function: Any, batch_size: int) -> Any:
@@ -209,8 +251,13 @@ def _computing(nodes: Iterable[Tuple[str, str, str]]) -> Dict[str, str]:
     return {name: precision for name, kind, precision in nodes if computes(kind, precision)}
 
 
-def count_flops(graph: Any) -> float:
-    """Return the floating-point operations that TensorFlow's profiler counts; a multiply-add counts as two."""
+def count_flops(graph: Any) -> Optional[float]:
+    """Return the floating-point operations that TensorFlow's profiler counts; a multiply-add counts as two.
+
+    They are not known where `inlined_graph` gives no graph.
+    """
+    if graph is None:
+        return None
     profiler = import_tensorflow().compat.v1.profiler
     options = profiler.ProfileOptionBuilder(profiler.ProfileOptionBuilder.float_operation()).with_empty_output().build()
     return float(profiler.profile(graph, options=options).total_float_ops)
@@ -266,18 +313,25 @@ def _export(path: str, folder: str) -> None:
         ) from error
     if hasattr(model, "export"):
         with redirect_stdout(io.StringIO()):  # Keras prints what it has written
-            model.export(folder)
+            export_keras(model, folder)
     else:  # Keras before 2.12
         tensorflow.saved_model.save(model, folder)
 
 
 def _tensors(specs: Mapping[str, Any]) -> List[Tensor]:
-    return [
-        Tensor(name, spec.dtype.name, tuple(spec.shape.as_list() if spec.shape.rank is not None else ()))
-        for name, spec in sorted(specs.items())
-    ]
+    return [Tensor(name, spec.dtype.name, tuple(_sizes(spec))) for name, spec in sorted(specs.items())]
 
 
-def _with_batch(shape: Any, batch_size: int) -> Any:
-    sizes = shape.as_list()
-    return [batch_size, *sizes[1:]] if sizes and sizes[0] is None else sizes
+def _sizes(spec: Any) -> List[Optional[int]]:
+    return list(spec.shape.as_list()) if spec.shape.rank is not None else []
+
+
+def _with_batch(function: Any, batch_size: int) -> Dict[str, List[Union[int, str, None]]]:
+    """Return the shapes of the inputs of a signature for a fixed batch."""
+    _, inputs = function.structured_input_signature
+    ends = ends_of(function)
+    axes, _ = batch_axes.axes_of(ends, batch_size)
+    return {
+        name: [batch_size if number == axis and size is None else size for number, size in enumerate(dims)]
+        for name, dims, axis in zip(inputs, ends.inputs, axes)
+    }

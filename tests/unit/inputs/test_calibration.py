@@ -69,3 +69,15 @@ def test_other_samples_are_an_exam() -> None:
 def test_data_that_do_not_fit_are_refused() -> None:
     with pytest.raises(DatasetError, match="'x'"):
         choose(DATA.astype("float64"), SIGNATURE, batch_size=1)
+
+
+def test_samples_are_taken_and_put_together_where_the_batch_is() -> None:
+    state = TensorSpec(name="state", dtype="float32", shape=(2, None, 1), batch_axis=1)
+    gain = TensorSpec(name="gain", dtype="float32", shape=())
+    model = Signature(inputs=(state, gain), outputs=())
+    data = {"state": np.arange(10, dtype="float32").reshape(2, 5, 1), "gain": np.float32(3)}
+    batches = choose(data, model, batch_size=2).batches
+    assert [batch["state"].shape for batch in batches] == [(2, 2, 1)] * 3
+    pairs = {tuple(batch["state"][:, at, 0]) for batch in batches for at in range(2)}
+    assert pairs == {(at, at + 5.0) for at in range(5)}
+    assert [float(batch["gain"]) for batch in batches] == [3.0] * 3

@@ -184,7 +184,7 @@ class TestForms:
         first, last = list(dataset)
         assert (first.inputs["image"].dtype.byteorder, last.inputs["image"].tolist()) == ("=", [2, 2])
 
-    def test_an_input_without_a_batch_dimension_is_the_same_in_every_batch(self) -> None:
+    def test_an_input_without_a_batch_dimension_is_the_same_in_every_row_of_a_call(self) -> None:
         with_gain = signature(image=("float32", (None, 2)), gain=("float32", ()))
         data = [{"image": rows(3), "gain": np.float32(2)}, {"image": rows(2), "gain": np.float32(2)}]
         dataset = open_dataset(data, with_gain, batch_size=2)
@@ -192,8 +192,58 @@ class TestForms:
         whole = {"image": np.concatenate([rows(3), rows(2)]), "gain": np.float32(2)}
         assert dataset.digest == open_dataset(whole, with_gain, batch_size=2).digest
         data[1]["gain"] = np.float32(3)
-        with pytest.raises(DatasetError, match="'gain' has no batch dimension and changes at row 3"):
+        with pytest.raises(
+            DatasetError, match=r"'gain' has no batch dimension, and rows with .* a call: use batch_size=1"
+        ):
             list(open_dataset(data, with_gain, batch_size=2))
+        alone = open_dataset(data, with_gain, batch_size=1)
+        assert [float(batch.inputs["gain"]) for batch in alone] == [2, 2, 2, 3, 3]
+        early = alone.in_batches_of(4)
+        assert [(batch.rows, float(batch.inputs["gain"])) for batch in early] == [(3, 2), (2, 3)]
+
+    def test_the_digest_knows_from_which_row_on_such_an_input_is_another(self) -> None:
+        call = signature(gain=("float32", ()))
+
+        def digest(*gains: float) -> str:
+            return open_dataset([{"gain": np.float32(gain)} for gain in gains], call, batch_size=1).digest
+
+        assert len({digest(1, 1, 2), digest(1, 2, 2), digest(1, 2), digest(1, 1, 1)}) == 4
+
+    def test_the_batch_may_be_another_dimension_than_the_first(self) -> None:
+        model = Signature(
+            inputs=(
+                TensorSpec(name="audio", dtype="float32", shape=(None, 3)),
+                TensorSpec(name="state", dtype="float32", shape=(2, None, 1), batch_axis=1),
+            ),
+            outputs=(),
+        )
+        audio, state = np.zeros((5, 3), np.float32), np.arange(10, dtype=np.float32).reshape(2, 5, 1)
+        dataset = open_dataset(({"audio": audio, "state": state}, np.arange(5)), model, batch_size=2)
+        assert [batch.inputs["state"][:, :, 0].tolist() for batch in dataset] == [
+            [[0, 1], [5, 6]],
+            [[2, 3], [7, 8]],
+            [[4, 4], [9, 9]],
+        ]
+        parts = [({"audio": audio[at : at + 1], "state": state[:, at : at + 1]}, np.array([at])) for at in range(5)]
+        assert open_dataset(parts, model, batch_size=1).digest == dataset.digest
+        with pytest.raises(DatasetError, match=r"'state' expects the shape \(2, batch, 1\) and got \(3, 5, 1\)"):
+            list(open_dataset({"audio": audio, "state": np.zeros((3, 5, 1), np.float32)}, model, batch_size=1))
+
+    def test_a_model_without_a_batch_takes_one_array_a_call(self) -> None:
+        spec = TensorSpec(name="points", dtype="float32", shape=(7, 3), batch_axis=None)
+        model, clouds = Signature(inputs=(spec,), outputs=()), np.zeros((4, 7, 3), np.float32)
+        dataset = open_dataset(list(clouds), model, batch_size=1)
+        assert [batch.inputs["points"].shape for batch in dataset] == [(7, 3)] * 4
+        assert dataset.samples == 4
+        with pytest.raises(DatasetError, match=r"expects the shape \(7, 3\) .*: it has no batch, so pass a list"):
+            list(open_dataset(clouds, model, batch_size=1))
+
+    @pytest.mark.parametrize("value", [np.nan, -np.inf])
+    def test_what_is_missing_or_masked_is_data(self, value: float) -> None:
+        masked = rows(4)
+        masked[2:, 1] = value
+        dataset = open_dataset(masked, ONE, batch_size=2)
+        assert np.array_equal(list(dataset)[1].inputs["image"], masked[2:], equal_nan=True)
 
     def test_a_dynamic_dimension_takes_any_size_but_not_two_in_one_batch(self) -> None:
         text = signature(image=("float32", (None, None)))
@@ -294,13 +344,6 @@ class TestMisfits:
     def test_each_is_an_error_that_names_the_fix(self, data: Any, message: str) -> None:
         with pytest.raises(DatasetError, match=message):
             list(open_dataset(data, ONE, batch_size=2))
-
-    @pytest.mark.parametrize("value", [np.nan, np.inf])
-    def test_the_first_row_that_is_not_finite_is_named(self, value: float) -> None:
-        broken = rows(4)
-        broken[2:, 1] = value
-        with pytest.raises(DatasetError, match="'image' has NaN or infinity in row 7"):
-            list(open_dataset([rows(5), broken], ONE, batch_size=3))
 
     @pytest.mark.parametrize(
         ("data", "message"),

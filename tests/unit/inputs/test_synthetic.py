@@ -105,3 +105,17 @@ def test_what_was_made_up_is_described_with_the_way_out() -> None:
     whole = "'pixels' of 1 to 255, 'ids' of 1 to 9, 'step' of 1 to 9"
     assert f"made up (whole numbers: {whole}): pass a dataset" in describe_made_up(MIXED)
     assert "made up (noise): pass a dataset" in describe_made_up(ONE)
+
+
+def test_the_batch_is_where_the_model_has_it() -> None:
+    state = TensorSpec(name="state", dtype="float32", shape=(2, None, None), batch_axis=1)
+    cloud = TensorSpec(name="cloud", dtype="float32", shape=(None, 3), batch_axis=None)
+    model = Signature(inputs=(state, cloud), outputs=())
+    (batch,) = synthetic(model, 5, batches=1, input_shapes={"state": (2, 16), "cloud": (7, 3)})
+    assert {name: value.shape for name, value in batch.items()} == {"state": (2, 5, 16), "cloud": (7, 3)}
+    for shapes, message in {
+        ((2, 16),): r"'cloud' has the dynamic shape \(\?, 3\).*input_shapes={'cloud': \(16, 3\)}",
+        ((4, 16), (7, 3)): r"'state' has the shape \(2, batch, \?\), not \(4, batch, 16\)",
+    }.items():
+        with pytest.raises(DatasetError, match=message):
+            synthetic(model, 5, input_shapes=dict(zip(("state", "cloud"), shapes, strict=False)))

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from pytest_accel.facts.errors import DatasetError
 from pytest_accel.inputs.calibration import choose
 from pytest_accel.inputs.datasets import open_dataset
 from pytest_accel.inputs.registry import Registry
@@ -16,11 +17,13 @@ from pytest_accel.testing import FAKE, FakeAccelerator
 from tests.unit.measuring.ranged import Ranged
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from pytest_accel.facts.records import Accuracy
     from pytest_accel.session.candidate import Candidate
-    from pytest_accel.worker.accelerator import Arrays
+    from pytest_accel.worker.accelerator import Arrays, Tensor
     from tests.unit.conftest import Workshop
 
 INPUTS = np.random.default_rng(1).normal(size=(5, 4)).astype("float32")
@@ -50,6 +53,59 @@ def test_the_reference_keeps_its_own_precision(workshop: Workshop) -> None:
 def test_progress_is_told_in_samples(workshop: Workshop) -> None:
     evaluated(workshop.compile(batch_size=2))
     assert workshop.told[-1] == "checking the accuracy of model on fake-b2: 5 of 5 samples"
+
+
+class Remembering(FakeAccelerator):
+    """Counts its calls, and gives away how many there were."""
+
+    calls = 0
+
+    def infer(self, staged: Any) -> Arrays:
+        self.calls += 1
+        return {name: output + np.float32(self.calls) for name, output in super().infer(staged).items()}
+
+
+def test_a_model_whose_answers_depend_on_earlier_calls_is_told(workshop: Workshop) -> None:
+    workshop.registry = Registry({"fake": f"{__name__}:{Remembering.__name__}"})
+    workshop.start_again()
+    accuracy = evaluated(workshop.compile())
+    assert "not deterministic" in accuracy.unrepeatable
+    assert (accuracy.varying, accuracy.agreement, accuracy.top1) == (("y",), None, None)
+    assert accuracy.outputs, "the figures are there"
+
+
+class Averaged(FakeAccelerator):
+    """Gives the mean over the batch too, which is off by one in INT8 at the last sample."""
+
+    off = 0.0
+
+    def load(self, artefact: str, options: Mapping[str, Any]) -> tuple[list[Tensor], list[Tensor]]:
+        self.off = float(options["precision"] == "int8")
+        return super().load(artefact, options)
+
+    def infer(self, staged: Any) -> Arrays:
+        off = self.off * np.array_equal(staged["x"][0], INPUTS[-1])
+        return {**super().infer(staged), "mean": np.asarray(staged["x"].mean() + off, np.float32)}
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_an_output_of_the_whole_call_is_compared_in_every_call(workshop: Workshop, batch_size: int) -> None:
+    workshop.registry = Registry({"fake": f"{__name__}:{Averaged.__name__}"})
+    workshop.start_again()
+    for precision, off in (("fp32", 0.0), ("int8", 1.0)):
+        accuracy = evaluated(workshop.compile(precision=precision, batch_size=batch_size))
+        assert accuracy.by_call == ("mean",)
+        assert {errors.name: errors.max_abs for errors in accuracy.outputs} == {"y": 0.0, "mean": pytest.approx(off)}
+
+
+def test_data_that_grow_after_the_reference_are_told(workshop: Workshop) -> None:
+    batches = [INPUTS]
+    candidate = workshop.compile()
+    dataset = open_dataset(lambda: iter(batches), Reference.of(candidate).signature, batch_size=1)
+    Reference.of(candidate).outputs(dataset)
+    batches.append(INPUTS)
+    with candidate.load() as loaded, pytest.raises(DatasetError, match="the dataset changed from one pass to the next"):
+        evaluate(loaded, dataset, None)
 
 
 class Calibrated(Ranged):

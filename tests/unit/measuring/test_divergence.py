@@ -12,6 +12,7 @@ from pytest_accel.inputs.calibration import choose
 from pytest_accel.inputs.datasets import open_dataset
 from pytest_accel.inputs.registry import Registry
 from pytest_accel.inputs.variants import expand_marker
+from pytest_accel.measuring import divergence as divergences
 from pytest_accel.measuring.divergence import Divergence, first_divergence
 from pytest_accel.session.compilation import compile_candidate
 from pytest_accel.session.reference import Reference
@@ -175,3 +176,18 @@ def test_what_cannot_be_compared_is_said(glass: Workshop, precision: str, data: 
 def test_an_accelerator_that_shows_nothing_is_named(workshop: Workshop) -> None:
     with pytest.raises(UsageError, match="fake cannot show the tensors inside a model"):
         found(workshop, "int8")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected", "distance"),
+    [
+        ([1.0, np.nan, -np.inf], [1.0, np.nan, -np.inf], 0.0),
+        ([1.0, np.nan], [1.0, 2.0], np.inf),
+        ([1.0, np.inf], [1.0, -np.inf], np.inf),
+        ([2.0**-25, 2.0**-24], [2.0**-25, 2.0**-25], 0.0),
+        ([1.0, 2.0], [1.0, 1.0], np.sqrt(0.5)),
+    ],
+    ids=["masks", "broken", "another infinity", "rounding", "an error"],
+)
+def test_tensors_are_compared_as_outputs_are(value: list[float], expected: list[float], distance: float) -> None:
+    assert divergences._distance(np.array(value, np.float32), np.array(expected, np.float32)) == pytest.approx(distance)

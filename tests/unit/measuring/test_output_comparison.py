@@ -15,6 +15,7 @@ from pytest_accel.measuring.output_comparison import Comparison
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Accuracy
+    from pytest_accel.measuring.metric_of_calls import Metric
 
 Array = npt.NDArray[Any]
 
@@ -27,9 +28,7 @@ def f32(values: Any) -> Array:
     return np.asarray(values, np.float32)
 
 
-def compare(
-    candidate: Any, reference: Any, labels: Any = None, metric: output_comparison.Metric | None = None
-) -> Accuracy:
+def compare(candidate: Any, reference: Any, labels: Any = None, metric: Metric | None = None) -> Accuracy:
     ours = candidate if isinstance(candidate, dict) else {"y": np.asarray(candidate)}
     theirs = reference if isinstance(reference, dict) else {"y": np.asarray(reference)}
     comparison = Comparison(metric, confidence=0.95)
@@ -201,9 +200,33 @@ def test_an_infinity_that_the_reference_has_too_is_a_mask() -> None:
     assert compare(masked, masked).non_finite == {}
 
 
-def test_a_reference_with_nan_cannot_be_compared_with() -> None:
-    with pytest.raises(DatasetError, match="reference itself gives NaN in output 'y'"):
-        compare(scores([0]), f32([[np.nan, 0, 0]]))
+def test_nan_in_the_same_place_on_both_sides_is_equal() -> None:
+    missing = f32([[1.0, np.nan, 3.0]])
+    result = compare(missing, missing)
+    assert (result.non_finite, result.shared_non_finite) == ({}, {"y": 1})
+    assert result.outputs[0].max_abs == 0.0
+
+
+@pytest.mark.parametrize(
+    ("candidate", "reference"),
+    [(0.0, np.nan), (np.nan, 0.0), (0.0, -np.inf), (np.inf, -np.inf), (np.nan, np.inf)],
+)
+def test_what_is_not_finite_on_one_side_alone_is_a_difference(candidate: float, reference: float) -> None:
+    result = compare(f32([[1.0, candidate]]), f32([[1.0, reference]]))
+    assert (result.non_finite, result.shared_non_finite) == ({"y": 1}, {})
+
+
+def test_a_sample_of_which_the_reference_scores_nan_is_answered_by_neither() -> None:
+    unknown = scores([0, 1])
+    unknown[1, 0] = np.nan
+    result = compare(unknown, unknown, labels=[0, 1])
+    assert (result.top1, result.reference_top1, result.agreement) == (0.5, 0.5, 1.0)
+
+
+def test_a_reference_of_nothing_but_nan_cannot_be_compared_with() -> None:
+    nothing = f32([[np.nan, np.nan]])
+    with pytest.raises(DatasetError, match="reference itself gives nothing but NaN or infinity in output 'y'"):
+        compare(nothing, nothing)
 
 
 def test_metric_sees_the_whole_dataset_at_once() -> None:
@@ -274,3 +297,99 @@ def test_a_timed_output_that_is_not_the_validated_one() -> None:
 def test_metric_is_not_asked_about_broken_outputs() -> None:
     result = compare(f32([[np.nan, 1.0]]), f32([[0.0, 1.0]]), labels=[1], metric=lambda *_: 1.0)
     assert (result.metric, result.reference_metric) == (None, None)
+
+
+def by_call(*calls: tuple[Any, Any], labels: Any = None, metric: Metric | None = None) -> Accuracy:
+    """Compare calls of two samples each, whose output cannot be split into them."""
+    comparison = Comparison(metric, confidence=0.95, axes={"y": None})
+    for candidate, reference in calls:
+        comparison.add({"y": np.asarray(candidate)}, {"y": np.asarray(reference)}, labels, 2)
+    return comparison.result("digest")
+
+
+@pytest.mark.parametrize(
+    ("candidate", "reference"),
+    [(f32(3), f32(2)), (f32([2, 2, 3]), f32([2, 2, 2])), (f32([[2], [2], [2], [3]]), f32([[2], [2], [2], [2]]))],
+    ids=["rank 0", "more rows than samples", "the last one"],
+)
+def test_every_value_of_an_output_without_a_batch_is_compared(candidate: Array, reference: Array) -> None:
+    result = by_call((reference, reference), (candidate, reference))
+    assert (result.outputs[0].max_abs, result.by_call, result.samples) == (1.0, ("y",), 4)
+
+
+def test_calls_may_differ_in_shape() -> None:
+    result = by_call((np.ones((3, 4)), np.ones((3, 4))), (np.ones((1, 4)), np.full((1, 4), 2.0)))
+    assert (result.outputs[0].max_abs, result.mismatches) == (1.0, ())
+
+
+def test_a_call_in_which_only_one_side_has_another_shape_is_told_with_both() -> None:
+    calls = [(np.ones((3, 4)), np.ones((3, 4))), (np.ones((2, 4)), np.ones((3, 4)))]
+    result = by_call(*calls)
+    assert result.mismatches == ("output 'y' has shape (2, 4) in the call from sample 2 on, the reference's (3, 4)",)
+    judged = by_call(*calls, metric=lambda outputs, _: len(outputs))
+    assert (judged.mismatches, judged.resized) == ((), result.mismatches)
+    assert (judged.metric, judged.reference_metric) == (2.5, 3.0)
+
+
+def test_an_output_that_has_another_shape_in_every_call_is_named_all_the_same() -> None:
+    result = by_call((np.ones((2, 4)), np.ones((3, 4))), metric=lambda outputs, _: len(outputs))
+    assert (result.by_call, result.outputs, len(result.resized)) == (("y",), (), 1)
+
+
+def test_labels_without_an_output_that_has_rows_name_the_way_out() -> None:
+    call = (np.ones((3, 4)), np.ones((3, 4)))
+    with pytest.raises(DatasetError, match=r"no output has a row for each: 'y' can only .* Give a metric of outputs"):
+        by_call(call, labels=np.array([0, 1]))
+    assert by_call(call, labels=np.array([0, 1]), metric=lambda _, labels: labels.sum()).metric == 1.0
+
+
+def test_what_varies_holds_no_answers_and_may_have_any_number_of_rows() -> None:
+    comparison = Comparison(confidence=0.95, axes={"y": 0, "found": None}, varying=frozenset({"y", "found"}))
+    comparison.add({"y": scores([0]), "found": f32([1])}, {"y": scores([1]), "found": f32([1, 2])}, None, 1)
+    result = comparison.result("d")
+    assert (result.agreement, result.mismatches, len(result.resized)) == (None, (), 1)
+    assert [errors.name for errors in result.outputs] == ["y"]
+
+
+def test_the_batch_may_be_another_axis() -> None:
+    reference = np.moveaxis(scores([0, 1, 2])[:, None], 0, 1)
+    comparison = Comparison(confidence=0.95, axes={"y": 1})
+    comparison.add({"y": np.moveaxis(scores([0, 1, 1])[:, None], 0, 1)}, {"y": reference}, np.array([0, 2]), 2)
+    result = comparison.result("d")
+    assert (reference.shape, result.top1, result.outputs[0].max_abs) == ((1, 3, 3), 0.5, 0.0)
+
+
+def test_a_scalar_beside_scores_is_judged_by_its_distance() -> None:
+    comparison = Comparison(confidence=0.95, axes={"loss": None, "y": 0})
+    comparison.add({"loss": f32(1.5), "y": scores([0])}, {"loss": f32(1.0), "y": scores([0])}, np.array([0]), 1)
+    result = comparison.result("d")
+    assert (result.top1, result.unscored, result.by_call) == (1.0, ("loss",), ("loss",))
+
+
+def test_labels_of_another_shape_in_each_batch_are_no_class_numbers() -> None:
+    comparison = Comparison(confidence=0.95)
+    for labels in (np.array([[0, 1]]), np.array([[0, 1, 2]])):
+        comparison.add({"y": scores([0])}, {"y": scores([0])}, labels, 1)
+    with pytest.raises(DatasetError, match=r"Labels that differ in shape from batch to batch .* or a metric"):
+        comparison.result("d")
+
+
+def test_of_timed_outputs_those_that_vary_are_left_out() -> None:
+    validated, timed = {"y": f32([[1.0]]), "z": f32([[1.0]])}, {"y": f32([[9.0]]), "z": f32([[1.0]])}
+    assert output_comparison.first_difference(validated, timed, ("y",)) == ""
+    assert "'y' is off" in output_comparison.first_difference(validated, timed, ("z",))
+    renamed = {"Identity": f32([[1.0]])}, {"Identity": f32([[9.0]])}
+    assert output_comparison.first_difference(*renamed, ("y",)) == ""
+    assert "off" in output_comparison.first_difference(*renamed)
+
+
+def test_a_timed_output_may_hold_the_nan_that_the_validated_one_holds() -> None:
+    masked = {"y": f32([[np.nan, -np.inf, 1.0]])}
+    assert output_comparison.first_difference(masked, masked) == ""
+    assert "not finite" in output_comparison.first_difference(masked, {"y": f32([[np.nan, np.inf, 1.0]])})
+
+
+def test_a_timed_output_next_to_zero_may_be_off_by_rounding() -> None:
+    grid = np.float32(2.0**-25)
+    validated, timed = {"y": f32([[1, 2, 3]]) * grid}, {"y": f32([[2, 2, 3]]) * grid}
+    assert output_comparison.first_difference(validated, timed) == ""

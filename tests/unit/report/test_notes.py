@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import msgspec
+
 from pytest_accel.facts.verdicts import Verdict, VerdictKind
-from pytest_accel.report.notes import absences, notes, savings
+from pytest_accel.report.notes import absences, comparisons, notes, savings
 from tests.unit import facts
 
 
@@ -30,6 +32,17 @@ def test_what_holds_for_several_variants_is_said_once() -> None:
     assert note == "no-baseline: No baseline. (a[gpu-trt-int8-b8], b[gpu-trt-int8-b8])"
     (note,) = notes(records * 4)
     assert note.endswith("a[gpu-trt-int8-b8] and 3 more)")
+
+
+def test_outputs_that_have_no_samples_are_named_with_the_variants_that_give_them() -> None:
+    split = facts.record()
+    assert split.accuracy is not None
+    by_call = msgspec.structs.replace(split.accuracy, by_call=("boxes",))
+    records = [facts.record(model=model, accuracy=by_call) for model in ("a", "b")]
+    assert list(comparisons([split, *records, facts.record(accuracy=None)])) == [
+        "compared call by call, since it cannot be split into samples: output 'boxes' "
+        "(a[gpu-trt-int8-b8], b[gpu-trt-int8-b8])"
+    ]
 
 
 def test_only_records_that_were_to_be_saved_tell_of_it() -> None:

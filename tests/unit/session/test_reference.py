@@ -9,7 +9,8 @@ from pytest_accel.facts.errors import UsageError
 from pytest_accel.facts.records import Signature, TensorSpec
 from pytest_accel.inputs.datasets import open_dataset
 from pytest_accel.inputs.registry import Registry
-from pytest_accel.session.reference import LARGE_BATCH, Reference
+from pytest_accel.session.batch_layout import LARGE_BATCH
+from pytest_accel.session.reference import Reference
 from pytest_accel.testing import FakeAccelerator
 from pytest_accel.worker.accelerator import Missing
 
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
     from pytest_accel.worker.accelerator import Arrays
     from tests.unit.conftest import Workshop
 
-#: What five samples cost: the first alone and among the others, and then all of them in one call.
-PREDICTIONS = 3
+#: ASKED is the number of calls that the layout costs: the first sample, the second, the first again, and in company.
+ASKED = 4
+#: PREDICTIONS is the number of calls that five samples cost: the layout's, and then all of them in one call.
+PREDICTIONS = ASKED + 1
 INPUTS = np.random.default_rng(1).normal(size=(5, 4)).astype("float32")
 
 
@@ -62,7 +65,9 @@ class Summed(FakeAccelerator):
 def referred(workshop: Workshop, model: Model, inputs: np.ndarray = INPUTS, **options: Any) -> Arrays:
     variant = workshop.variant(**options)
     reference = Reference(workshop.session, model, variant)
-    return reference.outputs(open_dataset(inputs, reference.signature, batch_size=variant.batch_size))
+    dataset = open_dataset(inputs, reference.signature, batch_size=variant.batch_size)
+    calls = list(reference.outputs(dataset).calls(variant.batch_size))
+    return {name: np.concatenate([call[name] for call in calls]) for name in calls[0]}
 
 
 def test_it_shares_what_a_sample_is_and_nothing_else(workshop: Workshop) -> None:
@@ -130,7 +135,7 @@ def test_its_samples_are_computed_many_at_a_time(workshop: Workshop) -> None:
         workshop, workshop.model(identity=True, outputs=[{"name": "y", "dtype": "float32", "shape": [None, 4]}]), inputs
     )
     assert np.array_equal(rows["y"], inputs)
-    assert workshop.count("predict") == 2 + len(range(0, 70, LARGE_BATCH))
+    assert workshop.count("predict") == ASKED + len(range(0, 70, LARGE_BATCH))
 
 
 @pytest.mark.parametrize("accelerator", [Centred, Summed])
@@ -144,10 +149,55 @@ def test_samples_that_influence_each_other_are_computed_as_the_variant_has_them(
     assert np.array_equal(rows["y"], np.concatenate(alone))
 
 
+class Kept(FakeAccelerator):
+    """Gives what it was given."""
+
+    def infer(self, staged: Any) -> Arrays:
+        return {"y": staged["x"]}
+
+
+class Counting(FakeAccelerator):
+    """Gives a number for a whole call."""
+
+    def infer(self, staged: Any) -> Arrays:
+        return {**super().infer(staged), "sum": np.float32(staged["x"].sum()) * np.ones((), np.float32)}
+
+
+def test_what_is_of_a_whole_call_is_computed_for_each_batch_size(workshop: Workshop) -> None:
+    workshop.registry = Registry({"fake": f"{__name__}:{Counting.__name__}"})
+    workshop.start_again()
+    for size in (1, 2):
+        variant = workshop.variant(batch_size=size)
+        reference = Reference(workshop.session, workshop.model(), variant)
+        dataset = open_dataset(INPUTS, reference.signature, batch_size=size)
+        outputs = reference.outputs(dataset)
+        sums = [batch.inputs["x"].sum() for batch in dataset]
+        assert [float(call["sum"]) for call in outputs.calls(size)] == pytest.approx(sums)
+        assert outputs.layout.axes == {"y": 0, "sum": None}
+
+
+def test_rows_of_another_shape_in_each_call_are_kept_call_by_call(workshop: Workshop) -> None:
+    shapes: dict[str, Any] = {"inputs": [{"name": "x", "dtype": "float32", "shape": [None, None]}]}
+    workshop.registry = Registry({"fake": f"{__name__}:{Kept.__name__}"})
+    workshop.start_again()
+    reference = Reference(workshop.session, workshop.model(**shapes), workshop.variant())
+    data = [np.full((1, length), length, np.float32) for length in (3, 3, 5)]
+    outputs = reference.outputs(open_dataset(data, reference.signature, batch_size=1))
+    assert [call["y"].tolist() for call in outputs.calls(1)] == [part.tolist() for part in data]
+    assert outputs.layout.axes == {"y": None}
+
+
+def test_its_signature_has_a_free_batch_wherever_that_is(workshop: Workshop) -> None:
+    state = {"name": "state", "dtype": "float32", "shape": [2, 1, 4], "batch_axis": 1}
+    gain = {"name": "gain", "dtype": "float32", "shape": []}
+    reference = Reference(workshop.session, workshop.model(inputs=[state, gain]), workshop.variant())
+    assert [(spec.shape, spec.batch_axis) for spec in reference.signature.inputs] == [((2, None, 4), 1), ((), None)]
+
+
 def test_a_call_of_large_inputs_has_fewer_samples(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pytest_accel.session.reference.LARGE_BATCH_BYTES", 2 * INPUTS[0].nbytes)
+    monkeypatch.setattr("pytest_accel.session.batch_layout.LARGE_BATCH_BYTES", 2 * INPUTS[0].nbytes)
     referred(workshop, workshop.model())
-    assert workshop.count("predict") == 2 + 3
+    assert workshop.count("predict") == ASKED + 3
 
 
 @pytest.mark.parametrize(

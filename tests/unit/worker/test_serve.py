@@ -82,8 +82,8 @@ def test_progress_comes_before_the_result(tmp_path: Path) -> None:
 def test_loading_tells_the_signature_and_its_time(tmp_path: Path) -> None:
     reply = replies(compiling(tmp_path), loading(tmp_path))[-1]["result"]
     assert reply == {
-        "inputs": [{"name": "x", "dtype": "float32", "shape": [None, 4]}],
-        "outputs": [{"name": "y", "dtype": "float32", "shape": [None, 3]}],
+        "inputs": [{"name": "x", "dtype": "float32", "shape": [None, 4], "batch_axis": 0}],
+        "outputs": [{"name": "y", "dtype": "float32", "shape": [None, 3], "batch_axis": 0}],
         "load_s": 0.5,
     }
 

@@ -238,6 +238,11 @@ TOLD = [
         "The following subgraphs failed to compile: ['neuron_op_0']",
         "the compiler refused these options for this model: try another batch_size, neuroncores or precision",
     ),
+    (
+        "Input 0 of node StatefulPartitionedCall/AssignAddVariableOp was passed int64 from input/_7:0 incompatible "
+        "with expected resource.",
+        "it assigns variables when it is called, which the converted model would not have: export a signature that",
+    ),
     ("make_sure failure: unsupported shape of Slice", "an operator's shapes or types are not among those that tf2onnx"),
 ]
 

@@ -44,7 +44,7 @@ class Compiled:
                     tensorflow.compat.v1.import_graph_def(graph_def, name="")
                 except ValueError:  # an operator that only the compiler knows
                     return None
-            total += saved_model.count_flops(graph)
+            total += saved_model.count_flops(graph) or 0.0
         return total
 
 

@@ -28,7 +28,7 @@ from pytest_accel.worker.accelerator import (
     Tensor,
     share_on,
 )
-from pytest_accel.worker.formats import graph_precisions, onnx_file, onnx_model, yardstick
+from pytest_accel.worker.formats import batch_axes, graph_precisions, onnx_file, onnx_model, yardstick
 from pytest_accel.worker.hardware import versions
 from pytest_accel.worker.vendor_errors import explained
 
@@ -133,16 +133,19 @@ class OnnxRuntime(Accelerator):
     def convert(self, source: Source, folder: str, options: Mapping[str, Any], progress: Progress) -> Source:
         progress(None, f"converting {source.path}")
         path = os.path.join(folder, _MODEL)
-        onnx_file.write(onnx_model.converted(source, options["signature"], options["batch_size"]), path)
+        model, ends = onnx_model.converted(source, options["signature"], options["batch_size"])
+        onnx_file.write(model, path)
+        batch_axes.keep_signature(ends, folder)
         return Source("onnx", path)
 
     def compile_job(self, job: CompileJob) -> None:
         options = job.options
         job.progress(None, f"converting {job.source.path}")
-        model = onnx_model.converted(job.source, options["signature"], options["batch_size"])
+        model, ends = onnx_model.converted(job.source, options["signature"], options["batch_size"])
         path = os.path.join(job.artefact, _MODEL)
         with tempfile.TemporaryDirectory() as scratch:
             onnx_file.write(self.prepared(model, job, scratch), path)
+        batch_axes.keep_axes(batch_axes.axes_of(ends, options["batch_size"]), job.artefact)
         job.progress(None, "checking that ONNX Runtime takes it")
         _tensors(self.session(path, options))
 
@@ -150,9 +153,9 @@ class OnnxRuntime(Accelerator):
         self.close()
         self._path, self._options = os.path.join(artefact, _MODEL), options
         self._loaded = self.session(self._path, options)
-        inputs, outputs = _tensors(self._loaded)
-        self._outputs = [tensor.name for tensor in outputs]
-        return inputs, outputs
+        sides = _tensors(self._loaded)
+        self._outputs = [tensor.name for tensor in sides[1]]
+        return batch_axes.with_axes(sides, batch_axes.kept_axes(artefact, batch_axes.ends_of(*sides)))
 
     def stage(self, inputs: Arrays) -> Any:
         self._staged = {name: np.ascontiguousarray(array) for name, array in inputs.items()}

@@ -24,7 +24,7 @@ from pytest_accel.worker.accelerator import (
     require_loaded,
     share_on,
 )
-from pytest_accel.worker.formats import graph_precisions, torch_model, yardstick
+from pytest_accel.worker.formats import batch_axes, graph_precisions, torch_model, yardstick
 from pytest_accel.worker.vendor_errors import explained
 
 _MODEL = "model.pt2"
@@ -47,6 +47,7 @@ class TorchProgram(Accelerator):
     def __init__(self) -> None:
         super().__init__()
         self._program: Optional[torch_model.ExportedProgram] = None
+        self._axes: Tuple[batch_axes.Axes, batch_axes.Axes] = [], []
         self._options: Mapping[str, Any] = {}
 
     def versions(self) -> Dict[str, str]:
@@ -70,15 +71,13 @@ class TorchProgram(Accelerator):
         self.close()
         self.configure(options)
         program = torch_model.ExportedProgram(os.path.join(artefact, _MODEL), self.device)
-        batch_size = options["batch_size"]
-        for tensor in program.inputs:
-            if tensor.shape and tensor.shape[0] not in (None, batch_size):
-                raise Refused(
-                    f"input {tensor.name!r} was exported for batches of {tensor.shape[0]}: ask for "
-                    f"batch_size={tensor.shape[0]}, or export the module with a dynamic batch"
-                )
+        sides, batch_size = (program.inputs, program.outputs), options["batch_size"]
+        ends = batch_axes.ends_of(*sides)
+        if why := batch_axes.unfit(ends, [tensor.name for tensor in program.inputs], batch_size):
+            raise Refused(why)
         self._program, self._options = program, options
-        return program.inputs, program.outputs
+        self._axes = batch_axes.axes_of(ends, batch_size)
+        return batch_axes.with_axes(sides, self._axes)
 
     def stage(self, inputs: Arrays) -> Any:
         import torch
@@ -144,8 +143,8 @@ class TorchProgram(Accelerator):
 
         batch_size = self._options["batch_size"]
         shapes = [
-            [size or (8 if position else batch_size) for position, size in enumerate(tensor.shape)]
-            for tensor in self._loaded.inputs
+            [size or (batch_size if position == axis else 8) for position, size in enumerate(tensor.shape)]
+            for tensor, axis in zip(self._loaded.inputs, self._axes[0])
         ]
         dtypes = [getattr(torch, tensor.dtype) for tensor in self._loaded.inputs]
         return [torch.zeros(shape, dtype=dtype, device=self.device) for shape, dtype in zip(shapes, dtypes)]

@@ -23,7 +23,7 @@ from pytest_accel.worker.accelerator import (
     Source,
     Tensor,
 )
-from pytest_accel.worker.formats import graph_precisions, saved_model, yardstick
+from pytest_accel.worker.formats import graph_precisions, saved_graph, saved_model, yardstick
 from pytest_accel.worker.hardware import processor, versions
 from pytest_accel.worker.vendor_errors import explained
 
@@ -55,6 +55,7 @@ class Cpu(Accelerator):
         self._function: Any = None
         self._batch_size = 1
         self._graph: Any = None
+        self._path = self._signature = ""
         self._precision = "fp32"
 
     def probe(self) -> Union[Present, Missing]:
@@ -84,10 +85,11 @@ class Cpu(Accelerator):
         _rewrite_to(tensorflow, options["precision"])
         model = os.path.join(artefact, _MODEL)
         saved_model.check_signature(model, options["signature"])
+        self._path, self._signature = model, options["signature"]
         self._model = tensorflow.saved_model.load(model)
         self._function = self._model.signatures[options["signature"]]
         self._batch_size, self._precision = options["batch_size"], options["precision"]
-        return saved_model.tensors_of(self._function)
+        return saved_model.tensors_of(self._function, self._batch_size)
 
     def stage(self, inputs: Arrays) -> Any:
         tensorflow = _tensorflow()
@@ -100,8 +102,11 @@ class Cpu(Accelerator):
             raise Refused(explained("TensorFlow cannot run this model", error)) from error
 
     def placement(self) -> Observed:
-        if self._precision == "fp32":
-            operators = saved_model.computing_operators(self._inlined())
+        graph = self._inlined()
+        if self._precision == "fp32" and graph is None:
+            operators = saved_graph.operators_of(self._path, self._signature)
+        elif self._precision == "fp32":
+            operators = saved_model.computing_operators(graph)
         else:
             operators = saved_model.rewritten_operators(self._function, self._batch_size)
         # No other device is visible to this process, so everything runs here.

@@ -138,7 +138,7 @@ class Gpu(NvidiaGpu):
         self._run = self._function
         if options["xla"]:
             self._run = tensorflow.function(lambda **arrays: self._function(**arrays), jit_compile=True)
-        return saved_model.tensors_of(self._function)
+        return saved_model.tensors_of(self._function, options["batch_size"])
 
     def stage(self, inputs: Arrays) -> Any:
         tensorflow = tensorflow_on_gpu()
@@ -156,6 +156,8 @@ class Gpu(NvidiaGpu):
             outputs = self._called(saved_model.zeros(self._function, batch_size))
             (where,) = {tensor.device for tensor in outputs.values()}
             graph = self._inlined()
+            if graph is None:
+                return Observed(on_device=None, precisions={})
             kinds = {operator.name: operator.type for operator in graph.get_operations()}
             precisions = saved_model.computing_operators(graph)
             placed = {name: (where, kinds[name], precision) for name, precision in precisions.items()}

@@ -131,7 +131,7 @@ def _of_tensorflow(precision: str) -> str:
     return "tf32" if precision == "tf32" else "fp32"
 
 
-def _converted(tensorflow: Any, job: CompileJob) -> float:
+def _converted(tensorflow: Any, job: CompileJob) -> Optional[float]:
     """Write the SavedModel with engines into the artefact. Returns the floating-point operations of one call."""
     options = job.options
     with tempfile.TemporaryDirectory() as folder:

@@ -28,7 +28,7 @@ from pytest_accel.worker.accelerator import (
 from pytest_accel.worker.accelerators.tensorrt.builder import PRECISIONS, Batches, Recipe, build
 from pytest_accel.worker.accelerators.tensorrt.engine import Engine
 from pytest_accel.worker.accelerators.tensorrt.log import capturing_logger
-from pytest_accel.worker.formats import onnx_file, onnx_model, yardstick
+from pytest_accel.worker.formats import batch_axes, onnx_file, onnx_model, yardstick
 from pytest_accel.worker.formats.quantise import require
 from pytest_accel.worker.hardware import gpu_peak, nvml, versions
 from pytest_accel.worker.hardware.cuda import Cuda
@@ -104,7 +104,9 @@ class GpuTrt(NvidiaGpu):
     def convert(self, source: Source, folder: str, options: Mapping[str, Any], progress: Progress) -> Source:
         progress(None, f"converting {source.path}")
         path = os.path.join(folder, _MODEL)
-        onnx_file.write(_converted(source, options), path)
+        model, ends = _converted(source, options)
+        onnx_file.write(model, path)
+        batch_axes.keep_signature(ends, folder)
         return Source("onnx", path)
 
     def compile_job(self, job: CompileJob) -> None:
@@ -112,10 +114,11 @@ class GpuTrt(NvidiaGpu):
         if options["precision"] == "int8":
             require(job.calibration)
         job.progress(None, f"converting {job.source.path}")
-        model = _converted(job.source, options)
+        model, ends = _converted(job.source, options)
         cuda = Cuda()
         plan = build(model, _recipe(options), job.calibration, job.progress, cuda=cuda, logger=self._tensorrt_logger())
-        flops = onnx_model.count_flops(onnx_model.fix_batch(model, options["batch_size"]))
+        flops = onnx_model.count_flops(onnx_model.fix_batch(model, options["batch_size"], ends))
+        batch_axes.keep_axes(batch_axes.axes_of(ends, options["batch_size"]), job.artefact)
         with open(os.path.join(job.artefact, _ENGINE), "wb") as file:
             file.write(plan)
         with open(os.path.join(job.artefact, _FACTS), "w", encoding="utf-8") as facts:
@@ -136,7 +139,8 @@ class GpuTrt(NvidiaGpu):
                 raise Refused(f"this engine was built for {fact} {facts[fact]}, and here is {here}: compile it anew")
         self._flops = facts["flops"]
         self._engine = Engine(engine, int64_inputs=facts["int64_inputs"], cuda=cuda, logger=self._tensorrt_logger())
-        return self._engine.inputs, self._engine.outputs
+        sides = self._engine.inputs, self._engine.outputs
+        return batch_axes.with_axes(sides, batch_axes.kept_axes(artefact, batch_axes.ends_of(*sides)))
 
     def stage(self, inputs: Arrays) -> Any:
         return require_loaded(self._engine).stage(inputs)
@@ -206,8 +210,8 @@ class GpuTrt(NvidiaGpu):
         return None
 
 
-def _converted(source: Source, options: Mapping[str, Any]) -> Any:
-    """Return the source as an ONNX model of one batch size, or of any where there is a profile."""
+def _converted(source: Source, options: Mapping[str, Any]) -> Tuple[Any, batch_axes.Ends]:
+    """Return the source as an ONNX model of one batch size, or of any where there is a profile; and its signature."""
     return onnx_model.converted(source, options["signature"], None if options["profile"] else options["batch_size"])
 
 

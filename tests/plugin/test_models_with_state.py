@@ -1,0 +1,83 @@
+"""Models of TensorFlow that assign variables when they are called: counters, running statistics, recurrent states."""
+
+from __future__ import annotations
+
+from importlib.metadata import distributions
+
+import pytest
+
+from tests.plugin.conftest import Project
+
+pytestmark = pytest.mark.slow
+
+MODELS = """
+    import numpy as np
+    import pytest
+
+
+    class Model:
+        def __init__(self, folder, depends_on_calls):
+            import tensorflow as tf
+
+            module = tf.Module()
+            module.weights = tf.Variable(np.random.default_rng(1).standard_normal((8, 3)).astype("float32"))
+            module.calls = tf.Variable(0.0)
+
+            @tf.function(input_signature=[tf.TensorSpec([None, 8], tf.float32, name="x")])
+            def serve(x):
+                module.calls.assign_add(1.0)
+                return {"y": x @ module.weights + (module.calls if depends_on_calls else 0.0)}
+
+            tf.saved_model.save(module, str(folder), signatures=serve)
+
+
+    X = np.random.default_rng(0).standard_normal((24, 8)).astype("float32")
+"""
+COUNTED = """
+    @pytest.mark.accelerator("cpu", "cpu-ort")
+    def test_model(accel_model, tmp_path):
+        Model(tmp_path / "counted", depends_on_calls=False)
+        model = accel_model(tmp_path / "counted")
+        model.check(X)
+        assert set(model.placement().operators.values()) == {"cpu:float32"}
+"""
+DEPENDING = """
+    @pytest.mark.accelerator("cpu")
+    def test_model(accel_model, tmp_path):
+        Model(tmp_path / "depending", depends_on_calls=True)
+        accel_model(tmp_path / "depending").check(X)
+"""
+RECURRENT = """
+    def stateful():
+        import keras
+
+        x = keras.Input(batch_shape=(1, 5, 4), name="x")
+        return keras.Model(x, keras.layers.GRU(6, stateful=True, name="gru")(x), name="stateful")
+
+    @pytest.mark.accelerator("cpu", "cpu-ort")
+    def test_model(accel_model):
+        accel_model(stateful).check(X[:, :4].reshape(24, 1, 4).repeat(5, 1))
+"""
+TOLD = "inconclusive: Accuracy is not judged: the model is not deterministic * depends on earlier calls*"
+
+
+@pytest.fixture
+def project(project: Project) -> Project:
+    if missing := [name for name in ("tensorflow", "tf2onnx") if not any(distributions(name=name))]:
+        pytest.skip(f"needs {', '.join(missing)}: pip install 'pytest-accel[cpu-ort]'")
+    return project
+
+
+def test_a_counter_that_no_answer_depends_on_is_measured_and_its_placement_known(project: Project) -> None:
+    project.pytester.makepyfile(test_model=MODELS + COUNTED)
+    project.run(subprocess=True, workers=True).assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize(("test", "variants"), [(DEPENDING, 1), (RECURRENT, 2)], ids=["a variable", "a layer of Keras"])
+def test_an_answer_that_depends_on_earlier_calls_is_told_and_measured(
+    project: Project, test: str, variants: int
+) -> None:
+    project.pytester.makepyfile(test_model=MODELS + test)
+    result = project.run(subprocess=True, workers=True)
+    result.assert_outcomes(passed=variants)
+    result.stdout.fnmatch_lines([TOLD])

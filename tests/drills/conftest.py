@@ -57,7 +57,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 def _row(report: Any, outcome: str) -> tuple[str, str, list[str], float] | None:
     if report.when != "call" and outcome == "passed":
         return None
-    answers: dict[str, bool] = dict(report.user_properties).get("drill", {})
+    answers: dict[str, bool] = dict(getattr(report, "user_properties", ())).get("drill", {})
     cells = ["yes" if answers.get(question) else "-" for question in QUESTIONS] if answers else ["-"] * len(QUESTIONS)
     name = report.nodeid.partition("tests/drills/")[2].replace("test_", "").replace(".py::", ": ").replace("_", " ")
-    return "ok" if outcome == "passed" else "WRONG", name, cells, report.duration
+    return "ok" if outcome == "passed" else "WRONG", name, cells, getattr(report, "duration", 0.0)

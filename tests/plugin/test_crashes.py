@@ -82,7 +82,9 @@ def test_a_crash_fails_its_test_with_signal_phase_and_stack(broken: Project, pha
     break_model(broken, {operation: {"how": how, "at_call": at_call}})
     result = broken.run(workers=True)
     result.assert_outcomes(failed=1, passed=1)
-    result.stdout.fnmatch_lines([f"E*WorkerCrashed: fake: the worker was killed by {how.upper()}* during {phase}"])
+    result.stdout.fnmatch_lines(
+        [f"E*WorkerCrashed: fake: the worker was killed by {how.upper()}* during {phase}; --accel-in-process *"]
+    )
     if how == "sigsegv":  # SIGKILL leaves no time for last words
         result.stdout.fnmatch_lines(["*accelerator's worker*", "stacks:", "Fatal Python error: Segmentation fault"])
         result.stdout.fnmatch_lines(["*in _fail"])
@@ -189,7 +191,11 @@ def cannot_be_asked(project: Project, does: str) -> None:
 @pytest.mark.parametrize(
     ("does", "message", "stack"),
     [
-        (CRASHES, "fake: the worker was killed by SIGABRT during probe", "Fatal Python error: Aborted"),
+        (
+            CRASHES,
+            "fake: the worker was killed by SIGABRT during probe; --accel-in-process *",
+            "Fatal Python error: Aborted",
+        ),
         (
             HANGS_WHEN_ASKED,
             "fake: probe was still running after 2 s and was killed; --accel-run-timeout gives *",
@@ -219,7 +225,7 @@ def test_an_sdk_that_crashes_hides_no_other_from_the_list(project: Project) -> N
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(
         [
-            "fake * absent   broken-sdk: fake: the worker was killed by SIGABRT during probe",
+            "fake * absent   broken-sdk: fake: the worker was killed by SIGABRT during probe; --accel-in-*",
             " * pytest --accelerator=fake shows more of it",
             "gpu-trt * absent   *",
         ]

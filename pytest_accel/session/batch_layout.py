@@ -77,12 +77,12 @@ def find_layout(reference: Candidate, dataset: Dataset) -> BatchLayout:
         for batch in others:
             loaded.predict(batch.inputs)
         again = loaded.predict(first.inputs)
-        told = {spec.name: spec.batch_axis for spec in loaded.signature.outputs}
+        declared = {spec.name: spec.batch_axis for spec in loaded.signature.outputs}
         free = takes_any_batch(loaded.signature)
         company = _in_company(loaded, dataset, first) if free else None
     if not free and reference.artefact.size_mb <= LARGEST_MB:
         company = _compiled_for_another(reference, dataset, first)
-    axes = {name: _axis(name, alone, company, told.get(name)) for name in alone.outputs}
+    axes = {name: _axis(name, alone, company, declared.get(name)) for name in alone.outputs}
     if varying := differing(again, alone.outputs):
         why = _why(reference, first, alone.outputs)
         return BatchLayout(axes=axes, any_company=False, unrepeatable=why, varying=varying)
@@ -153,11 +153,11 @@ def _other_size(first: Batch) -> int:
     return 2 if first.size == 1 else 1
 
 
-def _axis(name: str, alone: _Call, company: _Call | None, told: int | None) -> int | None:
-    """Return the axis that is as long as the batch in both calls; what the signature has told, where there is one."""
+def _axis(name: str, alone: _Call, company: _Call | None, declared: int | None) -> int | None:
+    """Return the axis that is as long as the batch in both calls; what the signature has declared, where there is one."""
     output = alone.outputs[name]
     if company is None:
-        return told if told is not None and told < output.ndim and output.shape[told] == alone.size else None
+        return declared if declared is not None and declared < output.ndim and output.shape[declared] == alone.size else None
     other = company.outputs.get(name)
     if other is None:
         return None

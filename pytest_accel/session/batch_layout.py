@@ -154,10 +154,11 @@ def _other_size(first: Batch) -> int:
 
 
 def _axis(name: str, alone: _Call, company: _Call | None, declared: int | None) -> int | None:
-    """Return the axis that is as long as the batch in both calls; what the signature has declared, where there is one."""
+    """Return the axis that is as long as the batch in both calls; where there is one call, what the signature says."""
     output = alone.outputs[name]
     if company is None:
-        return declared if declared is not None and declared < output.ndim and output.shape[declared] == alone.size else None
+        fits = declared is not None and declared < output.ndim and output.shape[declared] == alone.size
+        return declared if fits else None
     other = company.outputs.get(name)
     if other is None:
         return None

@@ -260,7 +260,7 @@ def _check_command_of_this_repository(paths: list[str], args: list[str], markers
     """Running it would take minutes; what it names is there."""
     assert [path for path in paths if not (ROOT / path).exists()] == []
     assert {after for before, after in pairwise(args) if before == "-m"} <= markers
-    assert {arg for arg in args if arg.startswith("-")} <= {"-m", "-s"}
+    assert {arg for arg in args if arg.startswith("-")} <= {"-m", "-n", "-s"}
 
 
 MODULES = sorted({command for page in PAGES for command in re.findall(r"python -m (tests\.[^`\n]*)", page.text)})

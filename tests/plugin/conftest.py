@@ -6,8 +6,6 @@ import importlib
 import json
 import pkgutil
 import shutil
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from pytest_accel.facts.records import TestRecord
 from pytest_accel.testing import FAKE, fake_model
 from pytest_accel.verdict.plausibility import others_were_busy
 from pytest_accel.worker.accelerators.fake import ENVIRONMENT_VARIABLE
+from tests.interrupts import heard_interrupts as heard_interrupts  # a fixture is found by its name here
 
 # A run in this process forgets at its end what it was the first to import: the next one would import it again.
 for module in pkgutil.walk_packages(pytest_accel.__path__, "pytest_accel."):
@@ -118,13 +117,3 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
     return Project(pytester, monkeypatch)
-
-
-@pytest.fixture(autouse=True, scope="session")
-def heard_interrupts() -> Iterator[None]:
-    """A shell's background job ignores Ctrl-C, and so would the runs that tests of it start and interrupt."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)

@@ -67,7 +67,7 @@ def test_the_load_shape_is_the_variants() -> None:
 @pytest.mark.parametrize(("error", "agrees"), [(0.0, False), (0.01, True)])
 def test_the_pace_of_pairs_that_scatter_may_be_off_by_that(error: float, agrees: bool) -> None:
     launch = msgspec.structs.replace(
-        duet().launches[0], log_pace=math.log(50.123456789 / 10) + 0.1, log_pace_error=error
+        duet().launches[0], log_pace=math.log(50.123456789 / 10) + 0.55, log_pace_error=error
     )
     scattered = Duet(pacemaker="yardstick", pacemaker_digest="1", launches=(launch,))
     assert (disagreement(baseline(duets=(scattered,))) is None) is agrees

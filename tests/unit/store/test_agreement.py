@@ -45,7 +45,7 @@ def test_the_fields_of_a_baseline_that_was_saved_agree() -> None:
         ("launches.0", {"p50_ms": 91.0}, "launches[0].p50_ms: p50, p90 and p99 have to grow, and are "),
         ("launches.0", {"p99_ms": 1.0}, "launches[0].p50_ms: p50, p90 and p99 have to grow, and are "),
         ("launches.0", {"items_per_call": 1}, "launches[0].items_per_call: it is not the variant's batch_size"),
-        ("duets.0.launches.0", {"log_pace": 2.0}, "duets[0].launches[0].log_pace: 2 is not the log of the medians' "),
+        ("duets.0.launches.0", {"log_pace": 3.0}, "duets[0].launches[0].log_pace: 3 is not the log of the medians' "),
         ("duets.0.launches.0", {"candidate_p50_ms": 99.0}, "duets[0].launches[0].log_pace: 1.6118 is not the log of"),
         ("accuracy", {"samples": 0}, "accuracy.samples: there is none"),
         ("accuracy", {"agreement": 1.5}, "accuracy.agreement: 1.5 is no share, which is 0 to 1"),

@@ -254,6 +254,7 @@ class Check:
                 precision=precision,
                 source=facts.source_precisions,
                 named="precision" in self._candidate.variant.named,
+                baseline=self._placement_to_keep,
             ),
             *verdict.judge_accuracy(
                 facts.accuracy,
@@ -272,6 +273,13 @@ class Check:
             *verdict.judge_resources(self._budgets, measurement=facts.measurement, artefact=self._candidate.artefact),
             *facts.standing.verdicts,
         )
+
+    @property
+    def _placement_to_keep(self) -> Placement | None:
+        """The placement of the baseline, unless this run replaces it."""
+        if self._baseline is None or self._session.settings.save == "all":
+            return None
+        return self._baseline.placement
 
     def _peak_flops(self, placement: Placement) -> float | None:
         """Return the most that the device does in the precisions that were observed."""

@@ -37,13 +37,19 @@ _NAMES = {name: name for name in COARSENESS} | {
 
 
 def judge_placement(
-    placement: Placement | None, budgets: Budgets, *, precision: str, source: Sequence[str] = (), named: bool = True
+    placement: Placement | None,
+    budgets: Budgets,
+    *,
+    precision: str,
+    source: Sequence[str] = (),
+    named: bool = True,
+    baseline: Placement | None = None,
 ) -> list[Verdict]:
     """Judge the share on the device and the precision; empty where the runtime tells neither and no budget asks.
 
     ``precision`` is the one asked for; ``named`` is False where it is the default alone. ``source`` has the precisions
-    that the uncompiled model has itself, which then will do too. `pytest_accel.store.changes` finds operators that
-    moved since the baseline.
+    that the uncompiled model has itself, which then will do too, unless all of ``baseline`` was finer: a layer may have
+    lost its precision by mistake. `pytest_accel.store.changes` finds operators that moved since the baseline.
     """
     unknown = _unknown_share(budgets) if placement is None or placement.on_device is None else []
     if placement is None:
@@ -61,17 +67,28 @@ def judge_placement(
         asked, own = _NAMES.get(precision, precision), observed_precisions(dict.fromkeys(source, 1))
         broken = _precision_findings(observed, asked)
         own_doing = bool(broken) and not _precision_findings(observed, asked, own)
-        facts.append(f"in {_counted(observed)}{', as the model itself is' if own_doing and not named else ''}")
-        if own_doing and named:
-            broken.append(
-                f"the model itself is in {', '.join(own)}, which it is held to without precision={precision!r}"
-            )
-        findings += broken if named or not own_doing else []
+        objection = _objection(own, precision if named else None, baseline) if own_doing else ""
+        excused = own_doing and not objection
+        facts.append(f"in {_counted(observed)}{', as the model itself is' if excused else ''}")
+        findings += [] if excused else [*broken, *filter(None, [objection])]
     if not facts:
         return unknown
     kind: VerdictKind = "not-measured" if findings else "pass"
     summary = f"Placement: {'; '.join(findings or facts)}."
     return [*unknown, Verdict(kind=kind, question="placement", summary=summary)]
+
+
+def _objection(own: Iterable[str], named_precision: str | None, baseline: Placement | None) -> str:
+    """Return why the model's own precisions will not do, although they are what was observed; empty if they will."""
+    if named_precision is not None:
+        return f"the model itself is in {', '.join(own)}, which it is held to without precision={named_precision!r}"
+    before = coarsest(baseline.precisions) if baseline is not None else None
+    newly = [name for name in own if before is not None and COARSENESS[name] > COARSENESS[before]]
+    return (
+        f"the model itself is in {', '.join(newly)} since the baseline, which --accel-save-baseline accepts"
+        if newly
+        else ""
+    )
 
 
 def observed_precisions(counts: Mapping[str, int]) -> dict[str, int]:

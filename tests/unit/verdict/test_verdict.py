@@ -630,6 +630,26 @@ def test_it_is_told_that_the_model_itself_has_a_precision() -> None:
     assert "as the model itself" not in plain.summary
 
 
+@pytest.mark.parametrize(("before", "kind"), [("float32", "not-measured"), ("int8", "pass")])
+def test_a_model_that_has_lost_precision_since_the_baseline_is_no_excuse_for_itself(
+    before: str, kind: VerdictKind
+) -> None:
+    answer = only(
+        verdict.judge_placement(
+            placed(1.0, float32=1, int8=3),
+            Budgets(),
+            precision="fp32",
+            source=["float32", "int8"],
+            named=False,
+            baseline=placed(1.0, **{before: 4}),
+        )
+    )
+    assert answer.kind == kind
+    assert (
+        "is coarser; the model itself is in int8 since the baseline, which --accel-save-baseline acc" in answer.summary
+    ) is (kind == "not-measured")
+
+
 def test_a_runtime_that_tells_nothing_is_not_judged() -> None:
     assert verdict.judge_placement(placed(None), Budgets(), precision="fp32") == []
     assert verdict.judge_placement(None, Budgets(), precision="fp32") == []

@@ -31,8 +31,8 @@ def kept_file(drill: Drill, name: str) -> Path:
 def test_cache_that_fills_up(drill: Drill) -> None:
     """What does not fit is written by the worker, which can only tell what it could not write."""
     drill.cache.mkdir()
-    drill.model("broken", operators={f"operator {number}": "fake:float32" for number in range(1000)})
-    ran = drill.run(within=on_disks({drill.cache: "size=32k"}))
+    drill.model("broken", operators={f"operator {number}": "fake:float32" for number in range(4000)})
+    ran = drill.run(within=on_disks({drill.cache: "size=96k"}))
     drill.verdict(ran, failed=1, passed=1)
     drill.says(ran, r"the compile cache \S+ cannot be used: No space left .*; free some space, run `pytest-accel cache")
     drill.nothing_left()

@@ -51,4 +51,5 @@ def is_xdist_worker(config: pytest.Config) -> bool:
 
 def is_accelerator_test(item: pytest.Item) -> bool:
     """Say whether a test is marked and asks for a model; one that needs none may share a marker with its module."""
-    return item.get_closest_marker("accelerator") is not None and "accel_model" in getattr(item, "fixturenames", ())
+    # This is asked of every test of every run, and the names of its fixtures are at hand.
+    return "accel_model" in getattr(item, "fixturenames", ()) and item.get_closest_marker("accelerator") is not None

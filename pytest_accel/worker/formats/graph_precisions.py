@@ -5,7 +5,6 @@ A model may come with FP16 weights, or quantised. What runs in these precisions 
 
 from __future__ import annotations
 
-import os
 import re
 from typing import Any, Iterator, List, Mapping
 
@@ -41,24 +40,6 @@ def _types(model: Any) -> Iterator[int]:
     yield from (value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output))
     attributes = (attribute for node in onnx_file.nodes_of(model) for attribute in node.attribute)
     yield from (attribute.i for attribute in attributes if attribute.name == "to")
-
-
-def of_saved_model(folder: str) -> List[str]:
-    """Return the precisions of the operators that a SavedModel has, in functions and branches too."""
-    from pytest_accel.worker.formats import saved_graph, saved_model
-
-    saved_model.import_tensorflow()
-    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-
-    model = SavedModel()
-    with open(os.path.join(folder, "saved_model.pb"), "rb") as file:
-        model.ParseFromString(file.read())
-    graphs = [meta.graph_def for meta in model.meta_graphs]
-    lists = [graph.node for graph in graphs] + [
-        function.node_def for graph in graphs for function in graph.library.function
-    ]
-    operators = [saved_graph.operator_of(node) for nodes in lists for node in nodes]
-    return sorted({operator.precision for operator in operators if operator is not None})
 
 
 def of_torch(path: str) -> List[str]:

@@ -14,7 +14,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
 
 from pytest_accel.worker.accelerator import Refused, Source
 from pytest_accel.worker.formats import batch_axes, onnx_file, saved_model
-from pytest_accel.worker.formats.batch_axes import Dims, Ends
+from pytest_accel.worker.formats.batch_axes import Ends
 from pytest_accel.worker.vendor_errors import explained
 
 #: OPSET is what models are converted to, and every supported ONNX Runtime and TensorRT reads. Q/DQ per channel needs
@@ -49,9 +49,7 @@ def ends_of(model: Any) -> Ends:
 
 def ends_of_file(path: str) -> Ends:
     """Return the same of an ``.onnx`` file, of which the weights beside it are not read."""
-    import onnx
-
-    return ends_of(onnx.load(path, load_external_data=False))
+    return ends_of(onnx_file.read_graph(path))
 
 
 def fix_batch(model: Any, batch_size: int, ends: Optional[Ends] = None) -> Any:
@@ -141,11 +139,8 @@ def _from_saved_model(folder: str, signature: str, batch_size: Optional[int]) ->
     function = loaded.signatures[signature]
     _, inputs = function.structured_input_signature
     ends = saved_model.ends_of(function)
-    axes, _ = batch_axes.axes_of(ends, batch_size or 1)
-    specs = [
-        tensorflow.TensorSpec(_with_batch(dims, axis, batch_size), spec.dtype, spec.name)
-        for spec, dims, axis in zip(inputs.values(), ends.inputs, axes)
-    ]
+    sizes = saved_model.sizes_for(function, batch_size)
+    specs = [tensorflow.TensorSpec(sizes[name], spec.dtype, spec.name) for name, spec in inputs.items()]
     traced = tensorflow.function(lambda *arrays: function(**dict(zip(inputs, arrays))), input_signature=specs)
     try:
         with _additions_left_out(tf2onnx.tf_loader):
@@ -172,10 +167,6 @@ def _additions_left_out(loader: Any) -> Iterator[None]:
         yield
     finally:
         loader.fix_freezing_errors = leave_out
-
-
-def _with_batch(dims: Dims, axis: Optional[int], batch_size: Optional[int]) -> List[Union[int, str, None]]:
-    return [batch_size if number == axis and size is None else size for number, size in enumerate(dims)]
 
 
 def _check_operators(model: Any, folder: str) -> None:

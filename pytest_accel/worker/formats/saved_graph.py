@@ -5,7 +5,6 @@ It is read of models into which a compiler has put special nodes. The compiler's
 
 from __future__ import annotations
 
-import os
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from pytest_accel.worker.formats import saved_model
@@ -21,12 +20,7 @@ class Operator(NamedTuple):
 def signature_graph(folder: str, signature: str) -> Tuple[Any, List[str], Dict[str, Any]]:
     """Return the nodes of a signature's graph, the names of the outputs, and the functions that nodes call, by name."""
     saved_model.check_signature(folder, signature)
-    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-
-    model = SavedModel()
-    with open(os.path.join(folder, "saved_model.pb"), "rb") as file:
-        model.ParseFromString(file.read())
-    graph = next(meta for meta in model.meta_graphs if signature in meta.signature_def)
+    graph = next(meta for meta in saved_model.read(folder).meta_graphs if signature in meta.signature_def)
     outputs = [tensor.name for tensor in graph.signature_def[signature].outputs.values()]
     return (
         graph.graph_def.node,
@@ -60,6 +54,15 @@ def operators_of(folder: str, signature: str) -> Dict[str, str]:
     nodes, outputs, library = signature_graph(folder, signature)
     found = ((f"{caller}{node.name}", operator_of(node)) for caller, node in needed(nodes, outputs, library))
     return {name: operator.precision for name, operator in found if operator is not None}
+
+
+def precisions_of(folder: str) -> List[str]:
+    """Return the precisions of all computing operators of a SavedModel, in functions and branches too."""
+    graphs = [meta.graph_def for meta in saved_model.read(folder).meta_graphs]
+    lists = [graph.node for graph in graphs]
+    lists += [function.node_def for graph in graphs for function in graph.library.function]
+    operators = [operator_of(node) for nodes in lists for node in nodes]
+    return sorted({operator.precision for operator in operators if operator is not None})
 
 
 def _node_of(tensor: str) -> str:

@@ -122,9 +122,24 @@ def _fixed_signature(model: Any) -> Optional[List[Any]]:
     return [spec(tensor) for tensor in inputs] if structure is None else [keras.tree.map_structure(spec, structure)]
 
 
+def read(folder: str) -> Any:
+    """Return the message of a SavedModel's file. Raises `Refused` where there is none, or it cannot be read."""
+    import_tensorflow()
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    model = SavedModel()
+    try:
+        with open(os.path.join(folder, "saved_model.pb"), "rb") as file:
+            model.ParseFromString(file.read())
+    except (OSError, DecodeError) as error:
+        raise Refused(f"{folder} is not a SavedModel: {error}") from error
+    return model
+
+
 def signatures_of(folder: str) -> List[str]:
     """Return the names of a SavedModel's signatures. The graph is not loaded. Raises `Refused` for another folder."""
-    graphs = _read(folder).meta_graphs
+    graphs = read(folder).meta_graphs
     return sorted({name for graph in graphs for name in graph.signature_def if not name.startswith("__")})
 
 
@@ -161,9 +176,20 @@ def tensors_of_signature(folder: str, signature: str) -> Tuple[List[Tensor], Lis
     Raises `Refused`, naming the signatures there are, when ``signature`` is not one of them.
     """
     check_signature(folder, signature)
-    graphs = _read(folder).meta_graphs
+    graphs = read(folder).meta_graphs
     found = next(graph.signature_def[signature] for graph in graphs if signature in graph.signature_def)
     return _stored_tensors(found.inputs), _stored_tensors(found.outputs)
+
+
+def sizes_for(function: Any, batch_size: Optional[int]) -> Dict[str, List[Union[int, str, None]]]:
+    """Return the shapes of the inputs of a signature for a fixed batch; None leaves the batch as it is."""
+    _, inputs = function.structured_input_signature
+    ends = ends_of(function)
+    axes, _ = batch_axes.axes_of(ends, batch_size or 1)
+    return {
+        name: [batch_size if number == axis and size is None else size for number, size in enumerate(dims)]
+        for name, dims, axis in zip(inputs, ends.inputs, axes)
+    }
 
 
 def inlined_graph(function: Any, batch_size: int) -> Any:
@@ -175,7 +201,7 @@ def inlined_graph(function: Any, batch_size: int) -> Any:
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     _, inputs = function.structured_input_signature
-    sizes = _with_batch(function, batch_size)
+    sizes = sizes_for(function, batch_size)
     fixed = {name: tensorflow.TensorSpec(sizes[name], spec.dtype, name) for name, spec in inputs.items()}
     traced = tensorflow.function(lambda **arrays: function(**arrays)).get_concrete_function(**fixed)
     try:
@@ -204,7 +230,7 @@ def zeros(function: Any, batch_size: int) -> Dict[str, Any]:
     """Return inputs that fit a signature. A dynamic dimension other than the batch has one element."""
     tensorflow = import_tensorflow()
     _, inputs = function.structured_input_signature
-    sizes = _with_batch(function, batch_size)
+    sizes = sizes_for(function, batch_size)
     return {name: tensorflow.zeros([size or 1 for size in sizes[name]], spec.dtype) for name, spec in inputs.items()}
 
 
@@ -263,20 +289,6 @@ def count_flops(graph: Any) -> Optional[float]:
     return float(profiler.profile(graph, options=options).total_float_ops)
 
 
-def _read(folder: str) -> Any:
-    import_tensorflow()
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-
-    model = SavedModel()
-    try:
-        with open(os.path.join(folder, "saved_model.pb"), "rb") as file:
-            model.ParseFromString(file.read())
-    except (OSError, DecodeError) as error:
-        raise Refused(f"{folder} is not a SavedModel: {error}") from error
-    return model
-
-
 def _stored_tensors(infos: Mapping[str, Any]) -> List[Tensor]:
     as_dtype = import_tensorflow().dtypes.as_dtype
     return [
@@ -324,14 +336,3 @@ def _tensors(specs: Mapping[str, Any]) -> List[Tensor]:
 
 def _sizes(spec: Any) -> List[Optional[int]]:
     return list(spec.shape.as_list()) if spec.shape.rank is not None else []
-
-
-def _with_batch(function: Any, batch_size: int) -> Dict[str, List[Union[int, str, None]]]:
-    """Return the shapes of the inputs of a signature for a fixed batch."""
-    _, inputs = function.structured_input_signature
-    ends = ends_of(function)
-    axes, _ = batch_axes.axes_of(ends, batch_size)
-    return {
-        name: [batch_size if number == axis and size is None else size for number, size in enumerate(dims)]
-        for name, dims, axis in zip(inputs, ends.inputs, axes)
-    }

@@ -23,7 +23,7 @@ from pytest_accel.worker.accelerator import (
     Source,
     Tensor,
 )
-from pytest_accel.worker.formats import graph_precisions, saved_graph, saved_model, yardstick
+from pytest_accel.worker.formats import saved_graph, saved_model, yardstick
 from pytest_accel.worker.hardware import processor, versions
 from pytest_accel.worker.vendor_errors import explained
 
@@ -113,7 +113,7 @@ class Cpu(Accelerator):
         return Observed.of({name: f"cpu:{precision}" for name, precision in operators.items()}, on_device=1.0)
 
     def graph_precisions(self, artefact: str, options: Mapping[str, Any]) -> List[str]:
-        return graph_precisions.of_saved_model(os.path.join(artefact, _MODEL))
+        return saved_graph.precisions_of(os.path.join(artefact, _MODEL))
 
     def flops(self) -> Optional[float]:
         return saved_model.count_flops(self._inlined())

@@ -13,6 +13,8 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -36,12 +38,19 @@ def main(address: str, command: list[str]) -> None:
 
 
 def connect(address: str) -> socket.socket:
-    """Connect to a Unix socket, however long its path: a name of at most 107 bytes is what the kernel takes."""
+    """Connect to a Unix socket at a path of any length."""
+    server = socket.socket(socket.AF_UNIX)
+    with short(address) as name:
+        server.connect(name)
+    return server
+
+
+@contextmanager
+def short(address: str) -> Iterator[str]:
+    """Give another name of a path, as short as the 107 bytes that the kernel takes of a Unix socket's."""
     folder = os.open(Path(address).parent, os.O_RDONLY)
     try:
-        server = socket.socket(socket.AF_UNIX)
-        server.connect(f"/proc/self/fd/{folder}/{Path(address).name}")
-        return server
+        yield f"/proc/self/fd/{folder}/{Path(address).name}"
     finally:
         os.close(folder)
 

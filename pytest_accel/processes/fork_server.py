@@ -74,7 +74,10 @@ class ForkServer:
         return self._process.pid
 
     def is_ready(self, waiting: Callable[[], None], deadline_s: float) -> bool:
-        """Return whether it can fork, once that is known. ``waiting`` is called now and then meanwhile."""
+        """Return whether it can fork, once that is known. ``waiting`` is called now and then meanwhile.
+
+        It cannot where it has ended, or has not the environment that a process started in this moment would have.
+        """
         until = time.monotonic() + deadline_s
         while not self._output.closed:
             if select.select([self._output], [], [], _LOOK_EVERY_S)[0] and self._output.read(1):
@@ -82,10 +85,6 @@ class ForkServer:
             elif self._process.poll() is not None or time.monotonic() > until:
                 self.close()
             waiting()
-        return self.fits()
-
-    def fits(self) -> bool:
-        """Return whether it lives, and has the environment that a process started in this moment would have."""
         return self._process.poll() is None and self._environment == lasting_environment()
 
     def command(self) -> list[str]:
@@ -135,11 +134,8 @@ class ForkServers:
 def listening(address: str) -> socket.socket:
     """Return a Unix socket that listens at a path of any length."""
     listener = socket.socket(socket.AF_UNIX)
-    folder = os.open(Path(address).parent, os.O_RDONLY)
-    try:
-        listener.bind(f"/proc/self/fd/{folder}/{Path(address).name}")
-    finally:
-        os.close(folder)
+    with fork_relay.short(address) as name:
+        listener.bind(name)
     listener.listen()
     return listener
 

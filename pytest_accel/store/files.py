@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -75,6 +76,14 @@ def sync(folder: Path) -> None:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def age_s(path: Path, now_s: float | None = None) -> float:
+    """Return the seconds since a file was written; NaN where it is gone, which is neither more nor less than any."""
+    try:
+        return (time.time() if now_s is None else now_s) - path.lstat().st_mtime
+    except FileNotFoundError:  # another process has removed it
+        return float("nan")
 
 
 def discard(path: Path) -> None:

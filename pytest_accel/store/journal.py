@@ -17,7 +17,6 @@ import hashlib
 import logging
 import os
 import secrets
-import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -26,7 +25,7 @@ import msgspec
 
 from pytest_accel.facts.fact import Fact
 from pytest_accel.facts.records import TestRecord
-from pytest_accel.store.files import discard, read_regular, set_aside
+from pytest_accel.store.files import age_s, discard, read_regular, set_aside
 from pytest_accel.store.locks import lock_at
 
 #: KEPT_S is the number of seconds after which an interrupted run is forgotten.
@@ -98,7 +97,7 @@ def discard_left(folder: Path, ran: Collection[str]) -> None:
 def forget_old(folder: Path) -> None:
     """Remove what nobody has come back to for `KEPT_S`."""
     for path in (*_all(folder), *folder.glob("*.damaged")):
-        if KEPT_S < _age_s(path) < float("inf") and _ended(path):
+        if age_s(path) > KEPT_S and _ended(path):
             _remove(path)
 
 
@@ -118,7 +117,7 @@ class Finished:
         """Read the journals in ``folder``; without one there is nothing to resume."""
         self._entries: dict[str, list[JournalLine]] = {}
         for path in _all(folder) if folder is not None else ():
-            if _age_s(path, now_s) <= KEPT_S and _ended(path):
+            if age_s(path, now_s) <= KEPT_S and _ended(path):
                 entries, bad = _read(path)
                 for entry in entries:
                     self._entries.setdefault(entry.record.key, []).append(entry)
@@ -139,13 +138,6 @@ class Finished:
 
 def _all(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.jsonl"))
-
-
-def _age_s(path: Path, now_s: float | None = None) -> float:
-    try:
-        return (time.time() if now_s is None else now_s) - path.lstat().st_mtime
-    except FileNotFoundError:  # another process has removed it
-        return float("inf")
 
 
 def _lock_file(path: Path) -> Path:

@@ -23,7 +23,7 @@ import psutil
 
 from pytest_accel.facts.errors import LockTimeout
 from pytest_accel.facts.progress import Silence
-from pytest_accel.store.files import discard, set_aside
+from pytest_accel.store.files import age_s, discard, set_aside
 
 #: ASK_AGAIN_S is the number of seconds between two attempts to have a lock that another process holds.
 ASK_AGAIN_S = 1.0
@@ -146,14 +146,6 @@ def folders(parent: Path) -> list[Path]:
     return [path for path in parent.iterdir() if path.is_dir() and not path.is_symlink()] if parent.is_dir() else []
 
 
-def _age_s(path: Path) -> float:
-    """Return the seconds since a file was written; 0 where it is gone."""
-    try:
-        return time.time() - path.lstat().st_mtime
-    except FileNotFoundError:
-        return 0.0
-
-
 class Uses:
     """Which entries living processes use: one lock for each process, one marker for each entry.
 
@@ -204,7 +196,7 @@ class Uses:
                 discard(process)
                 self._lock_file(process).unlink(missing_ok=True)
         for left in self._folder.glob("*.lock"):
-            if not left.with_suffix("").exists() and _age_s(left) > HALF_MADE_S:
+            if not left.with_suffix("").exists() and age_s(left) > HALF_MADE_S:
                 left.unlink(missing_ok=True)
 
     def _lives(self, process: Path) -> bool:

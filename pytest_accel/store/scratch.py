@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 from contextlib import suppress
 from pathlib import Path
 
-from pytest_accel.store.files import discard
+from pytest_accel.store.files import age_s, discard
 from pytest_accel.store.locks import HALF_MADE_S, if_free, lock_at
 
 #: PREFIX begins the name of each folder, and of nothing else.
@@ -45,7 +44,7 @@ def sweep(temporary: Path) -> None:
                 continue
             if (folder / _LOCK).is_file():
                 _remove_dead(folder)
-            elif time.time() - folder.stat().st_mtime > HALF_MADE_S:
+            elif age_s(folder) > HALF_MADE_S:
                 folder.rmdir()  # killed before it had a lock, so that it is empty
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pytest_accel.store import files
-from pytest_accel.store.files import discard, read_regular, set_aside, write_whole
+from pytest_accel.store.files import age_s, discard, read_regular, set_aside, write_whole
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -112,3 +112,13 @@ def test_what_is_set_aside_lies_under_another_name_and_once(tmp_path: Path) -> N
     assert aside == tmp_path / "aside" / "x.damaged"
     assert aside.read_text() == "second"
     assert not (tmp_path / "x").exists()
+
+
+def test_a_file_that_is_gone_is_neither_older_nor_younger_than_any(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    assert 0 <= age_s(path) < 60
+    assert age_s(path, path.stat().st_mtime + 100) == 100
+    path.unlink()
+    assert not age_s(path) > 0
+    assert not age_s(path) <= 0

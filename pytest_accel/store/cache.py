@@ -347,7 +347,7 @@ class Cache:
             with _with_advice(self.root):
                 discard(scratch)  # of a process that was killed
                 content.mkdir(parents=True)
-            with _with_advice(self.root, only=_FULL), self._told_if_full():
+            with _with_advice(self.root, only=_FULL), self._naming_a_full_disk():
                 build(content)
             with _with_advice(self.root):
                 manifest = Manifest(label=label, files=dict(_files(content)))
@@ -361,7 +361,7 @@ class Cache:
         return Entry(key, self.content(key), manifest.size_mb, hit=False, digest=manifest.digest)
 
     @contextmanager
-    def _told_if_full(self) -> Iterator[None]:
+    def _naming_a_full_disk(self) -> Iterator[None]:
         """Say so where a worker fails on a disk that has no space: it can only tell what it could not write."""
         try:
             yield

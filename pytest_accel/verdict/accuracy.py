@@ -55,9 +55,9 @@ def judge_accuracy(
     if broken:
         return [_verdict("inaccurate", broken)]
     if accuracy.varying:
-        told, rest = _told_to_vary(accuracy), _without_varying(accuracy)
+        unjudged, rest = _not_repeated(accuracy), _without_varying(accuracy)
         judged = judge_accuracy(rest, budgets, confidence=confidence, precisions=precisions, baseline=baseline)
-        return [told, *(judged if rest.outputs and accuracy.metric is None else [])]
+        return [unjudged, *(judged if rest.outputs and accuracy.metric is None else [])]
     score = _score(accuracy)
     if score is not None:
         verdicts = [_judge_drop(score, accuracy, budgets, confidence)]
@@ -108,7 +108,7 @@ def _broken(accuracy: Accuracy) -> str:
     return ""
 
 
-def _told_to_vary(accuracy: Accuracy) -> Verdict:
+def _not_repeated(accuracy: Accuracy) -> Verdict:
     """Say that the model does not repeat itself, and in which outputs."""
     others = [errors.name for errors in accuracy.outputs if errors.name not in accuracy.varying]
     summary = f"Accuracy is not judged: {accuracy.unrepeatable}."

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from pytest_accel.testing import fake_model
+from tests.drills.drill import TWO_TESTS
 
 if TYPE_CHECKING:
     from tests.plugin.conftest import Project
@@ -28,18 +29,6 @@ PHASES = {
     "load": ("load", 1),
     "measure": ("infer", MEASURED),
 }
-
-TWO_TESTS = """
-    import pytest
-
-    @pytest.mark.accelerator("fake", p99_ms=5)
-    def test_broken(accel_model):
-        accel_model("broken.fake.json").check()
-
-    @pytest.mark.accelerator("fake", p99_ms=5)
-    def test_sound(accel_model):
-        accel_model("model.fake.json").check()
-"""
 
 
 @pytest.fixture

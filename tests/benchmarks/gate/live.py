@@ -10,21 +10,18 @@ from __future__ import annotations
 
 import argparse
 import os
-import random
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
 from math import inf
 from pathlib import Path
 from statistics import median
 
-import msgspec
 import numpy as np
 
 from pytest_accel.facts.fact import Fact
 from pytest_accel.report.record import read_record
-from tests.benchmarks.gate.burners import busy
+from tests.benchmarks.gate.lines import lines_of, record_all
 from tests.benchmarks.gate.record import CONDITIONS, Calls
 from tests.benchmarks.gate.rivals import RULES, red
 
@@ -125,8 +122,7 @@ def check(folder: Path, case: str, condition: str, *args: str) -> Lived:
 
 def lived() -> list[Lived]:
     """The verdicts there are, oldest first."""
-    lines = VERDICTS.read_bytes().splitlines() if VERDICTS.exists() else []
-    return [msgspec.json.decode(line, type=Lived) for line in lines]
+    return list(lines_of(VERDICTS, Lived))
 
 
 def table(verdicts: list[Lived]) -> list[str]:
@@ -163,17 +159,12 @@ def main() -> None:
     parser.add_argument("--busy", action="store_true", help="beside two processes that come and go")
     asked = parser.parse_args()
     folder, condition = asked.folder.resolve(), "busy" if asked.busy else "quiet"
-    ends = time.monotonic() + asked.seconds
+    ends_s = time.monotonic() + asked.seconds
     counted = [each.case for each in lived() if each.condition == condition]
     left = [case for case in BLOCKS for _ in range(asked.verdicts - counted.count(case))]
     if left:
         set_up(folder)
-    random.shuffle(left)
-    with busy() if asked.busy else nullcontext():
-        while left and time.monotonic() < ends:
-            verdict = check(folder, left.pop(), condition)
-            with VERDICTS.open("ab") as file:
-                file.write(msgspec.json.encode(verdict) + b"\n")
+    record_all(VERDICTS, left, lambda case: check(folder, case, condition), condition=condition, ends_s=ends_s)
     print(*table(lived()), sep="\n")
 
 

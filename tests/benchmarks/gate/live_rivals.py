@@ -16,17 +16,14 @@ import sys
 import time
 import venv
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from importlib.metadata import version
 from math import inf
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import msgspec
-
 from pytest_accel.facts.fact import Fact
-from tests.benchmarks.gate.burners import busy
+from tests.benchmarks.gate.lines import lines_of, record_all
 from tests.benchmarks.gate.live import BLOCKS, write_network
 from tests.benchmarks.gate.record import CONDITIONS
 
@@ -77,8 +74,7 @@ class RivalVerdict(Fact, frozen=True):
 
 def verdicts() -> list[RivalVerdict]:
     """The verdicts there are, oldest first."""
-    lines = VERDICTS.read_bytes().splitlines() if VERDICTS.exists() else []
-    return [msgspec.json.decode(line, type=RivalVerdict) for line in lines]
+    return list(lines_of(VERDICTS, RivalVerdict))
 
 
 def set_up(folder: Path) -> Path:
@@ -127,7 +123,7 @@ def stackgate(commands: Path, folder: Path, case: str, runs: int) -> str:
 RIVALS: Mapping[str, Callable[[Path, Path, str, int], str]] = {"benchmatrix": benchmatrix, "stackgate": stackgate}
 
 
-def play(commands: Path, folder: Path, rival: str, condition: str, case: str, runs: int) -> RivalVerdict:
+def play(commands: Path, folder: Path, rival: str, case: str, condition: str, runs: int) -> RivalVerdict:
     """One verdict."""
     shutil.rmtree(folder / "runs", ignore_errors=True)
     began_s = time.monotonic()
@@ -171,14 +167,13 @@ def main() -> None:
     kinds = [(rival, case) for rival in RIVALS for case in BLOCKS]
     left = [kind for kind in kinds for _ in range(asked.verdicts - made.count(kind))]
     commands = set_up(folder) if left else folder
-    random.shuffle(left)
-    with busy() if asked.busy else nullcontext():
-        while left and time.monotonic() < ends_s:
-            rival, case = left.pop()
-            verdict = play(commands, folder, rival, condition, case, asked.runs)
-            print(verdict, file=sys.stderr)
-            with VERDICTS.open("ab") as file:
-                file.write(msgspec.json.encode(verdict) + b"\n")
+
+    def play_one(kind: tuple[str, str]) -> RivalVerdict:
+        verdict = play(commands, folder, *kind, condition, asked.runs)
+        print(verdict, file=sys.stderr)
+        return verdict
+
+    record_all(VERDICTS, left, play_one, condition=condition, ends_s=ends_s)
     print(*table(verdicts()), sep="\n")
 
 

@@ -19,12 +19,12 @@ from pathlib import Path
 from statistics import stdev
 from typing import Literal
 
-import msgspec
 import scipy.stats
 
 from pytest_accel.facts.fact import Fact
 from pytest_accel.processes.client import WorkerClient
 from pytest_accel.regression.duet import Side, play
+from tests.benchmarks.gate.lines import append, lines_of
 from tests.benchmarks.gate.workloads import Workload, session, sides
 
 LAUNCHES = Path(__file__).parent / "parents.jsonl"
@@ -67,8 +67,7 @@ class OwnProcess(Side):
 
 def launched() -> list[Launched]:
     """The launches there are, oldest first."""
-    lines = LAUNCHES.read_bytes().splitlines() if LAUNCHES.exists() else []
-    return [msgspec.json.decode(line, type=Launched) for line in lines]
+    return list(lines_of(LAUNCHES, Launched))
 
 
 def record(launches: int, ends_s: float) -> None:
@@ -80,10 +79,8 @@ def record(launches: int, ends_s: float) -> None:
         if len(counted[name]) >= 2 * launches or time.monotonic() > ends_s:
             return
         parent = max((each.parent for each in counted[name]), default=0) + 1
-        with LAUNCHES.open("ab") as file:
-            for line in _family(name, parent, rng):
-                file.write(msgspec.json.encode(line) + b"\n")
-                file.flush()
+        for launch in _family(name, parent, rng):
+            append(LAUNCHES, launch)
 
 
 def _family(name: str, parent: int, rng: random.Random) -> Iterator[Launched]:

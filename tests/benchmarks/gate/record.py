@@ -16,12 +16,11 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Literal
 
-import msgspec
-
 from pytest_accel.facts.fact import Fact
 from pytest_accel.facts.records import DuetLaunch
 from pytest_accel.regression.duet import Pairs, play_pairs
 from tests.benchmarks.gate.burners import busy
+from tests.benchmarks.gate.lines import append, lines_of
 from tests.benchmarks.gate.workloads import DUETS, WORKLOADS, session, sides
 
 LAUNCHES = Path(__file__).parent / "launches"
@@ -86,9 +85,7 @@ def file_of(workload: str, condition: str) -> Path:
 
 def recorded(workload: str, condition: str) -> Iterator[Recorded]:
     """The launches that are there, oldest first."""
-    path = file_of(workload, condition)
-    for line in path.read_bytes().splitlines() if path.exists() else ():
-        yield msgspec.json.decode(line, type=Recorded)
+    return lines_of(file_of(workload, condition), Recorded)
 
 
 def record(condition: str, seconds: float, launches: int, workloads: list[str], duets: list[str]) -> None:
@@ -108,9 +105,7 @@ def record(condition: str, seconds: float, launches: int, workloads: list[str], 
                 made[next_up] = sides(ours, WORKLOADS[workload], duet)
             began = time.monotonic()
             pairs = play_pairs(*made[next_up], rng)
-            line = msgspec.json.encode(Recorded.of(duet, time.monotonic() - began, pairs))
-            with file_of(workload, condition).open("ab") as file:
-                file.write(line + b"\n")
+            append(file_of(workload, condition), Recorded.of(duet, time.monotonic() - began, pairs))
             missing[next_up] -= 1
     print({f"{workload} {duet}": left for (workload, duet), left in missing.items() if left > 0} or "complete")
 

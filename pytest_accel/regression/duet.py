@@ -59,7 +59,9 @@ FEWEST_UNDISTURBED = 5
 _LOOK_EVERY_S = 0.25
 #: WARM_UP_S is the number of seconds of warming up at most, after the first call. On a busy machine nothing ever gets
 #: steady, and what both sides share need not.
-WARM_UP_S = 0.5
+WARM_UP_S = 0.25
+#: TYPICAL_CALLS is the number of calls that say how long one is, before the blocks are planned.
+TYPICAL_CALLS = 3
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,8 @@ def play_pairs(candidate: Side, pacemaker: Side, rng: random.Random) -> Pairs:
                 warm_up(client, max_s=WARM_UP_S)
                 if sides[name].extra_work:
                     client.add_work(sides[name].extra_work)
-                typical_ns[name] = median(client.time_block(calls=5, settle=1, first_core=first_core).latencies_ns)
+                block = client.time_block(calls=TYPICAL_CALLS, settle=1, first_core=first_core)
+                typical_ns[name] = median(block.latencies_ns)
         blocks = dict(zip(starts, block_calls([typical_ns[name] for name in starts]), strict=True))
         pairs = planned_pairs(sum(typical_ns[name] * (blocks[name] + 1) for name in starts))
         times_ns: dict[str, list[list[int]]] = {name: [] for name in starts}

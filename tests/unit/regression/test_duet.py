@@ -19,6 +19,7 @@ from pytest_accel.regression.duet import (
     LONGEST_BLOCK,
     PAIRS,
     PATIENCE,
+    TYPICAL_CALLS,
     Side,
     block_calls,
     planned_pairs,
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from tests.unit.conftest import Workshop
 
 Block = tuple[int, dict[str, int]]
-#: Calls of the blocks that only tell how long a call takes.
-SIZING = 5
 
 
 def side(workshop: Workshop, name: str, **script: Any) -> Side:
@@ -153,7 +152,7 @@ def disturb(monkeypatch: pytest.MonkeyPatch) -> Callable[[Iterable[bool]], None]
 
         def shared(launch: WorkerClient, **asked: int) -> TimedBlock:
             block = time_block(launch, **asked)
-            if asked["calls"] == SIZING or not next(told):
+            if asked["calls"] == TYPICAL_CALLS or not next(told):
                 return block
             return TimedBlock(latencies_ns=[2 * latency_ns for latency_ns in block.latencies_ns], cores_taken=0.5)
 
@@ -227,7 +226,7 @@ def test_a_side_may_run_in_another_sessions_workers(workshop: Workshop) -> None:
 
 def test_each_block_follows_an_untimed_call_and_has_its_sides_length(workshop: Workshop, blocks: list[Block]) -> None:
     play(side(workshop, "slow", latency_ms=33), side(workshop, "fast", latency_ms=2), random.Random(1))
-    assert [asked["calls"] for _, asked in blocks[:2]] == [SIZING] * 2
+    assert [asked["calls"] for _, asked in blocks[:2]] == [TYPICAL_CALLS] * 2
     lengths = {33_000_000: 1, 2_000_000: 5}
     assert all(asked["calls"] == lengths[latency_ns] for latency_ns, asked in blocks[2:])
     assert {asked["settle"] for _, asked in blocks} == {1}

@@ -103,6 +103,14 @@ class TimedBlock(Fact, frozen=True):
     throttled: str = ""
 
 
+class WorkAhead(Fact, frozen=True):
+    """The fastest call, work of a known length, and call behind that work."""
+
+    call_ns: int
+    work_ns: int
+    both_ns: int
+
+
 class WorkerClient:
     """One worker, asked for one operation at a time.
 
@@ -232,6 +240,19 @@ class WorkerClient:
     def add_work(self, share: float) -> int:
         """Slow every later call of this worker down by ``share`` of its time, with real work; the rounds of it."""
         return _valid(self._ask("add_work", phase="extra work", share=share).get("rounds"), int, "extra work")
+
+    def put_work_ahead(self, share: float) -> WorkAhead:
+        """Time calls, work that takes ``share`` of a call's time, and calls that have to wait for that work."""
+        return _valid(self._ask("put_work_ahead", phase="measure", share=share), WorkAhead, "measure")
+
+    def write_example(self, name: str, kind: str, folder: Path) -> Source:
+        """Write an example network of the worker's into ``folder``. Its framework must be there."""
+        reply = self._ask("write_example", phase="example", name=name, kind=kind, folder=str(folder))
+        return _valid(reply, Source, "example")
+
+    def raw_answers(self) -> dict[str, str]:
+        """Return what the vendor's interfaces say of the device and the loaded artefact, by file name."""
+        return _valid(self._ask("raw_answers", phase="raw answers"), dict[str, str], "raw answers")
 
     def placement(self) -> tuple[Placement, float | None]:
         """Return where the operators run, and the floating-point operations of one call where they can be counted."""

@@ -170,6 +170,21 @@ class Intermediate:
     value: np.ndarray
 
 
+@dataclass(frozen=True)
+class VendorTool:
+    """How the vendor's own tool times an artefact, one call after the other. Ours has to say the same beside it.
+
+    ``program`` is looked for on the PATH. Where it is empty, the worker's interpreter gets the ``arguments``. The tool
+    writes ``begins`` once it times, and in the end its median latency in milliseconds, where ``median`` matches.
+    """
+
+    name: str
+    arguments: Tuple[str, ...]
+    begins: str
+    program: str = ""
+    median: str = r"Median: +([\d.]+)"
+
+
 class Refused(Exception):
     """The compiler or runtime does not take this model or these options; the message is in the vendor's words."""
 
@@ -257,6 +272,14 @@ class Accelerator(ABC):
         """Return why device files and vendor tools rule the accelerator out, or None. It imports no SDK."""
         return None
 
+    @classmethod
+    def vendor_tool(cls, artefact: str, inputs: str, calls: int, options: Mapping[str, Any]) -> Optional[VendorTool]:
+        """Return how the vendor's own tool makes ``calls`` calls of an artefact, or None where there is no such tool.
+
+        The folder ``inputs`` has a file ``NAME.npy`` for each input. It is called in the controller and imports no SDK.
+        """
+        return None
+
     @abstractmethod
     def probe(self) -> Union[Present, Missing]:
         """Return whether the SDK and the device can be used. It is called in a worker and may import the SDK."""
@@ -335,6 +358,14 @@ class Accelerator(ABC):
         for _ in range(rounds):
             np.sqrt(block, out=block)
 
+    def work_ahead(self, rounds: int, *, wait: bool = False) -> None:
+        """Put ``rounds`` rounds of work before the next call, where its computation has to wait for them.
+
+        A device with a queue has it in the queue of that call. With ``wait`` it returns when the work is done. The
+        default computes on the host.
+        """
+        self.work(rounds)
+
     def synchronize(self) -> None:  # noqa: B027 - synchronous accelerators have nothing to wait for
         """Wait until the device is idle. It is called before a time is read."""
 
@@ -386,6 +417,13 @@ class Accelerator(ABC):
     def yardstick(self, folder: str) -> Source:
         """Write the standard yardstick network into ``folder`` in a kind that this accelerator compiles."""
         raise NotImplementedError(f"{type(self).__name__} has no `yardstick`, which baselines and the self-test need")
+
+    def raw_answers(self) -> Dict[str, str]:
+        """Return what the vendor's interfaces say of the device and the loaded artefact, verbatim, by file name.
+
+        An acceptance keeps them, so that a stand-in can be held to them.
+        """
+        return {}
 
     def close(self) -> None:  # noqa: B027 - most SDKs free what they hold with the process
         """Free the device."""

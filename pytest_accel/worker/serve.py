@@ -26,6 +26,7 @@ from pytest_accel.worker.accelerator import (
     Tensor,
     require_loaded,
 )
+from pytest_accel.worker.formats.examples import write as examples
 from pytest_accel.worker.timing import extra_work, process_state, side_by_side, single_calls
 from pytest_accel.worker.timing.device_watch import DeviceWatch
 from pytest_accel.worker.timing.threads import Threads, Turn
@@ -224,6 +225,18 @@ class Operations:
     def add_work(self, share: float) -> Plain:
         """Slow down every call by real work, until the process ends."""
         return {"rounds": extra_work.add(self._accelerator, self._ready(), share)}
+
+    def put_work_ahead(self, share: float) -> Plain:
+        """Time calls, work of a known length, and calls that have to wait for that work."""
+        return vars(extra_work.put_ahead(self._accelerator, self._ready(), share))
+
+    def write_example(self, name: str, kind: str, folder: str) -> Plain:
+        """Write an example network."""
+        return vars(examples.write(name, kind, folder))
+
+    def raw_answers(self) -> Plain:
+        """Return what the vendor's interfaces say, verbatim."""
+        return dict(self._accelerator.raw_answers())
 
     def placement(self) -> Plain:
         """Return where the operators of the loaded artefact run. This may take memory: ask after measuring."""

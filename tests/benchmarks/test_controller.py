@@ -21,11 +21,12 @@ from statistics import fmean
 import msgspec
 import pytest
 
+from pytest_accel.acceptance.rounds import Costs, Limit, Rounds
 from pytest_accel.report.record import read_record
 from pytest_accel.store.baselines import Baselines, read
 from pytest_accel.testing import fake_model
 from tests.benchmarks import child
-from tests.benchmarks.rounds import Costs, Limit, Rounds, in_turn, until_decided
+from tests.benchmarks.rounds import in_turn, until_decided
 
 pytestmark = pytest.mark.benchmark_suite
 

@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from pytest_accel.acceptance.rounds import Costs, Limit, Rounds
 from pytest_accel.measuring.latency import warm_up
 from pytest_accel.regression.duet import block_calls, planned_pairs
 from pytest_accel.worker.accelerator import Source
 from pytest_accel.worker.accelerators.tensorflow.cpu import Cpu
 from tests.benchmarks.launches import defaults, launched
-from tests.benchmarks.rounds import Costs, Limit, Rounds, in_turn, until_decided
+from tests.benchmarks.rounds import in_turn, until_decided
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,7 +8,8 @@ from math import inf
 
 import pytest
 
-from tests.benchmarks.rounds import ROUNDS_IN_CI, Decided, Limit, Rounds, until_decided
+from pytest_accel.acceptance.rounds import Decided, Limit, Rounds
+from tests.benchmarks.rounds import ROUNDS_IN_CI, until_decided
 
 COST = Limit.cost(5.0)
 EITHER_WAY = Limit.ratio(1.02, either_way=True)

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from pytest_accel.acceptance.rounds import Costs, Limit, Rounds
 from pytest_accel.report.record import read_record
 from pytest_accel.store.cache import Cache
 from tests.benchmarks import child
-from tests.benchmarks.rounds import Costs, Limit, Rounds, until_decided
+from tests.benchmarks.rounds import until_decided
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import RunRecord

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from pytest_accel.acceptance.rounds import Costs, Limit, Rounds
 from tests.benchmarks import child
-from tests.benchmarks.rounds import Costs, Limit, Rounds, in_turn, until_decided
+from tests.benchmarks.rounds import in_turn, until_decided
 
 pytestmark = pytest.mark.benchmark_suite
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from pytest_accel.acceptance.rounds import Limit, Rounds
 from pytest_accel.measuring.latency import CHECKS
 from pytest_accel.testing import FakeAccelerator
 from pytest_accel.worker.timing.single_calls import single_stream
-from tests.benchmarks.rounds import Limit, Rounds, in_turn, until_decided
+from tests.benchmarks.rounds import in_turn, until_decided
 
 if TYPE_CHECKING:
     from pytest_accel.worker.accelerator import Arrays

@@ -207,6 +207,12 @@ class FakeAccelerator(Accelerator):
     def work(self, rounds: int) -> None:
         self._time.advance(rounds * 1e3)
 
+    def work_ahead(self, rounds: int, *, wait: bool = False) -> None:
+        if self._script.asynchronous and not wait:
+            self._unfinished_ns += rounds * 1e3
+        else:
+            self.work(rounds)
+
     def synchronize(self) -> None:
         if not self._script.synchronize_lies:
             self._time.advance(self._unfinished_ns)

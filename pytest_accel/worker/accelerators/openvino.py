@@ -8,6 +8,7 @@ computes in BF16 by default. So the precision is always set, and read back.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import re
 from collections import deque
@@ -27,6 +28,7 @@ from pytest_accel.worker.accelerator import (
     Refused,
     Source,
     Tensor,
+    VendorTool,
 )
 from pytest_accel.worker.formats import batch_axes, intermediate, onnx_model, openvino_model, yardstick
 from pytest_accel.worker.formats.openvino_model import import_openvino
@@ -36,6 +38,8 @@ from pytest_accel.worker.vendor_errors import explained
 
 _MODEL = "model.xml"
 _DEVICE = "CPU"
+#: _BENCHMARK_APP is what OpenVINO's console script of this name does, wherever that was installed.
+_BENCHMARK_APP = "from openvino.tools.benchmark.main import main; main()"
 #: _PRECISION_HINTS has the hint that OpenVINO is given for a precision. Layers that stay out of INT8 compute in FP32.
 _PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 #: _PROPERTIES has the properties of OpenVINO that options set.
@@ -114,6 +118,26 @@ class CpuOpenVino(Accelerator):
                 f"would idle; use load_shape='multi_stream', concurrency={streams}, or leave streams to the hint"
             )
         return None
+
+    @classmethod
+    def vendor_tool(cls, artefact: str, inputs: str, calls: int, options: Mapping[str, Any]) -> Optional[VendorTool]:
+        """Return OpenVINO's ``benchmark_app`` with the settings that the options stand for."""
+        one_by_one = options["load_shape"] in ("single_stream", "offline")
+        streams, in_flight = str(options["streams"]), str(options["concurrency"])
+        side_by_side = ("-hint", "none", "-api", "async", "-nstreams", streams, "-nireq", in_flight)
+        files = [f"{os.path.splitext(name)[0]}:{os.path.join(inputs, name)}" for name in sorted(os.listdir(inputs))]
+        return VendorTool(
+            "benchmark_app",
+            (
+                "-c",
+                _BENCHMARK_APP,
+                *("-m", os.path.join(artefact, _MODEL), "-i", ",".join(files), "-niter", str(calls)),
+                *(("-hint", options["hint"], "-api", "sync") if one_by_one else side_by_side),
+                # Inputs as the model has them: of what looks like an image it would make an 8-bit one.
+                *("-infer_precision", _PRECISION_HINTS[options["precision"]], "-ip", "f32"),
+            ),
+            begins="First inference took",
+        )
 
     def probe(self) -> Union[Present, Missing]:
         try:
@@ -200,6 +224,13 @@ class CpuOpenVino(Accelerator):
     def intermediates(self, inputs: Arrays) -> List[Intermediate]:
         model = import_openvino().Core().read_model(self._path)
         return intermediate.of_openvino(model, inputs, lambda shown: _compiled(shown, self._options))
+
+    def raw_answers(self) -> Dict[str, str]:
+        layers = [
+            {"name": layer.get_friendly_name(), **{key: str(fact.value) for key, fact in layer.get_rt_info().items()}}
+            for layer in self._model.get_runtime_model().get_ordered_ops()
+        ]
+        return {**super().raw_answers(), "openvino-runtime-model.json": json.dumps(layers, indent=1)}
 
     def flops(self) -> Optional[float]:
         return openvino_model.count_flops(import_openvino().Core().read_model(self._path))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import Dict, Mapping, Optional, Union
 
 from pytest_accel.worker.accelerator import Accelerator, Missing
 from pytest_accel.worker.hardware import device_files, nvml
+
+#: _TOOL_S is the number of seconds that a tool of the driver may take.
+_TOOL_S = 30.0
 
 
 class NvidiaGpu(Accelerator):
@@ -36,3 +40,15 @@ class NvidiaGpu(Accelerator):
     def device_state(self) -> Mapping[str, Union[str, int, float]]:
         """Return the GPU's clocks, P-state, temperature and power."""
         return self._device.state()
+
+    def raw_answers(self) -> Dict[str, str]:
+        """Return all that ``nvidia-smi`` tells about the machine's GPUs."""
+        return {**super().raw_answers(), "nvidia-smi.xml": _printed("nvidia-smi", "-q", "-x")}
+
+
+def _printed(*command: str) -> str:
+    """Return what a tool prints, or why it prints nothing."""
+    try:
+        return subprocess.run(command, stdout=subprocess.PIPE, timeout=_TOOL_S, check=True).stdout.decode()
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"{command[0]} did not answer: {error}"

@@ -26,9 +26,10 @@ from pytest_accel.worker.accelerator import (
     Refused,
     Source,
     Tensor,
+    VendorTool,
     share_on,
 )
-from pytest_accel.worker.formats import batch_axes, graph_precisions, onnx_file, onnx_model, yardstick
+from pytest_accel.worker.formats import batch_axes, graph_precisions, onnx_file, onnx_model, plain_loop, yardstick
 from pytest_accel.worker.hardware import versions
 from pytest_accel.worker.vendor_errors import explained
 
@@ -112,6 +113,23 @@ class OnnxRuntime(Accelerator):
         #: The last staged inputs fit the model, whatever sizes it leaves open.
         self._staged: Arrays = {}
 
+    @classmethod
+    def vendor_tool(cls, artefact: str, inputs: str, calls: int, options: Mapping[str, Any]) -> Optional[VendorTool]:
+        """Return a plain loop: the wheels of ONNX Runtime come without its ``onnxruntime_perf_test``."""
+        provider = next(iter(cls.devices))
+        return VendorTool(
+            "a plain loop of ONNX Runtime",
+            (
+                plain_loop.__file__,
+                "onnxruntime",
+                os.path.join(artefact, _MODEL),
+                inputs,
+                str(calls),
+                *([] if provider == CPU_PROVIDER else [provider]),
+            ),
+            begins="begin",
+        )
+
     @abstractmethod
     def session(self, model: Union[str, bytes], options: Mapping[str, Any], profile: str = "") -> Any:
         """Return a session for a file or a serialised model. It writes a profile to ``profile`` if that is not empty.
@@ -186,15 +204,22 @@ class OnnxRuntime(Accelerator):
         self._loaded = None
         self._staged = {}
 
-    def kernels(self) -> Iterator[Kernel]:
-        """Yield the computing kernels of one call that ONNX Runtime's profiler recorded."""
+    def raw_answers(self) -> Dict[str, str]:
+        return {**super().raw_answers(), "onnxruntime-profile.json": self._profile()}
+
+    def _profile(self) -> str:
+        """Return what ONNX Runtime's profiler has recorded of one call."""
         with tempfile.TemporaryDirectory() as folder:
             session = self.session(self._path, self._options, profile=os.path.join(folder, "profile"))
             tensors, _ = _tensors(session)
             zeros = {t.name: np.zeros([size or 1 for size in t.shape], t.dtype) for t in tensors}
             _run(session, None, self._staged or zeros)
             with open(session.end_profiling(), encoding="utf-8") as file:
-                events = json.load(file)
+                return file.read()
+
+    def kernels(self) -> Iterator[Kernel]:
+        """Yield the computing kernels of one call that ONNX Runtime's profiler recorded."""
+        events = json.loads(self._profile())
         ran = [event for event in events if event.get("cat") == "Node" and "input_type_shape" in event["args"]]
         quantised = any(graph_precisions.QUANTISED.search(event["args"]["op_name"]) for event in ran)
         for position, kernel in enumerate(ran):

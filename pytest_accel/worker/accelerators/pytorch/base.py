@@ -21,10 +21,11 @@ from pytest_accel.worker.accelerator import (
     Refused,
     Source,
     Tensor,
+    VendorTool,
     require_loaded,
     share_on,
 )
-from pytest_accel.worker.formats import batch_axes, graph_precisions, torch_model, yardstick
+from pytest_accel.worker.formats import batch_axes, graph_precisions, plain_loop, torch_model, yardstick
 from pytest_accel.worker.vendor_errors import explained
 
 _MODEL = "model.pt2"
@@ -49,6 +50,13 @@ class TorchProgram(Accelerator):
         self._program: Optional[torch_model.ExportedProgram] = None
         self._axes: Tuple[batch_axes.Axes, batch_axes.Axes] = [], []
         self._options: Mapping[str, Any] = {}
+
+    @classmethod
+    def vendor_tool(cls, artefact: str, inputs: str, calls: int, options: Mapping[str, Any]) -> Optional[VendorTool]:
+        """Return a plain loop of PyTorch, which on a GPU is timed by CUDA's events."""
+        model, device = os.path.join(artefact, _MODEL), [] if cls.device == "cpu" else [cls.device]
+        arguments = (plain_loop.__file__, "torch", model, inputs, str(calls), *device)
+        return VendorTool("a plain loop of PyTorch", arguments, begins="begin")
 
     def versions(self) -> Dict[str, str]:
         import torch
@@ -115,6 +123,12 @@ class TorchProgram(Accelerator):
 
     def yardstick(self, folder: str) -> Source:
         return yardstick.write_torch(folder)
+
+    def raw_answers(self) -> Dict[str, str]:
+        import torch
+
+        graph = str(self._loaded.module.graph)
+        return {**super().raw_answers(), "torch-config.txt": torch.__config__.show(), "torch-graph.txt": graph}
 
     def close(self) -> None:
         self._program = None

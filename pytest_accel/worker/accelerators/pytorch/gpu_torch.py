@@ -15,6 +15,9 @@ from pytest_accel.worker.accelerators.pytorch.base import BATCH_SIZE, TorchProgr
 from pytest_accel.worker.hardware import nvml
 from pytest_accel.worker.hardware.nvidia_gpu import NvidiaGpu
 
+#: _CLOCKS_OF_A_ROUND is how many clocks of the GPU a round of work takes, which is about a microsecond.
+_CLOCKS_OF_A_ROUND = 1500
+
 
 class GpuTorch(NvidiaGpu, TorchProgram):
     """PyTorch on an NVIDIA GPU, in FP32, TF32, FP16 or BF16."""
@@ -105,6 +108,17 @@ class GpuTorch(NvidiaGpu, TorchProgram):
         stream.synchronize()
         self._idle.append(stream)
         return outputs
+
+    def work_ahead(self, rounds: int, *, wait: bool = False) -> None:
+        """Let the GPU wait in the stream of the next call, for a number of its own clocks."""
+        import torch
+
+        stream = self._idle.pop() if self._idle else torch.cuda.Stream()
+        with torch.cuda.stream(stream):
+            torch.cuda._sleep(rounds * _CLOCKS_OF_A_ROUND)
+        self._idle.append(stream)
+        if wait:
+            stream.synchronize()
 
     def device_memory_mb(self) -> Optional[float]:
         import torch

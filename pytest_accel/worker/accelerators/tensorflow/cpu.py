@@ -6,6 +6,7 @@ the graph when it first runs it.
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from typing import Any, ClassVar, Dict, List, Mapping, Optional, Tuple, Union
@@ -22,8 +23,9 @@ from pytest_accel.worker.accelerator import (
     Refused,
     Source,
     Tensor,
+    VendorTool,
 )
-from pytest_accel.worker.formats import saved_graph, saved_model, yardstick
+from pytest_accel.worker.formats import plain_loop, saved_graph, saved_model, yardstick
 from pytest_accel.worker.hardware import processor, versions
 from pytest_accel.worker.vendor_errors import explained
 
@@ -57,6 +59,12 @@ class Cpu(Accelerator):
         self._graph: Any = None
         self._path = self._signature = ""
         self._precision = "fp32"
+
+    @classmethod
+    def vendor_tool(cls, artefact: str, inputs: str, calls: int, options: Mapping[str, Any]) -> Optional[VendorTool]:
+        model = os.path.join(artefact, _MODEL)
+        arguments = (plain_loop.__file__, "tensorflow", model, inputs, str(calls))
+        return VendorTool("a plain loop of TensorFlow", arguments, begins="begin")
 
     def probe(self) -> Union[Present, Missing]:
         try:
@@ -117,6 +125,9 @@ class Cpu(Accelerator):
 
     def flops(self) -> Optional[float]:
         return saved_model.count_flops(self._inlined())
+
+    def raw_answers(self) -> Dict[str, str]:
+        return {"tensorflow-build.json": json.dumps(dict(_tensorflow().sysconfig.get_build_info()), default=str)}
 
     def yardstick(self, folder: str) -> Source:
         _tensorflow()

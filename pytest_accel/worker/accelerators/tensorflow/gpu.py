@@ -26,9 +26,10 @@ from pytest_accel.worker.accelerator import (
     Refused,
     Source,
     Tensor,
+    VendorTool,
     share_on,
 )
-from pytest_accel.worker.formats import saved_model, yardstick
+from pytest_accel.worker.formats import plain_loop, saved_model, yardstick
 from pytest_accel.worker.hardware import nvml, versions
 from pytest_accel.worker.hardware.nvidia_gpu import NvidiaGpu
 from pytest_accel.worker.vendor_errors import explained
@@ -83,6 +84,12 @@ class Gpu(NvidiaGpu):
                 "precision='fp32' or 'tf32', or xla=False"
             )
         return None
+
+    @classmethod
+    def vendor_tool(cls, artefact: str, inputs: str, calls: int, options: Mapping[str, Any]) -> Optional[VendorTool]:
+        model = os.path.join(artefact, MODEL)
+        arguments = (plain_loop.__file__, "tensorflow", model, inputs, str(calls))
+        return VendorTool("a plain loop of TensorFlow", arguments, begins="begin")
 
     def probe(self) -> Union[Present, Missing]:
         if (missing := nvml.missing()) is not None:

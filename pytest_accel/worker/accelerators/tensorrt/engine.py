@@ -115,11 +115,15 @@ class Engine:
 
     def placement(self) -> Observed:
         """Return the layers with the precisions that the engine's inspector gives."""
+        return observed(self.information())
+
+    def information(self) -> str:
+        """Return the JSON of the engine's inspector."""
         import tensorrt
 
         inspector = self._engine.create_engine_inspector()
         inspector.execution_context = self._context
-        return observed(inspector.get_engine_information(tensorrt.LayerInformationFormat.JSON))
+        return str(inspector.get_engine_information(tensorrt.LayerInformationFormat.JSON))
 
     def device_memory_mb(self) -> float:
         """Return the memory held on the device: the plan, which is nearly all weights, scratch memory and tensors."""

@@ -23,6 +23,7 @@ from pytest_accel.worker.accelerator import (
     Refused,
     Source,
     Tensor,
+    VendorTool,
     require_loaded,
 )
 from pytest_accel.worker.accelerators.tensorrt.builder import PRECISIONS, Batches, Recipe, build
@@ -80,6 +81,22 @@ class GpuTrt(NvidiaGpu):
         if not batches.smallest <= options["batch_size"] <= batches.largest:
             return f"batch_size={options['batch_size']} is outside of profile={options['profile']!r}"
         return None
+
+    @classmethod
+    def vendor_tool(cls, artefact: str, inputs: str, calls: int, options: Mapping[str, Any]) -> Optional[VendorTool]:
+        """Return NVIDIA's ``trtexec``, whose "Latency" has both copies in it as ours has.
+
+        It makes ``calls`` calls however long they take, and draws inputs of its own.
+        """
+        engine = os.path.join(artefact, _ENGINE)
+        arguments = (f"--loadEngine={engine}", f"--iterations={calls}", "--duration=0")
+        return VendorTool(
+            "trtexec",
+            arguments,
+            begins="Starting inference",
+            program="trtexec",
+            median=r"\] Latency: .*?median = ([\d.]+) ms",
+        )
 
     def probe(self) -> Union[Present, Missing]:
         try:
@@ -164,6 +181,10 @@ class GpuTrt(NvidiaGpu):
 
     def parts_ms(self) -> Dict[str, float]:
         return require_loaded(self._engine).copies_ms()
+
+    def raw_answers(self) -> Dict[str, str]:
+        inspector = require_loaded(self._engine).information()
+        return {**super().raw_answers(), "tensorrt-inspector.json": inspector}
 
     def yardstick(self, folder: str) -> Source:
         return yardstick.write_onnx(folder)

@@ -1,0 +1,1 @@
+"""The acceptance of an accelerator on the machine that has its hardware."""

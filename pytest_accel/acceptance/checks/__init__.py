@@ -1,0 +1,1 @@
+"""The checks of an acceptance, each in a file that is named for it."""

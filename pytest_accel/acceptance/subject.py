@@ -10,15 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_accel.acceptance.finding import NotApplicable
 from pytest_accel.check.accel_model import AccelModel
+from pytest_accel.inputs.models import FILE_KINDS, resolve
 from pytest_accel.inputs.variants import expand_marker
+from pytest_accel.session.compilation import compile_candidate
 from pytest_accel.session.session import Session
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Variant
     from pytest_accel.facts.settings import Settings
+    from pytest_accel.inputs.models import Model
     from pytest_accel.processes.client import WorkerClient
+    from pytest_accel.session.candidate import Candidate
     from pytest_accel.worker.accelerator import Accelerator
 
+#: YARDSTICK is the name of the yardstick network as a model under test.
+YARDSTICK = "yardstick"
 #: _KINDS are the kinds of model that examples are preferred in: those that need no conversion come first.
 _KINDS = ("torch", "onnx", "saved_model", "keras")
 
@@ -27,7 +33,8 @@ _KINDS = ("torch", "onnx", "saved_model", "keras")
 class Subject:
     """One accelerator. ``folder`` is for temporary files, and ``models`` has those that were written there.
 
-    ``raw_answers`` collects the vendor's own, by file name."""
+    ``raw_answers`` collects the vendor's own, by file name.
+    """
 
     session: Session
     accelerator: str
@@ -42,9 +49,9 @@ class Subject:
 
     @property
     def precisions(self) -> list[str]:
-        """The precisions that can be asked for."""
+        """The precisions that can be asked for, the default first."""
         option = self.implementation.options()["precision"]
-        return [str(choice) for choice in option.choices or (option.default,)]
+        return [str(option.default), *(str(choice) for choice in option.choices if choice != option.default)]
 
     @property
     def python(self) -> str:
@@ -87,11 +94,24 @@ class Subject:
         """The yardstick network as a model file or folder."""
         if self.implementation.remote:
             raise NotApplicable("it runs outside this machine, where no yardstick can run")
-        if "yardstick" not in self.models:
+        if YARDSTICK not in self.models:
             self.session.tell("writing the yardstick network")
-            source = self.session.shared_client(self.accelerator).yardstick(self.folder / "yardstick")
-            self.models["yardstick"] = Path(source.path)
-        return self.models["yardstick"]
+            source = self.session.shared_client(self.accelerator).yardstick(self.folder / YARDSTICK)
+            self.models[YARDSTICK] = Path(source.path)
+        return self.models[YARDSTICK]
+
+    def resolved(self, path: Path, name: str) -> Model:
+        """Return a model file or folder as a test names it."""
+        kinds = {**FILE_KINDS, **self.implementation.file_kinds}
+        return resolve(path, name=name, cache=self.session.cache, base=self.folder, kinds=kinds)
+
+    def compiled(self, path: Path, name: str) -> Candidate:
+        """Return a model, compiled with the default options."""
+        return compile_candidate(self.session, self.resolved(path, name), self.variant())
+
+    def compiled_yardstick(self) -> Candidate:
+        """Return the yardstick network, compiled with the default options."""
+        return self.compiled(self.yardstick, YARDSTICK)
 
     @property
     def kinds(self) -> list[str]:
@@ -102,7 +122,9 @@ class Subject:
         """Write an example network, in the first kind that fits where none is named."""
         kinds = [kind] if kind else self.kinds
         if not kinds:
-            raise NotApplicable(f"there are no examples of the kinds that it takes: {', '.join(self.implementation.sources)}")
+            raise NotApplicable(
+                f"there are no examples of the kinds that it takes: {', '.join(self.implementation.sources)}"
+            )
         writer = self._writer(kinds[0])
         if writer is None:
             raise NotApplicable(f"the framework of {kinds[0]} models is not here")

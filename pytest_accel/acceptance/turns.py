@@ -28,10 +28,15 @@ class InTurns:
     """Starts a command and stops it as soon as it has written ``begins``. ``waiting`` is called until then."""
 
     def __init__(
-        self, command: Sequence[str], *, begins: str, start_s: float = START_S, waiting: Callable[[], None] = lambda: None
+        self,
+        command: Sequence[str],
+        *,
+        begins: str,
+        start_s: float = START_S,
+        waiting: Callable[[], None] = lambda: None,
     ) -> None:
         # A file, because a pipe that nobody reads would stop a tool that writes much.
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed where the process ends
         self._process = subprocess.Popen(
             command, stdout=self._log, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONUNBUFFERED": "1"}
         )

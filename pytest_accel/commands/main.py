@@ -1,8 +1,9 @@
-"""The ``pytest-accel`` command shows and tidies what the plugin stores, plans CI jobs and makes reports.
+"""The ``pytest-accel`` command shows and tidies what is stored, plans CI jobs, reports, and accepts accelerators.
 
 The exit status is 0 for success and 2 for a wrong call or a file that cannot be used. It is 1 for a `diff` with
-differences, a `show` of nothing, a `matrix` without jobs, and an `advise` that can advise nothing. Each command imports
-the modules that it needs when it runs, so that the others start quickly.
+differences, a `show` of nothing, a `matrix` without jobs, an `advise` that can advise nothing, and an `accept` with a
+check that failed or an accelerator that is absent. Each command imports the modules that it needs when it runs, so that
+the others start quickly.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from pytest_accel import __version__
-from pytest_accel.commands import advise, baseline, cache, devices, matrix, report
+from pytest_accel.commands import accept, advise, baseline, cache, devices, matrix, report
 from pytest_accel.commands.console import INTERRUPTED, TROUBLE
 from pytest_accel.facts.errors import AccelError
 
@@ -51,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     cache.add(commands.add_parser("cache", help="the compile cache: list, prune, clear"))
     advise.add(commands.add_parser("advise", help="the cheapest accelerator that passes, by the records of your runs"))
     report.add(commands.add_parser("report", help="one report of the runs of several machines"))
+    accept.add(commands.add_parser("accept", help="all checks of an accelerator, on the machine that has its hardware"))
     matrix.add(commands.add_parser("matrix", help="the CI jobs that the tests' markers ask for, as JSON"))
     devices.add(
         commands.add_parser("devices", help="the known accelerators, and why those that cannot be used here cannot")

@@ -31,7 +31,7 @@ def onnxruntime_call(model: str, inputs: Mapping[str, np.ndarray], device: str) 
     return _by_the_host(lambda: session.run(None, feed))
 
 
-def tensorflow_call(model: str, inputs: Mapping[str, np.ndarray], device: str) -> _CallMs:
+def tensorflow_call(model: str, inputs: Mapping[str, np.ndarray], _: str) -> _CallMs:
     """Return a call of the signature ``serving_default`` of a SavedModel, on the device that TensorFlow chooses."""
     import tensorflow
 

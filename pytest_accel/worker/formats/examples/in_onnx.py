@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Any, List, Sequence
+from typing import TYPE_CHECKING, Any, List, Sequence
 
 import numpy as np
 
 from pytest_accel.worker.formats.examples.dialect import Dialect
-from pytest_accel.worker.formats.examples.networks import Network
 from pytest_accel.worker.formats.onnx_model import OPSET
+
+if TYPE_CHECKING:
+    from pytest_accel.worker.formats.examples.networks import Network
 
 
 class OnnxWords(Dialect):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Dict
 
 from pytest_accel.worker.formats.examples.dialect import Dialect
-from pytest_accel.worker.formats.examples.networks import Network
 from pytest_accel.worker.formats.saved_model import import_tensorflow
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pytest_accel.worker.formats.examples.networks import Network
 
 _KERAS_SEED = 20261129
 

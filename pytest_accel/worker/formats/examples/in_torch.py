@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict
+from typing import TYPE_CHECKING, Any, Dict
 
 import numpy as np
 
 from pytest_accel.worker.formats import torch_model
 from pytest_accel.worker.formats.examples.dialect import Dialect
-from pytest_accel.worker.formats.examples.networks import Entrance, Network
+
+if TYPE_CHECKING:
+    from pytest_accel.worker.formats.examples.networks import Entrance, Network
 
 
 class TorchWords(Dialect):

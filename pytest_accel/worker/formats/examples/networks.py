@@ -7,9 +7,10 @@ random layers keep little of an image.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Mapping, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Tuple
 
-from pytest_accel.worker.formats.examples.dialect import Dialect
+if TYPE_CHECKING:
+    from pytest_accel.worker.formats.examples.dialect import Dialect
 
 #: _STAGES has the blocks and the channels inside a block of each stage.
 _STAGES = ((3, 64), (4, 128), (6, 256), (3, 512))
@@ -88,9 +89,7 @@ def _int64_inputs(words: Dialect, numbers: Any) -> Dict[str, Any]:
 
 
 def _two_inputs(words: Dialect, left: Any, right: Any) -> Dict[str, Any]:
-    both = words.add(
-        words.multiply(left, words.kernel(_WIDTH, _WIDTH)), words.multiply(right, words.kernel(8, _WIDTH))
-    )
+    both = words.add(words.multiply(left, words.kernel(_WIDTH, _WIDTH)), words.multiply(right, words.kernel(8, _WIDTH)))
     return {"sum": both, "scores": words.multiply(words.relu(both), words.kernel(_WIDTH, 10))}
 
 

@@ -1,0 +1,113 @@
+"""The list of checks, and making them one after the other: one that fails does not end the others."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pytest_accel.acceptance.checks.baseline import check_more_work, check_saved_baseline, check_unchanged
+from pytest_accel.acceptance.checks.contract import check_contract
+from pytest_accel.acceptance.checks.identity import check_identity
+from pytest_accel.acceptance.checks.lost_process import check_free_device, check_killed_process, check_out_of_memory
+from pytest_accel.acceptance.checks.model_kinds import check_model_kinds
+from pytest_accel.acceptance.checks.model_shapes import check_dynamic_batch, check_example
+from pytest_accel.acceptance.checks.precision import check_resnet50, check_yardstick
+from pytest_accel.acceptance.checks.raw_answers import check_raw_answers
+from pytest_accel.acceptance.checks.vendor_tool import check_vendor_tool
+from pytest_accel.acceptance.checks.work_ahead import check_work_ahead
+from pytest_accel.acceptance.finding import Broken, Finding, NotApplicable
+from pytest_accel.facts.acceptance import Acceptance, CheckResult
+from pytest_accel.facts.errors import UsageError
+from pytest_accel.inputs.registry import nearest
+
+if TYPE_CHECKING:
+    from pytest_accel.acceptance.subject import Subject
+    from pytest_accel.facts.acceptance import Outcome
+
+Check = Callable[["Subject"], Finding]
+
+
+def checks_of(precisions: Sequence[str]) -> dict[str, Check]:
+    """Return all checks by name, in the order in which they are made."""
+    return {
+        "identity": check_identity,
+        "contract": check_contract,
+        **{f"yardstick-{precision}": partial(check_yardstick, precision=precision) for precision in precisions},
+        **{f"resnet50-{precision}": partial(check_resnet50, precision=precision) for precision in precisions},
+        "factory-ops": partial(check_example, name="factory_ops"),
+        "int64-inputs": partial(check_example, name="int64_inputs"),
+        "two-inputs": partial(check_example, name="two_inputs"),
+        "dynamic-batch": check_dynamic_batch,
+        "model-kinds": check_model_kinds,
+        "vendor-tool": check_vendor_tool,
+        "work-ahead": check_work_ahead,
+        "saved-baseline": check_saved_baseline,
+        "unchanged": check_unchanged,
+        "more-work": check_more_work,
+        "out-of-memory": check_out_of_memory,
+        "killed-process": check_killed_process,
+        "free-device": check_free_device,
+        "raw-answers": check_raw_answers,
+    }
+
+
+def chosen(checks: dict[str, Check], only: Sequence[str]) -> dict[str, Check]:
+    """Return the checks whose names, or beginnings of names, are in ``only``; all where it is empty.
+
+    Raises `UsageError` for a name that is none.
+    """
+    for name in only:
+        if not any(check.startswith(name) for check in checks):
+            raise UsageError(f"--only={name} is no check{nearest(name, checks)} Checks: {', '.join(checks)}")
+    return {name: check for name, check in checks.items() if not only or name.startswith(tuple(only))}
+
+
+def accept(subject: Subject, only: Sequence[str] = ()) -> Iterator[Acceptance]:
+    """Make the checks and yield what is known after each one. An absent accelerator has no checks."""
+    session, name = subject.session, subject.accelerator
+    checks = checks_of(subject.precisions)
+    wanted = chosen(checks, only)
+    known = Acceptance(accelerator=name, date=datetime.date.today().isoformat(), checks=len(checks))
+    if (why := session.absence(name)) is not None:
+        yield msgspec.structs.replace(known, absent=why)
+        return
+    known = msgspec.structs.replace(known, hardware=session.hardware(name), versions=session.versions(name))
+    for check_name, check in wanted.items():
+        session.tell(f"{name}: {check_name}")
+        result = made(check_name, check, subject)
+        session.tell.clear()
+        known = msgspec.structs.replace(
+            known, results=(*known.results, result), raw_answers=tuple(sorted(subject.raw_answers))
+        )
+        yield known
+
+
+def made(name: str, check: Check, subject: Subject, *, clock: Callable[[], float] = time.monotonic) -> CheckResult:
+    """Make one check. Whatever it raises is a result, but for what ends the program."""
+    began_s = clock()
+    try:
+        finding = check(subject)
+    except NotApplicable as error:
+        finding = Finding(str(error), outcome="not-applicable")
+    except Broken as error:
+        finding = Finding(str(error), outcome="failed")
+    except Exception as error:  # a check of another one's SDK may raise anything
+        finding = Finding(f"{type(error).__name__}: {_line(error)}", outcome="failed")
+    outcome: Outcome = finding.outcome
+    return CheckResult(
+        check=name,
+        outcome=outcome,
+        reason=finding.reason,
+        seconds=round(max(clock() - began_s, 0.0), 2),
+        numbers={key: float(f"{value:.6g}") for key, value in finding.numbers.items()},
+    )
+
+
+def _line(error: Exception) -> str:
+    """Return the first lines of an error, which say what is wrong."""
+    return " ".join(str(error).split())[:400]

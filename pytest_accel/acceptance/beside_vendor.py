@@ -74,6 +74,8 @@ class Beside:
                 self.waiting()
             else:
                 raise RuntimeError(f"{tool.name} was not done after {_MOST_TURNS * self.turns} turns")
+        if not latencies_ns:
+            raise RuntimeError(f"{tool.name} was done before ours had a turn:\n{theirs.output()}")
         return Played(tool, latencies_ns, wall_ns, theirs.output(), theirs.stopped_s)
 
 

@@ -86,7 +86,11 @@ def write(network: Network, folder: str) -> str:
         def forward(self, first: Any) -> Any:
             return build(first)
 
-    class TwoInputs(OneInput):
+    class TwoInputs(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.weights = words.weights
+
         def forward(self, first: Any, second: Any) -> Any:
             return build(first, second)
 

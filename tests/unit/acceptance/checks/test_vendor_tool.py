@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
@@ -8,6 +9,7 @@ from pytest_accel.acceptance import beside_vendor
 from pytest_accel.acceptance.beside_vendor import Played
 from pytest_accel.acceptance.checks.vendor_tool import LOOKS, check_vendor_tool
 from pytest_accel.acceptance.finding import Broken, NotApplicable
+from pytest_accel.session.session import Session
 from pytest_accel.worker.accelerator import VendorTool
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ TOOL = VendorTool("bench", (), "begin")
 def rounds(monkeypatch: pytest.MonkeyPatch, *ours_ms: float) -> list[int]:
     """Rounds in which ours takes so long and the tool one millisecond; how many were played."""
     played: list[int] = []
+    monkeypatch.setattr(Session, "fresh_client", lambda *_: nullcontext())
 
     def play(beside: object, ours: object) -> Played:
         latency_ns = round(ours_ms[len(played) % len(ours_ms)] * 1e6)

@@ -25,7 +25,8 @@ def test_work_that_a_call_waits_for_shows(
 
 
 def test_a_call_that_nobody_waits_for_fails(subject: FakeSubject, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ENVIRONMENT_VARIABLE, json.dumps({"asynchronous": True, "synchronize_lies": True}))
+    unseen = WorkAhead(call_ns=1_000, work_ns=1_000, both_ns=1_000)
+    monkeypatch.setattr(WorkerClient, "put_work_ahead", lambda *_: unseen)
     with pytest.raises(Broken, match="0% of the work before a call shows in its latency"):
         check_work_ahead(subject)
 

@@ -45,3 +45,16 @@ def test_one_slow_call_does_not_change_its_size(tmp_path: Path) -> None:
 
     accelerator = loaded(tmp_path, latency_ms=[1.0] * 14 + [900.0])
     assert extra_work.add(accelerator, STAGED, 0.1) == 100
+
+
+@pytest.mark.parametrize("script", [{}, {"asynchronous": True}], ids=["synchronous", "awaited"])
+def test_work_ahead_of_a_call_that_is_waited_for_is_in_its_time(tmp_path: Path, script: dict[str, bool]) -> None:
+    found = extra_work.put_ahead(loaded(tmp_path, latency_ms=2.0, **script), STAGED, 0.5)
+    assert found.work_ns == pytest.approx(found.call_ns / 2, rel=0.01)
+    assert found.both_ns == found.call_ns + found.work_ns
+
+
+def test_work_ahead_of_a_call_that_is_not_waited_for_is_missing(tmp_path: Path) -> None:
+    found = extra_work.put_ahead(loaded(tmp_path, asynchronous=True, synchronize_lies=True), STAGED, 1.0)
+    assert found.both_ns == found.call_ns
+    assert found.work_ns > 0

@@ -16,9 +16,11 @@ from statistics import fmean
 
 import pytest
 
+from pytest_accel.acceptance.record import read
 from pytest_accel.facts.records import Budgets
 from pytest_accel.facts.verdicts import SEVERITY
 from pytest_accel.inputs.registry import BUILTIN, Registry
+from pytest_accel.report.acceptance_table import page_with, table
 from pytest_accel.worker.accelerator import COMMON_OPTIONS
 from tests.pages import DOCS, PAGES, README, ROOT, Page, word_count
 
@@ -182,3 +184,10 @@ def test_sentences_are_short(page: Page) -> None:
     long = {sentence: count for sentence in page.sentences if (count := word_count(sentence)) > MOST_WORDS}
     assert long == {}
     assert fmean(map(word_count, page.sentences)) <= MOST_WORDS_ON_AVERAGE
+
+
+def test_the_table_of_acceptances_is_made_from_the_stored_files() -> None:
+    page = Page("docs/accelerators/acceptance.md")
+    stored = [each for path in sorted((page.path.parent / "acceptance").glob("*.json")) for each in read(path)]
+    made = page_with(page.text, table(stored, BUILTIN))
+    assert page.text == made, "run the command above the table"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -69,15 +69,19 @@ def chosen(checks: dict[str, Check], only: Sequence[str]) -> dict[str, Check]:
 
 def accept(subject: Subject, only: Sequence[str] = ()) -> Iterator[Acceptance]:
     """Make the checks and yield what is known after each one. An absent accelerator has no checks."""
-    session, name = subject.session, subject.accelerator
     checks = checks_of(subject.precisions)
-    wanted = chosen(checks, only)
-    known = Acceptance(accelerator=name, date=datetime.date.today().isoformat(), checks=len(checks))
+    yield from made_in_turn(subject, chosen(checks, only), of=len(checks))
+
+
+def made_in_turn(subject: Subject, checks: Mapping[str, Check], *, of: int | None = None) -> Iterator[Acceptance]:
+    """Make these checks, which are all that there are or some of so many."""
+    session, name = subject.session, subject.accelerator
+    known = Acceptance(accelerator=name, date=datetime.date.today().isoformat(), checks=of or len(checks))
     if (why := session.absence(name)) is not None:
         yield msgspec.structs.replace(known, absent=why)
         return
     known = msgspec.structs.replace(known, hardware=session.hardware(name), versions=session.versions(name))
-    for check_name, check in wanted.items():
+    for check_name, check in checks.items():
         session.tell(f"{name}: {check_name}")
         result = made(check_name, check, subject)
         session.tell.clear()

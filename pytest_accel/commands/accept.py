@@ -66,7 +66,7 @@ def _accept(name: str, arguments: argparse.Namespace, before: list[Acceptance]) 
     from pytest_accel.store.files import write_whole
 
     write(before, arguments.output)  # before minutes of work that could not be kept
-    with _subject(name, arguments.python) as subject:
+    with subject_of(name, arguments.python) as subject:
         told = 0
         for acceptance in accept(subject, arguments.only):
             for result in acceptance.results[told:]:
@@ -82,7 +82,7 @@ def _accept(name: str, arguments: argparse.Namespace, before: list[Acceptance]) 
 
 
 @contextmanager
-def _subject(name: str, python: str) -> Iterator[Subject]:
+def subject_of(name: str, python: str) -> Iterator[Subject]:
     """Give the accelerator in a session of its own, whose files go with it."""
     from pytest_accel.acceptance.subject import Subject
     from pytest_accel.facts.settings import Settings

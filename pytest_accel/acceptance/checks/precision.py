@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_accel.worker.accelerator import Arrays
 
 #: CALIBRATION_SAMPLES is the number of samples that INT8 learns its ranges from.
-CALIBRATION_SAMPLES = 8
+CALIBRATION_SAMPLES = 32
 #: _CALIBRATION_SEED makes them others than those that accuracy is judged on.
 _CALIBRATION_SEED = 1
 

@@ -106,7 +106,7 @@ def made(name: str, check: Check, subject: Subject, *, clock: Callable[[], float
     return CheckResult(
         check=name,
         outcome=outcome,
-        reason=finding.reason,
+        reason=finding.reason.replace(str(subject.folder), "..."),
         seconds=round(max(clock() - began_s, 0.0), 2),
         numbers={key: float(f"{value:.6g}") for key, value in finding.numbers.items()},
     )

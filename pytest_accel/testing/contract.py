@@ -217,6 +217,10 @@ class AcceleratorContract:
         assert all(":" in where for where in placement.operators.values()), "an operator is at <device>:<precision>"
         assert flops is None or flops > 0
 
+    def test_the_vendors_own_words_are_text(self, client: WorkerClient, loaded: Loaded) -> None:
+        client.predict(made_up(loaded, rows=1))
+        assert all(client.raw_answers().values()), "an interface that says nothing is left out"
+
     def assert_same(self, actual: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
         """Assert that two sets of outputs agree within ``rtol``."""
         assert actual.keys() == expected.keys()

@@ -20,9 +20,9 @@ def check_model_kinds(subject: Subject) -> Finding:
     kinds = [kind for kind in ORDER if kind in subject.kinds]
     if len(kinds) < 2:
         raise NotApplicable(f"it takes one kind of model here: {', '.join(kinds) or 'none of the examples'}")
-    for kind in kinds:
-        path = subject.example(_EXAMPLE, kind)
-        found = checked(subject, path, f"{_EXAMPLE}_{kind}", precision=subject.precisions[0])
-        if found.outcome != "held":
-            return found
-    return Finding(f"{', '.join(kinds)} pass, in this order")
+    found = [
+        checked(subject, subject.example(_EXAMPLE, kind), f"{_EXAMPLE}_{kind}", precision=subject.precisions[0])
+        for kind in kinds
+    ]
+    undecided = [finding for finding in found if finding.outcome != "held"]
+    return undecided[0] if undecided else Finding(f"{', '.join(kinds)} pass, in this order")

@@ -25,8 +25,8 @@ def check_dynamic_batch(subject: Subject) -> Finding:
     found = [
         checked(subject, path, "two_inputs", precision=subject.precisions[0], batch_size=size) for size in BATCH_SIZES
     ]
-    open_ones = [finding for finding in found if finding.outcome != "held"]
-    if open_ones:
-        return open_ones[0]
+    undecided = [finding for finding in found if finding.outcome != "held"]
+    if undecided:
+        return undecided[0]
     numbers = {f"p50_of_{size}_ms": finding.numbers["p50_ms"] for size, finding in zip(BATCH_SIZES, found, strict=True)}
     return Finding(f"batches of {' and '.join(map(str, BATCH_SIZES))} pass", numbers)

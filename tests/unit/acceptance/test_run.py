@@ -44,6 +44,11 @@ def test_an_exception_is_a_result(subject: FakeSubject, error: Exception, outcom
     assert (result.check, result.outcome, result.reason) == ("some-check", outcome, reason)
 
 
+def test_a_reason_names_no_folder_of_this_run(subject: FakeSubject) -> None:
+    result = made("some-check", raising(Broken(f"{subject.folder}/model.onnx is none")), subject)
+    assert result.reason == ".../model.onnx is none"
+
+
 def test_a_finding_is_kept_with_its_time_and_few_digits(subject: FakeSubject) -> None:
     times_s = iter([10.0, 12.5])
     result = made("some-check", held, subject, clock=lambda: next(times_s))

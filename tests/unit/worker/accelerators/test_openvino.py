@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from pytest_accel.worker.accelerators import openvino
@@ -28,3 +31,25 @@ def test_more_streams_than_calls_in_flight_make_no_sense(streams: int, concurren
 )
 def test_names_that_openvino_makes_up_are_told_from_the_models(name: str, made_up: bool) -> None:
     assert bool(openvino._MADE_UP_NAME.fullmatch(name)) is made_up
+
+
+@pytest.mark.parametrize(
+    ("options", "flags"),
+    [
+        ({}, ["-hint", "latency", "-api", "sync"]),
+        ({"load_shape": "offline"}, ["-hint", "latency", "-api", "sync"]),
+        (
+            {"load_shape": "multi_stream", "concurrency": 4, "streams": 2},
+            ["-hint", "none", "-api", "async", "-nstreams", "2", "-nireq", "4"],
+        ),
+    ],
+    ids=["one by one", "offline", "side by side"],
+)
+def test_benchmark_app_runs_as_the_options_say(options: dict[str, Any], flags: list[str], tmp_path: Path) -> None:
+    (tmp_path / "image.npy").touch()
+    defaults = {name: option.default for name, option in CpuOpenVino.options().items()}
+    tool = CpuOpenVino.vendor_tool("artefact", str(tmp_path), 40, {**defaults, **options})
+    assert tool is not None
+    *_, model, _, inputs, _, calls = tool.arguments[: tool.arguments.index("-hint")]
+    assert (model, inputs, calls) == ("artefact/model.xml", f"image:{tmp_path}/image.npy", "40")
+    assert list(tool.arguments[tool.arguments.index("-hint") :]) == [*flags, "-infer_precision", "f32", "-ip", "f32"]

@@ -6,6 +6,8 @@ import pytest
 
 from pytest_accel.worker.accelerator import Refused, Tensor
 from pytest_accel.worker.accelerators.onnx_runtime import base
+from pytest_accel.worker.accelerators.onnx_runtime.cpu_ort import CpuOrt
+from pytest_accel.worker.accelerators.onnx_runtime.gpu_ort import GpuOrt
 
 
 @pytest.mark.parametrize(
@@ -31,3 +33,12 @@ def test_tensors_have_numpys_dtypes_and_none_where_a_size_is_free() -> None:
 def test_what_is_no_tensor_of_numbers_is_refused() -> None:
     with pytest.raises(Refused, match=r"'labels' is a seq\(map\(int64,tensor\(float\)\)\)"):
         base._tensor(SimpleNamespace(name="labels", type="seq(map(int64,tensor(float)))", shape=[]))
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "device"), [(CpuOrt, []), (GpuOrt, ["CUDAExecutionProvider"])], ids=["processor", "gpu"]
+)
+def test_the_loop_beside_it_runs_on_the_same_provider(accelerator: type[base.OnnxRuntime], device: list[str]) -> None:
+    tool = accelerator.vendor_tool("artefact", "inputs", 40, {})
+    assert tool is not None
+    assert list(tool.arguments[1:]) == ["onnxruntime", "artefact/model.onnx", "inputs", "40", *device]

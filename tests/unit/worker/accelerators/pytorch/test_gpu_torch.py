@@ -159,3 +159,30 @@ def test_only_what_the_tensor_cores_compute_is_in_tf32() -> None:
     assert not accelerator._in_tf32("conv2d", "float64")
     accelerator._options = {"precision": "fp32"}
     assert not accelerator._in_tf32("conv2d", "float32")
+
+
+def test_work_ahead_is_in_the_stream_of_the_next_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel that only waits goes into the stream that the next call takes."""
+    used: list[Any] = []
+    stream = SimpleNamespace(synchronize=lambda: used.append("synchronised"))
+
+    @contextmanager
+    def entered(chosen: Any) -> Iterator[None]:
+        used.append(chosen)
+        yield
+
+    monkeypatch.setattr(torch.cuda, "stream", entered)
+    monkeypatch.setattr(torch.cuda, "_sleep", used.append)
+    accelerator = GpuTorch()
+    accelerator._idle.append(stream)
+    accelerator.work_ahead(2)
+    assert used == [stream, 3000]
+    accelerator.work_ahead(1, wait=True)
+    assert used[2:] == [stream, 1500, "synchronised"]
+    assert list(accelerator._idle) == [stream], "which the next call takes"
+
+
+def test_the_loop_beside_it_runs_on_the_gpu() -> None:
+    tool = GpuTorch.vendor_tool("artefact", "inputs", 40, {})
+    assert tool is not None
+    assert list(tool.arguments[1:]) == ["torch", "artefact/model.pt2", "inputs", "40", "cuda"]

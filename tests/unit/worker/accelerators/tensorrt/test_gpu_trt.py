@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from pytest_accel.worker.accelerators.tensorrt.builder import Batches
@@ -28,3 +30,26 @@ def test_a_profile_is_read_in_the_order_of_its_name() -> None:
 )
 def test_a_batch_that_no_profile_takes_is_impossible(profile: str, batch_size: int, why: str | None) -> None:
     assert GpuTrt.impossible({"profile": profile, "batch_size": batch_size}) == why
+
+
+#: What trtexec of TensorRT 10.3 prints in the end.
+SUMMARY = """
+[09/25/2026-10:00:40] [I] === Performance summary ===
+[09/25/2026-10:00:40] [I] Throughput: 2699.06 qps
+[09/25/2026-10:00:40] [I] Latency: min = 0.36 ms, max = 0.52 ms, mean = 0.37 ms, median = 0.3725 ms
+[09/25/2026-10:00:40] [I] Enqueue Time: min = 0.01 ms, max = 0.04 ms, mean = 0.01 ms, median = 0.0130 ms
+[09/25/2026-10:00:40] [I] H2D Latency: min = 0.01 ms, max = 0.02 ms, mean = 0.01 ms, median = 0.0115 ms
+"""
+
+
+def test_trtexec_runs_the_engine_and_its_latency_with_both_copies_counts() -> None:
+    tool = GpuTrt.vendor_tool("artefact", "inputs", 40, {})
+    assert tool is not None
+    assert (tool.program, tool.arguments[:2]) == ("trtexec", ("--loadEngine=artefact/model.engine", "--iterations=40"))
+    assert re.findall(tool.median, SUMMARY) == ["0.3725"]
+
+
+def test_the_older_line_from_end_to_end_is_another_one() -> None:
+    tool = GpuTrt.vendor_tool("artefact", "inputs", 40, {})
+    assert tool is not None
+    assert not re.search(tool.median, "[I] End-to-End Host Latency: min = 1 ms, mean = 2 ms, median = 2 ms")

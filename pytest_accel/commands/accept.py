@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from pytest_accel.acceptance.subject import Subject
     from pytest_accel.facts.acceptance import Acceptance
 
+#: _COMPARE_S is the number of seconds after which a comparison gets no more launches.
+_COMPARE_S = 60.0
+
 
 def add(command: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
@@ -98,6 +101,7 @@ def subject_of(name: str, python: str) -> Iterator[Subject]:
         rootdir=scratch.path,
         baseline_dir=scratch.path / "baselines",
         cache_dir=scratch.path / "cache",
+        compare_budget_s=_COMPARE_S,
         interpreters={name: python} if python else {},
     )
     tell = ProgressLine(lambda text: print(text, end="", file=sys.stderr, flush=True), rewrites=sys.stderr.isatty())

@@ -6,6 +6,9 @@ import base64
 import datetime
 from typing import Any
 
+import msgspec
+
+from pytest_accel.facts.acceptance import Acceptance, CheckResult, Outcome
 from pytest_accel.facts.fingerprint import fingerprint_of
 from pytest_accel.facts.records import (
     Accuracy,
@@ -110,3 +113,20 @@ def run(*tests: TestRecord, **changed: Any) -> RunRecord:
 
 def baseline(*, duets: tuple[Duet, ...] = (duet(),), today: datetime.date = TODAY, **changed: Any) -> Baseline:
     return make_baseline(record(**changed), [measurement()], duets, today=today)
+
+
+def acceptance(*outcomes: Outcome, **changes: Any) -> Acceptance:
+    """An acceptance on a T4 with checks that ended like this."""
+    results = tuple(
+        CheckResult(check=f"check-{nth}", outcome=outcome, reason="", seconds=1.0)
+        for nth, outcome in enumerate(outcomes)
+    )
+    made = Acceptance(
+        accelerator="gpu-trt",
+        date="2026-11-29",
+        checks=len(results),
+        results=results,
+        hardware=T4,
+        versions={"numpy": "2.3", "tensorrt": "10.9.0"},
+    )
+    return msgspec.structs.replace(made, **changes)

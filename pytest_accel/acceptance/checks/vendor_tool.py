@@ -31,7 +31,7 @@ def check_vendor_tool(subject: Subject) -> Finding:
         def play() -> Costs:
             number = len(tools) + 1
             subject.session.tell("timing it beside the vendor's tool", f"round {number}, {LOOKS[0]} to {LOOKS[-1]}")
-            with subject.session.fresh_client(subject.accelerator) as ours:
+            with subject.session.forked_client(subject.accelerator) as ours:
                 played = beside.play(ours)
             tools.append(played.tool.name)
             subject.raw_answers["vendor-tool.txt"] = played.output

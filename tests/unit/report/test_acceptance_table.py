@@ -1,27 +1,10 @@
 from __future__ import annotations
 
-import msgspec
 import pytest
 
-from pytest_accel.facts.acceptance import Acceptance, CheckResult, Outcome
+from pytest_accel.facts.acceptance import Acceptance
 from pytest_accel.report.acceptance_table import BEGIN, END, page_with, row, table
-from tests.unit.facts import T4, hardware
-
-
-def acceptance(*outcomes: Outcome, **changes: object) -> Acceptance:
-    results = tuple(
-        CheckResult(check=f"check-{nth}", outcome=outcome, reason="", seconds=1.0)
-        for nth, outcome in enumerate(outcomes)
-    )
-    made = Acceptance(
-        accelerator="gpu-trt",
-        date="2026-11-29",
-        checks=len(results),
-        results=results,
-        hardware=T4,
-        versions={"numpy": "2.3", "tensorrt": "10.9.0"},
-    )
-    return msgspec.structs.replace(made, **changes)
+from tests.unit.facts import acceptance, hardware
 
 
 @pytest.mark.parametrize(

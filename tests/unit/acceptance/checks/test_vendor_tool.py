@@ -21,7 +21,7 @@ TOOL = VendorTool("bench", (), "begin")
 def rounds(monkeypatch: pytest.MonkeyPatch, *ours_ms: float) -> list[int]:
     """Rounds in which ours takes so long and the tool one millisecond; how many were played."""
     played: list[int] = []
-    monkeypatch.setattr(Session, "fresh_client", lambda *_: nullcontext())
+    monkeypatch.setattr(Session, "forked_client", lambda *_: nullcontext())
 
     def play(beside: object, ours: object) -> Played:
         latency_ns = round(ours_ms[len(played) % len(ours_ms)] * 1e6)

@@ -22,7 +22,7 @@ from pytest_accel.acceptance.checks.vendor_tool import check_vendor_tool
 from pytest_accel.acceptance.checks.work_ahead import check_work_ahead
 from pytest_accel.acceptance.finding import Broken, Finding, NotApplicable
 from pytest_accel.facts.acceptance import Acceptance, CheckResult
-from pytest_accel.facts.errors import UsageError
+from pytest_accel.facts.errors import UsageError, WorkerError
 from pytest_accel.inputs.registry import nearest
 
 if TYPE_CHECKING:
@@ -77,10 +77,15 @@ def made_in_turn(subject: Subject, checks: Mapping[str, Check], *, of: int | Non
     """Make these checks, which are all that there are or some of so many."""
     session, name = subject.session, subject.accelerator
     known = Acceptance(accelerator=name, date=datetime.date.today().isoformat(), checks=of or len(checks))
-    if (why := session.absence(name)) is not None:
+    try:
+        why = session.absence(name)
+        versions = {} if why else session.versions(name)
+    except WorkerError as error:  # an SDK that crashes when it is asked
+        why = _line(error)
+    if why:
         yield msgspec.structs.replace(known, absent=why)
         return
-    known = msgspec.structs.replace(known, hardware=session.hardware(name), versions=session.versions(name))
+    known = msgspec.structs.replace(known, hardware=session.hardware(name), versions=versions)
     for check_name, check in checks.items():
         session.tell(f"{name}: {check_name}")
         result = made(check_name, check, subject)

@@ -113,6 +113,15 @@ def test_an_accelerator_that_is_absent_has_no_checks(subject: FakeSubject, monke
     assert (only.standing, only.absent, only.results) == ("absent", "no fake device; plug one in", ())
 
 
+def test_an_sdk_that_crashes_when_it_is_asked_is_absent(
+    in_processes: FakeSubject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, '{"failures": {"probe": {"how": "sigsegv"}}}')
+    (only,) = accept(in_processes)
+    assert only.standing == "absent"
+    assert "SIGSEGV" in only.absent
+
+
 def test_there_is_a_check_for_each_precision() -> None:
     assert {"yardstick-fp32", "yardstick-int8", "resnet50-fp32", "resnet50-int8"} < checks_of(["fp32", "int8"]).keys()
 

@@ -13,69 +13,74 @@ import pytest
 from pytest_accel.worker.formats.examples.networks import NETWORKS
 from pytest_accel.worker.formats.examples.write import write
 
-#: Writes an example in a process of its own and runs it on the images or rows of a file; TensorFlow's come as NHWC.
+#: Writes all examples in a process of its own, and runs them on what is in the files; TensorFlow's images are NHWC.
 RUN = """
 import sys
+from pathlib import Path
 import numpy as np
 from pytest_accel.worker.formats.examples.networks import NETWORKS
 from pytest_accel.worker.formats.examples.write import write
 
-name, kind, folder, inputs = sys.argv[1:5]
-source = write(name, kind, folder)
-arrays = list(np.load(inputs).values())
-images = [entrance.is_image for entrance in NETWORKS[name].entrances]
-if kind != "saved_model":
-    arrays = [array.transpose(0, 3, 1, 2) if image else array for array, image in zip(arrays, images)]
-if kind == "onnx":
-    import onnxruntime
-    session = onnxruntime.InferenceSession(source.path, providers=["CPUExecutionProvider"])
-    names = [value.name for value in session.get_outputs()]
-    outputs = dict(zip(names, session.run(None, dict(zip([v.name for v in session.get_inputs()], arrays)))))
-elif kind == "torch":
-    from pytest_accel.worker.formats.torch_model import ExportedProgram
-    import torch
-    outputs = ExportedProgram(source.path)([torch.tensor(array) for array in arrays])
-else:
+kind, folder = sys.argv[1], Path(sys.argv[2])
+
+def run(path, names, arrays):
+    if kind == "onnx":
+        import onnxruntime
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        outputs = [value.name for value in session.get_outputs()]
+        return dict(zip(outputs, session.run(None, dict(zip(names, arrays)))))
+    if kind == "torch":
+        import torch
+        from pytest_accel.worker.formats.torch_model import ExportedProgram
+        return ExportedProgram(path)([torch.tensor(array) for array in arrays])
     import tensorflow
-    predict = tensorflow.saved_model.load(source.path).signatures["serving_default"]
-    feed = {e.name: tensorflow.constant(array) for e, array in zip(NETWORKS[name].entrances, arrays)}
-    outputs = {key: value.numpy() for key, value in predict(**feed).items()}
-np.savez(inputs.replace("inputs", f"outputs-{kind}"), **outputs)
+    predict = tensorflow.saved_model.load(path).signatures["serving_default"]
+    feed = {name: tensorflow.constant(array) for name, array in zip(names, arrays)}
+    return {name: value.numpy() for name, value in predict(**feed).items()}
+
+for name, network in NETWORKS.items():
+    inputs = np.load(folder / f"{name}.npz")
+    images = {entrance.name for entrance in network.entrances if entrance.is_image and kind != "saved_model"}
+    arrays = [inputs[each].transpose(0, 3, 1, 2) if each in images else inputs[each] for each in inputs]
+    source = write(name, kind, str(folder / kind / name))
+    np.savez(folder / f"{name}-{kind}.npz", **run(source.path, list(inputs), arrays))
 """
-SMALL = [name for name in NETWORKS if name != "resnet50"]
+ROWS = 3
 
 
-def made_up(name: str, rows: int = 3) -> dict[str, np.ndarray]:
-    random = np.random.default_rng(7)
-    return {
-        each.name: random.normal(size=(rows, *each.shape)).astype(each.dtype)
-        if each.dtype == "float32"
-        else random.integers(0, 9, (rows, *each.shape)).astype(each.dtype)
-        for each in NETWORKS[name].entrances
-    }
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Inputs of every example, and what ONNX Runtime makes of them."""
+    folder, random = tmp_path_factory.mktemp("examples"), np.random.default_rng(7)
+    for name, network in NETWORKS.items():
+        inputs = {}
+        for each in network.entrances:
+            shape = (ROWS, *each.shape)
+            drawn = random.normal(size=shape) if each.dtype == "float32" else random.integers(0, 9, shape)
+            inputs[each.name] = drawn.astype(each.dtype)
+        np.savez(folder / f"{name}.npz", **inputs)
+    run_all("onnx", "onnxruntime", folder)
+    return folder
 
 
-def outputs_of(name: str, kind: str, folder: Path) -> dict[str, np.ndarray]:
-    np.savez(folder / "inputs.npz", **made_up(name))  # type: ignore[arg-type] # NumPy takes any names
-    command = [sys.executable, "-c", RUN, name, kind, str(folder / kind), str(folder / "inputs.npz")]
+def run_all(kind: str, package: str, folder: Path) -> None:
+    if not any(distributions(name=package)):
+        pytest.skip(f"needs {package}")
+    command = [sys.executable, "-c", RUN, kind, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    with np.load(folder / f"outputs-{kind}.npz") as stored:
-        return dict(stored)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize(("kind", "package"), [("saved_model", "tensorflow"), ("torch", "torch")])
-def test_an_example_is_the_same_network_in_every_framework(name: str, kind: str, package: str, tmp_path: Path) -> None:
-    for needed in (package, "onnxruntime"):
-        if not any(distributions(name=needed)):
-            pytest.skip(f"needs {needed}")
-    expected, found = outputs_of(name, "onnx", tmp_path), outputs_of(name, kind, tmp_path)
-    assert {len(output) for output in found.values()} == {3}
-    assert found.keys() == expected.keys()
-    for output in expected:
-        np.testing.assert_allclose(found[output], expected[output], rtol=1e-3, atol=1e-4)
+def test_an_example_is_the_same_network_in_every_framework(kind: str, package: str, folder: Path) -> None:
+    run_all(kind, package, folder)
+    for name in NETWORKS:
+        with np.load(folder / f"{name}-onnx.npz") as expected, np.load(folder / f"{name}-{kind}.npz") as found:
+            assert {len(found[output]) for output in found} == {ROWS}
+            assert set(found) == set(expected)
+            for output in expected:
+                np.testing.assert_allclose(found[output], expected[output], rtol=1e-3, atol=1e-4, err_msg=name)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("resnet50", "keras"), ("alexnet", "onnx")])

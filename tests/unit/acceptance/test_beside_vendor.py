@@ -41,7 +41,7 @@ def python_tool(code: str) -> VendorTool:
 
 
 def test_both_sides_tell_their_median(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = played(workshop, beside(workshop, monkeypatch, python_tool(TOOL.format(calls=5))))
+    found = played(workshop, beside(workshop, monkeypatch, python_tool(TOOL.format(calls=40))))
     assert found.medians() == {"ours": 1.0, "theirs": 1.25}
     assert len(found.latencies_ns) % 10 == 0, "whole turns of ten calls"
 
@@ -49,7 +49,9 @@ def test_both_sides_tell_their_median(workshop: Workshop, monkeypatch: pytest.Mo
 def test_a_tool_that_tells_no_median_is_told_with_its_words(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = played(workshop, beside(workshop, monkeypatch, python_tool(TOOL.format(calls=5).replace("Median", "Mean"))))
+    found = played(
+        workshop, beside(workshop, monkeypatch, python_tool(TOOL.format(calls=40).replace("Median", "Mean")))
+    )
     with pytest.raises(RuntimeError, match=r"a loop does not tell .*\nbegin"):
         found.medians()
 
@@ -82,5 +84,5 @@ def test_where_there_is_no_tool_there_is_no_comparison(
 def test_the_workers_interpreter_runs_the_tool(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     link = workshop.folder / "python"
     link.symlink_to(Path(sys.executable).resolve())
-    code = "import sys; print('begin'); print(sys.executable); print('Median: 1')"
+    code = "import sys, time; print('begin', flush=True); time.sleep(0.4); print(sys.executable); print('Median: 1')"
     assert str(link) in played(workshop, beside(workshop, monkeypatch, python_tool(code), python=str(link))).output

@@ -14,6 +14,7 @@ from pytest_accel.facts.errors import (
     BaselineError,
     CacheError,
     CompileFailed,
+    LockTimeout,
     Pruned,
     UsageError,
     WorkerError,
@@ -24,6 +25,7 @@ from pytest_accel.plugin.state import ABSENT, BROKEN, MODEL, is_xdist_worker, se
 from pytest_accel.report.failure import trim
 
 if TYPE_CHECKING:
+    from pytest_accel.facts.records import Variant
     from pytest_accel.session.session import Session
 
 
@@ -50,8 +52,8 @@ def _share_owners(request: pytest.FixtureRequest, session: Session) -> None:
 
 
 def _require_presence(request: pytest.FixtureRequest, session: Session) -> None:
-    accelerator = request.param.variant.accelerator
-    reason = _absence(request, session, accelerator)
+    variant = request.param.variant
+    accelerator, reason = variant.accelerator, _absence(request, session, variant)
     if reason is None:
         return
     request.node.stash[ABSENT] = {accelerator: reason}
@@ -60,14 +62,17 @@ def _require_presence(request: pytest.FixtureRequest, session: Session) -> None:
     pytest.skip(f"{accelerator} absent: {reason}")
 
 
-def _absence(request: pytest.FixtureRequest, session: Session, accelerator: str) -> str | None:
-    """Return why this machine does not have the accelerator. Fail a test whose worker cannot even say that."""
+def _absence(request: pytest.FixtureRequest, session: Session, variant: Variant) -> str | None:
+    """Return why this machine cannot have the variant. Fail a test whose worker cannot even say that."""
     try:
-        return session.absence(accelerator)
+        return session.absence(variant.accelerator) or session.lack(variant)
+    except LockTimeout as error:
+        why_not = str(error)
     except WorkerError as error:
         request.node.stash[BROKEN] = error
-    # Outside of the except clause, so that the worker's error is not shown as the context of this failure.
-    pytest.fail(str(request.node.stash[BROKEN]), pytrace=False)
+        why_not = str(error)
+    # Outside of the except clauses, so that the error is not shown as the context of this failure.
+    pytest.fail(why_not, pytrace=False)
 
 
 def settle(model: AccelModel, error: BaseException) -> None:

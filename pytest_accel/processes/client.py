@@ -239,6 +239,18 @@ class WorkerClient:
         counted = _valid({"flops": reply.pop("flops", None)}, dict[str, float | None], "placement")
         return _valid(reply, Placement, "placement"), counted["flops"]
 
+    def executions_made(self) -> int:
+        """Return how many executions the device has to count once this worker has ended; 0 where nothing is open."""
+        reply = self._ask("executions_made", phase="placement")
+        return _valid(reply.get("executions"), int, "executions_made")
+
+    def executions_counted(self) -> int | None:
+        """Return how many executions the device has counted of all processes, None where it does not tell."""
+        reply = self._ask("executions_counted", phase="placement")
+        return _valid({"executions": reply.get("executions")}, dict[str, int | None], "executions_counted")[
+            "executions"
+        ]
+
     def intermediates(self, inputs: Mapping[str, np.ndarray]) -> list[Intermediate]:
         """Return the floating-point tensors inside the loaded artefact for one batch, in the order of computation."""
         reply = self._ask("intermediates", phase="intermediates", inputs=_packed(inputs, "intermediates"))

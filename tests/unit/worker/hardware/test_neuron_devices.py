@@ -30,7 +30,7 @@ def missing(chip: neuron_devices.Chip = neuron_devices.INFERENTIA) -> Missing:
 
 
 def test_a_machine_is_described_by_its_driver_and_neuron_ls(root: Path) -> None:
-    neuron_host.make(root, devices=4)
+    neuron_host.make(root, "inf1", devices=4)
     found = neuron_devices.look(neuron_devices.INFERENTIA)
     assert (found.count, found.cores, found.memory_gb, found.driver) == (4, 16, 8.0, neuron_host.DRIVER)
     assert found.identity()["instance_type"] == "inf1.xlarge"
@@ -60,7 +60,7 @@ def test_a_neuron_ls_that_hangs_or_fails_is_done_without(
     root: Path, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
     monkeypatch.setattr(neuron_devices, "_LOOK_TIMEOUT_S", 0.2 if "sleep" in script else 5.0)
-    neuron_host.make(root, lists=script)
+    neuron_host.make(root, "inf1", lists=script)
     before = time.monotonic()
     found = neuron_devices.look(neuron_devices.INFERENTIA)
     assert time.monotonic() - before < 30
@@ -69,13 +69,13 @@ def test_a_neuron_ls_that_hangs_or_fails_is_done_without(
 
 def test_an_older_neuron_ls_tells_less(root: Path) -> None:
     told = '[{"neuron_device": 0, "bdf": "00:1f.0", "connected_to": null, "nc_count": 4, "neuron_processes": null}]'
-    neuron_host.make(root, lists=f"echo '{told}'")
+    neuron_host.make(root, "inf1", lists=f"echo '{told}'")
     found = neuron_devices.look(neuron_devices.INFERENTIA)
     assert (found.cores, found.memory_gb, found.holders) == (4, None, {})
 
 
 def test_a_stranger_that_holds_cores_makes_it_busy(root: Path) -> None:
-    neuron_host.make(root, processes={1: "neuron-bench exec"})
+    neuron_host.make(root, "inf1", processes={1: "neuron-bench exec"})
     told = missing()
     assert told.kind == "busy"
     assert "1 (neuron-bench exec)" in told.reason
@@ -83,7 +83,7 @@ def test_a_stranger_that_holds_cores_makes_it_busy(root: Path) -> None:
 
 
 def test_workers_of_this_run_are_no_strangers(root: Path) -> None:
-    neuron_host.make(root, processes={os.getpid(): "this worker"})
+    neuron_host.make(root, "inf1", processes={os.getpid(): "this worker"})
     assert neuron_devices.missing(neuron_devices.INFERENTIA, neuron_devices.look(neuron_devices.INFERENTIA)) is None
 
 
@@ -97,7 +97,7 @@ def test_workers_of_this_run_are_no_strangers(root: Path) -> None:
 def test_a_driver_of_another_time_is_told_with_the_one_to_install(
     root: Path, driver: str, chip: neuron_devices.Chip, kind: str, action: str
 ) -> None:
-    neuron_host.make(root, driver=driver)
+    neuron_host.make(root, "inf1", driver=driver)
     told = missing(chip)
     assert (told.kind, told.action) == (kind, action)
     assert driver in told.reason
@@ -125,14 +125,14 @@ def test_the_bus_tells_one_chip_from_another(root: Path) -> None:
 
 
 def test_counters_are_summed_over_all_cores(root: Path) -> None:
-    neuron_host.make(root, devices=2)
+    neuron_host.make(root, "inf1", devices=2)
     neuron_host.write(root / COUNTER.format(0, 3), {"total": "40"})
     neuron_host.write(root / COUNTER.format(1, 0), {"total": "2"})
     assert neuron_devices.inferences() == 42
 
 
 def test_inferences_that_gave_nan_are_inferences(root: Path) -> None:
-    neuron_host.make(root)
+    neuron_host.make(root, "inf1")
     with_nan = COUNTER.replace("other_info/inference_count", "status/infer_completed_with_num_error")
     neuron_host.write(root / COUNTER.format(0, 0), {"total": "40"})
     neuron_host.write(root / with_nan.format(0, 1), {"total": "2"})
@@ -140,7 +140,7 @@ def test_inferences_that_gave_nan_are_inferences(root: Path) -> None:
 
 
 def test_a_counter_may_be_a_file(root: Path) -> None:
-    neuron_host.make(root, counts=False)
+    neuron_host.make(root, "inf1", counts=False)
     counter = root / COUNTER.format(0, 0)
     neuron_host.write(counter.parent, {counter.name: "7"})
     assert neuron_devices.inferences() == 7

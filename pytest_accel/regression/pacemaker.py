@@ -117,8 +117,8 @@ def race(
 
 def play(candidate: Side, opponent: Side, rng: random.Random) -> DuetLaunch:
     """Play one launch, as the device allows: call beside call, or one process after the other."""
-    way = alternation if candidate.is_exclusive else duet
-    return way.play(candidate, opponent, rng)
+    play_launch = alternation.play if candidate.is_exclusive else duet.play
+    return play_launch(candidate, opponent, rng)
 
 
 def yardstick_pace(candidate: Candidate, batches: Sequence[Arrays]) -> Duet:

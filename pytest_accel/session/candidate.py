@@ -73,7 +73,7 @@ class Candidate:
                 yield loaded
             return
         client = self.session.shared_client(self.variant.accelerator)
-        yield LoadedModel(self, partial(nullcontext, client))
+        yield LoadedModel(self, lambda: nullcontext(client))
         client.close()  # after an error the next load takes the place of this one
 
 

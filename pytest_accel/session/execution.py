@@ -25,15 +25,15 @@ class ExecutionCount:
         self._counted_before = self._counted()
 
     def require(self, made: int) -> None:
-        """Raise `WorkerError` where the device has counted fewer executions than ``made`` by the worker, which has ended."""
+        """Raise `WorkerError` where the device counted less than ``made`` executions of the worker, which has ended."""
         counted = self._counted()
         if counted is None or self._counted_before is None:
             self._warn("the device does not tell how many executions it has made")
-        elif counted - self._counted_before < made:
+        elif (during := counted - self._counted_before) < made:
             raise WorkerError(
-                f"placement failed: NotExecuted: the device counted {counted - self._counted_before} executions, and "
-                f"{made} at least were asked of it, so the outputs came from elsewhere: nothing here was measured on it. "
-                "Look whether the artefact was compiled by the SDK that runs it, and at the worker's log",
+                f"placement failed: NotExecuted: the device counted {during} executions and {made} at least were asked "
+                "of it, so the outputs came from elsewhere: nothing here was measured there. Look whether the artefact "
+                "was compiled by the SDK that runs it, and at the worker's log",
                 phase="placement",
             )
         elif self._session.ended_workers[self._accelerator] - self._ended_before != 1:

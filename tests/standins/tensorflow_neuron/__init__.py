@@ -10,7 +10,8 @@ UnknownError, with the true class named in its text.
 
 Habits of the real one, by ``STANDIN_MISBEHAVES``: ``no-compiler`` (neuron-cc is not installed: the graph comes back as
 it was, with a line in the log), ``fails-to-compile`` (the same for a compiler that fails), ``refuses-operator``
-(softmax is not supported, and stays on the host), ``refuses-pooling`` (the same in the middle of a network), ``refuses-combinations`` (the compiler of 2020: see `compiler`),
+(softmax is not supported, and stays on the host), ``refuses-pooling``
+(the same in the middle of a network), ``refuses-combinations`` (the compiler of 2020: see `compiler`),
 ``slow-compile``; and of `runtime`: ``falls-back``, ``nan``, ``casts``, ``lost-device``, ``out-of-memory``,
 ``no-cores``, ``returns-early``.
 """

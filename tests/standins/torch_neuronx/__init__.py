@@ -138,7 +138,7 @@ def _in_words() -> Iterator[None]:
         raise RuntimeError(_MESSAGES[failed.why]) from failed
 
 
-def _take_cores() -> list[Any]:
+def _take_cores() -> Any:
     with _in_words():
         return neuron_device.cores_of_process(1)
 

@@ -71,7 +71,7 @@ class TensorFlowNeuron(Accelerator):
     def __init__(self) -> None:
         self._artefact: Optional[Tuple[AnyProgram, graph.Compiled]] = None
         self._options: Mapping[str, Any] = {}
-        self._claim = cores.Claim()
+        self._claim = cores.Claim(os.environ)
         self._calls = 0
         self._inferences_before: Optional[int] = None
         self._memory_before_mb: Optional[float] = None

@@ -8,10 +8,9 @@ set.
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
-from typing import Dict, List, Mapping, Optional, Tuple
+from typing import Dict, List, Mapping, MutableMapping, Optional, Tuple
 
 from pytest_accel.worker.accelerator import Refused
 
@@ -75,19 +74,20 @@ class Pool:
 
 
 class Claim:
-    """The cores of this process, once a variant has named them."""
+    """The cores of the process that has this environment, once a variant has named them."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: MutableMapping[str, str]) -> None:
+        self._environment = environment
         self._pool: Optional[Pool] = None
         self._variables: Dict[str, str] = {}
 
     def take(self, count: int, group: Optional[int]) -> None:
         """Name the cores for the runtime. Raises `Refused` where this process has others."""
         if self._pool is None:
-            self._pool = Pool.of(os.environ)
+            self._pool = Pool.of(self._environment)
         wanted = self._pool.claim(count, group)
         if not self._variables:
-            os.environ.update(wanted)
+            self._environment.update(wanted)
             self._variables = wanted
         if wanted != self._variables:
             wish, held = _listed(wanted), _listed(self._variables)
@@ -95,7 +95,7 @@ class Claim:
 
 
 def cores_needed(count: int, group: Optional[int]) -> int:
-    """Return how many cores there must be for ``count`` of them, or for the ``group``-th so many."""
+    """Return how many cores there have to be: ``count``, or as many as the ``group``-th ``count`` of them end with."""
     return count if group is None else (group + 1) * count
 
 

@@ -52,20 +52,24 @@ def _share_owners(request: pytest.FixtureRequest, session: Session) -> None:
 
 
 def _require_presence(request: pytest.FixtureRequest, session: Session) -> None:
-    variant = request.param.variant
-    accelerator, reason = variant.accelerator, _absence(request, session, variant)
-    if reason is None:
-        return
-    request.node.stash[ABSENT] = {accelerator: reason}
-    if session.settings.strict:
-        pytest.fail(f"{accelerator} absent: {reason} (--accel-strict)", pytrace=False)
-    pytest.skip(f"{accelerator} absent: {reason}")
+    absent = request.node.stash[ABSENT] = _absent(request, session)
+    for name, reason in absent.items():
+        if session.settings.strict:
+            pytest.fail(f"{name} absent: {reason} (--accel-strict)", pytrace=False)
+        pytest.skip(f"{name} absent: {reason}")
 
 
-def _absence(request: pytest.FixtureRequest, session: Session, variant: Variant) -> str | None:
-    """Return why this machine cannot have the variant. Fail a test whose worker cannot even say that."""
+def _absent(request: pytest.FixtureRequest, session: Session) -> dict[str, str]:
+    """Return why this machine has not the accelerator or cannot have the variant, by the name of either.
+
+    Fail a test whose worker cannot even say that.
+    """
+    variant: Variant = request.param.variant
     try:
-        return session.absence(variant.accelerator) or session.lack(variant)
+        if (reason := session.absence(variant.accelerator)) is not None:
+            return {variant.accelerator: reason}
+        lack = session.lack(variant)
+        return {} if lack is None else {variant.id: lack}
     except LockTimeout as error:
         why_not = str(error)
     except WorkerError as error:

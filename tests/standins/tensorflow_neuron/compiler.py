@@ -27,7 +27,7 @@ COMBINATIONS = {1: {1}, 4: {1, 2}, 16: {1, 2}}
 COPIES = 4
 NOT_FOUND = "***************************\n neuron-cc is not found.\n***************************"
 #: The operators that are not supported with these habits, at the end and in the middle of a network.
-UNSUPPORTED = {"refuses-operator": {"Softmax"}, "refuses-pooling": {"MaxPool"}}
+UNSUPPORTED = {"refuses-operator": {"Softmax"}, "refuses-pooling": {"MaxPool", "AvgPool"}}
 NOT_FUSED = frozenset({"Placeholder", "IdentityN", "NoOp"})
 
 

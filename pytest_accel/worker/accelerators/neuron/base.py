@@ -168,6 +168,7 @@ class TensorFlowNeuron(Accelerator):
 
     def loaded(self, artefact: str, options: Mapping[str, Any]) -> Tuple[AnyProgram, graph.Compiled]:
         """Return the artefact as a program that can be called, and what of it was compiled."""
+        self._sdk()  # which tells TensorFlow of NeuronOps
         folder = os.path.join(artefact, _MODEL)
         compiled = graph.read(folder, compiler.TRACED_SIGNATURE)
         return TensorFlowFunction(folder, compiler.TRACED_SIGNATURE), compiled

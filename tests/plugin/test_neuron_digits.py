@@ -32,12 +32,16 @@ TEST = """
 CHECK = 'compiled.check("digits.npz")'
 #: Calls without a warm-up and a judgement, which take their time, and then where they ran.
 CALLS = "[compiled.predict(np.ones((32, 8, 8, 1), np.float32)) for _ in range(30)] and compiled.placement()"
+#: The same of a driver that counts at once, which the worker itself has asked.
+AT_ONCE = (
+    "NotExecuted: the driver counted 0 inferences, and 30 calls are 30 at least, so the outputs came from elsewhere"
+)
 #: What the user is told of each way in which the runtime does wrong.
 TOLD = {
     "nan": "NaN",
     "returns-early": "CheckFailed: not-measured: digits_cnn*what was timed is not what was checked: output 'output_0'",
     "casts": "CheckFailed: inaccurate: digits_cnn*: drop * points, default max_accuracy_drop 1.00 points",
-    "falls-back": "NotExecuted: the driver counted 0 inferences during 30 calls of 1 compiled subgraphs, so",
+    "falls-back": "NotExecuted: the device counted 0 executions and 30 at least were asked of it, so",
     "lost-device": "DeviceFailed: the Neuron runtime failed: the device is lost: look in dmesg and neuron-ls",
     "out-of-memory": "DeviceFailed: the Neuron runtime failed: memory of the device does not suffice: ask for",
     "no-cores": "DeviceFailed: the Neuron runtime failed: no NeuronCore could be had: end the process that neuron-ls",
@@ -51,11 +55,17 @@ def chip() -> str:
 
 
 @pytest.fixture
-def neuron(project: Project, digits_cnn: Path, digits_val: Examples, chip: str) -> Project:
+def driver(chip: str) -> str:
+    """The driver of the machine: the one that counts when a process ends on Inferentia, where there is no other."""
+    return neuron_host.DRIVER if chip == "inf1" else neuron_host.LIVE_DRIVER
+
+
+@pytest.fixture
+def neuron(project: Project, digits_val: Examples, chip: str, driver: str) -> Project:
     """A project on a machine with one chip, and the digits."""
     images, labels = digits_val
     np.savez(project.pytester.path / "digits.npz", image=images, labels=labels)
-    root = neuron_host.make(project.pytester.path / "machine", chip)
+    root = neuron_host.make(project.pytester.path / "machine", chip, driver=driver)
     project.monkeypatch.setenv("ACCEL_HOST_ROOT", str(root))
     project.monkeypatch.setenv("PYTHONPATH", str(STANDINS), prepend=os.pathsep)
     return project
@@ -84,6 +94,9 @@ def test_a_model_passes_and_tells_where_it_ran(neuron: Project, digits_cnn: Path
     assert record.placement.on_device == 1.0
     assert record.placement.precisions.keys() == {"bfloat16"}
     assert record.versions["tensorflow-neuron"].startswith("2.")
+    assert record.measurement is not None
+    assert record.measurement.conditions.device_state == {"neuroncores": 1, "copies": 1}
+    assert neuron_host.inferences(neuron.pytester.path / "machine") > len(record.measurement.latencies_ns)
 
 
 def test_without_a_device_it_is_skipped_with_the_reason(neuron: Project, digits_cnn: Path) -> None:
@@ -102,13 +115,30 @@ def test_a_runtime_that_fails_is_told_with_what_to_do(neuron: Project, digits_cn
     result.stdout.fnmatch_lines_random([f"*{TOLD[habit]}*" for habit in habits])
 
 
+@pytest.mark.parametrize("chip", ["inf2"])
+def test_a_driver_that_counts_at_once_is_asked_at_once(neuron: Project, digits_cnn: Path, chip: str) -> None:
+    result = run(neuron, digits_cnn, "", "falls-back", do=CALLS, chip=chip)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines([f"*{AT_ONCE}*"])
+
+
+@pytest.mark.parametrize(("chip", "driver"), [("inf2", "2.31.0.0")])
+def test_a_driver_that_counts_nothing_proves_nothing(neuron: Project, digits_cnn: Path, chip: str) -> None:
+    """It has moved its counters elsewhere."""
+    for counter in neuron_host.counters(neuron.pytester.path / "machine"):
+        counter.unlink()
+    result = run(neuron, digits_cnn, do=CALLS, chip=chip)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["inf2: that the calls ran on the device is not proven, because the device does not *"])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("chip", ["inf2", "trn1"])
 def test_the_younger_chips_are_told_on_in_the_same_ways(neuron: Project, digits_cnn: Path, chip: str) -> None:
     habits = ("falls-back", "lost-device", "out-of-memory", "no-cores")
     result = run(neuron, digits_cnn, *habits, do=CALLS, chip=chip)
     result.assert_outcomes(failed=len(habits))
-    result.stdout.fnmatch_lines_random([f"*{TOLD[habit]}*" for habit in habits])
+    result.stdout.fnmatch_lines_random([f"*{told}*" for told in (AT_ONCE, *(TOLD[habit] for habit in habits[1:]))])
     wrong = ("nan", "casts", "returns-early")
     result = run(neuron, digits_cnn, *wrong, chip=chip)
     result.assert_outcomes(failed=len(wrong))

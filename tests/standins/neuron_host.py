@@ -7,6 +7,7 @@ on ``inf1.xlarge``. Written from ``neuron_sysfs_metrics.c`` and the PCI ids of A
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -99,6 +100,23 @@ def counters(root: Path) -> list[Path]:
     """The files in which the driver counts inferences, one for each core."""
     cores = (root / "sys/devices/virtual/neuron_device").glob("neuron*/neuron_core*")
     return sorted(core / "stats/other_info/inference_count/total" for core in cores)
+
+
+def held_cores(root: Path) -> list[str]:
+    """The cores that a process has, by device and core."""
+    cores = sorted((root / "sys/devices/virtual/neuron_device").glob("neuron*/neuron_core*"))
+    return [f"{core.parent.name}/{core.name}" for core in cores if _is_held(core / "lock")]
+
+
+def _is_held(lock: Path) -> bool:
+    if not lock.exists():
+        return False
+    with lock.open("r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def inferences(root: Path) -> int:

@@ -53,6 +53,9 @@ NEURON_OPTIONS: Mapping[str, Option] = {
         compiled_in=False,
         doc="which cores, for several models at once; None: free ones",
     ),
+    "extra": Option(
+        dict, {}, doc='more options of the compiler, such as {"optlevel": 2}; True for one without a value'
+    ),
 }
 
 
@@ -82,8 +85,13 @@ class TensorFlowNeuron(Accelerator):
 
     @staticmethod
     @abstractmethod
-    def compiler_flags(options: Mapping[str, Any]) -> List[str]:
-        """Return the compiler's flags for these options, with values after ``=``."""
+    def own_flags(options: Mapping[str, Any]) -> List[str]:
+        """Return the compiler's flags for the options that have a name here, with values after ``=``."""
+
+    @classmethod
+    def compiler_flags(cls, options: Mapping[str, Any]) -> List[str]:
+        """Return all of the compiler's flags for these options, with values after ``=``."""
+        return [*cls.own_flags(options), *compiler.extra_flags(options["extra"])]
 
     @staticmethod
     @abstractmethod
@@ -105,6 +113,11 @@ class TensorFlowNeuron(Accelerator):
             f"this variant needs {needed} NeuronCores, and {found.cores} may be taken here",
             "ask for fewer, or run on a larger instance; NEURON_RT_VISIBLE_CORES and NEURON_RT_NUM_CORES allow no more",
         )
+
+    @classmethod
+    def impossible(cls, options: Mapping[str, Any]) -> Optional[str]:
+        own = [flag.partition("=")[0] for flag in cls.own_flags(options)]
+        return _batch_problem(options, cls.copies(options)) or compiler.extra_problem(options["extra"], own)
 
     @staticmethod
     @abstractmethod
@@ -258,7 +271,7 @@ class TensorFlowNeuron(Accelerator):
             )
 
 
-def batch_problem(options: Mapping[str, Any], copies: int) -> Optional[str]:
+def _batch_problem(options: Mapping[str, Any], copies: int) -> Optional[str]:
     """Return why the batch options can never work with this number of copies, or None."""
     compiled, batch = options["compiled_batch"], options["batch_size"]
     if compiled is not None and not options["dynamic_batch"]:

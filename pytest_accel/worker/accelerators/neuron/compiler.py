@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import math
 import os
+import shlex
 from contextlib import contextmanager
-from typing import Any, Iterator, List, Mapping
+from typing import Any, Iterator, List, Mapping, Optional, Sequence
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from pytest_accel.worker.formats import saved_model
 from pytest_accel.worker.vendor_errors import explained
 
 _FLAGS = "NEURON_CC_FLAGS"
+#: _OWN are flags that are given in some cases only, by pytest-accel.
+_OWN = ("--auto-cast-type", "--dynamic-batch-size", "--target")
 #: TRACED_SIGNATURE is the one signature of a traced model, whatever the one that it was traced from is called.
 TRACED_SIGNATURE = "serving_default"
 
@@ -32,6 +35,23 @@ def compiled_batch(options: Mapping[str, Any]) -> int:
 def pieces(options: Mapping[str, Any]) -> int:
     """Return the number of compiled batches that the runtime cuts a call into."""
     return math.ceil(int(options["batch_size"]) / compiled_batch(options))
+
+
+def extra_flags(extra: Mapping[str, Any]) -> List[str]:
+    """Return the flags that a test adds: ``True`` stands for a flag without a value, ``False`` for none."""
+    return [
+        f"--{name}" if value is True else f"--{name}={value}" for name, value in extra.items() if value is not False
+    ]
+
+
+def extra_problem(extra: Mapping[str, Any], own: Sequence[str]) -> Optional[str]:
+    """Return why the names of added flags cannot be right, or None. ``own`` flags are made from other options."""
+    for name in extra:
+        if name.startswith("-"):
+            return f"extra names the compiler's options without dashes: {name.lstrip('-')!r}, not {name!r}"
+        if f"--{name}" in (*own, *_OWN):
+            return f"extra={{{name!r}: ...}}: other options of this accelerator, or pytest-accel itself, decide that"
+    return None
 
 
 def compile_saved_model(sdk: Any, model: str, target: str, flags: List[str], options: Mapping[str, Any]) -> str:
@@ -59,7 +79,8 @@ def _trace(sdk: Any, model: str, target: str, flags: List[str], options: Mapping
     inputs, _ = saved_model.tensors_of(function)
     batch = compiled_batch(options)
     example = {tensor.name: tensorflow.constant(_zeros(tensor, batch)) for tensor in inputs}
-    os.environ[_FLAGS] = " ".join([*flags, *(["--dynamic-batch-size"] if options["dynamic_batch"] else [])])
+    dynamic = ["--dynamic-batch-size"] if options["dynamic_batch"] else []
+    os.environ[_FLAGS] = " ".join(map(shlex.quote, [*flags, *dynamic]))
     try:
         # One argument that holds all inputs keeps their names.
         sdk.trace(tensorflow.function(lambda inputs: function(**inputs)), example).save(target)

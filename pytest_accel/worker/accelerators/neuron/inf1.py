@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, List, Mapping, Optional, Tuple
 
 from pytest_accel.worker.accelerator import Option
-from pytest_accel.worker.accelerators.neuron.base import NEURON_OPTIONS, TensorFlowNeuron, batch_problem
+from pytest_accel.worker.accelerators.neuron.base import NEURON_OPTIONS, TensorFlowNeuron
 from pytest_accel.worker.hardware import neuron_devices
 
 #: _CASTS has the compiler's names of casts, by the precision and the operators to cast.
@@ -57,10 +57,10 @@ class Inf1(TensorFlowNeuron):
                 f"data_parallel={copies}: the runtime copies a model over one chip's {cls.chip.cores} cores at most; "
                 "for more use several models, each with a core_group"
             )
-        return batch_problem(options, copies)
+        return super().impossible(options)
 
     @staticmethod
-    def compiler_flags(options: Mapping[str, Any]) -> List[str]:
+    def own_flags(options: Mapping[str, Any]) -> List[str]:
         return [
             f"--neuroncore-pipeline-cores={options['neuroncores']}",
             f"--fp32-cast={_CASTS[options['precision'], options['fp32_cast']]}",

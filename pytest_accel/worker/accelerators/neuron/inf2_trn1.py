@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Dict, List, Mapping, Optional, Tuple
 
 from pytest_accel.worker.accelerator import Accelerator, CompileJob, Missing, Option, Source
 from pytest_accel.worker.accelerators.neuron import compiler, graph, torch_program
-from pytest_accel.worker.accelerators.neuron.base import NEURON_OPTIONS, AnyProgram, TensorFlowNeuron, batch_problem
+from pytest_accel.worker.accelerators.neuron.base import NEURON_OPTIONS, AnyProgram, TensorFlowNeuron
 from pytest_accel.worker.formats import yardstick
 from pytest_accel.worker.hardware import neuron_devices
 
@@ -39,12 +39,8 @@ class Inf2(TensorFlowNeuron):
         **NEURON_OPTIONS,
     }
 
-    @classmethod
-    def impossible(cls, options: Mapping[str, Any]) -> Optional[str]:
-        return batch_problem(options, options["neuroncores"])
-
     @staticmethod
-    def compiler_flags(options: Mapping[str, Any]) -> List[str]:
+    def own_flags(options: Mapping[str, Any]) -> List[str]:
         if options["precision"] == "fp32":
             return ["--auto-cast=none"]
         return [f"--auto-cast={options['auto_cast']}", f"--auto-cast-type={options['precision']}"]

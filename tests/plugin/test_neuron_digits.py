@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,7 @@ from tests.standins import neuron_host
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import TestRecord
-    from tests.models.zoo import Examples
+    from tests.models.zoo import Examples, Zoo
 
 STANDINS = Path(neuron_host.__file__).parent
 TEST = """
@@ -72,12 +74,18 @@ def neuron(project: Project, digits_val: Examples, chip: str, driver: str) -> Pr
 
 
 def run(
-    project: Project, model: Path, *habits: str, marker: str = "", do: str = CHECK, chip: str = "inf1"
+    project: Project,
+    model: Path,
+    *habits: str,
+    marker: str = "",
+    do: str = CHECK,
+    chip: str = "inf1",
+    options: Sequence[str] = (),
 ) -> pytest.RunResult:
     """Compile the model and use it once with each habit of the runtime; a run with none has the habit ""."""
     test = TEST.format(habits=list(habits) or [""], model=str(model), marker=marker, do=do, chip=chip)
     project.pytester.makepyfile(test_digits=test)
-    return project.run("--accel-report=run.json", f"--accelerator={chip}", workers=True)
+    return project.run("--accel-report=run.json", f"--accelerator={chip}", *options, workers=True)
 
 
 def records(project: Project) -> list[TestRecord]:
@@ -210,3 +218,26 @@ def test_a_sweep_of_batch_and_cores_has_a_row_for_what_is_refused(neuron: Projec
     refused = {record.variant.id: record.verdicts[0].summary for record in records(neuron)}
     assert refused.keys() == {"inf1-b2-neuroncores1", "inf1-b3-neuroncores1", "inf1-b3-neuroncores4"}
     assert "no schedule for batch 2 on 1 NeuronCores" in refused["inf1-b2-neuroncores1"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("chip", "marker"), [("inf2", ", core_group=1"), ("inf1", ", neuroncores=4")])
+def test_the_smallest_instances_save_and_compare(
+    neuron: Project, digits_cnn: Path, zoo: Zoo, chip: str, marker: str
+) -> None:
+    """Two cores or four: a comparison needs no more of them than a measurement, and it leaves none behind."""
+    neuron.monkeypatch.setattr("pytest_accel.machine.conditions.ForeignLoad.cores", lambda _: 0.0)
+    machine, model = neuron.pytester.path / "machine", neuron.pytester.path / "digits_cnn"
+    shutil.copytree(digits_cnn, model)
+    limits = f"{marker}, max_regression=0.5"
+    run(neuron, model, marker=limits, chip=chip, options=("--accel-save-baseline",)).assert_outcomes(passed=1)
+    assert neuron.baseline().exists()
+    run(neuron, model, marker=limits, chip=chip).assert_outcomes(passed=1)
+    (record,) = records(neuron)
+    assert record.ratio is not None
+    shutil.rmtree(model)
+    shutil.copytree(zoo.saved_model("digits_cnn_slower"), model)
+    result = run(neuron, model, marker=limits, chip=chip)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E*regressed: digits_cnn[[]*"])
+    assert neuron_host.held_cores(machine) == []

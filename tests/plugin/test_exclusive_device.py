@@ -28,6 +28,14 @@ DEVICE = """
         references: ClassVar[Mapping[str, str]] = {"fake": "plain"}  # which leaves the device alone
         _device = None
 
+        def probe(self):
+            with open(os.environ["DEVICE"]) as device:
+                try:
+                    fcntl.flock(device, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return Missing("busy", "another process has it", "wait")
+            return super().probe()
+
         @classmethod
         def lacking(cls, found, options):
             if options["cores"] <= 4:
@@ -112,6 +120,21 @@ def test_outputs_that_the_device_did_not_compute_are_found_out_when_the_process_
     result = project.run(workers=True)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["E*placement failed: NotExecuted: the device counted 0 executions and * were asked*"])
+
+
+@pytest.mark.usefixtures("device")
+def test_the_processes_of_xdist_wait_for_the_device_and_skip_nothing(project: Project) -> None:
+    project.pytester.makepyfile(
+        test_model="""
+        import pytest
+
+        @pytest.mark.accelerator("fake")
+        @pytest.mark.parametrize("name", ["one", "other"])
+        def test_model(accel_model, name):
+            accel_model("model.fake.json", name=name).check()
+        """
+    )
+    project.run("-n", "2", workers=True, subprocess=True).assert_outcomes(passed=2)
 
 
 @pytest.mark.usefixtures("device")

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -82,9 +82,14 @@ def test_a_stranger_that_holds_cores_makes_it_busy(root: Path) -> None:
     assert "cores are free once their process has ended" in told.action
 
 
-def test_workers_of_this_run_are_no_strangers(root: Path) -> None:
-    neuron_host.make(root, "inf1", processes={os.getpid(): "this worker"})
-    assert neuron_devices.missing(neuron_devices.INFERENTIA, neuron_devices.look(neuron_devices.INFERENTIA)) is None
+@pytest.mark.parametrize("is_foreign", [False, True])
+def test_the_workers_of_this_run_are_no_strangers_whoever_started_them(root: Path, is_foreign: bool) -> None:
+    """Under pytest-xdist most of them have another parent than this process."""
+    with subprocess.Popen(["sleep", "60"], start_new_session=is_foreign) as holder:
+        neuron_host.make(root, "inf1", processes={holder.pid: "a worker"})
+        told = neuron_devices.missing(neuron_devices.INFERENTIA, neuron_devices.look(neuron_devices.INFERENTIA))
+        holder.kill()
+    assert (told.kind if told else None) == ("busy" if is_foreign else None)
 
 
 @pytest.mark.parametrize(
@@ -131,12 +136,22 @@ def test_counters_are_summed_over_all_cores(root: Path) -> None:
     assert neuron_devices.inferences() == 42
 
 
-def test_inferences_that_gave_nan_are_inferences(root: Path) -> None:
+@pytest.mark.parametrize("name", ["execute_completed_with_num_error", "infer_completed_with_num_error"])
+def test_inferences_that_gave_nan_are_inferences_under_each_drivers_name_of_them(root: Path, name: str) -> None:
     neuron_host.make(root, "inf1")
-    with_nan = COUNTER.replace("other_info/inference_count", "status/infer_completed_with_num_error")
+    with_nan = COUNTER.replace("other_info/inference_count", f"status/{name}")
     neuron_host.write(root / COUNTER.format(0, 0), {"total": "40"})
     neuron_host.write(root / with_nan.format(0, 1), {"total": "2"})
     assert neuron_devices.inferences() == 42
+
+
+@pytest.mark.parametrize(
+    ("driver", "is_live"),
+    [("2.24.7.0", False), ("2.30.1.0", False), ("2.30.2.0", True), ("2.31.0.0", True), ("", False)],
+)
+def test_drivers_count_at_once_since_a_release(root: Path, driver: str, is_live: bool) -> None:
+    neuron_host.make(root, driver=driver)
+    assert neuron_devices.counts_live() == is_live
 
 
 def test_a_counter_may_be_a_file(root: Path) -> None:

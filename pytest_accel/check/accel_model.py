@@ -97,6 +97,8 @@ class AccelModel:
             self.waited_s = self._stack.enter_context(session.exclusive(self.variant.accelerator))
         plan = self.plan.override(overrides, session.registry) if overrides else self.plan
         self._overridden.update(overrides)
+        if overrides and (lack := session.lack(plan.variant)) is not None:
+            raise UsageError(f"{plan.variant.id} cannot run here: {lack}")
         session.tell(f"reading {name or 'the model'}")
         accelerator = session.registry.find(plan.variant.accelerator)
         kinds = {**FILE_KINDS, **accelerator.file_kinds}
@@ -320,7 +322,7 @@ class CompiledModel:
     def placement(self) -> Placement:
         """Return where the operators run and in which precision, as observed."""
         self._owner.looked()
-        placement, _ = self._loaded.client.placement()
+        placement, _ = self._loaded.placement()
         return placement
 
     def check(self, dataset: Any = None, *, metric: Metric | None = None, **budgets: float) -> TestRecord:

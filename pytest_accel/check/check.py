@@ -121,7 +121,7 @@ class Check:
         accuracy = evaluate(self._loaded, dataset, metric)
         self._claim_baseline(accuracy.dataset_digest)
         measurement, difference = self._measure(steady, batches, accuracy.varying)
-        placement, flops_per_call = self._loaded.client.placement()
+        placement, flops_per_call = self._loaded.placement()
         flops_per_item = None if flops_per_call is None else flops_per_call / measurement.items_per_call
         facts = CheckFacts(
             accuracy=accuracy,
@@ -233,6 +233,8 @@ class Check:
         return path.relative_to(rootdir) if path.is_relative_to(rootdir) else path
 
     def _stand(self, measurement: Measurement, batches: Sequence[Arrays]) -> Standing:
+        if self._candidate.is_exclusive:  # the launches of a comparison need what this worker has
+            self._loaded.release()
         limit = self._budgets.max_regression
         return Contest(self._candidate, batches, measurement, limit).stand(self._baseline)
 

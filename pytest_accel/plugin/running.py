@@ -14,6 +14,7 @@ from pytest_accel.facts.errors import (
     BaselineError,
     CacheError,
     CompileFailed,
+    LockTimeout,
     Pruned,
     UsageError,
     WorkerError,
@@ -24,6 +25,7 @@ from pytest_accel.plugin.state import ABSENT, BROKEN, MODEL, is_xdist_worker, se
 from pytest_accel.report.failure import trim
 
 if TYPE_CHECKING:
+    from pytest_accel.facts.records import Variant
     from pytest_accel.session.session import Session
 
 
@@ -50,24 +52,31 @@ def _share_owners(request: pytest.FixtureRequest, session: Session) -> None:
 
 
 def _require_presence(request: pytest.FixtureRequest, session: Session) -> None:
-    accelerator = request.param.variant.accelerator
-    reason = _absence(request, session, accelerator)
-    if reason is None:
-        return
-    request.node.stash[ABSENT] = {accelerator: reason}
-    if session.settings.strict:
-        pytest.fail(f"{accelerator} absent: {reason} (--accel-strict)", pytrace=False)
-    pytest.skip(f"{accelerator} absent: {reason}")
+    absent = request.node.stash[ABSENT] = _absent(request, session)
+    for name, reason in absent.items():
+        if session.settings.strict:
+            pytest.fail(f"{name} absent: {reason} (--accel-strict)", pytrace=False)
+        pytest.skip(f"{name} absent: {reason}")
 
 
-def _absence(request: pytest.FixtureRequest, session: Session, accelerator: str) -> str | None:
-    """Return why this machine does not have the accelerator. Fail a test whose worker cannot even say that."""
+def _absent(request: pytest.FixtureRequest, session: Session) -> dict[str, str]:
+    """Return why this machine has not the accelerator or cannot have the variant, by the name of either.
+
+    Fail a test whose worker cannot even say that.
+    """
+    variant: Variant = request.param.variant
     try:
-        return session.absence(accelerator)
+        if (reason := session.absence(variant.accelerator)) is not None:
+            return {variant.accelerator: reason}
+        lack = session.lack(variant)
+        return {} if lack is None else {variant.id: lack}
+    except LockTimeout as error:
+        why_not = str(error)
     except WorkerError as error:
         request.node.stash[BROKEN] = error
-    # Outside of the except clause, so that the worker's error is not shown as the context of this failure.
-    pytest.fail(str(request.node.stash[BROKEN]), pytrace=False)
+        why_not = str(error)
+    # Outside of the except clauses, so that the error is not shown as the context of this failure.
+    pytest.fail(why_not, pytrace=False)
 
 
 def settle(model: AccelModel, error: BaseException) -> None:

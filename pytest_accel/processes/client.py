@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 import msgspec
 
 from pytest_accel.facts.errors import CacheError, UnfitInput, WorkerError
-from pytest_accel.facts.fact import Fact, Scalar
+from pytest_accel.facts.fact import Fact, OptionValue, Scalar
 from pytest_accel.facts.records import Placement, Signature, TensorSpec
 from pytest_accel.worker import wire
 from pytest_accel.worker.accelerator import FarSide, Intermediate, Missing, Present, Source
@@ -132,7 +132,7 @@ class WorkerClient:
         """Return the versions under test, Python's and NumPy's among them."""
         return _valid(self._ask("versions", phase="versions"), dict[str, str], "versions")
 
-    def far_side(self, options: Mapping[str, Scalar]) -> FarSide:
+    def far_side(self, options: Mapping[str, OptionValue]) -> FarSide:
         """Return what a remote accelerator runs on with these options. `CompileFailed` says why it cannot be used."""
         return _valid(self._ask("far_side", phase="compile", options=dict(options)), FarSide, "far_side")
 
@@ -141,7 +141,7 @@ class WorkerClient:
         return _valid(self._ask("yardstick", phase="yardstick", folder=str(folder)), Source, "yardstick")
 
     def convert(
-        self, source: Source, folder: Path, options: Mapping[str, Scalar], on_progress: Progress | None = None
+        self, source: Source, folder: Path, options: Mapping[str, OptionValue], on_progress: Progress | None = None
     ) -> Converted:
         """Convert ``source`` into ``folder``. `CompileFailed` has the converter's words."""
         reply = self.worker.request(
@@ -159,7 +159,7 @@ class WorkerClient:
         self,
         source: Source,
         folder: Path,
-        options: Mapping[str, Scalar],
+        options: Mapping[str, OptionValue],
         on_progress: Progress | None = None,
         calibration: Sequence[Mapping[str, np.ndarray]] = (),
     ) -> float:
@@ -179,7 +179,7 @@ class WorkerClient:
         )
         return _valid(reply.get("seconds"), float, "compile")
 
-    def load(self, folder: Path, options: Mapping[str, Scalar]) -> Loaded:
+    def load(self, folder: Path, options: Mapping[str, OptionValue]) -> Loaded:
         """Load an artefact in place of the one before. Raises `CacheError` where its folder is gone."""
         if not folder.is_dir():  # which no compiler has refused
             raise CacheError(
@@ -192,7 +192,7 @@ class WorkerClient:
             signature=Signature(inputs=inputs, outputs=outputs), load_s=_valid(reply.get("load_s"), float, "load")
         )
 
-    def graph_precisions(self, folder: Path, options: Mapping[str, Scalar]) -> tuple[str, ...]:
+    def graph_precisions(self, folder: Path, options: Mapping[str, OptionValue]) -> tuple[str, ...]:
         """Return the precisions that the graph of an artefact has itself, in the names that runtimes give to them."""
         reply = self._ask("graph_precisions", phase="load", artefact=str(folder), options=dict(options))
         return _valid(reply.get("precisions"), tuple[str, ...], "graph_precisions")
@@ -259,6 +259,18 @@ class WorkerClient:
         reply = self._ask("placement", phase="placement")
         counted = _valid({"flops": reply.pop("flops", None)}, dict[str, float | None], "placement")
         return _valid(reply, Placement, "placement"), counted["flops"]
+
+    def executions_made(self) -> int:
+        """Return how many executions the device has to count once this worker has ended; 0 where nothing is open."""
+        reply = self._ask("executions_made", phase="placement")
+        return _valid(reply.get("executions"), int, "executions_made")
+
+    def executions_counted(self) -> int | None:
+        """Return how many executions the device has counted of all processes, None where it does not tell."""
+        reply = self._ask("executions_counted", phase="placement")
+        return _valid({"executions": reply.get("executions")}, dict[str, int | None], "executions_counted")[
+            "executions"
+        ]
 
     def intermediates(self, inputs: Mapping[str, np.ndarray]) -> list[Intermediate]:
         """Return the floating-point tensors inside the loaded artefact for one batch, in the order of computation."""

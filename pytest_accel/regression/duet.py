@@ -8,6 +8,8 @@ starts first is drawn for each launch, and so are the cores that both use. What 
 Noise that hits both sides alike still hides a difference between them: it adds the same time to each. So a launch goes
 on for a while until enough pairs were played with no other process on their cores and a device that nothing held back,
 and only those count.
+
+A device that belongs to one process is no place for a duet: see `alternation`.
 """
 
 from __future__ import annotations
@@ -28,8 +30,8 @@ from pytest_accel.facts.records import DuetLaunch, Signature
 from pytest_accel.measuring.latency import warm_up
 
 if TYPE_CHECKING:
-    from pytest_accel.facts.fact import Scalar
-    from pytest_accel.processes.client import WorkerClient
+    from pytest_accel.facts.fact import OptionValue
+    from pytest_accel.processes.client import TimedBlock, WorkerClient
     from pytest_accel.session.session import Session
     from pytest_accel.worker.accelerator import Arrays
 
@@ -74,9 +76,14 @@ class Side:
     session: Session
     accelerator: str
     folder: Path
-    options: Mapping[str, Scalar]
+    options: Mapping[str, OptionValue]
     inputs: Callable[[Signature], Sequence[Arrays]]
     extra_work: float = 0.0
+
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether its device belongs to one process until that ends."""
+        return self.session.registry.find(self.accelerator).exclusive
 
     def start(self) -> AbstractContextManager[WorkerClient]:
         """Start a fresh worker for this side."""
@@ -99,8 +106,7 @@ class Pairs:
 
     def launch(self) -> DuetLaunch:
         """Summarise the pairs as a record keeps them."""
-        undisturbed = self.disturbed.count(False)
-        counts = [undisturbed < FEWEST_UNDISTURBED or not disturbed for disturbed in self.disturbed]
+        counts = counting(self.disturbed)
         candidate_ns, pacemaker_ns = (
             [median(block) for block in compress(blocks, counts)] for blocks in (self.candidate, self.pacemaker)
         )
@@ -113,7 +119,7 @@ class Pairs:
             pairs=len(candidate_ns),
             started_first=self.started_first,
             disturbed_pairs=counts.count(False),
-            disturbed=undisturbed < FEWEST_UNDISTURBED,
+            disturbed=is_spoilt(self.disturbed),
             throttled=next(iter(self.throttled), ""),
         )
 
@@ -131,30 +137,24 @@ def play_pairs(candidate: Side, pacemaker: Side, rng: random.Random) -> Pairs:
     first_core = rng.randrange(MANY_CORES)
     with ExitStack() as stack:
         clients: dict[str, WorkerClient] = {name: stack.enter_context(sides[name].start()) for name in starts}
-        _load(clients, sides, candidate.session.tell.tick)
+        _load_both(clients, sides, candidate.session.tell.tick)
         typical_ns: dict[str, float] = {}
         for name in starts:
             with _turn(clients, name) as client:
-                warm_up(client, max_s=WARM_UP_S)
-                if sides[name].extra_work:
-                    client.add_work(sides[name].extra_work)
-                block = client.time_block(calls=TYPICAL_CALLS, settle=1, first_core=first_core)
-                typical_ns[name] = median(block.latencies_ns)
+                typical_ns[name] = typical_call_ns(client, sides[name], first_core)
         blocks = dict(zip(starts, block_calls([typical_ns[name] for name in starts]), strict=True))
         pairs = planned_pairs(sum(typical_ns[name] * (blocks[name] + 1) for name in starts))
         times_ns: dict[str, list[list[int]]] = {name: [] for name in starts}
         disturbed: list[bool] = []
         throttled: list[str] = []
-        while len(disturbed) < pairs or (disturbed.count(False) < FEWEST_PAIRS and len(disturbed) < PATIENCE * pairs):
-            cores_taken, held_back = 0.0, ""
+        while goes_on(disturbed, pairs):
+            pair: list[TimedBlock] = []
             for name in rng.sample(names, 2):
                 with _turn(clients, name) as client:
-                    block = client.time_block(calls=blocks[name], settle=1, first_core=first_core)
-                times_ns[name].append(block.latencies_ns)
-                cores_taken = max(cores_taken, block.cores_taken)
-                held_back = held_back or block.throttled
-            disturbed.append(cores_taken > DISTURBED_CORES or bool(held_back))
-            throttled += filter(None, [held_back])
+                    pair.append(client.time_block(calls=blocks[name], settle=1, first_core=first_core))
+                times_ns[name].append(pair[-1].latencies_ns)
+            disturbed.append(is_disturbed(pair))
+            throttled += filter(None, (block.throttled for block in pair))
     return Pairs(times_ns["candidate"], times_ns["pacemaker"], starts[0], disturbed, throttled)
 
 
@@ -166,18 +166,19 @@ def _turn(clients: Mapping[str, WorkerClient], name: str) -> Iterator[WorkerClie
         yield clients[name]
 
 
-def _load(clients: Mapping[str, WorkerClient], sides: Mapping[str, Side], waiting: Callable[[], None]) -> None:
+def load(client: WorkerClient, side: Side) -> None:
+    """Load and stage one side, and make its first call."""
+    loaded = client.load(side.folder, side.options)
+    batches = side.inputs(loaded.signature)
+    client.stage(batches)
+    client.predict(batches[0])
+
+
+def _load_both(clients: Mapping[str, WorkerClient], sides: Mapping[str, Side], waiting: Callable[[], None]) -> None:
     """Load, stage and call both sides at once: until its first call is done, most of a launch uses one core."""
-
-    def load(name: str) -> None:
-        loaded = clients[name].load(sides[name].folder, sides[name].options)
-        batches = sides[name].inputs(loaded.signature)
-        clients[name].stage(batches)
-        clients[name].predict(batches[0])
-
     with ThreadPoolExecutor(max_workers=len(clients)) as threads:
         try:
-            loading = {threads.submit(load, name) for name in clients}
+            loading = {threads.submit(load, client, sides[name]) for name, client in clients.items()}
             while loading:
                 done, loading = wait(loading, timeout=_LOOK_EVERY_S, return_when=FIRST_EXCEPTION)
                 for future in done:
@@ -187,6 +188,36 @@ def _load(clients: Mapping[str, WorkerClient], sides: Mapping[str, Side], waitin
             for client in clients.values():
                 client.worker.kill()
             raise
+
+
+def typical_call_ns(client: WorkerClient, side: Side, first_core: int) -> float:
+    """Warm up, add the extra work, and return the nanoseconds of a typical call."""
+    warm_up(client, max_s=WARM_UP_S)
+    if side.extra_work:
+        client.add_work(side.extra_work)
+    return median(client.time_block(calls=TYPICAL_CALLS, settle=1, first_core=first_core).latencies_ns)
+
+
+def is_disturbed(blocks: Sequence[TimedBlock]) -> bool:
+    """Return whether other processes had cores of one of the blocks, or something held the device back."""
+    return any(block.cores_taken > DISTURBED_CORES or block.throttled for block in blocks)
+
+
+def is_spoilt(disturbed: Sequence[bool]) -> bool:
+    """Return whether too little of a launch was undisturbed for that alone to count."""
+    return disturbed.count(False) < FEWEST_UNDISTURBED
+
+
+def counting(disturbed: Sequence[bool]) -> list[bool]:
+    """Return which parts of a launch count: the undisturbed ones, or all where hardly any is."""
+    spoilt = is_spoilt(disturbed)
+    return [spoilt or not each for each in disturbed]
+
+
+def goes_on(disturbed: Sequence[bool], planned: int) -> bool:
+    """Return whether a launch needs another part: it waits a while for enough undisturbed ones."""
+    lasting = disturbed.count(False) < FEWEST_PAIRS and len(disturbed) < PATIENCE * planned
+    return len(disturbed) < planned or lasting
 
 
 def block_calls(typical_ns: Sequence[float]) -> list[int]:

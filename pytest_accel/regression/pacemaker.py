@@ -25,7 +25,8 @@ from pytest_accel.facts.records import Duet, DuetLaunch, Ratio, Variant
 from pytest_accel.inputs.models import Model
 from pytest_accel.inputs.synthetic import synthetic
 from pytest_accel.machine.conditions import ForeignLoad
-from pytest_accel.regression.duet import Side, play
+from pytest_accel.regression import alternation, duet
+from pytest_accel.regression.duet import Side
 from pytest_accel.session.candidate import renamed
 from pytest_accel.session.compilation import artefact_of_baseline, compile_candidate
 from pytest_accel.verdict.gate import Gate, undisturbed
@@ -112,6 +113,12 @@ def race(
         session.tell(title, f"launch {len(launches) + 1}, at most {max(budget_s - spent_s, 0):.0f} s more")
         launches.append(play(candidate, opponent, rng))
     return tuple(launches)
+
+
+def play(candidate: Side, opponent: Side, rng: random.Random) -> DuetLaunch:
+    """Play one launch, as the device allows: call beside call, or one process after the other."""
+    play_launch = alternation.play if candidate.is_exclusive else duet.play
+    return play_launch(candidate, opponent, rng)
 
 
 def yardstick_pace(candidate: Candidate, batches: Sequence[Arrays]) -> Duet:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_accel.facts.errors import UnfitInput
 from pytest_accel.machine.hardware import controller_versions
+from pytest_accel.session.execution import ExecutionCount
 
 if TYPE_CHECKING:
-    from pytest_accel.facts.records import Artefact, Hardware, Origin, Signature, Variant
+    from pytest_accel.facts.records import Artefact, Hardware, Origin, Placement, Signature, Variant
     from pytest_accel.inputs.calibration import Calibration
     from pytest_accel.inputs.models import Model
-    from pytest_accel.processes.client import WorkerClient
+    from pytest_accel.processes.client import Loaded, WorkerClient
     from pytest_accel.session.session import Session
     from pytest_accel.worker.accelerator import Arrays, Intermediate
 
@@ -46,32 +48,88 @@ class Candidate:
         """The versions that a record of it has: what is under test, and what the controller adds."""
         return {**self.origin.versions, **controller_versions()}
 
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether what a worker has of the device is nobody else's until the worker ends."""
+        return self.session.registry.find(self.variant.accelerator).exclusive
+
     @contextmanager
     def load(self) -> Iterator[LoadedModel]:
         """Load the artefact in a fresh worker, which ends with the block."""
-        with self.session.fresh_client(self.variant.accelerator) as client:
-            yield self._loaded_by(client)
+        loaded = LoadedModel(self, partial(self.session.fresh_client, self.variant.accelerator))
+        try:
+            yield loaded
+        finally:
+            loaded.close()
 
     @contextmanager
     def load_shared(self) -> Iterator[LoadedModel]:
-        """Load the artefact in the worker that compiles, which has its SDK already. Nothing may be timed there."""
+        """Load the artefact in the worker that compiles, which has its SDK already. Nothing may be timed there.
+
+        That worker lives on, so a device that it could not give back is used in a fresh one.
+        """
+        if self.is_exclusive:
+            with self.load() as loaded:
+                yield loaded
+            return
         client = self.session.shared_client(self.variant.accelerator)
-        yield self._loaded_by(client)
+        yield LoadedModel(self, lambda: nullcontext(client))
         client.close()  # after an error the next load takes the place of this one
 
-    def _loaded_by(self, client: WorkerClient) -> LoadedModel:
-        loaded = client.load(self.folder, self.variant.options)
-        return LoadedModel(self, client, loaded.signature, loaded.load_s)
 
-
-@dataclass(frozen=True)
 class LoadedModel:
-    """A candidate in a worker, ready to run. ``client`` asks the worker; ``load_s`` is the time that loading took."""
+    """A candidate in a worker, ready to run. ``load_s`` is the time that loading took.
 
-    candidate: Candidate
-    client: WorkerClient
-    signature: Signature
-    load_s: float
+    ``start`` starts the worker, and another one where the model is used again after `release`.
+    """
+
+    def __init__(self, candidate: Candidate, start: Callable[[], AbstractContextManager[WorkerClient]]) -> None:
+        self.candidate = candidate
+        self._start = start
+        self._process = ExitStack()
+        self._count: ExecutionCount | None = None
+        self._client: WorkerClient | None = None
+        try:
+            loaded = self._load()
+        except BaseException:
+            self.close()
+            raise
+        self.signature, self.load_s = loaded.signature, loaded.load_s
+
+    def _load(self) -> Loaded:
+        candidate, session = self.candidate, self.session
+        if candidate.is_exclusive and not session.settings.in_process:
+            self._count = ExecutionCount(session, candidate.variant.accelerator)
+        self._client = self._process.enter_context(self._start())
+        return self._client.load(candidate.folder, candidate.variant.options)
+
+    @property
+    def client(self) -> WorkerClient:
+        """What asks the worker."""
+        if self._client is None:
+            self._load()
+        assert self._client is not None
+        return self._client
+
+    def placement(self) -> tuple[Placement, float | None]:
+        """Return where the operators run, and the floating-point operations of one call where they can be counted.
+
+        The worker ends where the device counts its executions only then. Raises `WorkerError` where it counted too few.
+        """
+        placement = self.client.placement()
+        if self._count is not None and (made := self.client.executions_made()):
+            self.release()
+            self._count.require(made)
+        return placement
+
+    def release(self) -> None:
+        """End the worker, and with it all that it has of the device. The next use starts another one."""
+        self.close()
+        self._client = None
+
+    def close(self) -> None:
+        """End the worker for good."""
+        self._process.close()
 
     @property
     def session(self) -> Session:

@@ -6,8 +6,9 @@ Nothing is started before it is asked for; `close` leaves no process and no lock
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     import filelock
 
     from pytest_accel.facts.progress import StepProgress
-    from pytest_accel.facts.records import Hardware
+    from pytest_accel.facts.records import Hardware, Variant
     from pytest_accel.facts.settings import Settings
     from pytest_accel.inputs.registry import Registry
     from pytest_accel.processes.process import AnyWorker
@@ -52,6 +53,8 @@ class Session:
         self.baseline_owners = BaselineOwners()
         #: What the user should know of this process's run, and no test has told: a sentence each.
         self.warnings: list[str] = []
+        #: How many workers that were started for one use have ended, by accelerator.
+        self.ended_workers: Counter[str] = Counter()
         self._found: dict[str, Present | Missing] = {}
         self._unsaid: dict[str, WorkerError] = {}
         self._versions: dict[str, dict[str, str]] = {}
@@ -133,6 +136,7 @@ class Session:
             yield self._client(worker)
         finally:
             worker.kill()
+            self.ended_workers[worker.name] += 1
 
     def _client(self, worker: AnyWorker) -> WorkerClient:
         return WorkerClient(
@@ -146,6 +150,7 @@ class Session:
             settings = dataclasses.replace(self.settings, interpreters=interpreters)
             self._elsewhere[python] = Session(settings, self.registry, tell=self.tell)
             self._elsewhere[python].warnings = self.warnings
+            self._elsewhere[python]._device_locks = self._device_locks
         return self._elsewhere[python]
 
     @contextmanager
@@ -169,10 +174,14 @@ class Session:
 
     def _device_lock(self, accelerator: str) -> filelock.BaseFileLock:
         if accelerator not in self._device_locks:
-            device, folder = device_name(self.hardware(accelerator)), self.settings.lock_dir
+            device, folder = self._lock_name(accelerator), self.settings.lock_dir
             prepare_folder(folder, private=folder == default_lock_dir())
             self._device_locks[accelerator] = lock_at(folder / f"device-{device}.lock")
         return self._device_locks[accelerator]
+
+    def _lock_name(self, accelerator: str) -> str:
+        """Return the name of the device. An exclusive one is locked before anybody may look at it."""
+        return accelerator if self.registry.find(accelerator).exclusive else device_name(self.hardware(accelerator))
 
     @property
     def _patience(self) -> Patience:
@@ -196,9 +205,21 @@ class Session:
         return self._found[accelerator]
 
     def absence(self, accelerator: str) -> str | None:
-        """Return why an accelerator is not here and what to do about it, or None when it is."""
-        found = self.find(accelerator)
-        return f"{found.reason}; {found.action}" if isinstance(found, Missing) else None
+        """Return why an accelerator is not here and what to do about it, or None when it is.
+
+        A device that another test of ours has taken would look busy, so an exclusive one is waited for.
+        """
+        kind = self.registry.find(accelerator)
+        must_wait = kind.exclusive and accelerator not in self._found and kind.probe_hardware() is None
+        with self.exclusive(accelerator) if must_wait else nullcontext():
+            return _reason(self.find(accelerator))
+
+    def lack(self, variant: Variant) -> str | None:
+        """Return what the device lacks for a variant and what to do about it; None where it has all that is needed."""
+        found = self.find(variant.accelerator)
+        if isinstance(found, Missing):
+            return _reason(found)
+        return _reason(self.registry.find(variant.accelerator).lacking(found, variant.options))
 
     def survey(self) -> Mapping[str, Present | Missing]:
         """Return every known accelerator, present or not. One whose SDK crashes is absent and hides no others."""
@@ -245,3 +266,7 @@ class Session:
             self._logs.close()
         if "cache" in self.__dict__:
             self.cache.close()
+
+
+def _reason(found: Present | Missing | None) -> str | None:
+    return f"{found.reason}; {found.action}" if isinstance(found, Missing) else None

@@ -27,6 +27,8 @@ class Option:
     """One keyword that an accelerator's marker takes.
 
     ``compiled_in`` says whether the value binds the artefact, as a batch size does. Threads bind only how it is run.
+    An option of the type dict has a value for each of its entries. ``entries`` are those that it takes; where there are
+    none, it takes all.
     """
 
     type: type
@@ -35,6 +37,7 @@ class Option:
     minimum: Optional[float] = None
     compiled_in: bool = True
     doc: str = ""
+    entries: Mapping[str, "Option"] = field(default_factory=dict)
 
 
 #: _AWAKE_S is the number of seconds, before a time that is waited for, at which a sleep ends and the thread stays
@@ -73,14 +76,16 @@ class Present:
     peak_flops: Optional[float] = None
     #: The same by precision, under the names that the option ``precision`` has: fp32, tf32, fp16, bf16, fp8, int8.
     peaks: Mapping[str, float] = field(default_factory=dict)
+    #: A run may take this many cores of the device; None where no option asks for cores.
+    cores: Optional[int] = None
 
 
 @dataclass(frozen=True)
 class Missing:
     """The accelerator cannot be used here: the reason, and what to do about it.
 
-    ``kind`` is one of no-hardware, no-driver, driver-mismatch, busy, placeholder-package, no-sdk, support-ended,
-    not-opted-in and no-access. pytest-accel itself adds broken-sdk, when a probe has failed.
+    ``kind`` is one of no-hardware, no-driver, driver-mismatch, busy, too-few-cores, placeholder-package, no-sdk,
+    support-ended, not-opted-in and no-access. pytest-accel itself adds broken-sdk, when a probe has failed.
     """
 
     kind: str
@@ -248,6 +253,9 @@ class Accelerator(ABC):
     concurrent: ClassVar[bool] = False
     #: This flag says whether the model runs outside this machine. Then `far_side` describes what is there.
     remote: ClassVar[bool] = False
+    #: This flag says whether the device, or a part of it, belongs to one process until that ends. Then a comparison
+    #: runs one process at a time, and the worker that compiles is never asked to load.
+    exclusive: ClassVar[bool] = False
     #: These functions import the SDK, each a ``"module:function"`` of the worker rooms. They start no thread that a
     #: fork would lose, and touch no device: a process that has called them is forked for each launch of a comparison.
     preload: ClassVar[Tuple[str, ...]] = ()
@@ -278,6 +286,11 @@ class Accelerator(ABC):
 
         The folder ``inputs`` has a file ``NAME.npy`` for each input. It is called in the controller and imports no SDK.
         """
+        return None
+
+    @classmethod
+    def lacking(cls, found: Present, options: Mapping[str, Any]) -> Optional[Missing]:
+        """Return what the device that was found lacks for these options, or None. It imports no SDK."""
         return None
 
     @abstractmethod
@@ -372,6 +385,18 @@ class Accelerator(ABC):
     def placement(self) -> Observed:
         """Return where the operators of the loaded artefact run. The default knows nothing."""
         return Observed(on_device=None, precisions={})
+
+    def executions_made(self) -> int:
+        """Return how many executions the device has to count at least once this process has ended.
+
+        It is 0 where `placement` has proven that the calls ran there. Only an ``exclusive`` accelerator is asked, after
+        its `placement`.
+        """
+        return 0
+
+    def executions_counted(self) -> Optional[int]:
+        """Return how many executions the device has counted of all processes so far, None where it does not tell."""
+        return None
 
     def graph_precisions(self, artefact: str, options: Mapping[str, Any]) -> Sequence[str]:
         """Return the precisions that the graph of an artefact has itself, whatever a runtime makes of them.

@@ -242,6 +242,14 @@ class Operations:
         """Return where the operators of the loaded artefact run. This may take memory: ask after measuring."""
         return {**vars(self._accelerator.placement()), "flops": self._accelerator.flops()}
 
+    def executions_made(self) -> Plain:
+        """Return what the device has to count of the calls so far, once this process has ended."""
+        return {"executions": self._accelerator.executions_made()}
+
+    def executions_counted(self) -> Plain:
+        """Return what the device has counted so far, of all processes."""
+        return {"executions": self._accelerator.executions_counted()}
+
     def intermediates(self, inputs: Plain) -> Plain:
         """Return the tensors inside the loaded artefact for one batch."""
         shown = self._accelerator.intermediates(self._fitting(inputs))

@@ -120,8 +120,8 @@ ADVICE: Tuple[Tuple[str, str], ...] = (
     ),
     (
         r"nrt_init|Neuron Runtime could not be initialized",
-        "no NeuronCore could be had: end the process that neuron-ls shows; leave free cores for a comparison, in which "
-        "three workers are up; or look in the worker's log whether driver and runtime fit each other",
+        "no NeuronCore could be had: end the process that neuron-ls shows, and give several models of one test a "
+        "core_group each; or look in the worker's log whether driver and runtime fit each other",
     ),
     (
         r"Failed to allocate enough NeuronCores",

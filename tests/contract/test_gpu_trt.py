@@ -57,7 +57,7 @@ class StandIn(AcceleratorContract):
     def compiled(self, client: WorkerClient, source: Source, folder: Path, **options: Scalar) -> Loaded:
         """Compile and load, with calibration data at hand."""
         complete = self.complete(**options)
-        client.compile(source, folder, complete, calibration=batches(3, size=int(complete["batch_size"] or 1)))
+        client.compile(source, folder, complete, calibration=batches(3, size=int(str(complete["batch_size"]))))
         return client.load(folder, complete)
 
     def placed(self, client: WorkerClient, models: Path, folder: Path, **options: Scalar) -> Placement:

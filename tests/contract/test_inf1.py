@@ -1,16 +1,14 @@
-"""``inf1`` against the stand-in of tensorflow-neuron, for TensorFlow 2 and for 1.15."""
+"""``inf1`` against the stand-in of tensorflow-neuron, with the last driver for it: it counts what a process did."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_accel.facts.errors import CompileFailed, WorkerError
 from pytest_accel.processes.client import WorkerClient
-from pytest_accel.processes.process import Worker
 from pytest_accel.testing.contract import made_up
-from pytest_accel.worker.accelerator import Source
 from pytest_accel.worker.accelerators.neuron.inf1 import Inf1
 from tests.contract.neuron_family import NeuronContract
 from tests.standins import neuron_host
@@ -18,7 +16,7 @@ from tests.standins import neuron_host
 if TYPE_CHECKING:
     from pathlib import Path
 
-INF1 = f"{Inf1.__module__}:{Inf1.__name__}"
+    from pytest_accel.worker.accelerator import Source
 
 
 def inferences_by_core(machine: Path) -> list[int]:
@@ -43,24 +41,36 @@ class TestInf1(NeuronContract):
 
     def test_copies_share_the_pieces_of_a_call(self, source: Source, tmp_path: Path, machine: Path) -> None:
         options = self.complete(batch_size=6, dynamic_batch=True, compiled_batch=2, data_parallel=3)
-        with Worker("inf1", INF1, log_dir=tmp_path) as worker:
+        with self.worker(tmp_path) as worker:
             copies = WorkerClient(worker, self.deadlines)
             copies.compile(source, tmp_path / "artefact", options)
-            inputs = made_up(copies.load(tmp_path / "artefact", options), rows=6)
             before = inferences_by_core(machine)
-            copies.predict(inputs)
+            copies.predict(made_up(copies.load(tmp_path / "artefact", options), rows=6))
             assert copies.placement()[0].on_device == 1.0
         counted = [after - earlier for after, earlier in zip(inferences_by_core(machine), before, strict=True)]
         assert sorted(counted) == [0, 1, 1, 1]
+
+    def test_a_graph_of_several_neuron_operators_is_never_called_data_parallel(
+        self, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("STANDIN_MISBEHAVES", "refuses-pooling")
+        options = self.complete(batch_size=6, dynamic_batch=True, compiled_batch=2, data_parallel=3)
+        with self.worker(tmp_path) as worker:
+            client = WorkerClient(worker, self.deadlines)
+            client.compile(source, tmp_path / "artefact", options)
+            with pytest.raises(CompileFailed, match="became 2 Neuron operators, and the runtime copies a model of one"):
+                client.load(tmp_path / "artefact", options)
+            one_copy = {**options, "data_parallel": 1}
+            client.predict(made_up(client.load(tmp_path / "artefact", one_copy), rows=6))
 
     @pytest.mark.slow
     def test_groups_of_cores_run_side_by_side_and_are_free_with_the_end_of_their_worker(
         self, artefact: Path, tmp_path: Path
     ) -> None:
         options = self.complete(core_group=2)
-        with Worker("inf1", INF1, log_dir=tmp_path) as late:
+        with self.worker(tmp_path) as late:
             waiting = WorkerClient(late, self.deadlines)
-            with Worker("inf1", INF1, log_dir=tmp_path) as early:
+            with self.worker(tmp_path) as early:
                 holding = WorkerClient(early, self.deadlines)
                 inputs = made_up(holding.load(artefact, options), rows=1)
                 expected = holding.predict(inputs)
@@ -70,14 +80,3 @@ class TestInf1(NeuronContract):
                 ):
                     waiting.predict(inputs)
             self.assert_same(waiting.predict(inputs), expected)
-
-
-class TestInf1OnTensorFlow1(NeuronContract):
-    accelerator = Inf1
-    chip = "inf1"
-    cast = "bfloat16"
-    environment: ClassVar[dict[str, str]] = {"STANDIN_TENSORFLOW": "1.15"}
-
-    def test_what_tensorflow_2_saved_is_refused(self, client: WorkerClient, digits_cnn: Path, tmp_path: Path) -> None:
-        with pytest.raises(CompileFailed, match=r"reads what TensorFlow 1 saved: .* set accel_python"):
-            client.compile(Source("saved_model", str(digits_cnn)), tmp_path / "artefact", self.complete())

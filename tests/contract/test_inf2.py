@@ -1,4 +1,7 @@
-"""``inf2`` and ``trn1`` against the stand-in of tensorflow-neuronx; they differ by their chip alone."""
+"""``inf2`` and ``trn1`` against the stand-in of tensorflow-neuronx, with a driver that counts at once.
+
+They differ by their chip alone.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import pytest
 
 from pytest_accel.worker.accelerators.neuron.inf2_trn1 import Inf2, Trn1
 from tests.contract.neuron_family import NeuronContract
+from tests.standins import neuron_host
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 class TestInf2(NeuronContract):
     accelerator = Inf2
     chip = "inf2"
+    driver = neuron_host.LIVE_DRIVER
     cast = "float32"
 
     @pytest.mark.parametrize(("precision", "dtype"), [("bf16", "bfloat16"), ("tf32", "tf32")])
@@ -35,4 +40,5 @@ class TestInf2(NeuronContract):
 class TestTrn1(NeuronContract):
     accelerator = Trn1
     chip = "trn1"
+    driver = neuron_host.LIVE_DRIVER
     cast = "float32"

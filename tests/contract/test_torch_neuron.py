@@ -22,7 +22,7 @@ from pytest_accel.worker.accelerators.neuron.inf2_trn1 import Inf2
 from tests.standins import neuron_host
 
 if TYPE_CHECKING:
-    from pytest_accel.facts.fact import Scalar
+    from pytest_accel.facts.fact import OptionValue
     from pytest_accel.processes.client import Loaded
     from pytest_accel.worker.accelerator import Arrays
 
@@ -42,8 +42,9 @@ class TestInf2OnTorch(AcceleratorContract):
     @pytest.fixture(scope="class", autouse=True)
     @classmethod
     def machine(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-        """A machine with two chips, and both SDKs of them."""
-        root = neuron_host.make(tmp_path_factory.mktemp("machine"), "inf2", devices=2)
+        """A machine with two chips, and both SDKs of them: the worker of this class keeps a core."""
+        driver = neuron_host.LIVE_DRIVER
+        root = neuron_host.make(tmp_path_factory.mktemp("machine"), "inf2", devices=2, driver=driver)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("ACCEL_HOST_ROOT", str(root))
             patch.setenv("PYTHONPATH", str(STANDINS), prepend=os.pathsep)
@@ -60,7 +61,7 @@ class TestInf2OnTorch(AcceleratorContract):
     def test_both_sdks_have_their_versions(self, client: WorkerClient) -> None:
         versions = client.versions()
         assert versions["torch-neuronx"] == "2.8.0.2.10.13553"
-        assert versions["neuron-driver"] == neuron_host.DRIVER
+        assert versions["neuron-driver"] == neuron_host.LIVE_DRIVER
 
     def test_all_of_it_is_on_the_device_and_counted(self, client: WorkerClient, loaded: Loaded, machine: Path) -> None:
         before = neuron_host.inferences(machine)
@@ -99,6 +100,19 @@ class TestInf2OnTorch(AcceleratorContract):
             assert len(together) == 4
             assert copies.placement()[1] == pytest.approx(4 * 251.8e6, rel=0.01)
 
+    def test_compiling_holds_no_core(self, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The worker that compiles lives on while others measure."""
+        own = neuron_host.make(tmp_path / "machine", "inf2")
+        monkeypatch.setenv("ACCEL_HOST_ROOT", str(own))
+        options = self.complete()
+        with Worker("inf2", INF2, log_dir=tmp_path) as compiles, Worker("inf2", INF2, log_dir=tmp_path) as measures:
+            WorkerClient(compiles, self.deadlines).compile(source, tmp_path / "artefact", options)
+            assert neuron_host.held_cores(own) == []
+            client = WorkerClient(measures, self.deadlines)
+            client.predict(made_up(client.load(tmp_path / "artefact", options), rows=1))
+            assert len(neuron_host.held_cores(own)) == 1
+        assert neuron_host.held_cores(own) == []
+
     def test_another_batch_than_the_compiled_one_is_refused(self, client: WorkerClient, loaded: Loaded) -> None:
         with pytest.raises(UnfitInput, match=r"takes float32\[1, 3, 128, 128\], got float32\[2, 3, 128, 128\]"):
             client.predict(made_up(loaded, rows=1) | {"image": np.ones((2, 3, 128, 128), np.float32)})
@@ -126,7 +140,7 @@ class TestInf2OnTorch(AcceleratorContract):
     @pytest.mark.parametrize(
         ("habit", "message"),
         [
-            ("falls-back", "NotExecuted: the driver counted 0 inferences during 30 calls of 1 compiled subgraphs, so"),
+            ("falls-back", "NotExecuted: the driver counted 0 inferences, and 30 calls are 30 at least, so"),
             ("lost-device", "DeviceFailed: the Neuron runtime failed: the device is lost: look in dmesg"),
             ("out-of-memory", "DeviceFailed: the Neuron runtime failed: memory of the device does not suffice"),
             ("no-cores", "DeviceFailed: the Neuron runtime failed: no NeuronCore could be had: end the process"),
@@ -138,9 +152,8 @@ class TestInf2OnTorch(AcceleratorContract):
         monkeypatch.setenv("STANDIN_MISBEHAVES", habit)
         with Worker("inf2", INF2, log_dir=tmp_path) as worker:
             client = WorkerClient(worker, self.deadlines)
-            inputs = made_up(client.load(artefact, self.complete()), rows=1)
             with pytest.raises(WorkerError, match=message):
-                place_after(client, inputs, calls=30)
+                place_after(client, made_up(client.load(artefact, self.complete()), rows=1), calls=30)
 
     @pytest.mark.parametrize("habit", ["nan", "casts", "returns-early"])
     def test_a_runtime_that_computes_something_else_answers_otherwise(
@@ -178,7 +191,7 @@ def test_with_torch_neuronx_alone_it_is_there(tmp_path: Path, monkeypatch: pytes
         assert "tensorflow" not in client.versions()
         source = client.yardstick(tmp_path / "source")
         assert source.kind == "torch"
-        options: dict[str, Scalar] = TestInf2OnTorch.complete()
+        options: dict[str, OptionValue] = TestInf2OnTorch.complete()
         client.compile(source, tmp_path / "artefact", options)
         loaded = client.load(tmp_path / "artefact", options)
         assert client.predict(made_up(loaded, rows=1)).keys() == {"scores"}

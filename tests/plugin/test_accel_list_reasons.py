@@ -17,7 +17,7 @@ PLACEHOLDER = "raise ImportError('WRONG PACKAGE. Please install the package from
 
 def without_drivers(patch: pytest.MonkeyPatch, folder: Path) -> None:
     """A GPU and an Inferentia chip on the bus, and nothing that drives them."""
-    neuron_host.make(folder)
+    neuron_host.make(folder, "inf1")
     (folder / "dev/neuron0").unlink()
     gpu = {"vendor": "0x10de", "device": "0x1eb8", "class": "0x030200"}
     neuron_host.write(folder / "sys/bus/pci/devices/0000:00:1e.0", gpu)
@@ -27,7 +27,7 @@ def without_drivers(patch: pytest.MonkeyPatch, folder: Path) -> None:
 def in_use(patch: pytest.MonkeyPatch, folder: Path) -> None:
     """A GPU whose driver was half upgraded, an Inferentia chip that another process holds, no AWS account."""
     make_nvidia_host(patch, folder, misbehaves="driver-mismatch")
-    neuron_host.make(folder, processes={1: "python serve.py"})
+    neuron_host.make(folder, "inf1", processes={1: "python serve.py"})
     patch.setenv("ACCEL_SAGEMAKER", "allow")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
         patch.delenv(name, raising=False)
@@ -47,7 +47,7 @@ def without_sdks(patch: pytest.MonkeyPatch, folder: Path) -> None:
 
 def outdated(patch: pytest.MonkeyPatch, folder: Path) -> None:
     """An Inferentia chip with a driver that no longer supports it."""
-    neuron_host.make(folder, driver="2.25.4.0")
+    neuron_host.make(folder, "inf1", driver="2.25.4.0")
     patch.setenv("ACCEL_HOST_ROOT", str(folder))
 
 

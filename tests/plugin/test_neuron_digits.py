@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,14 +17,14 @@ from tests.standins import neuron_host
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import TestRecord
-    from tests.models.zoo import Examples
+    from tests.models.zoo import Examples, Zoo
 
 STANDINS = Path(neuron_host.__file__).parent
 TEST = """
     import numpy as np
     import pytest
 
-    @pytest.mark.accelerator({chip!r}, batch_size=32{marker})
+    @pytest.mark.accelerator({chip!r}, batch_size={batch_size}{marker})
     @pytest.mark.parametrize("habit", {habits!r})
     def test_digits(accel_model, habit, monkeypatch):
         compiled = accel_model({model!r})
@@ -32,12 +34,16 @@ TEST = """
 CHECK = 'compiled.check("digits.npz")'
 #: Calls without a warm-up and a judgement, which take their time, and then where they ran.
 CALLS = "[compiled.predict(np.ones((32, 8, 8, 1), np.float32)) for _ in range(30)] and compiled.placement()"
+#: The same of a driver that counts at once, which the worker itself has asked.
+AT_ONCE = (
+    "NotExecuted: the driver counted 0 inferences, and 30 calls are 30 at least, so the outputs came from elsewhere"
+)
 #: What the user is told of each way in which the runtime does wrong.
 TOLD = {
     "nan": "NaN",
     "returns-early": "CheckFailed: not-measured: digits_cnn*what was timed is not what was checked: output 'output_0'",
     "casts": "CheckFailed: inaccurate: digits_cnn*: drop * points, default max_accuracy_drop 1.00 points",
-    "falls-back": "NotExecuted: the driver counted 0 inferences during 30 calls of 1 compiled subgraphs, so",
+    "falls-back": "NotExecuted: the device counted 0 executions and 30 at least were asked of it, so",
     "lost-device": "DeviceFailed: the Neuron runtime failed: the device is lost: look in dmesg and neuron-ls",
     "out-of-memory": "DeviceFailed: the Neuron runtime failed: memory of the device does not suffice: ask for",
     "no-cores": "DeviceFailed: the Neuron runtime failed: no NeuronCore could be had: end the process that neuron-ls",
@@ -51,23 +57,38 @@ def chip() -> str:
 
 
 @pytest.fixture
-def neuron(project: Project, digits_cnn: Path, digits_val: Examples, chip: str) -> Project:
+def driver(chip: str) -> str:
+    """The driver of the machine: the one that counts when a process ends on Inferentia, where there is no other."""
+    return neuron_host.DRIVER if chip == "inf1" else neuron_host.LIVE_DRIVER
+
+
+@pytest.fixture
+def neuron(project: Project, digits_val: Examples, chip: str, driver: str) -> Project:
     """A project on a machine with one chip, and the digits."""
     images, labels = digits_val
     np.savez(project.pytester.path / "digits.npz", image=images, labels=labels)
-    root = neuron_host.make(project.pytester.path / "machine", chip)
+    root = neuron_host.make(project.pytester.path / "machine", chip, driver=driver)
     project.monkeypatch.setenv("ACCEL_HOST_ROOT", str(root))
     project.monkeypatch.setenv("PYTHONPATH", str(STANDINS), prepend=os.pathsep)
     return project
 
 
 def run(
-    project: Project, model: Path, *habits: str, marker: str = "", do: str = CHECK, chip: str = "inf1"
+    project: Project,
+    model: Path,
+    *habits: str,
+    marker: str = "",
+    do: str = CHECK,
+    chip: str = "inf1",
+    batch_size: int = 32,
+    options: Sequence[str] = (),
 ) -> pytest.RunResult:
     """Compile the model and use it once with each habit of the runtime; a run with none has the habit ""."""
-    test = TEST.format(habits=list(habits) or [""], model=str(model), marker=marker, do=do, chip=chip)
+    test = TEST.format(
+        habits=list(habits) or [""], model=str(model), marker=marker, do=do, chip=chip, batch_size=batch_size
+    )
     project.pytester.makepyfile(test_digits=test)
-    return project.run("--accel-report=run.json", f"--accelerator={chip}", workers=True)
+    return project.run("--accel-report=run.json", f"--accelerator={chip}", *options, workers=True)
 
 
 def records(project: Project) -> list[TestRecord]:
@@ -84,6 +105,9 @@ def test_a_model_passes_and_tells_where_it_ran(neuron: Project, digits_cnn: Path
     assert record.placement.on_device == 1.0
     assert record.placement.precisions.keys() == {"bfloat16"}
     assert record.versions["tensorflow-neuron"].startswith("2.")
+    assert record.measurement is not None
+    assert record.measurement.conditions.device_state == {"neuroncores": 1, "copies": 1}
+    assert neuron_host.inferences(neuron.pytester.path / "machine") > len(record.measurement.latencies_ns)
 
 
 def test_without_a_device_it_is_skipped_with_the_reason(neuron: Project, digits_cnn: Path) -> None:
@@ -102,13 +126,30 @@ def test_a_runtime_that_fails_is_told_with_what_to_do(neuron: Project, digits_cn
     result.stdout.fnmatch_lines_random([f"*{TOLD[habit]}*" for habit in habits])
 
 
+@pytest.mark.parametrize("chip", ["inf2"])
+def test_a_driver_that_counts_at_once_is_asked_at_once(neuron: Project, digits_cnn: Path, chip: str) -> None:
+    result = run(neuron, digits_cnn, "", "falls-back", do=CALLS, chip=chip)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines([f"*{AT_ONCE}*"])
+
+
+@pytest.mark.parametrize(("chip", "driver"), [("inf2", "2.31.0.0")])
+def test_a_driver_that_counts_nothing_proves_nothing(neuron: Project, digits_cnn: Path, chip: str) -> None:
+    """It has moved its counters elsewhere."""
+    for counter in neuron_host.counters(neuron.pytester.path / "machine"):
+        counter.unlink()
+    result = run(neuron, digits_cnn, do=CALLS, chip=chip)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["inf2: that the calls ran on the device is not proven, because the device does not *"])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("chip", ["inf2", "trn1"])
 def test_the_younger_chips_are_told_on_in_the_same_ways(neuron: Project, digits_cnn: Path, chip: str) -> None:
     habits = ("falls-back", "lost-device", "out-of-memory", "no-cores")
     result = run(neuron, digits_cnn, *habits, do=CALLS, chip=chip)
     result.assert_outcomes(failed=len(habits))
-    result.stdout.fnmatch_lines_random([f"*{TOLD[habit]}*" for habit in habits])
+    result.stdout.fnmatch_lines_random([f"*{told}*" for told in (AT_ONCE, *(TOLD[habit] for habit in habits[1:]))])
     wrong = ("nan", "casts", "returns-early")
     result = run(neuron, digits_cnn, *wrong, chip=chip)
     result.assert_outcomes(failed=len(wrong))
@@ -180,3 +221,27 @@ def test_a_sweep_of_batch_and_cores_has_a_row_for_what_is_refused(neuron: Projec
     refused = {record.variant.id: record.verdicts[0].summary for record in records(neuron)}
     assert refused.keys() == {"inf1-b2-neuroncores1", "inf1-b3-neuroncores1", "inf1-b3-neuroncores4"}
     assert "no schedule for batch 2 on 1 NeuronCores" in refused["inf1-b2-neuroncores1"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("chip", "marker"), [("inf2", ", core_group=1"), ("inf1", ", neuroncores=4")])
+def test_the_smallest_instances_save_and_compare(
+    neuron: Project, digits_cnn: Path, zoo: Zoo, chip: str, marker: str
+) -> None:
+    """Two cores or four: a comparison needs no more of them than a measurement, and it leaves none behind."""
+    neuron.monkeypatch.setattr("pytest_accel.machine.conditions.ForeignLoad.cores", lambda _: 0.0)
+    neuron.monkeypatch.setattr("pytest_accel.regression.pacemaker.SAVED_LAUNCHES", 2)  # each is two imports of an SDK
+    machine, model = neuron.pytester.path / "machine", neuron.pytester.path / "digits_cnn"
+    shutil.copytree(digits_cnn, model)
+    asked = {"marker": f"{marker}, max_regression=0.5", "chip": chip}
+    run(neuron, model, **asked, batch_size=225, options=("--accel-save-baseline",)).assert_outcomes(passed=1)
+    assert neuron.baseline().exists()
+    run(neuron, model, **asked, batch_size=225).assert_outcomes(passed=1)
+    (record,) = records(neuron)
+    assert record.ratio is not None
+    shutil.rmtree(model)
+    shutil.copytree(zoo.saved_model("digits_cnn_slower"), model)
+    result = run(neuron, model, **asked, batch_size=225)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E*regressed: digits_cnn[[]*"])
+    assert neuron_host.held_cores(machine) == []

@@ -1,7 +1,11 @@
 """The made-up Neuron device below its runtimes: cores that a process takes, counters of the driver, and rounding.
 
-Cores are taken with the first call, by a lock on a file that only the end of the process frees; `neuron_host` makes the
-files. What goes wrong is raised as `Failed`, which each framework's stand-in tells in that framework's words.
+Cores are taken by a lock on a file that only the end of the process frees; `neuron_host` makes the files. What goes
+wrong is raised as `Failed`, which each framework's stand-in tells in that framework's words.
+
+The counters have the habits of the driver's release. Up to 2.30.1 a counter gets what a process did when that ends,
+however it ends: ``neuron_ds_release_entry`` in ``neuron_ds.c``, which the kernel calls as it closes the process's
+files, is the one caller of ``nsysfsmetric_nds_aggregate``. From 2.30.2 on a counter moves at once.
 """
 
 from __future__ import annotations
@@ -10,15 +14,21 @@ import fcntl
 import os
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+#: The first driver whose counters move at once.
+COUNTS_LIVE = (2, 30, 2)
+
 _lock = threading.Lock()
 _cores: list[Path] = []
 _held: list[int] = []
 _calls = 0
+#: The pipe to the process that adds up after this one, once there is one.
+_tally: int | None = None
 
 
 class Failed(Exception):
@@ -46,7 +56,7 @@ def before_a_call() -> None:
 
 
 def cores_of_process(needed: int) -> list[Path]:
-    """The sysfs folders of the cores that this process has, taken with the first call."""
+    """The sysfs folders of the cores that this process has, taken when they are first asked for."""
     with _lock:
         if not _cores:
             _cores.extend(_take())
@@ -57,13 +67,53 @@ def cores_of_process(needed: int) -> list[Path]:
 
 def count(core: Path) -> None:
     """Have the driver count an inference, unless it was none."""
+    global _tally
     if misbehaves("falls-back"):
         return
-    counter = "status/infer_completed_with_num_error" if misbehaves("nan") else "other_info/inference_count"
+    counter = "status/execute_completed_with_num_error" if misbehaves("nan") else "other_info/inference_count"
     file = core / "stats" / counter / "total"
     with _lock:
-        if file.exists():
-            file.write_text(f"{int(file.read_text()) + 1}\n")
+        if not file.exists():
+            return
+        if _driver() >= COUNTS_LIVE:
+            _add(file, 1)
+            return
+        if _tally is None:
+            _tally = _adds_up_afterwards()
+        os.write(_tally, f"{file}\n".encode())
+
+
+def _driver() -> tuple[int, ...]:
+    version = Path(os.environ["ACCEL_HOST_ROOT"], "sys/module/neuron/version").read_text()
+    return tuple(int(part) for part in version.split("."))
+
+
+def _add(counter: Path, inferences: int) -> None:
+    counter.write_text(f"{int(counter.read_text()) + inferences}\n")
+
+
+def _adds_up_afterwards() -> int:
+    """Fork what the kernel's side of the driver is: it hears of each inference, and adds up once this process ends.
+
+    It holds the wire of this process open for as long as that takes, as a process is no zombie before its files are
+    closed. Cores are no matter of it.
+    """
+    hears, tells = os.pipe()
+    if os.fork():
+        os.close(hears)
+        return tells
+    try:
+        os.setsid()
+        os.close(tells)
+        for core in _held:
+            os.close(core)
+        with os.fdopen(hears, encoding="utf-8") as heard:
+            counted = Counter(line.rstrip("\n") for line in heard)
+        for file, inferences in counted.items():
+            if Path(file).exists():
+                _add(Path(file), inferences)
+    finally:
+        os._exit(0)
 
 
 def _keep_bits(bits: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -96,11 +146,12 @@ def _take() -> list[Path]:
     if listed:
         first, _, last = listed.partition("-")
         wanted = every[int(first) : int(last or first) + 1]
+        needed = int(last or first) + 1 - int(first)
     else:
         wanted = every
-    needed = len(wanted) if listed else int(os.environ.get("NEURON_RT_NUM_CORES", "0")) or len(every)
-    free = [] if misbehaves("no-cores") else [core for core in wanted if _lock_core(core)][:needed]
-    if not free or len(free) < needed:
+        needed = int(os.environ.get("NEURON_RT_NUM_CORES", "0")) or len(every)
+    free = [] if misbehaves("no-cores") else [core for core in wanted if len(_held) < needed and _lock_core(core)]
+    if len(free) < needed:
         sys.stderr.write(
             "ERROR  NRT:nrt_allocate_neuron_cores  NeuronCore(s) not available - "
             f"Requested:{needed} Available:{len(free)}\n"
@@ -110,9 +161,6 @@ def _take() -> list[Path]:
 
 
 def _lock_core(core: Path) -> bool:
-    limit = int(os.environ.get("NEURON_RT_NUM_CORES", "0") or 0)
-    if limit and len(_held) >= limit and not os.environ.get("NEURON_RT_VISIBLE_CORES"):
-        return False
     lock = os.open(core / "lock", os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -39,18 +39,6 @@ def write(folder: str) -> Source:
     return Source("saved_model", folder)
 
 
-def write_for_session(folder: str) -> Source:
-    """Write the same SavedModel as TensorFlow 1.15 knows them, with the weights as constants."""
-    tensorflow = import_tensorflow()
-    random = np.random.RandomState(_SEED)
-    with tensorflow.Graph().as_default(), tensorflow.compat.v1.Session() as session:
-        image = tensorflow.compat.v1.placeholder(tensorflow.float32, [None, _SIDE, _SIDE, 3], "image")
-        kernels = [tensorflow.constant(_weights(random, *shape)) for shape in _shapes()]
-        scores = _scores(tensorflow.nn, image, iter(kernels))
-        tensorflow.compat.v1.saved_model.simple_save(session, folder, {"image": image}, {"scores": scores})
-    return Source("saved_model", folder)
-
-
 def write_onnx(folder: str) -> Source:
     """Write the same network as an ONNX file: ``image`` float32[n, 3, 128, 128] to ``scores`` float32[n, 100]."""
     from onnx import TensorProto, helper, numpy_helper, save

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Tuple, Union
 
 from pytest_accel.worker.accelerator import Missing
-from pytest_accel.worker.hardware import device_files
+from pytest_accel.worker.hardware import device_files, sessions
 from pytest_accel.worker.kernel_files import read
 
 #: PLACEHOLDER is what the placeholders raise that PyPI has under the names of the SDKs.
@@ -26,6 +26,12 @@ _SYSFS = "sys/devices/virtual/neuron_device"
 _TOOLS = "opt/aws/neuron/bin"
 _LOOK_TIMEOUT_S = 10.0
 _EC2_INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
+#: _COUNTS_LIVE is the first driver whose counters move while a process runs. An earlier one adds up what a process did
+#: when that ends: `nsysfsmetric_nds_aggregate` in ``neuron_sysfs_metrics.c`` has no other caller. The release notes of
+#: Neuron's runtime name the change.
+_COUNTS_LIVE = (2, 30, 2)
+#: _COUNTED_WITH_NAN are the counters of inferences that gave NaN, by the names that drivers have for them.
+_COUNTED_WITH_NAN = ("status/execute_completed_with_num_error", "status/infer_completed_with_num_error")
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,7 @@ def missing(chip: Chip, found: Devices) -> Optional[Missing]:
             f"no {chip.family} device: the Neuron driver says that this is {others}",
             f"use the accelerator of that name, or run on an instance with {chip.family}",
         )
-    release = tuple(int(part) for part in found.driver.split(".")[:2] if part.isdigit())
+    release = _release(found.driver)[:2]
     if release and release < (2, 0):
         return Missing(
             "driver-mismatch",
@@ -120,7 +126,7 @@ def missing(chip: Chip, found: Devices) -> Optional[Missing]:
             f"the Neuron driver {found.driver} no longer supports {chip.device}; {last} was the last that did",
             f"install aws-neuronx-dkms={last}.*",
         )
-    strangers = {pid: command for pid, command in (found.holders or {}).items() if not _is_ours(pid)}
+    strangers = {pid: command for pid, command in (found.holders or {}).items() if sessions.is_foreign(pid)}
     if strangers:
         named = ", ".join(f"{pid} ({command})" for pid, command in sorted(strangers.items()))
         return Missing(
@@ -159,13 +165,22 @@ def instance_type() -> str:
     return product if known else ""
 
 
+def counts_live() -> bool:
+    """Return whether the driver counts an inference at once, and not when its process ends."""
+    return _release(driver_version()) >= _COUNTS_LIVE
+
+
 def inferences() -> Optional[int]:
     """Return the inferences of all NeuronCores since the driver was loaded, None where it does not count them.
 
-    Inferences that gave NaN are included. The driver counts them apart, and the SDK takes them for successful.
+    Those of a running process are among them where `counts_live`. Inferences that gave NaN are included. The driver
+    counts them apart, and the SDK takes them for successful.
     """
     successful = _sum_of("other_info/inference_count")
-    return None if successful is None else successful + (_sum_of("status/infer_completed_with_num_error") or 0)
+    if successful is None:
+        return None
+    with_nan = filter(None, map(_sum_of, _COUNTED_WITH_NAN))
+    return successful + next(with_nan, 0)
 
 
 def device_memory_mb() -> Optional[float]:
@@ -210,10 +225,8 @@ def _holders(listed: List[Dict[str, Any]]) -> Dict[int, str]:
     return {int(process["pid"]): str(process.get("command", "?")) for process in processes if "pid" in process}
 
 
-def _is_ours(pid: int) -> bool:
-    """Return whether a process is a worker of this run: started by this worker, or by the same controller."""
-    parent = re.search(r"^PPid:\s+(\d+)", read("/proc", str(pid), "status"), re.MULTILINE)
-    return parent is not None and int(parent.group(1)) in (os.getpid(), os.getppid())
+def _release(version: str) -> Tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
 def _number(text: str) -> Optional[int]:

@@ -12,7 +12,7 @@ import time
 from typing import Any, Dict, List, Mapping, Optional, Set, Tuple, Union
 
 from pytest_accel.worker.accelerator import Missing, Present
-from pytest_accel.worker.hardware import gpu_peak
+from pytest_accel.worker.hardware import gpu_peak, sessions
 
 #: _FEWER_CORES has the compute capabilities whose streaming multiprocessors have 64 CUDA cores; all others have 128.
 _FEWER_CORES = frozenset(((6, 0), (7, 0), (7, 2), (7, 5), (8, 0)))
@@ -333,17 +333,13 @@ def _other_processes(pynvml: Any, handle: Any) -> List[str]:
 def _foreign(pynvml: Any, handle: Any) -> Dict[int, str]:
     """Return number and name of the processes outside this terminal session that hold the GPU, by number.
 
-    All workers of one run, also under pytest-xdist, belong to one session. A process that cannot be seen from inside a
-    container may be one of them, and is left out. So is the server of MPS, which computes for others.
+    The server of MPS, which computes for others, is left out.
     """
     found = {}
     for pid in {process.pid for process in _running(pynvml, handle)}:
         name = _name(pid)
-        try:
-            if name and not name.startswith(_MPS) and os.getsid(pid) != os.getsid(0):
-                found[pid] = f"process {pid} ({name})"
-        except OSError:
-            continue
+        if name and not name.startswith(_MPS) and sessions.is_foreign(pid):
+            found[pid] = f"process {pid} ({name})"
     return found
 
 

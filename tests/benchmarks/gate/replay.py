@@ -2,6 +2,10 @@
 
 Launches are drawn anew for each verdict, with replacement, until the gate itself wants no more or a minute is spent;
 real extra work was done when they were recorded. Prints how often each gate was wrong, in Markdown.
+
+A device that belongs to one process at a time is compared launch by launch (`pytest_accel.regression.alternation`).
+What that is worth is replayed too, by taking the candidate of one recorded launch and the pacemaker of the next. Both
+ran on a processor that others use too, and minutes apart.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from statistics import fmean, median
 import msgspec
 
 from pytest_accel.facts.records import Duet, DuetLaunch
+from pytest_accel.regression.alternation import Blocks, launch_of
 from pytest_accel.regression.pacemaker import fits_another
 from pytest_accel.verdict.gate import Decision, Gate, undisturbed
 from tests.benchmarks.gate.record import CONDITIONS, Recorded, recorded
@@ -90,14 +95,15 @@ class Recording:
         budget_s: float = BUDGET_S,
         seed: int = 1,
         mirrored: bool = False,
+        apart: bool = False,
     ) -> Replay:
-        """Verdicts on launches of this kind, drawn by this seed.
+        """Verdicts on launches of this kind, drawn by this seed; with ``apart`` on whole launches in turns.
 
         Those of the same on both sides are mirrored about no difference, since either side may be called the
         candidate. With ``mirrored`` others are about `slowdown`, which then is what they truly are slower by.
         """
         rng, played = random.Random(seed), self.duets[duet]
-        launches = [(each.launch(), each.seconds) for each in played]
+        launches = in_turns(played) if apart else [(each.launch(), each.seconds) for each in played]
         if duet == "yardstick":
             return Replay([_beside_yardstick(rng, launches, gate, budget_s) for _ in range(verdicts)])
         about = 0.0 if duet == "same" else log1p(self.slowdown(duet)) if mirrored else None
@@ -123,6 +129,19 @@ def recordings() -> Iterator[Recording]:
 
 
 Launches = Sequence[tuple[DuetLaunch, float]]
+
+
+def in_turns(played: Sequence[Recorded]) -> Launches:
+    """The candidate of each launch beside the pacemaker of the next, with the seconds of both: they take less alone."""
+    return [
+        (launch_of(_blocks(one.candidate, one), _blocks(other.pacemaker, other), one.started_first), seconds)
+        for one, other in zip(played, [*played[1:], *played[:1]], strict=True)
+        for seconds in [one.seconds + other.seconds]
+    ]
+
+
+def _blocks(medians_us: Sequence[float], launch: Recorded) -> Blocks:
+    return Blocks([[us * 1e3] for us in medians_us], list(launch.disturbed or (False,) * len(medians_us)))
 
 
 def _beside_own_artefact(
@@ -171,23 +190,29 @@ def main() -> None:
     parser.add_argument("--verdicts", type=int, default=500, help="verdicts of each kind")
     verdicts = parser.parse_args().verdicts
     everything = list(recordings())
-    print("| launches | | really slower | regressed | passed | inconclusive | launches | seconds |")
-    print("|---|---|---|---|---|---|---|---|")
-    for recording in everything:
-        for duet, launches in recording.duets.items():
-            replay = recording.replay(duet, verdicts)
-            slower = "–" if duet == "yardstick" else f"{recording.slowdown(duet):.1%}"
-            print(
-                f"| {recording.workload}, {recording.condition} | {duet}, {len(launches)} | {slower} "
-                f"| {replay.share('regressed'):.1%} | {replay.share('pass', 'improved'):.1%} "
-                f"| {replay.share('inconclusive'):.1%} | {replay.launches:g} | {replay.seconds:.1f} |"
-            )
+    for way in ("call beside call", "whole launches in turns"):
+        print(f"\n{way.capitalize()}:\n")
+        print("| launches | | really slower | regressed | passed | inconclusive | launches | seconds |")
+        print("|---|---|---|---|---|---|---|---|")
+        for recording in everything:
+            _print_kinds(recording, verdicts, apart=way != "call beside call")
     print("\n| gate | condition | false alarms | 5 % slower found | 10 % slower found | seconds |")
     print("|---|---|---|---|---|---|")
     for condition in CONDITIONS:
         some = [recording for recording in everything if recording.condition == condition and "same" in recording.duets]
         if some:
             _print_side_by_side(some, verdicts)
+
+
+def _print_kinds(recording: Recording, verdicts: int, *, apart: bool) -> None:
+    for duet, launches in recording.duets.items():
+        replay = recording.replay(duet, verdicts, apart=apart)
+        slower = "–" if duet == "yardstick" else f"{recording.slowdown(duet):.1%}"
+        print(
+            f"| {recording.workload}, {recording.condition} | {duet}, {len(launches)} | {slower} "
+            f"| {replay.share('regressed'):.1%} | {replay.share('pass', 'improved'):.1%} "
+            f"| {replay.share('inconclusive'):.1%} | {replay.launches:g} | {replay.seconds:.1f} |"
+        )
 
 
 def _print_side_by_side(some: Sequence[Recording], verdicts: int) -> None:

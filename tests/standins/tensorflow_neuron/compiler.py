@@ -1,6 +1,7 @@
 """Stand-in of the compiler: fuses the operators that it supports into NeuronOps, one for each stretch of them.
 
-The executable holds, in place of a NEFF, what the runtime has to know: the batch, the cores and the cast.
+The executable holds, in place of a NEFF, what the runtime has to know: the batch, the cores, the cast, and the copies
+that ``set_execution_plan`` of the SDK allows, which are one where a graph has several NeuronOps.
 """
 
 from __future__ import annotations
@@ -22,20 +23,23 @@ logger = logging.getLogger("tensorflow")
 
 #: The batch sizes that the compiler of 2020 took for one core, for four, and for sixteen (static weights).
 COMBINATIONS = {1: {1}, 4: {1, 2}, 16: {1, 2}}
+#: At most the cores of one chip have a copy.
+COPIES = 4
 NOT_FOUND = "***************************\n neuron-cc is not found.\n***************************"
+#: The operators that are not supported with these habits, at the end and in the middle of a network.
+UNSUPPORTED = {"refuses-operator": {"Softmax"}, "refuses-pooling": {"MaxPool", "AvgPool"}}
 NOT_FUSED = frozenset({"Placeholder", "IdentityN", "NoOp"})
 
 
-def parse_flags(args: Sequence[str] | None = None) -> argparse.Namespace:
-    """The flags of ``NEURON_CC_FLAGS``, or of ``compiler_args``."""
+def parse_flags() -> argparse.Namespace:
+    """The flags of ``NEURON_CC_FLAGS``."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--dynamic-batch-size", action="store_true")
     parser.add_argument("--fp32-cast", default="matmult-fp16")
     parser.add_argument("--neuroncore-pipeline-cores", type=int, default=1)
     parser.add_argument("--auto-cast", default="matmult")
     parser.add_argument("--auto-cast-type", default="bf16")
-    given = shlex.split(os.environ.get("NEURON_CC_FLAGS", "")) if args is None else list(args)
-    return parser.parse_known_args(given)[0]
+    return parser.parse_known_args(shlex.split(os.environ.get("NEURON_CC_FLAGS", "")))[0]
 
 
 def cast_of(flags: argparse.Namespace, *, neuronx: bool) -> str:
@@ -60,14 +64,14 @@ def fuse(graph_def: Any, outputs: Sequence[str], batch: int, flags: argparse.Nam
     if refused:
         logger.warning("neuron-cc failed with:\n%s", refused)
         return graph_def
-    unsupported = {"Softmax"} if misbehaves("refuses-operator") else set()
+    unsupported = next((refused for habit, refused in UNSUPPORTED.items() if misbehaves(habit)), set[str]())
     executable = {
         "batch": batch,
         "cores": flags.neuroncore_pipeline_cores,
         "dynamic": flags.dynamic_batch_size,
         "cast": cast_of(flags, neuronx=neuronx),
     }
-    return _partition(graph_def, set(outputs), unsupported, json.dumps(executable).encode())
+    return _partition(graph_def, set(outputs), unsupported, executable)
 
 
 def _why_not(batch: int, cores: int) -> str:
@@ -91,7 +95,7 @@ def ratio(graph_def: Any) -> float:
     return fused / (fused + others) if fused else 0.0
 
 
-def _partition(graph_def: Any, outputs: set[str], unsupported: set[str], executable: bytes) -> Any:
+def _partition(graph_def: Any, outputs: set[str], unsupported: set[str], executable: dict[str, Any]) -> Any:
     """A stretch ends where an unsupported operator is: what depends on it belongs to the next one."""
     nodes = _without_control(graph_def, outputs)
     stretch: dict[str, int] = {}
@@ -102,9 +106,11 @@ def _partition(graph_def: Any, outputs: set[str], unsupported: set[str], executa
     fused = {name for name, node in nodes.items() if node.op not in NOT_FUSED | unsupported and node.op != "Const"}
     made = graph_pb2.GraphDef(versions=graph_def.versions)
     renamed: dict[str, str] = {}
-    for at in sorted({stretch[name] for name in fused}):
+    stretches = sorted({stretch[name] for name in fused})
+    planned = json.dumps({**executable, "copies": COPIES if len(stretches) == 1 else 1}).encode()
+    for at in stretches:
         members = [name for name in nodes if name in fused and stretch[name] == at]
-        made.node.append(_neuron_op(f"neuron_op_{at}", members, nodes, outputs, executable, renamed))
+        made.node.append(_neuron_op(f"neuron_op_{at}", members, nodes, outputs, planned, renamed))
     kept = [node for name, node in nodes.items() if name not in fused]
     for node in kept:
         copy = made.node.add()

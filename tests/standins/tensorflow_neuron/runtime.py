@@ -121,7 +121,7 @@ class _Operator:
         pieces = []
         for at, start in enumerate(range(0, rows, batch)):
             piece = [_padded(array[start : start + batch], batch) for array in inputs]
-            pieces.append(self._execute(piece, cores[at % len(cores)]))
+            pieces.append(self._execute(piece, cores[at % min(len(cores), self._facts["copies"])]))
         return [np.concatenate(parts)[:rows] for parts in zip(*pieces, strict=True)]
 
     def _execute(self, inputs: Sequence[np.ndarray], core: Path) -> Arrays:

@@ -3,7 +3,8 @@
 Written from the API reference of AWS's SDK (2.28) and from logs: names, signatures, defaults, the operator
 ``neuron::forward_v2`` in the graph of what was traced, and the texts of errors. The executable is the traced module
 itself with what the compiler was told; it runs on the made-up device of `neuron_device`, and answers are true but for
-the cast.
+the cast. A traced module is on the device at once, and so is one that is loaded: it takes all cores that the process
+sees, until the process ends. ``cpu_backend`` needs none, and a target.
 
 Habits of the real one, by ``STANDIN_MISBEHAVES``: ``fails-to-compile``, ``refuses-operator`` (softmax),
 ``slow-compile``, ``no-compiler`` (the module comes back as it was), and those of the device: ``falls-back``, ``nan``,
@@ -16,7 +17,9 @@ import io
 import json
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import neuron_device
@@ -60,14 +63,19 @@ def trace(
         raise RuntimeError("neuronx-cc failed with 70: [NCC_EUOC002] unsupported operator: aten::softmax")
     if misbehaves("no-compiler"):
         return traced
+    if cpu_backend and not _target(compiler_args or []):
+        raise RuntimeError("cpu_backend needs the target of the compiler: --target")
     file = io.BytesIO()
     torch.jit.save(traced, file)
     made = _Compiled(file.getvalue(), {"batch": len(example[0]), "cast": _cast(compiler_args or []), "dynamic": False})
-    _core.compiles = True  # tracing calls the operator, and a compiler needs no device
+    _core.compiles = True  # tracing calls the operator
     try:
-        return torch.jit.trace(made, example, check_trace=False)
+        on_device = torch.jit.trace(made, example, check_trace=False)
     finally:
         _core.compiles = False
+    if not cpu_backend:
+        _take_cores()
+    return on_device
 
 
 def dynamic_batch(neuron_script: Any, enable: bool = True) -> Any:
@@ -83,9 +91,9 @@ class DataParallel(torch.nn.Module):  # type: ignore[misc] # PyTorch is not know
     def __init__(self, model: Any, device_ids: Any = None, dim: int = 0, set_dynamic_batching: bool = True) -> None:
         super().__init__()
         self._model = dynamic_batch(model) if set_dynamic_batching else model
-        self._copies = len(device_ids) if device_ids is not None else 2
+        self._copies = len(device_ids) if device_ids is not None else len(_take_cores())
         self._dim = dim
-        self.num_workers = 2
+        self.num_workers = 2 * self._copies
 
     def forward(self, *inputs: Any) -> Any:
         pieces = list(zip(*(torch.chunk(tensor, self._copies, self._dim) for tensor in inputs), strict=True))
@@ -118,10 +126,21 @@ class _Compiled(torch.nn.Module):  # type: ignore[misc]
 
 
 def _forward(inputs: Any, neff: Any, facts: Any) -> Any:
-    try:
+    with _in_words():
         return _run(inputs, neff, json.loads(bytes(facts.numpy())))
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    try:
+        yield
     except neuron_device.Failed as failed:
         raise RuntimeError(_MESSAGES[failed.why]) from failed
+
+
+def _take_cores() -> Any:
+    with _in_words():
+        return neuron_device.cores_of_process(1)
 
 
 def _run(inputs: Any, neff: Any, facts: dict[str, Any]) -> Any:
@@ -174,6 +193,19 @@ def _cast(compiler_args: Any) -> str:
     return "float32" if told.get("--auto-cast", "matmult") == "none" else casts[told.get("--auto-cast-type", "bf16")]
 
 
+def _target(compiler_args: Any) -> str:
+    given = compiler_args.split() if isinstance(compiler_args, str) else list(compiler_args)
+    parts = [part for flag in given for part in flag.split("=", 1)]
+    return str(parts[parts.index("--target") + 1]) if "--target" in parts else ""
+
+
+def _load(file: Any, *args: Any, **options: Any) -> Any:
+    module = _load_module(file, *args, **options)
+    if "neuron::forward" in str(module.inlined_graph):
+        _take_cores()
+    return module
+
+
 def _as_tensor(raw: bytes) -> Any:
     return torch.from_numpy(np.frombuffer(raw, np.uint8).copy())
 
@@ -181,3 +213,5 @@ def _as_tensor(raw: bytes) -> Any:
 _library = torch.library.Library("neuron", "DEF")
 _library.define("forward_v2(Tensor[] inputs, Tensor neff, Tensor facts) -> Tensor[]")
 _library.impl("forward_v2", _forward, "CompositeExplicitAutograd")
+
+_load_module, torch.jit.load = torch.jit.load, _load

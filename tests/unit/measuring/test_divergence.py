@@ -76,7 +76,8 @@ def glass(workshop: Workshop) -> Workshop:
 
 def diverging(candidate: Candidate, signature: Signature, dataset: Dataset) -> Divergence | None:
     with candidate.load() as loaded:
-        return first_divergence(dataclasses.replace(loaded, signature=signature), dataset)
+        loaded.signature = signature
+        return first_divergence(loaded, dataset)
 
 
 def found(

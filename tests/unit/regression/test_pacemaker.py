@@ -12,7 +12,6 @@ import pytest
 
 from pytest_accel.facts.records import Signature, TensorSpec
 from pytest_accel.inputs.synthetic import synthetic
-from pytest_accel.regression.duet import play
 from pytest_accel.regression.pacemaker import (
     MOST_FOR_SAVED,
     OWN_ARTEFACT,
@@ -21,9 +20,11 @@ from pytest_accel.regression.pacemaker import (
     YARDSTICK_EDITION,
     Compared,
     against_baseline,
+    play,
     yardstick,
     yardstick_pace,
 )
+from pytest_accel.testing import FakeAccelerator
 from pytest_accel.verdict.gate import Gate
 from tests.unit import facts
 
@@ -246,3 +247,16 @@ def test_one_yardstick_serves_every_variant_and_run(workshop: Workshop) -> None:
         workshop.start_again()
     assert workshop.count("yardstick") == 1
     assert workshop.count("compile") == 1
+
+
+def test_on_an_exclusive_device_whole_launches_take_turns(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeAccelerator, "exclusive", True)
+    monkeypatch.setattr("pytest_accel.regression.duet.play", None)
+    then = workshop.compile(workshop.model(latency_ms=1.0))
+    now = workshop.compile(workshop.model(latency_ms=1.3))
+    pace = yardstick_pace(then, inputs("x"))
+    result = compared(workshop, now, baseline_of(then, pace))
+    assert result is not None
+    assert result.ratio is not None
+    assert result.ratio.estimate == pytest.approx(1.3)
+    assert len(pace.launches) == SAVED_LAUNCHES

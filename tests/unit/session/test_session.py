@@ -3,7 +3,9 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import filelock
 import pytest
@@ -15,8 +17,6 @@ from pytest_accel.testing import FAKE, FakeAccelerator
 from pytest_accel.worker.accelerator import Missing, Present
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.unit.conftest import Workshop
 
 
@@ -139,6 +139,48 @@ def test_waiting_for_the_device_is_told(workshop: Workshop, monkeypatch: pytest.
         told = f"waiting for fake, which another process uses: {device_lock(workshop)}"
         assert workshop.told[1:] == [told] * 2
         assert waited_s > 0.0
+
+
+def test_an_exclusive_device_is_looked_at_alone(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another run has of it would look busy, and its tests would be skipped."""
+    monkeypatch.setattr(FakeAccelerator, "exclusive", True)
+    alone: list[bool] = []
+
+    def probe(accelerator: FakeAccelerator) -> Present:
+        with if_free(lock_at(workshop.folder / "locks" / "device-fake.lock")) as free:
+            alone.append(not free)
+        return Present("fake device", {})
+
+    monkeypatch.setattr(FakeAccelerator, "probe", probe)
+    for _ in range(2):
+        assert workshop.session.absence("fake") is None
+    assert alone == [True], "and once found it is not waited for again"
+
+
+def test_an_exclusive_device_that_is_not_here_is_not_waited_for(two: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(NoDevice, "exclusive", True)
+    two.start_again(lock_timeout_s=0.01)
+    (two.folder / "locks").mkdir()
+    with filelock.FileLock(two.folder / "locks" / "device-none.lock", is_singleton=False):
+        assert two.session.absence("none") == "no device; get one"
+
+
+def test_a_session_elsewhere_waits_for_no_lock_that_this_one_holds(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeAccelerator, "exclusive", True)
+    workshop.start_again(lock_timeout_s=0.01)
+    with workshop.session.exclusive("fake"):
+        assert workshop.session.elsewhere(Path(sys.executable)).absence("fake") is None
+
+
+def test_what_a_device_lacks_for_a_variant_is_told(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(found: Present, options: Mapping[str, Any]) -> Missing | None:
+        return Missing("too-few-cores", "4 cores", "ask for fewer") if options["cores"] > 4 else None
+
+    monkeypatch.setattr(FakeAccelerator, "lacking", lacking)
+    assert workshop.session.lack(workshop.variant(cores=8)) == "4 cores; ask for fewer"
+    assert workshop.session.lack(workshop.variant(cores=4)) is None
 
 
 def test_a_device_that_never_gets_free_is_given_up(workshop: Workshop) -> None:

@@ -1,8 +1,9 @@
 """What the accelerators of the Neuron family have in common: TensorFlow models, compiled by AWS's SDK for TensorFlow.
 
 The SDK compiles what it can into NeuronOps and leaves the rest to the host without a word. So what was compiled is read
-from the artefact, and the driver's counters show that it ran. A call blocks until the device is done, so there is
-nothing to synchronise. NaN is no error for the runtime; it is noticed among the outputs. `compiler` compiles, and
+from the artefact, and the driver's counters show that it ran: at once, or when the process has ended. A core belongs to
+one process until that ends. A call blocks until the device is done, so there is nothing to synchronise. NaN is no error
+for the runtime; it is noticed among the outputs. `compiler` compiles, `cores` names the cores to the runtime, and
 `pytest_accel.worker.hardware.neuron_devices` reads the devices.
 """
 
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import re
 import tempfile
 from abc import abstractmethod
 from typing import Any, ClassVar, Dict, List, Mapping, Optional, Tuple, Union
@@ -28,27 +28,20 @@ from pytest_accel.worker.accelerator import (
     Tensor,
     require_loaded,
 )
-from pytest_accel.worker.accelerators.neuron import compiler, graph, torch_program
-from pytest_accel.worker.accelerators.neuron.tensorflow_program import (
-    TensorFlowFunction,
-    TensorFlowProgram,
-    TensorFlowSession,
-)
+from pytest_accel.worker.accelerators.neuron import compiler, cores, graph, torch_program
+from pytest_accel.worker.accelerators.neuron.failures import NotExecuted, failure
+from pytest_accel.worker.accelerators.neuron.tensorflow_program import TensorFlowFunction
 from pytest_accel.worker.formats import saved_model, torch_model, yardstick
 from pytest_accel.worker.hardware import device_files, neuron_devices, versions
-from pytest_accel.worker.vendor_errors import explained
 
-AnyProgram = Union[TensorFlowProgram, torch_program.Traced]
+AnyProgram = Union[TensorFlowFunction, torch_program.Traced]
 
 _MODEL = "saved_model"
-_VISIBLE_CORES, _NUM_CORES = "NEURON_RT_VISIBLE_CORES", "NEURON_RT_NUM_CORES"
 _IN_FLIGHT = "NEURON_RT_ASYNC_EXEC_MAX_INFLIGHT_REQUESTS"
 #: _MATMULT names the operators that run on the matrix engine of a NeuronCore, which ``matmult`` casts.
 _MATMULT = torch_model.TENSOR_CORE_OPERATORS | frozenset(
     ("MatMul", "BatchMatMul", "BatchMatMulV2", "Conv2D", "Conv3D", "DepthwiseConv2dNative", "Conv2DBackpropInput")
 )
-#: _OF_RUNTIME finds the words of the runtime's errors, in TensorFlow and in PyTorch. Others are about the inputs.
-_OF_RUNTIME = re.compile(r"nrt_|Nrt::|Neuron Runtime could not|the model status=")
 
 #: NEURON_OPTIONS are what every accelerator of the family has beside the options of the chip.
 NEURON_OPTIONS: Mapping[str, Option] = {
@@ -60,15 +53,10 @@ NEURON_OPTIONS: Mapping[str, Option] = {
         compiled_in=False,
         doc="which cores, for several models at once; None: free ones",
     ),
+    "extra": Option(
+        dict, {}, doc='more options of the compiler, such as {"optlevel": 2}; True for one without a value'
+    ),
 }
-
-
-class DeviceFailed(Exception):
-    """The device or the runtime failed, and the inputs are not at fault."""
-
-
-class NotExecuted(Exception):
-    """The driver counted fewer inferences than calls were made: something else computed the outputs."""
 
 
 class TensorFlowNeuron(Accelerator):
@@ -76,6 +64,7 @@ class TensorFlowNeuron(Accelerator):
 
     sources: ClassVar[Tuple[str, ...]] = ("saved_model", "keras")
     concurrent = True
+    exclusive = True
     chip: ClassVar[neuron_devices.Chip]
     #: These packages are under test; the SDK is the first.
     packages: ClassVar[Tuple[str, ...]]
@@ -85,7 +74,7 @@ class TensorFlowNeuron(Accelerator):
     def __init__(self) -> None:
         self._artefact: Optional[Tuple[AnyProgram, graph.Compiled]] = None
         self._options: Mapping[str, Any] = {}
-        self._cores: Dict[str, str] = {}
+        self._claim = cores.Claim(os.environ)
         self._calls = 0
         self._inferences_before: Optional[int] = None
         self._memory_before_mb: Optional[float] = None
@@ -96,13 +85,39 @@ class TensorFlowNeuron(Accelerator):
 
     @staticmethod
     @abstractmethod
-    def compiler_flags(options: Mapping[str, Any]) -> List[str]:
-        """Return the compiler's flags for these options, with values after ``=``."""
+    def own_flags(options: Mapping[str, Any]) -> List[str]:
+        """Return the compiler's flags for the options that have a name here, with values after ``=``."""
+
+    @classmethod
+    def compiler_flags(cls, options: Mapping[str, Any]) -> List[str]:
+        """Return all of the compiler's flags for these options, with values after ``=``."""
+        return [*cls.own_flags(options), *compiler.extra_flags(options["extra"])]
 
     @staticmethod
     @abstractmethod
     def visible_cores(options: Mapping[str, Any]) -> int:
         """Return how many NeuronCores a process with these options may use."""
+
+    @staticmethod
+    @abstractmethod
+    def copies(options: Mapping[str, Any]) -> int:
+        """Return how many copies of the model share the items of a call."""
+
+    @classmethod
+    def lacking(cls, found: Present, options: Mapping[str, Any]) -> Optional[Missing]:
+        needed = cores.cores_needed(cls.visible_cores(options), options["core_group"])
+        if found.cores is None or needed <= found.cores:
+            return None
+        return Missing(
+            "too-few-cores",
+            f"this variant needs {needed} NeuronCores, and {found.cores} may be taken here",
+            "ask for fewer, or run on a larger instance; NEURON_RT_VISIBLE_CORES and NEURON_RT_NUM_CORES allow no more",
+        )
+
+    @classmethod
+    def impossible(cls, options: Mapping[str, Any]) -> Optional[str]:
+        own = [flag.partition("=")[0] for flag in cls.own_flags(options)]
+        return _batch_problem(options, cls.copies(options)) or compiler.extra_problem(options["extra"], own)
 
     @staticmethod
     @abstractmethod
@@ -117,7 +132,12 @@ class TensorFlowNeuron(Accelerator):
         missing = self.missing_sdk()
         if missing is not None:
             return missing
-        return Present(self.chip.device, found.identity(), found.cores * self.chip.core_flops)
+        try:
+            free = cores.Pool.of(os.environ).size(found.cores)
+        except Refused as error:
+            return Missing("no-access", str(error), "it says which NeuronCores this run may take")
+        peak_flops = found.cores * self.chip.core_flops
+        return Present(self.chip.device, found.identity(), peak_flops, cores=free)
 
     def missing_sdk(self) -> Optional[Missing]:
         """Return why the SDK cannot be imported, None when it can."""
@@ -147,26 +167,24 @@ class TensorFlowNeuron(Accelerator):
             saved_model.check_signature(model, options["signature"])
             job.progress(None, f"compiling {job.source.path} with {self.packages[0]}")
             logged = compiler.compile_saved_model(sdk, model, target, self.compiler_flags(options), options)
-        graph.require_compiled(graph.read(target, self._signature(options)), logged)
+        graph.require_compiled(graph.read(target, compiler.TRACED_SIGNATURE), logged)
 
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
         self.close()
-        self._reserve(options)
+        _require_synchronous()
+        self._claim.take(self.visible_cores(options), options["core_group"])
         self._memory_before_mb = neuron_devices.device_memory_mb()
-        self._artefact = program, _ = self.loaded(artefact, options)
+        self._artefact = program, compiled = self.loaded(artefact, options)
+        _require_copies(self.copies(options), compiled, options)
         self._options, self._calls, self._inferences_before = options, 0, neuron_devices.inferences()
         return program.inputs, program.outputs
 
     def loaded(self, artefact: str, options: Mapping[str, Any]) -> Tuple[AnyProgram, graph.Compiled]:
         """Return the artefact as a program that can be called, and what of it was compiled."""
-        folder, signature = os.path.join(artefact, _MODEL), self._signature(options)
-        compiled = graph.read(folder, signature)
-        return self._tensorflow_program(folder, signature), compiled
-
-    def _tensorflow_program(self, folder: str, signature: str) -> TensorFlowProgram:
-        if compiler.traces(self._sdk()):
-            return TensorFlowFunction(folder, signature)
-        return TensorFlowSession(folder, signature)
+        self._sdk()  # which tells TensorFlow of NeuronOps
+        folder = os.path.join(artefact, _MODEL)
+        compiled = graph.read(folder, compiler.TRACED_SIGNATURE)
+        return TensorFlowFunction(folder, compiler.TRACED_SIGNATURE), compiled
 
     def stage(self, inputs: Arrays) -> Any:
         return self._loaded()[0].stage(inputs)
@@ -177,21 +195,28 @@ class TensorFlowNeuron(Accelerator):
         try:
             return program.run(staged)
         except program.errors as error:
-            raise _failure(error) from error
+            raise failure(error, "Neuron cannot run this model") from error
 
     def placement(self) -> Observed:
         """Return the operators in NeuronOps, in the precision that the compiler had to cast them to.
 
-        No runtime gives the precision of an operator. Raises `NotExecuted` where the driver's counters did not move.
+        No runtime gives the precision of an operator. Raises `NotExecuted` where a driver that counts at once has
+        counted too few inferences. Any other one is asked once this process has ended: see `executions_made`.
         """
         _, compiled = self._loaded()
-        self._require_executed(len(compiled.subgraphs))
+        self._require_executed()
         cast, matmult_only = self.casts(self._options)
         operators = {name: f"cpu:{operator.precision}" for name, operator in compiled.on_host.items()}
         for name, operator in compiled.on_neuron.items():
             is_cast = operator.precision == "float32" and (not matmult_only or operator.kind in _MATMULT)
             operators[name] = f"neuron:{cast if is_cast else operator.precision}"
         return Observed.of(operators, compiled.share)
+
+    def executions_made(self) -> int:
+        return 0 if self._counted_at_once is not None else self._least_inferences
+
+    def executions_counted(self) -> Optional[int]:
+        return neuron_devices.inferences()
 
     def flops(self) -> Optional[float]:
         once = self._loaded()[1].flops()
@@ -203,58 +228,50 @@ class TensorFlowNeuron(Accelerator):
         held_mb = neuron_devices.device_memory_mb()
         return None if held_mb is None else max(0.0, held_mb - (self._memory_before_mb or 0.0))
 
+    def device_state(self) -> Mapping[str, Union[str, int, float]]:
+        """Return how many cores and copies were used: the SDK by itself would use all cores of a chip that it sees."""
+        if not self._options:
+            return {}
+        return {"neuroncores": self.visible_cores(self._options), "copies": self.copies(self._options)}
+
     def yardstick(self, folder: str) -> Source:
-        return (yardstick.write if compiler.traces(self._sdk()) else yardstick.write_for_session)(folder)
+        return yardstick.write(folder)
 
     def close(self) -> None:
         """Free the model. The NeuronCores are free only after the process has ended."""
-        if self._artefact is not None:
-            self._artefact[0].close()
         self._artefact = None
 
     def _sdk(self) -> Any:
         saved_model.import_tensorflow()
         return [importlib.import_module(name) for name in self.modules][-1]
 
-    def _signature(self, options: Mapping[str, Any]) -> str:
-        # A traced model has one signature, whatever the one that it was traced from is called.
-        return "serving_default" if compiler.traces(self._sdk()) else str(options["signature"])
-
     def _loaded(self) -> Tuple[AnyProgram, graph.Compiled]:
         return require_loaded(self._artefact)
 
-    def _reserve(self, options: Mapping[str, Any]) -> None:
-        """Name the cores for the runtime. It takes them when it first runs something, and keeps them to the end."""
-        count, group = self.visible_cores(options), options["core_group"]
-        first = 0 if group is None else group * count
-        listed = str(first) if count == 1 else f"{first}-{first + count - 1}"
-        wanted = {_NUM_CORES: str(count)} if group is None else {_VISIBLE_CORES: listed}
-        if os.environ.get(_IN_FLIGHT, "0") != "0":
-            raise Refused(f"{_IN_FLIGHT} is set, so that a call would return before its work is done: unset it")
-        if not self._cores:
-            for name in (_VISIBLE_CORES, _NUM_CORES):
-                if os.environ.get(name):
-                    raise Refused(f"{name} is set, and may not be what was asked for: unset it and use core_group")
-            os.environ.update(wanted)
-            self._cores = wanted
-        if wanted != self._cores:
-            wish, held = _spelled(wanted), _spelled(self._cores)
-            raise Refused(f"{wish} cannot be had, because this worker has {held}: load it in a fresh one")
+    @property
+    def _least_inferences(self) -> int:
+        """How many inferences the calls so far were at least: a NeuronOp makes one or more in each call."""
+        return self._calls * len(self._loaded()[1].subgraphs)
 
-    def _require_executed(self, neuron_ops: int) -> None:
+    @property
+    def _counted_at_once(self) -> Optional[int]:
+        """The inferences since the load, None where the driver counts them later or not at all."""
         total, total_before = neuron_devices.inferences(), self._inferences_before
-        if total is None or total_before is None:  # this driver does not count; a NeuronOp has no other place to run
-            return
-        counted = total - total_before
-        if counted < self._calls * neuron_ops:
+        if total is None or total_before is None or not neuron_devices.counts_live():
+            return None
+        return total - total_before
+
+    def _require_executed(self) -> None:
+        counted = self._counted_at_once
+        if counted is not None and counted < self._least_inferences:
             raise NotExecuted(
-                f"the driver counted {counted} inferences during {self._calls} calls of {neuron_ops} compiled "
-                "subgraphs, so the outputs came from elsewhere: nothing here was measured on the device. Look whether "
-                "the artefact was compiled by the SDK that runs it, and at the worker's log"
+                f"the driver counted {counted} inferences, and {self._calls} calls are {self._least_inferences} at "
+                "least, so the outputs came from elsewhere: nothing here was measured on the device. Look whether the "
+                "artefact was compiled by the SDK that runs it, and at the worker's log"
             )
 
 
-def batch_problem(options: Mapping[str, Any], copies: int) -> Optional[str]:
+def _batch_problem(options: Mapping[str, Any], copies: int) -> Optional[str]:
     """Return why the batch options can never work with this number of copies, or None."""
     compiled, batch = options["compiled_batch"], options["batch_size"]
     if compiled is not None and not options["dynamic_batch"]:
@@ -269,12 +286,17 @@ def batch_problem(options: Mapping[str, Any], copies: int) -> Optional[str]:
     return None
 
 
-def _spelled(variables: Mapping[str, str]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in variables.items())
+def _require_synchronous() -> None:
+    """Raise `Refused` where a call would return before its work is done."""
+    if os.environ.get(_IN_FLIGHT, "0") != "0":
+        raise Refused(f"{_IN_FLIGHT} is set, so that a call would return before its work is done: unset it")
 
 
-def _failure(error: Exception) -> Exception:
-    """Return what to raise for an error of a call: `DeviceFailed` for the runtime's errors, else `Refused`."""
-    if _OF_RUNTIME.search(str(error)):
-        return DeviceFailed(explained("the Neuron runtime failed", error))
-    return Refused(explained("Neuron cannot run this model", error))
+def _require_copies(copies: int, compiled: graph.Compiled, options: Mapping[str, Any]) -> None:
+    """Raise `Refused` where the runtime would make one copy: the SDK's `set_execution_plan` copies single NeuronOps."""
+    operators = len(compiled.subgraphs)
+    if min(copies, compiler.pieces(options)) > 1 and operators != 1:
+        raise Refused(
+            f"the model became {operators} Neuron operators, and the runtime copies a model of one only: {copies} "
+            "copies cannot be had. Ask for one copy, or replace the operators that were left to the host between them"
+        )

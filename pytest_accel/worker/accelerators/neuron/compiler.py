@@ -1,16 +1,18 @@
-"""How AWS's SDK for TensorFlow compiles a SavedModel, for TensorFlow 2 and for 1.15.
+"""How AWS's SDK for TensorFlow compiles a SavedModel.
 
-The SDK for TensorFlow 2 traces a function and reads flags from the environment. The SDK for 1.15 converts a SavedModel.
-The functions that a module has show which SDK it is, not the version. A compiler that fails, or is not installed, is
-only a line in a log, so `graph` looks at what was compiled.
+The SDK traces a function and reads flags from the environment. Tracing takes no NeuronCore: `trace` in the SDK's
+``_trace.py`` runs the compiler and no model. A compiler that fails, or is not installed, is only a line in a log, so
+`graph` looks at what was compiled.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
+import shlex
 from contextlib import contextmanager
-from typing import Any, Iterator, List, Mapping
+from typing import Any, Iterator, List, Mapping, Optional, Sequence
 
 import numpy as np
 
@@ -19,16 +21,37 @@ from pytest_accel.worker.formats import saved_model
 from pytest_accel.worker.vendor_errors import explained
 
 _FLAGS = "NEURON_CC_FLAGS"
-
-
-def traces(sdk: Any) -> bool:
-    """Return whether this is the SDK for TensorFlow 2."""
-    return hasattr(sdk, "trace")
+#: _OWN are flags that are given in some cases only, by pytest-accel.
+_OWN = ("--auto-cast-type", "--dynamic-batch-size", "--target")
+#: TRACED_SIGNATURE is the one signature of a traced model, whatever the one that it was traced from is called.
+TRACED_SIGNATURE = "serving_default"
 
 
 def compiled_batch(options: Mapping[str, Any]) -> int:
     """Return the number of items that is compiled in. The runtime cuts a larger call where the batch is dynamic."""
     return int(options["compiled_batch"] or options["batch_size"])
+
+
+def pieces(options: Mapping[str, Any]) -> int:
+    """Return the number of compiled batches that the runtime cuts a call into."""
+    return math.ceil(int(options["batch_size"]) / compiled_batch(options))
+
+
+def extra_flags(extra: Mapping[str, Any]) -> List[str]:
+    """Return the flags that a test adds: ``True`` stands for a flag without a value, ``False`` for none."""
+    return [
+        f"--{name}" if value is True else f"--{name}={value}" for name, value in extra.items() if value is not False
+    ]
+
+
+def extra_problem(extra: Mapping[str, Any], own: Sequence[str]) -> Optional[str]:
+    """Return why the names of added flags cannot be right, or None. ``own`` flags are made from other options."""
+    for name in extra:
+        if name.startswith("-"):
+            return f"extra names the compiler's options without dashes: {name.lstrip('-')!r}, not {name!r}"
+        if f"--{name}" in (*own, *_OWN):
+            return f"extra={{{name!r}: ...}}: other options of this accelerator, or pytest-accel itself, decide that"
+    return None
 
 
 def compile_saved_model(sdk: Any, model: str, target: str, flags: List[str], options: Mapping[str, Any]) -> str:
@@ -40,7 +63,7 @@ def compile_saved_model(sdk: Any, model: str, target: str, flags: List[str], opt
         raise Refused(f"{_FLAGS} is set, and would compile something else than was asked for: unset it")
     with _warnings() as logged:
         try:
-            (_trace if traces(sdk) else _convert)(sdk, model, target, flags, options)
+            _trace(sdk, model, target, flags, options)
         except Refused:
             raise
         except Exception as error:  # the SDK's own errors have no base class
@@ -56,30 +79,13 @@ def _trace(sdk: Any, model: str, target: str, flags: List[str], options: Mapping
     inputs, _ = saved_model.tensors_of(function)
     batch = compiled_batch(options)
     example = {tensor.name: tensorflow.constant(_zeros(tensor, batch)) for tensor in inputs}
-    os.environ[_FLAGS] = " ".join([*flags, *(["--dynamic-batch-size"] if options["dynamic_batch"] else [])])
+    dynamic = ["--dynamic-batch-size"] if options["dynamic_batch"] else []
+    os.environ[_FLAGS] = " ".join(map(shlex.quote, [*flags, *dynamic]))
     try:
         # One argument that holds all inputs keeps their names.
         sdk.trace(tensorflow.function(lambda inputs: function(**inputs)), example).save(target)
     finally:
         del os.environ[_FLAGS]
-
-
-def _convert(sdk: Any, model: str, target: str, flags: List[str], options: Mapping[str, Any]) -> None:
-    try:
-        sdk.saved_model.compile(
-            model,
-            target,
-            batch_size=compiled_batch(options),
-            signature_def_key=options["signature"],
-            dynamic_batch_size=options["dynamic_batch"],
-            compiler_args=[part for flag in flags for part in flag.split("=", 1)],
-            compiler_recovery=False,  # or a subgraph that does not compile is put back on the host
-        )
-    except NotImplementedError as error:
-        raise Refused(
-            "tensorflow-neuron for TensorFlow 1.15 reads what TensorFlow 1 saved: save the model with that, or set "
-            f"accel_python to an environment with tensorflow-neuron 2 ({error})"
-        ) from error
 
 
 def _zeros(tensor: Tensor, batch: int) -> np.ndarray:

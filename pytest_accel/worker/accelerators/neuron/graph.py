@@ -1,8 +1,8 @@
 """What tensorflow-neuron made of a model: the operators inside its NeuronOps, and those that it left to the host.
 
 A compiled SavedModel holds NeuronOp nodes. A NeuronOp has the subgraph that was compiled and the executable for it,
-which is empty when compiling failed. Both are read from the file that TensorFlow 1 or 2 writes, so that nothing has to
-run. The driver counts the inferences of the device: see `pytest_accel.worker.hardware.neuron_devices`.
+which is empty when compiling failed. Both are read from the file, so that nothing has to run. The driver counts the
+inferences of the device: see `pytest_accel.worker.hardware.neuron_devices`.
 """
 
 from __future__ import annotations

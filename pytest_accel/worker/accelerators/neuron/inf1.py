@@ -1,10 +1,10 @@
-"""The ``inf1`` accelerator: AWS Inferentia with tensorflow-neuron, for TensorFlow 2 or 1.15.
+"""The ``inf1`` accelerator: AWS Inferentia with tensorflow-neuron.
 
 A model is spread over NeuronCores in two ways. The compiler makes a pipeline, or the runtime makes copies that share
-the items of a call with a dynamic batch. Several models at once take free cores, or one core group per model. A worker
-keeps its cores until it ends. A comparison with a baseline runs three workers, so it needs free cores for all three.
-Inferentia has no FP32: a precision is what FP32 is cast to. `pytest_accel.worker.accelerators.neuron.base` has the
-rest.
+the items of a call with a dynamic batch. The SDK by itself makes as many copies as a chip has cores, where the model
+became one Neuron operator; here a variant says how many. Several models at once take free cores, or one core group per
+model. Inferentia has no FP32: a precision is what FP32 is cast to. `pytest_accel.worker.accelerators.neuron.base` has
+the rest.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, List, Mapping, Optional, Tuple
 
 from pytest_accel.worker.accelerator import Option
-from pytest_accel.worker.accelerators.neuron.base import NEURON_OPTIONS, TensorFlowNeuron, batch_problem
+from pytest_accel.worker.accelerators.neuron.base import NEURON_OPTIONS, TensorFlowNeuron
 from pytest_accel.worker.hardware import neuron_devices
 
 #: _CASTS has the compiler's names of casts, by the precision and the operators to cast.
@@ -36,7 +36,11 @@ class Inf1(TensorFlowNeuron):
         "fp32_cast": Option(str, "all", choices=("all", "matmult"), doc="which FP32 operators are cast"),
         "neuroncores": Option(int, 1, minimum=1, doc="NeuronCores that one copy is a pipeline over"),
         "data_parallel": Option(
-            int, 1, minimum=1, compiled_in=False, doc="copies that share a call's compiled batches"
+            int,
+            1,
+            minimum=1,
+            compiled_in=False,
+            doc="copies that share a call's compiled batches; the SDK by itself makes four",
         ),
         **NEURON_OPTIONS,
     }
@@ -53,10 +57,10 @@ class Inf1(TensorFlowNeuron):
                 f"data_parallel={copies}: the runtime copies a model over one chip's {cls.chip.cores} cores at most; "
                 "for more use several models, each with a core_group"
             )
-        return batch_problem(options, copies)
+        return super().impossible(options)
 
     @staticmethod
-    def compiler_flags(options: Mapping[str, Any]) -> List[str]:
+    def own_flags(options: Mapping[str, Any]) -> List[str]:
         return [
             f"--neuroncore-pipeline-cores={options['neuroncores']}",
             f"--fp32-cast={_CASTS[options['precision'], options['fp32_cast']]}",
@@ -65,6 +69,10 @@ class Inf1(TensorFlowNeuron):
     @staticmethod
     def visible_cores(options: Mapping[str, Any]) -> int:
         return int(options["neuroncores"] * options["data_parallel"])
+
+    @staticmethod
+    def copies(options: Mapping[str, Any]) -> int:
+        return int(options["data_parallel"])
 
     @staticmethod
     def casts(options: Mapping[str, Any]) -> Tuple[str, bool]:

@@ -13,8 +13,8 @@ from __future__ import annotations
 from typing import Any, ClassVar, Dict, List, Mapping, Optional, Tuple
 
 from pytest_accel.worker.accelerator import Accelerator, CompileJob, Missing, Option, Source
-from pytest_accel.worker.accelerators.neuron import graph, torch_program
-from pytest_accel.worker.accelerators.neuron.base import NEURON_OPTIONS, AnyProgram, TensorFlowNeuron, batch_problem
+from pytest_accel.worker.accelerators.neuron import compiler, graph, torch_program
+from pytest_accel.worker.accelerators.neuron.base import NEURON_OPTIONS, AnyProgram, TensorFlowNeuron
 from pytest_accel.worker.formats import yardstick
 from pytest_accel.worker.hardware import neuron_devices
 
@@ -39,18 +39,18 @@ class Inf2(TensorFlowNeuron):
         **NEURON_OPTIONS,
     }
 
-    @classmethod
-    def impossible(cls, options: Mapping[str, Any]) -> Optional[str]:
-        return batch_problem(options, options["neuroncores"])
-
     @staticmethod
-    def compiler_flags(options: Mapping[str, Any]) -> List[str]:
+    def own_flags(options: Mapping[str, Any]) -> List[str]:
         if options["precision"] == "fp32":
             return ["--auto-cast=none"]
         return [f"--auto-cast={options['auto_cast']}", f"--auto-cast-type={options['precision']}"]
 
     @staticmethod
     def visible_cores(options: Mapping[str, Any]) -> int:
+        return int(options["neuroncores"])
+
+    @staticmethod
+    def copies(options: Mapping[str, Any]) -> int:
         return int(options["neuroncores"])
 
     @staticmethod
@@ -77,12 +77,14 @@ class Inf2(TensorFlowNeuron):
             super().compile_job(job)
             return
         job.progress(None, f"compiling {job.source.path} with {torch_program.PACKAGE}")
-        torch_program.compile_program(job.source.path, job.artefact, self.compiler_flags(job.options), job.options)
+        flags = [*self.compiler_flags(job.options), "--target", self.chip.family]
+        torch_program.compile_program(job.source.path, job.artefact, flags, job.options)
 
     def loaded(self, artefact: str, options: Mapping[str, Any]) -> Tuple[AnyProgram, graph.Compiled]:
         if not torch_program.is_artefact(artefact):
             return super().loaded(artefact, options)
-        traced = torch_program.Traced(artefact, options["neuroncores"], dynamic_batch=options["dynamic_batch"])
+        copies = min(self.copies(options), compiler.pieces(options))
+        traced = torch_program.Traced(artefact, copies, dynamic_batch=options["dynamic_batch"])
         return traced, traced.compiled
 
     def yardstick(self, folder: str) -> Source:

@@ -1,8 +1,9 @@
 """Exported PyTorch programs on Neuron devices: tracing a program with torch-neuronx, and running the result.
 
 torch-neuronx compiles a whole program into one executable inside a TorchScript module, or fails. It leaves nothing to
-the host. The inputs, outputs and operators of the program are written beside the module, which does not have them. The
-accelerator reserves the cores, and proves that the program ran on them.
+the host. A module that was traced on a device is loaded to it, with all cores that the process sees; so the trace is
+made on the processor, which needs to be told the target. The inputs, outputs and operators of the program are written
+beside the module, which does not have them. The accelerator reserves the cores, and proves that the program ran there.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple, Type
 
 from pytest_accel.worker.accelerator import Arrays, Refused, Tensor
 from pytest_accel.worker.accelerators.neuron.compiler import compiled_batch
+from pytest_accel.worker.accelerators.neuron.failures import failure
 from pytest_accel.worker.accelerators.neuron.graph import Compiled
 from pytest_accel.worker.formats import torch_model
 from pytest_accel.worker.formats.saved_graph import Operator
@@ -56,7 +58,10 @@ def is_artefact(folder: str) -> bool:
 
 
 def compile_program(path: str, target: str, flags: List[str], options: Mapping[str, Any]) -> None:
-    """Trace the program at ``path`` into the folder ``target``. Raises `Refused` with the compiler's words."""
+    """Trace the program at ``path`` into the folder ``target``. Raises `Refused` with the compiler's words.
+
+    ``flags`` are the compiler's, and name the target.
+    """
     if not os.path.isfile(path):
         raise Refused(f"{path}: no such file")
     try:
@@ -77,7 +82,9 @@ def compile_program(path: str, target: str, flags: List[str], options: Mapping[s
         }
     with tempfile.TemporaryDirectory() as folder:
         try:
-            traced = module.trace(program.flat(), tuple(example), compiler_workdir=folder, compiler_args=list(flags))
+            traced = module.trace(
+                program.flat(), tuple(example), compiler_workdir=folder, compiler_args=list(flags), cpu_backend=True
+            )
             if options["dynamic_batch"]:
                 module.dynamic_batch(traced)
         except Exception as error:  # the SDK's own errors have no base class
@@ -116,12 +123,11 @@ class Traced:
         try:
             self._module = torch.jit.load(os.path.join(folder, _MODEL))
         except RuntimeError as error:
-            raise Refused(explained("torch-neuronx cannot load this model", error)) from error
+            raise failure(error, "torch-neuronx cannot load this model") from error
         if copies > 1:
             self._module = module.DataParallel(
                 self._module, device_ids=list(range(copies)), set_dynamic_batching=dynamic_batch
             )
-            self._module.num_workers = copies  # two by default, however many copies there are
 
     def stage(self, inputs: Arrays) -> Any:
         """Return the inputs as PyTorch's tensors, in the order of the program."""
@@ -139,9 +145,6 @@ class Traced:
         return {
             output.name: tensor.to(getattr(torch, output.dtype)).numpy() for output, tensor in zip(self.outputs, made)
         }
-
-    def close(self) -> None:
-        """Do nothing: only memory is held, and the cores are free after the process has ended."""
 
 
 def _sizes(tensor: Tensor, batch: int) -> List[int]:

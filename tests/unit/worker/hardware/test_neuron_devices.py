@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def missing(chip: neuron_devices.Chip = neuron_devices.INFERENTIA) -> Missing:
 
 
 def test_a_machine_is_described_by_its_driver_and_neuron_ls(root: Path) -> None:
-    neuron_host.make(root, devices=4)
+    neuron_host.make(root, "inf1", devices=4)
     found = neuron_devices.look(neuron_devices.INFERENTIA)
     assert (found.count, found.cores, found.memory_gb, found.driver) == (4, 16, 8.0, neuron_host.DRIVER)
     assert found.identity()["instance_type"] == "inf1.xlarge"
@@ -60,7 +60,7 @@ def test_a_neuron_ls_that_hangs_or_fails_is_done_without(
     root: Path, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
     monkeypatch.setattr(neuron_devices, "_LOOK_TIMEOUT_S", 0.2 if "sleep" in script else 5.0)
-    neuron_host.make(root, lists=script)
+    neuron_host.make(root, "inf1", lists=script)
     before = time.monotonic()
     found = neuron_devices.look(neuron_devices.INFERENTIA)
     assert time.monotonic() - before < 30
@@ -69,22 +69,27 @@ def test_a_neuron_ls_that_hangs_or_fails_is_done_without(
 
 def test_an_older_neuron_ls_tells_less(root: Path) -> None:
     told = '[{"neuron_device": 0, "bdf": "00:1f.0", "connected_to": null, "nc_count": 4, "neuron_processes": null}]'
-    neuron_host.make(root, lists=f"echo '{told}'")
+    neuron_host.make(root, "inf1", lists=f"echo '{told}'")
     found = neuron_devices.look(neuron_devices.INFERENTIA)
     assert (found.cores, found.memory_gb, found.holders) == (4, None, {})
 
 
 def test_a_stranger_that_holds_cores_makes_it_busy(root: Path) -> None:
-    neuron_host.make(root, processes={1: "neuron-bench exec"})
+    neuron_host.make(root, "inf1", processes={1: "neuron-bench exec"})
     told = missing()
     assert told.kind == "busy"
     assert "1 (neuron-bench exec)" in told.reason
     assert "cores are free once their process has ended" in told.action
 
 
-def test_workers_of_this_run_are_no_strangers(root: Path) -> None:
-    neuron_host.make(root, processes={os.getpid(): "this worker"})
-    assert neuron_devices.missing(neuron_devices.INFERENTIA, neuron_devices.look(neuron_devices.INFERENTIA)) is None
+@pytest.mark.parametrize("is_foreign", [False, True])
+def test_the_workers_of_this_run_are_no_strangers_whoever_started_them(root: Path, is_foreign: bool) -> None:
+    """Under pytest-xdist most of them have another parent than this process."""
+    with subprocess.Popen(["sleep", "60"], start_new_session=is_foreign) as holder:
+        neuron_host.make(root, "inf1", processes={holder.pid: "a worker"})
+        told = neuron_devices.missing(neuron_devices.INFERENTIA, neuron_devices.look(neuron_devices.INFERENTIA))
+        holder.kill()
+    assert (told.kind if told else None) == ("busy" if is_foreign else None)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +102,7 @@ def test_workers_of_this_run_are_no_strangers(root: Path) -> None:
 def test_a_driver_of_another_time_is_told_with_the_one_to_install(
     root: Path, driver: str, chip: neuron_devices.Chip, kind: str, action: str
 ) -> None:
-    neuron_host.make(root, driver=driver)
+    neuron_host.make(root, "inf1", driver=driver)
     told = missing(chip)
     assert (told.kind, told.action) == (kind, action)
     assert driver in told.reason
@@ -125,22 +130,32 @@ def test_the_bus_tells_one_chip_from_another(root: Path) -> None:
 
 
 def test_counters_are_summed_over_all_cores(root: Path) -> None:
-    neuron_host.make(root, devices=2)
+    neuron_host.make(root, "inf1", devices=2)
     neuron_host.write(root / COUNTER.format(0, 3), {"total": "40"})
     neuron_host.write(root / COUNTER.format(1, 0), {"total": "2"})
     assert neuron_devices.inferences() == 42
 
 
-def test_inferences_that_gave_nan_are_inferences(root: Path) -> None:
-    neuron_host.make(root)
-    with_nan = COUNTER.replace("other_info/inference_count", "status/infer_completed_with_num_error")
+@pytest.mark.parametrize("name", ["execute_completed_with_num_error", "infer_completed_with_num_error"])
+def test_inferences_that_gave_nan_are_inferences_under_each_drivers_name_of_them(root: Path, name: str) -> None:
+    neuron_host.make(root, "inf1")
+    with_nan = COUNTER.replace("other_info/inference_count", f"status/{name}")
     neuron_host.write(root / COUNTER.format(0, 0), {"total": "40"})
     neuron_host.write(root / with_nan.format(0, 1), {"total": "2"})
     assert neuron_devices.inferences() == 42
 
 
+@pytest.mark.parametrize(
+    ("driver", "is_live"),
+    [("2.24.7.0", False), ("2.30.1.0", False), ("2.30.2.0", True), ("2.31.0.0", True), ("", False)],
+)
+def test_drivers_count_at_once_since_a_release(root: Path, driver: str, is_live: bool) -> None:
+    neuron_host.make(root, driver=driver)
+    assert neuron_devices.counts_live() == is_live
+
+
 def test_a_counter_may_be_a_file(root: Path) -> None:
-    neuron_host.make(root, counts=False)
+    neuron_host.make(root, "inf1", counts=False)
     counter = root / COUNTER.format(0, 0)
     neuron_host.write(counter.parent, {counter.name: "7"})
     assert neuron_devices.inferences() == 7

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pytest_accel.worker.accelerator import Refused
+from pytest_accel.worker.accelerator import Present, Refused
 from pytest_accel.worker.accelerators.neuron.inf1 import Inf1
 
 
@@ -58,32 +58,24 @@ def test_what_can_work_is_left_to_the_compiler(changes: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "name", "value"),
-    [
-        ({}, "NEURON_RT_NUM_CORES", "1"),
-        ({"neuroncores": 4}, "NEURON_RT_NUM_CORES", "4"),
-        ({"data_parallel": 3}, "NEURON_RT_NUM_CORES", "3"),
-        ({"core_group": 0}, "NEURON_RT_VISIBLE_CORES", "0"),
-        ({"core_group": 2}, "NEURON_RT_VISIBLE_CORES", "2"),
-        ({"core_group": 1, "neuroncores": 4}, "NEURON_RT_VISIBLE_CORES", "4-7"),
-    ],
+    ("changes", "count"), [({}, 1), ({"neuroncores": 4}, 4), ({"data_parallel": 3}, 3), ({"core_group": 2}, 1)]
 )
-def test_cores_are_named_to_the_runtime(
-    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], name: str, value: str
-) -> None:
-    environment: dict[str, str] = {}
-    monkeypatch.setattr("os.environ", environment)
-    Inf1()._reserve(options(**changes))
-    assert environment == {name: value}
+def test_a_process_sees_the_cores_of_its_pipeline_or_of_its_copies(changes: dict[str, Any], count: int) -> None:
+    assert Inf1.visible_cores(options(**changes)) == count
 
 
-def test_cores_that_somebody_else_has_named_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.environ", {"NEURON_RT_VISIBLE_CORES": "0-3"})
-    with pytest.raises(Refused, match="NEURON_RT_VISIBLE_CORES is set, and may not be what was asked for: unset it"):
-        Inf1()._reserve(options())
+@pytest.mark.parametrize(("free", "lacks"), [(3, True), (4, False), (None, False)])
+def test_a_variant_that_needs_more_cores_than_there_are_is_known_beforehand(free: int | None, lacks: bool) -> None:
+    lacking = Inf1.lacking(Present("AWS Inferentia", {}, cores=free), options(neuroncores=2, core_group=1))
+    assert (lacking is not None) == lacks
+    if lacking is not None:
+        assert (lacking.kind, lacking.reason) == (
+            "too-few-cores",
+            "this variant needs 4 NeuronCores, and 3 may be taken here",
+        )
 
 
 def test_calls_that_would_return_before_the_device_is_done_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.environ", {"NEURON_RT_ASYNC_EXEC_MAX_INFLIGHT_REQUESTS": "4"})
     with pytest.raises(Refused, match="MAX_INFLIGHT_REQUESTS is set, so that a call would return before its work is"):
-        Inf1()._reserve(options())
+        Inf1().load("/artefact", options())

@@ -18,6 +18,10 @@ def options(**changes: Any) -> dict[str, Any]:
         ({"auto_cast": "all"}, ["--auto-cast=none"]),
         ({"precision": "bf16"}, ["--auto-cast=matmult", "--auto-cast-type=bf16"]),
         ({"precision": "fp16", "auto_cast": "all"}, ["--auto-cast=all", "--auto-cast-type=fp16"]),
+        (
+            {"extra": {"optlevel": 2, "model-type": "transformer", "enable-x": True, "enable-y": False}},
+            ["--auto-cast=none", "--optlevel=2", "--model-type=transformer", "--enable-x"],
+        ),
     ],
 )
 def test_fp32_is_fp32_unless_another_precision_is_asked_for(changes: dict[str, Any], flags: list[str]) -> None:
@@ -32,3 +36,15 @@ def test_copies_need_pieces_of_a_call_to_share() -> None:
 def test_trainium_is_another_chip_with_the_same_options() -> None:
     assert Trn1.options() == Inf2.options()
     assert Trn1.chip.pci_ids.isdisjoint(Inf2.chip.pci_ids)
+
+
+@pytest.mark.parametrize("name", ["auto-cast", "auto-cast-type", "target", "dynamic-batch-size"])
+def test_what_other_options_decide_cannot_be_added(name: str) -> None:
+    told = Inf2.impossible(options(extra={name: "x"}))
+    assert told is not None
+    assert told.startswith(f"extra={{{name!r}: ...}}: other options of this accelerator")
+
+
+def test_flags_are_named_without_dashes() -> None:
+    told = Inf2.impossible(options(extra={"--optlevel": 2}))
+    assert told == "extra names the compiler's options without dashes: 'optlevel', not '--optlevel'"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -13,14 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pytest_accel.facts.fact import Scalar
     from pytest_accel.processes.client import WorkerClient
 
 
 class RefusesUnknownOperators:
     """A class of tests adds it to what makes the worker and the models."""
 
-    complete: ClassVar[Callable[..., dict[str, Scalar]]]
+    complete: ClassVar[Callable[..., dict[str, Any]]]
 
     def test_an_unknown_operator_is_refused_by_name(self, client: WorkerClient, models: Path, tmp_path: Path) -> None:
         with pytest.raises(CompileFailed, match=r"no operator 'NotAnOperator': replace it .*Plugin not found"):

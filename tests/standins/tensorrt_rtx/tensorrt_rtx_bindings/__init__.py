@@ -110,10 +110,11 @@ class Builder(tensorrt.Builder):  # type: ignore[misc]
         plan = super().build_serialized_network(network, config)
         if plan is None:
             return None
-        layers = json.loads(plan.partition(b"\n")[0])["layers"]
-        self._logger.log(ILogger.VERBOSE, "Layers:\n" + "\n".join(map(_listed, layers)) + "\n\nI/O Tensors:\n")
-        target = _HERE if config._target is ComputeCapability.CURRENT else config._target.name
-        return IHostMemory(f"{target}\n".encode() + plan)
+        header, _, model = plan.partition(b"\n")
+        facts = json.loads(header)
+        self._logger.log(ILogger.VERBOSE, "Layers:\n" + "\n".join(map(_listed, facts["layers"])) + "\n\nI/O Tensors:\n")
+        facts["target"] = _HERE if config._target is ComputeCapability.CURRENT else config._target.name
+        return IHostMemory(json.dumps(facts).encode() + b"\n" + model)
 
 
 def _listed(layer: dict[str, Any]) -> str:
@@ -144,13 +145,14 @@ class Runtime(tensorrt.Runtime):  # type: ignore[misc]
     """Loads plans that were built for this GPU."""
 
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> ICudaEngine | None:
-        target, _, plan = bytes(serialized_engine).partition(b"\n")
-        if target.startswith(b"SM") and target.decode() != _HERE:
-            words = f"Engine was built for {target.decode()} and cannot run on {_HERE}"
+        loaded = super().deserialize_cuda_engine(serialized_engine)
+        if loaded is None:
+            return None
+        if (target := loaded._facts["target"]) != _HERE:
+            words = f"Engine was built for {target} and cannot run on {_HERE}"
             self._logger.log(ILogger.ERROR, f"IRuntime::deserializeCudaEngine: Error Code 6: API Usage Error ({words})")
             return None
-        loaded = super().deserialize_cuda_engine(plan)
-        return None if loaded is None else ICudaEngine(loaded._facts, loaded._model, self._logger)
+        return ICudaEngine(loaded._facts, loaded._model, self._logger)
 
 
 class IRuntimeCache:

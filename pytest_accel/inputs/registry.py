@@ -28,6 +28,7 @@ BUILTIN: Mapping[str, str] = {
     "gpu-tftrt": f"{_ROOM}.tensorflow.gpu_tftrt:GpuTfTrt",
     "gpu-torch": f"{_ROOM}.pytorch.gpu_torch:GpuTorch",
     "gpu-trt": f"{_ROOM}.tensorrt.gpu_trt:GpuTrt",
+    "gpu-trt-rtx": f"{_ROOM}.tensorrt.gpu_trt_rtx:GpuTrtRtx",
     "inf1": f"{_ROOM}.neuron.inf1:Inf1",
     "inf2": f"{_ROOM}.neuron.inf2_trn1:Inf2",
     "trn1": f"{_ROOM}.neuron.inf2_trn1:Trn1",

@@ -21,7 +21,7 @@ from pytest_accel.processes.client import Converted
 from pytest_accel.session.candidate import Candidate
 from pytest_accel.store.cache import artefact_key, cache_key
 from pytest_accel.store.files import read_regular
-from pytest_accel.worker.accelerator import Source
+from pytest_accel.worker.accelerator import BESIDE, Source
 
 if TYPE_CHECKING:
     from pytest_accel.inputs.calibration import Calibration
@@ -165,11 +165,16 @@ def _facts(entry: Entry, model: Model) -> Artefact:
     compile_s = float((entry.path / _COMPILE_SECONDS).read_text(encoding="ascii"))
     return Artefact(
         key=entry.key,
-        size_mb=entry.size_mb,
+        size_mb=entry.size_mb - _size_mb(entry.path / _ARTEFACT / BESIDE),
         model_digest=model.digest,
         compile_s=compile_s,
         content_digest=entry.digest,
     )
+
+
+def _size_mb(folder: Path) -> float:
+    """Return the size of all files below a folder in units of a million bytes, 0 where there is none."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
 
 
 def cached_artefact(cache: Cache, key: str) -> Path | None:

@@ -204,6 +204,20 @@ ADVICE: Tuple[Tuple[str, str], ...] = (
         "XLA has no operator {operator!r}: use xla=False, or replace it in the model",
     ),
     # TensorRT and CUDA.
+    (r"NODE at node \d+ '.*?', operator '(?P<operator>[^']*)': .*Plugin not found", _NO_OPERATOR),
+    (
+        r"INVALID_NODE at node \d+ '(?P<node>.*?)', operator '(?P<operator>[^']*)'",
+        "{operator} {node!r} has types, shapes or attributes that TensorRT does not take: ask for another precision, "
+        "or " + _OUTSIDE,
+    ),
+    (
+        r"Cannot compile operation '(?P<node>[^']+)' for (?P<device>[^:]+): (?P<why>[^)\n]+?)(?:\. In |\)|\n|$)",
+        "NVIDIA has no kernel of {node!r} for {device} ({why}): ask for another precision or target",
+    ),
+    (
+        r"Cannot compile for target\(s\) (?P<target>[^,]+), because the model contains HW-specific datatypes",
+        "a GPU of {target} does not compute in this precision: ask for another precision or target",
+    ),
     (r"UNSUPPORTED_NODE\w* at node \d+ '.*?', operator '(?P<operator>[^']*)'", _NO_OPERATOR),
     (
         r"Could not find any implementation for node (?P<node>\{.*?\}|[^ )]+)",

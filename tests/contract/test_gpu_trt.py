@@ -14,6 +14,7 @@ from pytest_accel.processes.process import Worker
 from pytest_accel.testing.contract import AcceleratorContract, made_up
 from pytest_accel.worker.accelerator import Missing, Present, Source
 from pytest_accel.worker.accelerators.tensorrt.gpu_trt import GpuTrt
+from tests.contract.building_engines import BuildsEngines, RefusesUnknownOperators
 from tests.contract.compiling import CONVOLUTION_FLOPS, ROOT, images, onnx
 from tests.standins.nvidia_host import make_nvidia_host
 from tests.standins.tensorrt_release import choose_release
@@ -66,7 +67,7 @@ class StandIn(AcceleratorContract):
         return client.placement()[0]
 
 
-class EachRelease(StandIn):
+class EachRelease(RefusesUnknownOperators, StandIn):
     def test_fp32_is_fp32_alone(self, client: WorkerClient, models: Path, tmp_path: Path) -> None:
         placement = self.placed(client, models, tmp_path)
         assert placement.precisions == {"float32": 4}
@@ -93,10 +94,6 @@ class EachRelease(StandIn):
     def test_operations_are_counted(self, client: WorkerClient, models: Path, tmp_path: Path, precision: str) -> None:
         self.compiled(client, onnx(models, "convolution"), tmp_path, precision=precision, batch_size=2)
         assert client.placement()[1] == 2 * CONVOLUTION_FLOPS
-
-    def test_an_unknown_operator_is_refused_by_name(self, client: WorkerClient, models: Path, tmp_path: Path) -> None:
-        with pytest.raises(CompileFailed, match=r"no operator 'NotAnOperator': replace it .*Plugin not found"):
-            client.compile(onnx(models, "unknown_operator"), tmp_path / "artefact", self.complete())
 
     def test_one_engine_takes_the_batches_of_its_profile(
         self, client: WorkerClient, models: Path, tmp_path: Path
@@ -153,7 +150,7 @@ class EachRelease(StandIn):
         return float(np.abs(answers[precision] - answers["fp32"]).max())
 
 
-class TestTensorRt10(EachRelease):
+class TestTensorRt10(BuildsEngines, EachRelease):
     release = "10"
 
     def test_the_identity_is_that_of_the_handle(self, client: WorkerClient) -> None:
@@ -191,32 +188,6 @@ class TestTensorRt10(EachRelease):
         there_ms, back_ms = 3 * 128 * 128 * 4 / 12e6, 100 * 4 / 12e6
         assert timed.parts_ms == pytest.approx({"copying to the GPU": there_ms, "copying back": back_ms})
 
-    def test_int8_without_calibration_data_is_refused(self, client: WorkerClient, models: Path, tmp_path: Path) -> None:
-        with pytest.raises(CompileFailed, match="INT8 needs calibration data: pass calibration="):
-            client.compile(onnx(models, "convolution"), tmp_path / "artefact", self.complete(precision="int8"))
-
-    def test_calibration_data_of_another_model_are_refused(
-        self, client: WorkerClient, models: Path, tmp_path: Path
-    ) -> None:
-        photos = [{"photo": batch["image"]} for batch in images(1)]
-        with pytest.raises(CompileFailed, match=r"the model takes the inputs \['image'\], got \['photo'\]"):
-            client.compile(onnx(models, "convolution"), tmp_path, self.complete(precision="int8"), calibration=photos)
-
-    def test_calibrating_and_building_show_progress(self, client: WorkerClient, models: Path, tmp_path: Path) -> None:
-        told: list[tuple[float | None, str]] = []
-        client.compile(
-            onnx(models, "convolution"),
-            tmp_path,
-            self.complete(precision="int8"),
-            lambda share, doing: told.append((share, doing)),
-            images(4),
-        )
-        assert (0.5, "calibrating with batch 3 of 4") in told
-        shares = [share or 0.0 for share, doing in told if doing == "building engine"]
-        assert len(shares) > 2
-        assert (shares[-1], shares) == (1.0, sorted(shares))
-        assert not any(doing.startswith("timing") for _, doing in told), "a part of building is not told beside it"
-
     def test_a_workspace_that_is_too_small_is_refused_with_what_to_do(
         self, client: WorkerClient, models: Path, tmp_path: Path
     ) -> None:
@@ -230,19 +201,6 @@ class TestTensorRt10(EachRelease):
         (tmp_path / "times").write_text(json.dumps({"version": "8.6.1", "kernels": {}}))
         with pytest.raises(CompileFailed, match=r"cannot use the timing cache .*/times: remove the file: .*mismatch"):
             self.compiled(client, onnx(models, "convolution"), tmp_path / "a", timing_cache=str(tmp_path / "times"))
-
-    def test_sizes_that_are_dynamic_beside_the_batch_are_refused(
-        self, client: WorkerClient, models: Path, tmp_path: Path
-    ) -> None:
-        for profile in ("", "1:1:2"):
-            with pytest.raises(CompileFailed, match=r"'x' has dynamic sizes beside its batch: \[.*\?\]; export"):
-                client.compile(onnx(models, "seven_by_three"), tmp_path, self.complete(profile=profile))
-
-    def test_a_profile_for_a_model_of_one_batch_is_refused(
-        self, client: WorkerClient, models: Path, tmp_path: Path
-    ) -> None:
-        with pytest.raises(CompileFailed, match="profile= is for a dynamic batch, which the model does not have"):
-            client.compile(onnx(models, "fixed_batch"), tmp_path, self.complete(profile="1:8:8", batch_size=8))
 
     @pytest.mark.parametrize("fact", ["tensorrt", "gpu", "compute_capability"])
     def test_an_engine_from_elsewhere_is_refused(

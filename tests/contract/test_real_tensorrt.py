@@ -57,11 +57,11 @@ from pytest_accel.worker.accelerators.tensorrt import builder, callbacks
 from pytest_accel.worker.accelerators.tensorrt.gpu_trt import GpuTrt
 from pytest_accel.worker.hardware.cuda import Cuda
 told, batch = [], {"x": np.ones((2, 3), np.float32)}
-if not builder.is_strongly_typed():
-    calibrator = callbacks.calibrator([batch], lambda share, doing: told.append(doing), Cuda())
+if not builder.is_strongly_typed(tensorrt_bindings):
+    calibrator = callbacks.calibrator([batch], lambda share, doing: told.append(doing), Cuda(), tensorrt_bindings)
     told += [calibrator.get_batch_size(), len(calibrator.get_batch(["x"])), calibrator.get_batch(["x"])]
 if hasattr(tensorrt_bindings, "IProgressMonitor"):
-    monitor = callbacks.monitor(lambda share, doing: told.append(share))
+    monitor = callbacks.monitor(lambda share, doing: told.append(share), tensorrt_bindings)
     monitor.phase_start("Building", None, 4)
     assert monitor.step_complete("Building", 1)
 missing = GpuTrt()._missing_tensorrt()

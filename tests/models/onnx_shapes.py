@@ -136,3 +136,56 @@ def drawing(path: Path, seed: float | None) -> Path:
     seeded = {} if seed is None else {"seed": seed}
     nodes: list[Any] = [("RandomNormalLike", ["x"], ["noise"], seeded), ("Add", ["x", "noise"], ["y"], {})]
     return write(path, nodes, {"x": ["N", 8]}, {"y": ["N", 8]})
+
+
+def attention(path: Path) -> Path:
+    """A block of attention with a norm: INT64 numbers of words, and which of them count."""
+    from onnx import TensorProto
+
+    nodes: list[Any] = [
+        ("Gather", ["words", "ids"], ["x"], {}),
+        *(("MatMul", ["x", f"w_{name}"], [name], {"name": f"project_{name}"}) for name in ("query", "key", "value")),
+        ("Transpose", ["key"], ["across"], {"perm": [0, 2, 1]}),
+        ("MatMul", ["query", "across"], ["products"], {"name": "score"}),
+        ("Mul", ["products", "scale"], ["scores"], {}),
+        ("Cast", ["mask"], ["counted"], {"to": TensorProto.FLOAT}),
+        ("Sub", ["counted", "one"], ["left_out"], {}),
+        ("Mul", ["left_out", "much"], ["penalty"], {}),
+        ("Unsqueeze", ["penalty", "axis"], ["penalties"], {}),
+        ("Add", ["scores", "penalties"], ["masked"], {}),
+        ("Softmax", ["masked"], ["shares"], {"axis": -1}),
+        ("MatMul", ["shares", "value"], ["mixed"], {"name": "mix"}),
+        ("Add", ["x", "mixed"], ["sum"], {}),
+        ("LayerNormalization", ["sum", "gain", "bias"], ["y"], {"axis": -1, "name": "norm"}),
+    ]
+    weights = {f"w_{name}": RNG.normal(size=(16, 16)).astype("f4") for name in ("query", "key", "value")}
+    numbers = {name: np.array(value, "f4") for name, value in (("scale", 0.25), ("one", 1), ("much", 1e4))}
+    inputs = {name: (TensorProto.INT64, ["N", 6]) for name in ("ids", "mask")}
+    return write(
+        path,
+        nodes,
+        inputs,
+        {"y": ["N", 6, 16]},
+        words=RNG.normal(size=(100, 16)).astype("f4"),
+        axis=np.array([1], "i8"),
+        gain=np.ones(16, "f4"),
+        bias=np.zeros(16, "f4"),
+        **weights,
+        **numbers,
+    )
+
+
+def two_ends(path: Path) -> Path:
+    """Classes and a vector, of an image and of numbers that were measured beside it."""
+    nodes: list[Any] = [
+        ("Conv", ["image", "kernel"], ["features"], {"name": "convolve"}),
+        ("Relu", ["features"], ["positive"], {}),
+        ("GlobalAveragePool", ["positive"], ["pooled"], {}),
+        ("Flatten", ["pooled"], ["seen"], {}),
+        ("Concat", ["seen", "measured"], ["vector"], {"axis": 1}),
+        ("MatMul", ["vector", "w"], ["logits"], {"name": "classify"}),
+        ("Softmax", ["logits"], ["classes"], {"axis": 1}),
+    ]
+    inputs, outputs = {"image": ["N", 3, 8, 8], "measured": ["N", 4]}, {"classes": ["N", 5], "vector": ["N", 20]}
+    kernel, w = RNG.normal(size=(16, 3, 3, 3)).astype("f4"), RNG.normal(size=(20, 5)).astype("f4")
+    return write(path, nodes, inputs, outputs, kernel=kernel, w=w)

@@ -16,6 +16,8 @@ def test_it_tells_what_is_here_and_why_the_rest_is_not_and_runs_nothing(project:
             "fake * present  fake device",
             "gpu-trt * absent   no-hardware: no NVIDIA GPU*",
             " * run on a machine with an NVIDIA GPU*",
+            "gpu-trt-rtx * absent   no-hardware: no NVIDIA GPU*",
+            " * --accel-compile-only needs no GPU, where target= names one",
             "inf1 * absent   no-hardware: no inf1 device*",
             "sagemaker * absent   not-opted-in: *",
         ]

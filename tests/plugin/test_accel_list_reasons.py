@@ -64,6 +64,7 @@ MACHINES: dict[Callable[[pytest.MonkeyPatch, Path], None], dict[str, str]] = {
     },
     without_sdks: {
         "gpu-trt": "no-sdk: cuda-python cannot be used: No module named 'cuda'",
+        "gpu-trt-rtx": "no-sdk: cuda-python cannot be used: No module named 'cuda'",
         "inf2": "placeholder-package: tensorflow-neuronx here is PyPI's placeholder of that name, not the SDK",
     },
     outdated: {

@@ -168,7 +168,7 @@ class CpuOpenVino(Accelerator):
         model = openvino_model.fix_batch(model, options["batch_size"], ends)
         if options["precision"] == "int8":
             if openvino_model.is_quantised(model) or openvino_model.has_whole_weights(model):
-                raise Refused(QUANTISED_ALREADY)
+                raise Refused(QUANTISED_ALREADY.format(precision="int8"))
             model = _quantised(model, job.calibration, job.progress)
         model = openvino_model.widen_outputs(model)
         path = os.path.join(job.artefact, _MODEL)

@@ -25,9 +25,18 @@ _ONNX_TYPES: Mapping[int, str] = {
 
 def of_onnx(path: str) -> List[str]:
     """Return the precisions of an ``.onnx`` file: of its weights, ends and casts, and INT8 where it is quantised."""
-    model = onnx_file.read_graph(path)
+    return of_model(onnx_file.read_graph(path))
+
+
+def of_model(model: Any) -> List[str]:
+    """Return the same of an ONNX model in memory."""
     found = {_ONNX_TYPES[number] for number in _types(model) if number in _ONNX_TYPES}
     return sorted(found | ({"int8"} if is_quantised(model) else set()))
+
+
+def is_below_fp32(model: Any) -> bool:
+    """Return whether an ONNX model has a precision of its own that is coarser than FP32."""
+    return not {"float32", "float64"}.issuperset(of_model(model))
 
 
 def is_quantised(model: Any) -> bool:

@@ -13,14 +13,14 @@ from pytest_accel.facts.errors import CompileFailed, UsageError
 from pytest_accel.inputs.registry import Registry
 from pytest_accel.session.compilation import cached_artefact, compile_candidate, stored_artefacts
 from pytest_accel.testing import FakeAccelerator
-from pytest_accel.worker.accelerator import Source
+from pytest_accel.worker.accelerator import BESIDE, Source
 from pytest_accel.worker.accelerators.fake import ENVIRONMENT_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_accel.session.candidate import Candidate
-    from pytest_accel.worker.accelerator import Progress
+    from pytest_accel.worker.accelerator import CompileJob, Progress
     from tests.unit.conftest import Workshop
 
 
@@ -106,6 +106,25 @@ def test_an_earlier_artefact_is_found_by_its_key_until_it_is_pruned(workshop: Wo
     workshop.session.cache.release(key)
     workshop.session.cache.prune(0)
     assert cached_artefact(workshop.session.cache, key) is None
+
+
+class LeavingMuch(FakeAccelerator):
+    """Leaves ten megabytes beside what it compiles."""
+
+    def compile_job(self, job: CompileJob) -> None:
+        super().compile_job(job)
+        beside = Path(job.artefact) / BESIDE / "deeper"
+        beside.mkdir(parents=True)
+        (beside / "model").write_bytes(bytes(10_000_000))
+
+
+def test_what_lies_beside_an_artefact_is_kept_and_counts_for_nothing(workshop: Workshop) -> None:
+    alone = workshop.compile().artefact.size_mb
+    workshop.registry = Registry({"fake": f"{__name__}:{LeavingMuch.__name__}"})
+    workshop.start_again()
+    candidate = workshop.compile()
+    assert (candidate.folder / BESIDE / "deeper" / "model").exists()
+    assert candidate.artefact.size_mb == pytest.approx(alone, abs=0.001)
 
 
 class Converting(FakeAccelerator):

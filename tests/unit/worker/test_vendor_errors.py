@@ -190,6 +190,29 @@ TOLD = [
         "registered 'Unique' OpKernel for XLA_GPU_JIT devices",
         "XLA has no operator 'Unique': use xla=False, or replace it in the model",
     ),
+    ("UNSUPPORTED_NODE at node 0 '', operator 'Det': false", "there is no operator 'Det': replace it in the model"),
+    (
+        "INVALID_NODE at node 0 'odd', operator 'NotAnOperator': creator && \"Plugin not found, are the plugin name, "
+        'version, and namespace correct?"',
+        "there is no operator 'NotAnOperator': replace it in the model",
+    ),
+    (
+        "INVALID_NODE at node 5 'normalise', operator 'LpNormalization': Assertion failed: (dt == DataType::kFLOAT || "
+        "dt == DataType::kHALF): Only float inputs/outputs supported in LpNormalization.",
+        "LpNormalization 'normalise' has types, shapes or attributes that TensorRT does not take: ask for another",
+    ),
+    (
+        "IBuilder::buildSerializedNetwork: Error Code 1: Myelin ([pass.cpp:337: check_turing_op_compatibility] Cannot "
+        "compile operation 'head/MatMul' for Turing (SM75): FP32 GEMM is not supported. In compileGraph at "
+        "/_src/optimizer/myelin/codeGenerator.cpp:2012)",
+        "NVIDIA has no kernel of 'head/MatMul' for Turing (SM75) (FP32 GEMM is not supported): ask for another",
+    ),
+    (
+        "IBuilder::buildSerializedNetwork: Error Code 1: Myelin ([pass.cpp:1500: run_passes] Cannot compile for "
+        "target(s) sm75, because the model contains HW-specific datatypes: b16. In compileGraph at "
+        "/_src/optimizer/myelin/codeGenerator.cpp:2012)",
+        "a GPU of sm75 does not compute in this precision: ask for another precision or target",
+    ),
     (
         "UNSUPPORTED_NODE at node 3 'odd', operator 'NotAnOp': Assertion failed: creator && \"Plugin not found, are "
         'the plugin name, version, and namespace correct?"',

@@ -1,8 +1,9 @@
-"""From an ONNX model to a TensorRT engine, with the builder of TensorRT 8.6, 10 or 11. What it has shows which it is.
+"""From an ONNX model to an engine, with the builder of TensorRT 8.6, 10 or 11, or of TensorRT for RTX.
 
-Up to 10 the builder chooses the precision of a layer among those that the flags allow, and learns the ranges of INT8
-from a calibrator. In 11 there are neither: a layer computes in the types that the model has, so FP16 and INT8 are
-written into the model before. TF32 is a flag in all releases, and set unless it is cleared. TensorRT calls
+What the module has shows which release it is. Up to 10 the builder chooses the precision of a layer among those that
+the flags allow, and learns the ranges of INT8 from a calibrator. In 11 and for RTX there are neither: a layer computes
+in the types that the model has, so `pytest_accel.worker.formats.written_precision` writes them into the model before.
+TF32 is a flag in all releases, and set unless it is cleared. TensorRT calls
 `pytest_accel.worker.accelerators.tensorrt.callbacks` while it builds.
 """
 
@@ -12,18 +13,17 @@ import os
 import re
 import tempfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from pytest_accel.worker.accelerator import Arrays, Progress, Refused
+from pytest_accel.worker.accelerators.tensorrt import kept_files
 from pytest_accel.worker.accelerators.tensorrt.callbacks import calibrator, monitor
 from pytest_accel.worker.accelerators.tensorrt.element_types import as_taken
 from pytest_accel.worker.accelerators.tensorrt.log import done
-from pytest_accel.worker.formats import onnx_file
-from pytest_accel.worker.formats.quantise import check_inputs, quantise
+from pytest_accel.worker.formats import graph_precisions, onnx_file, written_precision
+from pytest_accel.worker.formats.quantise import CALIBRATED, check_inputs
+from pytest_accel.worker.hardware.cuda import Cuda
 from pytest_accel.worker.vendor_errors import explained
-
-if TYPE_CHECKING:
-    from pytest_accel.worker.hardware.cuda import Cuda
 
 PRECISIONS = ("fp32", "tf32", "fp16", "int8")
 #: _FLAGS has the flags that allow the builder to choose a precision.
@@ -50,52 +50,53 @@ class Batches:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to build. ``batches`` is None for a model of fixed shape. Builds share ``timing_cache``, a file."""
+    """How to build. ``batches`` is None for a model of fixed shape. Builds share ``timing_cache``, a file.
+
+    ``target`` is the compute capability to build for, such as "sm89", which TensorRT for RTX wants to know. A model
+    that is below FP32, when its precision has been written into it, is kept in the file ``written_model``.
+    """
 
     precision: str
     batches: Optional[Batches] = None
     workspace_mb: Optional[int] = None
     timing_cache: str = ""
+    target: str = ""
+    written_model: str = ""
 
 
-def build(
-    model: Any, recipe: Recipe, calibration: Sequence[Arrays], progress: Progress, *, cuda: Cuda, logger: Any
-) -> bytes:
+def build(model: Any, recipe: Recipe, calibration: Sequence[Arrays], progress: Progress, logger: Any) -> bytes:
     """Return the serialised engine of an ONNX model. Raises `Refused` with the words of the parser or the logger."""
     with tempfile.TemporaryDirectory() as scratch:
-        return _built(model, recipe, calibration, progress, cuda=cuda, logger=logger, scratch=scratch)
+        return _built(model, recipe, calibration, progress, logger=logger, scratch=scratch)
 
 
 def _built(
-    model: Any,
-    recipe: Recipe,
-    calibration: Sequence[Arrays],
-    progress: Progress,
-    *,
-    cuda: Cuda,
-    logger: Any,
-    scratch: str,
+    model: Any, recipe: Recipe, calibration: Sequence[Arrays], progress: Progress, *, logger: Any, scratch: str
 ) -> bytes:
-    import tensorrt
-
+    tensorrt = logger.tensorrt
     _require_known_sizes(_inputs(model), recipe.batches)
-    if recipe.precision == "int8":
+    if recipe.precision in CALIBRATED:
         check_inputs(set(_inputs(model)), calibration)
-    if is_strongly_typed():
-        model = _typed(model, recipe.precision, calibration, progress, scratch)
+    if is_strongly_typed(tensorrt):
+        model = written_precision.write(model, recipe.precision, calibration, progress, scratch)
         calibration = ()
-    logger.errors.clear()
+    if recipe.written_model and graph_precisions.is_below_fp32(model):
+        os.makedirs(os.path.dirname(recipe.written_model), exist_ok=True)
+        onnx_file.write(model, recipe.written_model)
+    logger.forget()
     builder = tensorrt.Builder(logger)
     network = _parsed(builder, model, logger, scratch)
     config = builder.create_builder_config()
     config.profiling_verbosity = tensorrt.ProfilingVerbosity.DETAILED  # or the inspector names no precisions
-    _set_precision(config, recipe.precision)
+    _set_precision(config, recipe.precision, tensorrt)
+    if recipe.target:
+        _set_target(config, recipe.target, logger)
     if recipe.workspace_mb is not None:
         config.set_memory_pool_limit(tensorrt.MemoryPoolType.WORKSPACE, recipe.workspace_mb * 2**20)
     if recipe.batches is not None:
         config.add_optimization_profile(_profile(builder, model, recipe.batches))
     if recipe.precision == "int8" and calibration:
-        config.int8_calibrator = calibrator(as_taken(network, calibration), progress, cuda)
+        config.int8_calibrator = calibrator(as_taken(network, calibration), progress, Cuda(), tensorrt)
         if recipe.batches is not None:
             size = len(next(iter(calibration[0].values())))
             profile = _profile(builder, model, Batches(size, size, size))
@@ -104,39 +105,20 @@ def _built(
         _take_times(config, recipe.timing_cache, logger)
     progress(None, "building the engine")
     if hasattr(tensorrt, "IProgressMonitor"):  # TensorRT 8 reports no progress
-        config.progress_monitor = monitor(progress)
+        config.progress_monitor = monitor(progress, tensorrt)
     plan = done(builder.build_serialized_network(network, config), "build an engine for this model", logger)
     if recipe.timing_cache:
-        _keep_times(config, recipe.timing_cache)
+        kept_files.replace(recipe.timing_cache, config.get_timing_cache().serialize())
     return bytes(plan)
 
 
-def is_strongly_typed() -> bool:
+def is_strongly_typed(tensorrt: Any) -> bool:
     """Return whether layers compute in the types of the model, because the builder has no flags for others."""
-    import tensorrt
-
     return not hasattr(tensorrt.BuilderFlag, "FP16")
 
 
-def _typed(model: Any, precision: str, calibration: Sequence[Arrays], progress: Progress, scratch: str) -> Any:
-    """Return the model with the precision written into it."""
-    if precision == "int8":
-        return quantise(model, calibration, "int8", progress, scratch)
-    if precision == "fp16":
-        from onnxruntime.transformers.float16 import convert_float_to_float16
-
-        onnx_file.require_one_message(model, "FP16")
-        progress(None, "converting to FP16")
-        try:
-            return convert_float_to_float16(model, keep_io_types=True)
-        except Exception as error:  # its errors have no base class of their own
-            raise Refused(explained("ONNX Runtime cannot convert this model to FP16", error)) from error
-    return model
-
-
 def _parsed(builder: Any, model: Any, logger: Any, scratch: str) -> Any:
-    import tensorrt
-
+    tensorrt = logger.tensorrt
     flags = tensorrt.NetworkDefinitionCreationFlag
     # TensorRT 8 still has networks without a batch dimension, 10 ignores the flag, 11 does not know it.
     explicit = 1 << int(flags.EXPLICIT_BATCH) if hasattr(flags, "EXPLICIT_BATCH") else 0
@@ -166,13 +148,21 @@ def _described(error: Any, model: Any) -> str:
     return f"{error.code().name}{place}: {error.desc()}"
 
 
-def _set_precision(config: Any, precision: str) -> None:
-    import tensorrt
-
+def _set_precision(config: Any, precision: str, tensorrt: Any) -> None:
     if precision != "tf32":
         config.clear_flag(tensorrt.BuilderFlag.TF32)
-    if precision in _FLAGS and not is_strongly_typed():
+    if precision in _FLAGS and not is_strongly_typed(tensorrt):
         config.set_flag(getattr(tensorrt.BuilderFlag, _FLAGS[precision]))
+
+
+def _set_target(config: Any, target: str, logger: Any) -> None:
+    """Have the engine built for GPUs of one compute capability, of which none has to be here."""
+    known = logger.tensorrt.ComputeCapability.__members__
+    if target.upper() not in known:
+        names = ", ".join(name.lower() for name in known if name.startswith("SM"))
+        raise Refused(f"TensorRT for RTX {logger.tensorrt.__version__} builds for {names}, and not for {target}")
+    config.num_compute_capabilities = 1
+    done(config.set_compute_capability(known[target.upper()], 0), f"build for {target}", logger)
 
 
 def _profile(builder: Any, model: Any, batches: Batches) -> Any:
@@ -208,16 +198,5 @@ def _inputs(model: Any) -> Dict[str, List[Optional[int]]]:
 
 def _take_times(config: Any, path: str, logger: Any) -> None:
     """Start from the times of kernels that earlier builds measured."""
-    stored = b""
-    if os.path.exists(path):
-        with open(path, "rb") as file:
-            stored = file.read()
-    cache = config.create_timing_cache(stored)
+    cache = config.create_timing_cache(kept_files.read(path))
     done(config.set_timing_cache(cache, ignore_mismatch=False), f"use the timing cache {path}: remove the file", logger)
-
-
-def _keep_times(config: Any, path: str) -> None:
-    written = f"{path}.{os.getpid()}"
-    with open(written, "wb") as file:
-        file.write(config.get_timing_cache().serialize())
-    os.replace(written, path)  # so that another build never reads half of it

@@ -1,6 +1,6 @@
 """The objects that TensorRT calls while it builds: a calibrator that gives it batches, and a monitor of progress.
 
-Both are of classes of the installed release, so they are made inside functions. The logger is in
+Both are of classes of the module ``tensorrt``, so they are made inside functions. The logger is in
 `pytest_accel.worker.accelerators.tensorrt.log`.
 """
 
@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from pytest_accel.worker.accelerator import Arrays, Progress
 
 
-def calibrator(batches: Sequence[Arrays], progress: Progress, cuda: Cuda) -> Any:
+def calibrator(batches: Sequence[Arrays], progress: Progress, cuda: Cuda, tensorrt: Any) -> Any:
     """Return a calibrator. TensorRT asks it for batches in device memory, to learn the ranges of INT8 by entropy."""
-    import tensorrt
 
     class Calibrator(tensorrt.IInt8EntropyCalibrator2):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -54,9 +53,8 @@ def calibrator(batches: Sequence[Arrays], progress: Progress, cuda: Cuda) -> Any
     return Calibrator()
 
 
-def monitor(progress: Progress) -> Any:
+def monitor(progress: Progress, tensorrt: Any) -> Any:
     """Return a monitor that reports the progress of the outermost phases of a build."""
-    import tensorrt
 
     class Monitor(tensorrt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -73,6 +71,7 @@ def monitor(progress: Progress) -> Any:
             return True  # go on
 
         def phase_finish(self, phase_name: str) -> None:
-            self._steps.pop(phase_name, None)
+            if self._steps.pop(phase_name, None) is not None:
+                progress(1.0, phase_name.lower())  # the last step may not be told
 
     return Monitor()

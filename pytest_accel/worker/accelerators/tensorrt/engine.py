@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from statistics import median
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -39,18 +39,26 @@ class Staged:
 class Engine:
     """A plan on the device, with buffers for the largest shapes that it takes. It runs one call at a time.
 
-    ``int64_inputs`` are inputs of the model that TensorRT 8 takes in INT32 only. Raises `Refused` with the logger's
-    words when TensorRT does not take the plan, or with what to change in the model when a tensor cannot be served.
+    ``int64_inputs`` are inputs of the model that TensorRT 8 takes in INT32 only. ``new_context`` makes an execution
+    context of a loaded engine. Raises `Refused` with the logger's words when TensorRT does not take the plan, or with
+    what to change in the model when a tensor cannot be served.
     """
 
-    def __init__(self, plan: bytes, *, int64_inputs: Sequence[str], cuda: Cuda, logger: Any) -> None:
-        import tensorrt
-
+    def __init__(
+        self,
+        plan: bytes,
+        *,
+        int64_inputs: Sequence[str],
+        cuda: Cuda,
+        logger: Any,
+        new_context: Callable[[Any], Any],
+    ) -> None:
+        tensorrt = logger.tensorrt
         self._cuda, self._logger = cuda, logger
         logger.errors.clear()
         self._runtime = tensorrt.Runtime(logger)
         self._engine = done(self._runtime.deserialize_cuda_engine(plan), "load this engine", logger)
-        self._context = done(self._engine.create_execution_context(), "make room to run this engine", logger)
+        self._context = done(new_context(self._engine), "make room to run this engine", logger)
         self._stream = Stream(cuda)
         names = [self._engine.get_tensor_name(number) for number in range(self._engine.num_io_tensors)]
         self._narrowed = {
@@ -119,11 +127,9 @@ class Engine:
 
     def information(self) -> str:
         """Return the JSON of the engine's inspector."""
-        import tensorrt
-
         inspector = self._engine.create_engine_inspector()
         inspector.execution_context = self._context
-        return str(inspector.get_engine_information(tensorrt.LayerInformationFormat.JSON))
+        return str(inspector.get_engine_information(self._logger.tensorrt.LayerInformationFormat.JSON))
 
     def device_memory_mb(self) -> float:
         """Return the memory held on the device: the plan, which is nearly all weights, scratch memory and tensors."""
@@ -145,12 +151,10 @@ class Engine:
             self._stream.download(self._device[name], self._answers[name], view.nbytes)
 
     def _tensor(self, name: str) -> Tensor:
-        import tensorrt
-
         dtype = self._engine.get_tensor_dtype(name).name
         if dtype not in DTYPES:
             raise Refused(f"{name!r} is {dtype}, which NumPy does not have: cast it to FLOAT in the model")
-        if self._engine.get_tensor_location(name) == tensorrt.TensorLocation.HOST:
+        if self._engine.get_tensor_location(name) == self._logger.tensorrt.TensorLocation.HOST:
             raise Refused(f"{name!r} is a shape, which TensorRT reads on the host: make it a constant in the model")
         shape = tuple(None if size < 0 else size for size in self._engine.get_tensor_shape(name))
         return Tensor(name, "int64" if name in self._narrowed else DTYPES[dtype], shape)

@@ -36,17 +36,21 @@ from pytest_accel.worker.hardware.cuda import Cuda
 from pytest_accel.worker.hardware.nvidia_gpu import NvidiaGpu
 
 _ENGINE = "model.engine"
-_FACTS = "facts.json"
+FACTS = "facts.json"
 _MODEL = "model.onnx"
 
 
 class GpuTrt(NvidiaGpu):
     """TensorRT engines on an NVIDIA GPU."""
 
+    #: This is the name of what builds and runs engines.
+    product: ClassVar[str] = "TensorRT"
+    #: This package has it, and its version counts.
+    package: ClassVar[str] = "tensorrt"
     name = "gpu-trt"
     extra = "gpu-trt"
     sources = ("saved_model", "keras", "onnx")
-    calibrated = ("int8",)
+    calibrated: ClassVar[Tuple[str, ...]] = ("int8",)
     converts: ClassVar[Mapping[str, Tuple[str, ...]]] = {
         "saved_model": ("signature", "batch_size", "profile"),
         "keras": ("signature", "batch_size", "profile"),
@@ -113,10 +117,7 @@ class GpuTrt(NvidiaGpu):
         return replace(found, peak_flops=max(peaks.values(), default=None), peaks=peaks)
 
     def versions(self) -> Dict[str, str]:
-        import tensorrt
-
-        used = {"tensorrt": tensorrt.__version__, **Cuda().versions(), "nvidia-driver": self._device.driver_version()}
-        return {**used, **versions.installed("onnx", "onnxruntime", "tf2onnx", "tensorflow")}
+        return {**self._compiler_versions(), **Cuda().versions(), "nvidia-driver": self._device.driver_version()}
 
     def convert(self, source: Source, folder: str, options: Mapping[str, Any], progress: Progress) -> Source:
         progress(None, f"converting {source.path}")
@@ -128,34 +129,38 @@ class GpuTrt(NvidiaGpu):
 
     def compile_job(self, job: CompileJob) -> None:
         options = job.options
-        if options["precision"] == "int8":
-            require(job.calibration)
+        if options["precision"] in self.calibrated:
+            require(job.calibration, options["precision"])
         job.progress(None, f"converting {job.source.path}")
         model, ends = _converted(job.source, options)
-        cuda = Cuda()
-        plan = build(model, _recipe(options), job.calibration, job.progress, cuda=cuda, logger=self._tensorrt_logger())
+        plan = build(model, self._recipe(job), job.calibration, job.progress, self._tensorrt_logger())
         flops = onnx_model.count_flops(onnx_model.fix_batch(model, options["batch_size"], ends))
         batch_axes.keep_axes(batch_axes.axes_of(ends, options["batch_size"]), job.artefact)
         with open(os.path.join(job.artefact, _ENGINE), "wb") as file:
             file.write(plan)
-        with open(os.path.join(job.artefact, _FACTS), "w", encoding="utf-8") as facts:
-            json.dump({**_bound_to(cuda), "flops": flops, "int64_inputs": _int64_inputs(model)}, facts, indent=2)
+        with open(os.path.join(job.artefact, FACTS), "w", encoding="utf-8") as facts:
+            json.dump({**self._bound_to(options), **self._facts(model, options), "flops": flops}, facts, indent=2)
 
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
         self.close()
         try:
-            with open(os.path.join(artefact, _FACTS), encoding="utf-8") as file:
+            with open(os.path.join(artefact, FACTS), encoding="utf-8") as file:
                 facts = json.load(file)
             with open(os.path.join(artefact, _ENGINE), "rb") as plan:
                 engine = plan.read()
         except OSError as error:
-            raise Refused(f"{artefact} holds no engine of gpu-trt: compile the model anew ({error})") from error
-        cuda = Cuda()
-        for fact, here in _bound_to(cuda).items():
+            raise Refused(f"{artefact} holds no engine of {self.name}: compile the model anew ({error})") from error
+        for fact, here in self._found_here().items():
             if facts[fact] != here:
                 raise Refused(f"this engine was built for {fact} {facts[fact]}, and here is {here}: compile it anew")
         self._flops = facts["flops"]
-        self._engine = Engine(engine, int64_inputs=facts["int64_inputs"], cuda=cuda, logger=self._tensorrt_logger())
+        self._engine = Engine(
+            engine,
+            int64_inputs=facts["int64_inputs"],
+            cuda=Cuda(),
+            logger=self._tensorrt_logger(),
+            new_context=self._new_context,
+        )
         sides = self._engine.inputs, self._engine.outputs
         return batch_axes.with_axes(sides, batch_axes.kept_axes(artefact, batch_axes.ends_of(*sides)))
 
@@ -192,9 +197,49 @@ class GpuTrt(NvidiaGpu):
     def close(self) -> None:
         self._engine = None
 
+    def _tensorrt(self) -> Any:
+        """Return the module. Raises `ImportError` where it is not installed."""
+        import tensorrt
+
+        return tensorrt
+
+    def _compiler_versions(self) -> Dict[str, str]:
+        """Return the versions of all software that the bytes of an engine depend on."""
+        used = versions.installed("onnx", "onnxruntime", "tf2onnx", "tensorflow")
+        return {self.package: self._tensorrt().__version__, **used}
+
+    def _recipe(self, job: CompileJob) -> Recipe:
+        options = job.options
+        return Recipe(
+            precision=options["precision"],
+            batches=Batches.parse(options["profile"]) if options["profile"] else None,
+            workspace_mb=options.get("workspace_mb"),
+            timing_cache=options.get("timing_cache", ""),
+        )
+
+    def _bound_to(self, options: Mapping[str, Any]) -> Dict[str, str]:
+        """Return what an engine with these options will be bound to."""
+        return self._found_here()
+
+    def _found_here(self) -> Dict[str, str]:
+        """Return what an engine has to be bound to that runs here.
+
+        It also runs on other GPUs of the compute capability, but not as fast.
+        """
+        device = Cuda().device()
+        capability = "{}.{}".format(*device.compute_capability)
+        return {self.package: self._tensorrt().__version__, "gpu": device.name, "compute_capability": capability}
+
+    def _facts(self, model: Any, options: Mapping[str, Any]) -> Dict[str, Any]:
+        """Return what else is kept beside an engine that was built just now."""
+        return {"int64_inputs": _int64_inputs(model)}
+
+    def _new_context(self, engine: Any) -> Any:
+        return engine.create_execution_context()
+
     def _tensorrt_logger(self) -> Any:
         if self._logger is None:
-            self._logger = capturing_logger()
+            self._logger = capturing_logger(self._tensorrt())
         return self._logger
 
     def _missing_sdk(self, what: str, error: ImportError) -> Missing:
@@ -203,19 +248,20 @@ class GpuTrt(NvidiaGpu):
     def _missing_tensorrt(self) -> Optional[Missing]:
         """Return why TensorRT cannot build here, None when it can. Its builder is made, which needs the device."""
         try:
-            import tensorrt
+            tensorrt = self._tensorrt()
         except ImportError as error:
-            return self._missing_sdk("TensorRT", error)
+            return self._missing_sdk(self.product, error)
         if not hasattr(tensorrt, "OnnxParser"):
+            found = f"the package {self.package} ({tensorrt.__file__})"
             return Missing(
                 "placeholder-package",
-                f"the package tensorrt ({tensorrt.__file__}) has no OnnxParser: it is not NVIDIA's TensorRT",
-                "pip uninstall it, then pip install tensorrt",
+                f"{found} has no OnnxParser: it is not NVIDIA's {self.product}",
+                f"pip uninstall it, then pip install {self.package}",
             )
         if not hasattr(tensorrt.IExecutionContext, "execute_async_v3"):
             return Missing(
                 "support-ended",
-                f"TensorRT {tensorrt.__version__} has no execute_async_v3",
+                f"{self.product} {tensorrt.__version__} has no execute_async_v3",
                 "install TensorRT 8.6 or newer",
             )
         logger = self._tensorrt_logger()
@@ -225,7 +271,7 @@ class GpuTrt(NvidiaGpu):
             words = "; ".join(logger.errors) or str(error)
             return Missing(
                 "driver-mismatch",
-                f"TensorRT {tensorrt.__version__} makes no builder here: {words}",
+                f"{self.product} {tensorrt.__version__} makes no builder here: {words}",
                 "install a driver that is as new as TensorRT's CUDA libraries, or an older TensorRT",
             )
         return None
@@ -236,25 +282,7 @@ def _converted(source: Source, options: Mapping[str, Any]) -> Tuple[Any, batch_a
     return onnx_model.converted(source, options["signature"], None if options["profile"] else options["batch_size"])
 
 
-def _recipe(options: Mapping[str, Any]) -> Recipe:
-    return Recipe(
-        precision=options["precision"],
-        batches=Batches.parse(options["profile"]) if options["profile"] else None,
-        workspace_mb=options["workspace_mb"],
-        timing_cache=options["timing_cache"],
-    )
-
-
 def _int64_inputs(model: Any) -> List[str]:
     from onnx import TensorProto
 
     return [value.name for value in model.graph.input if value.type.tensor_type.elem_type == TensorProto.INT64]
-
-
-def _bound_to(cuda: Cuda) -> Dict[str, str]:
-    """Return what an engine is bound to. It also runs on other GPUs of the compute capability, but not as fast."""
-    import tensorrt
-
-    device = cuda.device()
-    capability = "{}.{}".format(*device.compute_capability)
-    return {"tensorrt": tensorrt.__version__, "gpu": device.name, "compute_capability": capability}

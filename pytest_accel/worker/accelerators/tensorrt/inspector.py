@@ -13,7 +13,8 @@ from typing import Any, Iterator, Mapping, Optional, Tuple
 
 from pytest_accel.worker.accelerator import Observed, share_on
 
-_UNKNOWN = "unknown"
+#: UNKNOWN is the precision of a layer that is not told.
+UNKNOWN = "unknown"
 #: _OF_KERNELS finds the precision of a layer in its kernel's name:
 #: ``sm80_xmma_fprop_implicit_gemm_tf32f32_tf32f32_f32_...``. The first pattern that is found counts, because a name
 #: also has the types that go in, accumulate and come out.
@@ -66,11 +67,11 @@ def _computing(information: Mapping[str, Any]) -> Iterator[Tuple[str, str]]:
     """Yield name and precision of the layers that compute with numbers."""
     for layer in information.get("Layers", ()):
         if isinstance(layer, str):
-            yield layer, _UNKNOWN
+            yield layer, UNKNOWN
         elif layer.get("LayerType") not in _BOOKKEEPING:
             precision = _precision(layer)
             if precision:
-                yield str(layer.get("Name", _UNKNOWN)), precision
+                yield str(layer.get("Name", UNKNOWN)), precision
 
 
 def _precision(layer: Mapping[str, Any]) -> str:
@@ -80,10 +81,15 @@ def _precision(layer: Mapping[str, Any]) -> str:
         return found
     for tensor in (*layer.get("Outputs", ()), *layer.get("Inputs", ())):
         words = str(tensor.get("DataType") or tensor.get("Format/Datatype") or "")  # from 11 on, or before
-        found = _first(_OF_TENSORS, words)
+        found = precision_of_type(words)
         if found is not None:
             return found
-    return _UNKNOWN
+    return UNKNOWN
+
+
+def precision_of_type(words: str) -> Optional[str]:
+    """Return the precision that the words for a tensor's type name: empty for one of integers, None for no type."""
+    return _first(_OF_TENSORS, words)
 
 
 def _first(patterns: Tuple[Tuple[str, "re.Pattern[str]"], ...], words: str) -> Optional[str]:

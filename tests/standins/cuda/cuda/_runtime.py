@@ -45,6 +45,7 @@ UUID = bytes.fromhex("5a1c3e708d2b4f6e9c41d07b2e9f6a13")
 NAME, MEMORY, SM_COUNT, CLOCK_KHZ, CAPABILITY = {
     "T4": (b"Tesla T4", 16_106_127_360, 40, 1_590_000, (7, 5)),
     "A10G": (b"NVIDIA A10G", 23_609_475_072, 80, 1_710_000, (8, 6)),
+    "H200": (b"NVIDIA H200", 150_754_820_096, 132, 1_980_000, (9, 0)),
 }[os.environ.get("STANDIN_GPU", "T4")]
 #: With the habit ``loses-device``: how often a stream can be waited for until the device fails.
 CALLS_UNTIL_LOST = 60

@@ -102,8 +102,9 @@ class OnnxParser:
             return False
         read = onnx.load_from_string(bytes(model))
         unknown = [at for at, node in enumerate(read.graph.node) if not _known(node)]
-        desc = 'Assertion failed: creator && "Plugin not found, are the plugin name, version, and namespace correct?"'
-        self._errors = [ParserError(ErrorCode.UNSUPPORTED_NODE, desc, at) for at in unknown]
+        desc = 'creator && "Plugin not found, are the plugin name, version, and namespace correct?"'
+        code = ErrorCode.INVALID_NODE if FLAVOUR == "11" else ErrorCode.UNSUPPORTED_NODE
+        self._errors = [ParserError(code, desc, at) for at in unknown]
         if not self._errors:
             try:
                 _model.session(read)
@@ -275,9 +276,9 @@ class Builder:
 
 
 def _tell(monitor: Any, layers: int) -> None:
-    """A phase with a step for each layer, and one inside it."""
+    """A phase with a step for each layer, and one inside it. The last step of the outer phase is not told."""
     own_part_of(monitor, "IProgressMonitor")
-    monitor.phase_start("Building Engine", None, layers)
+    monitor.phase_start("Building Engine", None, layers + 1)
     for layer in range(layers):
         monitor.phase_start("Timing graph nodes", "Building Engine", 1)
         assert monitor.step_complete("Timing graph nodes", 0)

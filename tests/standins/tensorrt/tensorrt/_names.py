@@ -43,7 +43,13 @@ DataType = _enum(
     **({} if FLAVOUR == "8.6" else {"BF16": 7, "INT64": 8}),
 )
 ErrorCode = _enum(
-    "ErrorCode", SUCCESS=0, INTERNAL_ERROR=1, MODEL_DESERIALIZE_FAILED=3, INVALID_GRAPH=5, UNSUPPORTED_NODE=8
+    "ErrorCode",
+    SUCCESS=0,
+    INTERNAL_ERROR=1,
+    MODEL_DESERIALIZE_FAILED=3,
+    INVALID_GRAPH=5,
+    INVALID_NODE=6,
+    UNSUPPORTED_NODE=8,
 )
 LayerInformationFormat = _enum("LayerInformationFormat", ONELINE=0, JSON=1)
 MemoryPoolType = _enum("MemoryPoolType", WORKSPACE=0)

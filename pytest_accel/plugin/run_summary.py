@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_accel.plugin.options import runs_no_tests
-from pytest_accel.plugin.state import MARKED, REPORT_DATA, is_accelerator_test
+from pytest_accel.plugin.state import MARKED, REPORT_DATA, SESSION, WARNINGS, is_accelerator_test
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterable, Iterator
     from pathlib import Path
 
     from pytest_accel.facts.records import Failure, RunRecord, TestRecord
@@ -79,13 +79,19 @@ class RunSummary:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Note which tests a worker of xdist's has collected that are marked."""
-        self._marked.update(getattr(node, "workeroutput", {}).get(MARKED, ()))
+        """Note which tests a worker of xdist's has collected that are marked, and what it tells at its end."""
+        output = getattr(node, "workeroutput", {})
+        self._marked.update(output.get(MARKED, ()))
+        self._warn(output.get(WARNINGS, ()))
+
+    def _warn(self, sentences: Iterable[str]) -> None:
+        """Take what the user should know, each sentence once."""
+        self._warnings += [sentence for sentence in sentences if sentence not in self._warnings]
 
     def _take(self, report: pytest.TestReport, data: ReportData) -> None:
         self._absent.update(data.absent)
         self._measured |= data.measured
-        self._warnings += [sentence for sentence in data.warnings if sentence not in self._warnings]
+        self._warn(data.warnings)
         if data.failure is not None and report.failed:  # a hook of the user may have changed the outcome
             self._failures.append(data.failure)
         if data.waited_s is not None:
@@ -106,6 +112,8 @@ class RunSummary:
             return
         if session.config.option.collectonly:
             return
+        if (ours := session.config.stash.get(SESSION, None)) is not None:
+            self._warn(ours.warnings)
         self._require_something(session)
         self._require_all_judged(session)
         self._close_journal(session)

@@ -60,7 +60,10 @@ class Candidate:
         client.close()  # after an error the next load takes the place of this one
 
     def _loaded_by(self, client: WorkerClient) -> LoadedModel:
-        loaded = client.load(self.folder, self.variant.options)
+        def deploying(share: float | None, detail: str) -> None:
+            self.session.tell(f"deploying {self}", detail, share=share)
+
+        loaded = client.load(self.folder, self.variant.options, deploying)
         return LoadedModel(self, client, loaded.signature, loaded.load_s)
 
 

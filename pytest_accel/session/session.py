@@ -20,6 +20,7 @@ from pytest_accel.processes.process import WorkerPool, no_temporary_files
 from pytest_accel.processes.shipping import code_digest
 from pytest_accel.session.baseline_owners import BaselineOwners
 from pytest_accel.session.broken_limits import BrokenLimits
+from pytest_accel.session.provenance import provenance_of
 from pytest_accel.store.baselines import Baselines
 from pytest_accel.store.cache import Cache, root_of
 from pytest_accel.store.journal import Finished, folder_of
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     import filelock
 
     from pytest_accel.facts.progress import StepProgress
-    from pytest_accel.facts.records import Hardware
+    from pytest_accel.facts.records import Hardware, Provenance
     from pytest_accel.facts.settings import Settings
     from pytest_accel.inputs.registry import Registry
     from pytest_accel.processes.process import AnyWorker
@@ -84,6 +85,11 @@ class Session:
     def baselines(self) -> Baselines:
         """The stored baselines."""
         return Baselines(self.settings.baseline_dir)
+
+    @cached_property
+    def provenance(self) -> Provenance:
+        """Where the results of this run are from."""
+        return provenance_of(self.settings.rootdir, self.settings.baseline_dir)
 
     @cached_property
     def finished(self) -> Finished:

@@ -29,7 +29,7 @@ from pytest_accel.regression.pacemaker import yardstick_pace
 from pytest_accel.regression.question import Contest
 from pytest_accel.session.baseline_owners import BaselineOwner
 from pytest_accel.session.reference import Reference
-from pytest_accel.store.baseline import make_baseline, why_not_saved
+from pytest_accel.store.baseline import make_baseline, why_not_replaced, why_not_saved
 from pytest_accel.store.changes import changes_since
 from pytest_accel.worker.accelerator import Present
 
@@ -310,6 +310,7 @@ class Check:
             ratio=compared.ratio if compared else None,
             changes=standing.differences,
             opponent=standing.opponent,
+            provenance=self._session.provenance,
         )
         if self._baseline is None or standing.opponent:
             return record
@@ -323,7 +324,8 @@ class Check:
         if session.settings.save == "new" and self._baseline is not None:
             return record
         path = self._baseline_path
-        if reasons := why_not_saved(record):
+        kept_for = why_not_replaced(self._baseline, record) if self._baseline is not None else ""
+        if reasons := why_not_saved(record) or kept_for:
             return msgspec.structs.replace(record, baseline=f"{path} not saved: {reasons}")
         remote = session.registry.find(self._candidate.variant.accelerator).remote
         duets = [] if remote else [yardstick_pace(self._candidate, batches)]

@@ -57,4 +57,5 @@ class Unmeasured:
             hardware=session.hardware(accelerator),
             versions={**session.versions(accelerator), **controller_versions()},
             verdicts=(verdict,),
+            provenance=session.provenance,
         )

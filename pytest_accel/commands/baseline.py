@@ -44,7 +44,18 @@ def _show(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(baselines)
     elif baselines:
-        heads = ("fingerprint", "model", "variant", "p50 ms", "p99 ms", "items/s", "top-1", "launches", "saved")
+        heads = (
+            "fingerprint",
+            "model",
+            "variant",
+            "p50 ms",
+            "p99 ms",
+            "items/s",
+            "top-1",
+            "launches",
+            "saved",
+            "commit",
+        )
         print_table(heads, map(_baseline_row, baselines))
     else:
         print(f"no baseline in {root}{' has ' if arguments.words else ''}{' and '.join(arguments.words)}")
@@ -63,6 +74,7 @@ def _baseline_row(baseline: Baseline) -> tuple[str, ...]:
         number(top1),
         str(len(baseline.launches)),
         baseline.saved,
+        str(baseline.provenance) or "-",
     )
 
 

@@ -17,6 +17,9 @@ class StepProgress(Protocol):
         to 1. ``lasts_s`` is how long the whole step takes, in seconds, where that is known beforehand.
         """
 
+    def announce(self, sentence: str) -> None:
+        """Tell a sentence that stays to be read, whatever follows."""
+
     def tick(self) -> None:
         """Say again what goes on; called while somebody waits."""
 
@@ -30,6 +33,9 @@ class Silence:
     def __call__(
         self, step: str, detail: str = "", *, share: float | None = None, lasts_s: float | None = None
     ) -> None:
+        """Say nothing."""
+
+    def announce(self, sentence: str) -> None:
         """Say nothing."""
 
     def tick(self) -> None:

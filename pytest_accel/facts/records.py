@@ -15,6 +15,8 @@ from pytest_accel.facts.verdicts import SEVERITY, Verdict, VerdictKind
 
 #: LARGEST_LOG_PACE is the logarithm of the largest ratio of two times of calls: a nanosecond beside minutes.
 LARGEST_LOG_PACE = 30.0
+#: SHOWN_OF_COMMIT is how many characters of a commit's hash people read.
+SHOWN_OF_COMMIT = 10
 
 
 class TensorSpec(Fact, frozen=True, kw_only=True):
@@ -389,6 +391,24 @@ class Origin(Fact, frozen=True, kw_only=True):
     versions: dict[str, str]
 
 
+class Provenance(Fact, frozen=True, kw_only=True):
+    """Where a result is from: code, branch and CI job. What nobody tells is empty.
+
+    ``commit`` is the whole hash. ``dirty`` says whether files that git knows were not as in that commit; None where it
+    is not known. ``job`` is an address.
+    """
+
+    commit: str = ""
+    dirty: bool | None = None
+    branch: str = ""
+    job: str = ""
+
+    def __str__(self) -> str:
+        """Name the commit as people do, with what is to be known of it."""
+        changed = " with changes" if self.dirty else ""
+        return f"{self.commit[:SHOWN_OF_COMMIT]}{changed}" if self.commit else ""
+
+
 def function_of(test: str) -> str:
     """Return a test's id without its parameters."""
     return test.partition("[")[0]
@@ -420,6 +440,8 @@ class TestRecord(Fact, frozen=True, kw_only=True):
     resumed: str = ""
     #: What ``ratio`` and ``changes`` are measured against, where it is not the baseline.
     opponent: str = ""
+    #: Where it is from. The day is that of the run.
+    provenance: Provenance = Provenance()
 
     @property
     def function(self) -> str:

@@ -65,6 +65,8 @@ class Settings:
     compile_timeout_s: float = field(default=3600.0, metadata=NOT_BINDING)
     #: ``run_timeout_s`` is the deadline of one measurement.
     run_timeout_s: float = field(default=600.0, metadata=NOT_BINDING)
+    #: ``deploy_timeout_s`` is the deadline of one deployment; a service may take an hour to say that it has failed.
+    deploy_timeout_s: float = field(default=3600.0, metadata=NOT_BINDING)
     #: ``compare_budget_s`` is the time after which a comparison gets no more launches.
     compare_budget_s: float = 180.0
     #: ``selftest_budget_s`` is the time that the self-test takes for one accelerator.

@@ -18,6 +18,7 @@ from pytest_accel.plugin.state import (
     REPORT_DATA,
     SESSION,
     SETTINGS,
+    WARNINGS,
     is_accelerator_test,
     is_xdist_worker,
 )
@@ -95,6 +96,14 @@ def pytest_runtestloop(session: pytest.Session) -> object:
 
         without_tests.run(session)
     return True
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if (ours := session.config.stash.get(SESSION, None)) is not None:
+        ours.delete_deployments()
+        if is_xdist_worker(session.config):
+            session.config.workeroutput[WARNINGS] = ours.warnings  # type: ignore[attr-defined]
 
 
 # Running

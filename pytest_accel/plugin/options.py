@@ -144,6 +144,17 @@ SETTING_OPTIONS = (
         arguments=_SECONDS,
     ),
     OptionSpec(
+        "accel_deploy_timeout",
+        "deadline of one deployment to a remote service, and of deleting it again, in seconds",
+        flag="--accel-deploy-timeout",
+        in_ini=True,
+        type="float",
+        default=Settings.deploy_timeout_s,
+        setting="deploy_timeout_s",
+        read=option_values.seconds,
+        arguments=_SECONDS,
+    ),
+    OptionSpec(
         "accel_compare_budget",
         "seconds after which a comparison gets no more launches",
         in_ini=True,

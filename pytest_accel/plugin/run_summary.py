@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_accel.plugin.options import runs_no_tests
-from pytest_accel.plugin.state import MARKED, REPORT_DATA, is_accelerator_test
+from pytest_accel.plugin.state import MARKED, REPORT_DATA, SESSION, WARNINGS, is_accelerator_test
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterable, Iterator
     from pathlib import Path
 
     from pytest_accel.facts.records import Failure, RunRecord, TestRecord
@@ -36,6 +36,9 @@ class RunSummary:
         #: ``_measured`` is true when a test has measured something, even without a check, which leaves a record.
         self._measured = False
         self._absent: dict[str, str] = {}
+        #: ``_skipped`` are the tests whose accelerator is absent.
+        self._skipped: set[str] = set()
+        self._deselected = False
         self._failures: list[Failure] = []
         #: ``_others`` are failures of which nobody knows whether accelerator tests were among them.
         self._others: list[Failure] = []
@@ -77,15 +80,27 @@ class RunSummary:
         """Note which tests are marked, where this process collects them."""
         self._marked.update(item.nodeid for item in session.items if is_accelerator_test(item))
 
+    def pytest_deselected(self) -> None:
+        """Note that this run leaves tests out, in whatever way."""
+        self._deselected = True
+
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Note which tests a worker of xdist's has collected that are marked."""
-        self._marked.update(getattr(node, "workeroutput", {}).get(MARKED, ()))
+        """Note which tests a worker of xdist's has collected that are marked, and what it tells at its end."""
+        output = getattr(node, "workeroutput", {})
+        self._marked.update(output.get(MARKED, ()))
+        self._warn(output.get(WARNINGS, ()))
+
+    def _warn(self, sentences: Iterable[str]) -> None:
+        """Take what the user should know, each sentence once."""
+        self._warnings += [sentence for sentence in sentences if sentence not in self._warnings]
 
     def _take(self, report: pytest.TestReport, data: ReportData) -> None:
         self._absent.update(data.absent)
+        if data.absent:
+            self._skipped.add(report.nodeid)
         self._measured |= data.measured
-        self._warnings += [sentence for sentence in data.warnings if sentence not in self._warnings]
+        self._warn(data.warnings)
         if data.failure is not None and report.failed:  # a hook of the user may have changed the outcome
             self._failures.append(data.failure)
         if data.waited_s is not None:
@@ -106,8 +121,11 @@ class RunSummary:
             return
         if session.config.option.collectonly:
             return
+        if (ours := session.config.stash.get(SESSION, None)) is not None:
+            self._warn(ours.warnings)
         self._require_something(session)
         self._require_all_judged(session)
+        self._look_for_unused_baselines(session)
         self._close_journal(session)
         if self._settings.reports:
             self._write_reports(session)
@@ -141,6 +159,19 @@ class RunSummary:
         self._warnings += missing
         if missing:
             self._fail(session, missing)
+
+    def _look_for_unused_baselines(self, session: pytest.Session) -> None:
+        """Tell which baselines no test uses, where every test of the project came to a result."""
+        settings, judged = self._settings, {record.test for record in self._records}
+        if not self._records or self._deselected or self._broken_off(session) or self._others:
+            return
+        if settings.accelerators is not None or settings.against is not None or self._marked - judged - self._skipped:
+            return
+        from pytest_accel.plugin import completeness
+        from pytest_accel.store.baselines import Baselines
+
+        if completeness.is_full(session.config):
+            self._warn(completeness.unused(Baselines(settings.baseline_dir), self._records, self._absent))
 
     def _broken_off(self, session: pytest.Session) -> bool:
         """Say whether the run ended before all of its tests had run."""

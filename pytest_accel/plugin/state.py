@@ -30,6 +30,8 @@ REPORT_DATA = "accel_data"
 
 #: MARKED is the key under which a worker of xdist's tells its controller which of its tests are marked.
 MARKED = "accel_marked"
+#: WARNINGS is the key under which it tells what the user should know of its run, at the end.
+WARNINGS = "accel_warnings"
 
 
 def session_of(config: pytest.Config) -> Session:

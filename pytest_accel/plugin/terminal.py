@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from pytest_accel.facts.progress import Silence
 from pytest_accel.plugin.state import is_xdist_worker
-from pytest_accel.report.progress import ProgressLine
+from pytest_accel.report.progress import AnnouncementsOnly, ProgressLine
 
 if TYPE_CHECKING:
     import pytest
@@ -16,20 +17,20 @@ if TYPE_CHECKING:
 
 
 def progress_of(config: pytest.Config) -> StepProgress:
-    """Return the progress line of this process. It is silent in a process that has no terminal."""
+    """Return the progress line of this process. One without a terminal says little, to its standard error."""
     terminal = config.pluginmanager.getplugin("terminalreporter")
-    if terminal is None or is_xdist_worker(config):
-        return Silence()
     capture = config.pluginmanager.getplugin("capturemanager")
 
-    def write(text: str) -> None:
-        if capture is None:
-            terminal.write(text, flush=True)
-            return
-        with capture.global_and_fixture_disabled():
-            terminal.write(text, flush=True)
+    def uncaptured(write: Callable[[str], object]) -> Callable[[str], None]:
+        def writing(text: str) -> None:
+            with nullcontext() if capture is None else capture.global_and_fixture_disabled():
+                write(text)
 
-    return ProgressLine(write, rewrites=terminal.isatty)
+        return writing
+
+    if terminal is None or is_xdist_worker(config):
+        return AnnouncementsOnly(uncaptured(lambda text: print(text, end="", file=sys.stderr, flush=True)))
+    return ProgressLine(uncaptured(lambda text: terminal.write(text, flush=True)), rewrites=terminal.isatty)
 
 
 def write_lines(config: pytest.Config, lines: Iterable[str]) -> None:

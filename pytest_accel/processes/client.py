@@ -12,6 +12,7 @@ import msgspec
 from pytest_accel.facts.errors import CacheError, UnfitInput, WorkerError
 from pytest_accel.facts.fact import Fact, OptionValue, Scalar
 from pytest_accel.facts.records import Placement, Signature, TensorSpec
+from pytest_accel.facts.settings import Settings
 from pytest_accel.worker import wire
 from pytest_accel.worker.accelerator import FarSide, Intermediate, Missing, Present, Source, Target
 
@@ -31,10 +32,11 @@ _Reply = TypeVar("_Reply")
 
 
 class Deadlines(Fact, frozen=True):
-    """How long one request may take, in seconds; ``run_s`` is for everything but compiling."""
+    """How long one request may take, in seconds; ``run_s`` is for everything but compiling and deploying."""
 
     compile_s: float
     run_s: float
+    deploy_s: float = Settings.deploy_timeout_s
 
 
 class Loaded(Fact, frozen=True):
@@ -121,12 +123,14 @@ class WorkAhead(Fact, frozen=True):
 class WorkerClient:
     """One worker, asked for one operation at a time.
 
-    Every method raises the errors of `Worker.request`; a reply of the wrong shape is a `WorkerError`.
+    Every method raises the errors of `Worker.request`; a reply of the wrong shape is a `WorkerError`. ``deploys`` says
+    whether an artefact has to be deployed before it is loaded.
     """
 
-    def __init__(self, worker: AnyWorker, deadlines: Deadlines) -> None:
+    def __init__(self, worker: AnyWorker, deadlines: Deadlines, *, deploys: bool = False) -> None:
         self.worker = worker
         self._deadlines = deadlines
+        self._deploys = deploys
 
     def probe(self) -> Present | Missing:
         """Return whether the accelerator can be used here."""
@@ -201,18 +205,42 @@ class WorkerClient:
         )
         return _valid(reply.get("seconds"), float, "compile")
 
-    def load(self, folder: Path, options: Mapping[str, OptionValue]) -> Loaded:
-        """Load an artefact in place of the one before. Raises `CacheError` where its folder is gone."""
+    def load(self, folder: Path, options: Mapping[str, OptionValue], on_progress: Progress | None = None) -> Loaded:
+        """Load an artefact in place of the one before. Raises `CacheError` where its folder is gone.
+
+        Where it has to be deployed first, ``on_progress`` hears of that.
+        """
         if not folder.is_dir():  # which no compiler has refused
             raise CacheError(
                 f"{folder} is gone: something has removed it from the compile cache while this run used it; run again, "
                 "and keep the cache where nobody cleans up, with --accel-cache-dir"
+            )
+        if self._deploys:
+            self.worker.request(
+                "deploy",
+                phase="deploy",
+                deadline_s=self._deadlines.deploy_s,
+                on_progress=on_progress,
+                artefact=str(folder),
+                options=dict(options),
             )
         reply = self._ask("load", phase="load", artefact=str(folder), options=dict(options))
         inputs, outputs = (_valid(reply.get(side), tuple[TensorSpec, ...], "load") for side in ("inputs", "outputs"))
         return Loaded(
             signature=Signature(inputs=inputs, outputs=outputs), load_s=_valid(reply.get("load_s"), float, "load")
         )
+
+    def delete_deployments(self, on_progress: Progress | None = None) -> tuple[str, ...]:
+        """Return once all is deleted that this run has deployed; a sentence for each thing that is left."""
+        patience_s = self._deadlines.deploy_s
+        reply = self.worker.request(
+            "delete_deployments",
+            phase="deploy",
+            deadline_s=patience_s + self._deadlines.run_s,
+            on_progress=on_progress,
+            patience_s=patience_s,
+        )
+        return _valid(reply.get("left"), tuple[str, ...], "delete_deployments")
 
     def graph_precisions(self, folder: Path, options: Mapping[str, OptionValue]) -> tuple[str, ...]:
         """Return the precisions that the graph of an artefact has itself, in the names that runtimes give to them."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from pytest_accel.worker.accelerator import Progress
+    from pytest_accel.worker.accelerator import Accelerator, Progress
     from pytest_accel.worker.wire import Plain
 
 
@@ -46,6 +46,14 @@ _LOOK_EVERY_S = 0.25
 _GRACE_S = 5.0
 #: _HANG_UP_S is the number of seconds that the end of a dead worker's wire is waited for.
 _HANG_UP_S = 0.5
+#: _DEADLINE_OF names the option with the deadline of a phase that has one of its own.
+_DEADLINE_OF = {"compile": "--accel-compile-timeout", "deploy": "--accel-deploy-timeout"}
+
+
+def _ignore(share: float | None, doing: str) -> None: ...
+
+
+def _unheard(sentence: str) -> None: ...
 
 
 class Worker:
@@ -65,6 +73,7 @@ class Worker:
         python: str = sys.executable,
         log_dir: Path,
         waiting: Callable[[], None] = lambda: None,
+        announce: Callable[[str], None] = _unheard,
         fork_server: ForkServer | None = None,
     ) -> None:
         import execnet
@@ -75,6 +84,7 @@ class Worker:
         sources, stand_ins = cargo_for(accelerator)
         self.name = name
         self._waiting = waiting
+        self._announce = announce
         self._ended = False
         try:
             self._remains = Remains(log_dir)
@@ -267,6 +277,8 @@ class Worker:
                 (on_progress or _ignore)(*message.progress)
             elif message.secrets is not None:
                 self._remains.secrets.update(message.secrets)
+            elif message.notice is not None:
+                self._announce(message.notice)
             else:
                 return message
 
@@ -276,7 +288,7 @@ class Worker:
         self._remains.wait_for_stacks()
         details = self._remains.details()
         self.kill()
-        option = "--accel-compile-timeout" if phase == "compile" else "--accel-run-timeout"
+        option = _DEADLINE_OF.get(phase, "--accel-run-timeout")
         return DeadlineExceeded(
             f"{self.name}: {phase} was still running after {deadline_s:g} s and was killed; "
             f"{option} gives it more time",
@@ -301,14 +313,16 @@ class Worker:
 class InProcessWorker:
     """The same face without a process, for a debugger: nothing is isolated and no deadline is kept."""
 
-    def __init__(self, name: str, accelerator: str) -> None:
+    def __init__(self, name: str, accelerator: str, announce: Callable[[str], None] = _unheard) -> None:
         from pytest_accel.worker.serve import Operations
 
         module, _, attribute = accelerator.partition(":")
         self.name = name
         self.pid = os.getpid()
         self.alive = True
-        self._operations = Operations(getattr(importlib.import_module(module), attribute)())
+        used: Accelerator = getattr(importlib.import_module(module), attribute)()
+        used.announce = announce
+        self._operations = Operations(used)
 
     def __enter__(self) -> Self:
         return self
@@ -342,11 +356,11 @@ class InProcessWorker:
         yield
 
     def kill(self) -> None:
-        """Let go of the accelerator."""
-        self.alive = False
-
-
-def _ignore(share: float | None, doing: str) -> None: ...
+        """Let go of the accelerator: its process, which would free the device, goes on."""
+        if self.alive:
+            self.alive = False
+            with contextlib.suppress(Exception):  # a process that ends does not say how its SDK takes that either
+                self._operations.close()
 
 
 AnyWorker: TypeAlias = Worker | InProcessWorker
@@ -361,11 +375,13 @@ class WorkerPool:
         in_process: bool,
         log_dir: Path,
         waiting: Callable[[], None] = lambda: None,
+        announce: Callable[[str], None] = _unheard,
     ) -> None:
         self._interpreters = interpreters
         self._in_process = in_process
         self._log_dir = log_dir
         self._waiting = waiting
+        self._announce = announce
         self._fork_servers = ForkServers(log_dir, waiting, _IMPORT_DEADLINE_S)
         self._shared: dict[str, AnyWorker] = {}
         self._fresh: list[AnyWorker] = []
@@ -387,11 +403,17 @@ class WorkerPool:
         """Return a worker like a `fresh` one, from a process that has called ``preload``, where that can be."""
         return self._kept(self._start(accelerator_name, reference, preload))
 
-    def close(self) -> None:
-        """End every worker."""
-        for worker in [*self._fresh, *self._shared.values()]:
+    def end_fresh(self) -> None:
+        """End every worker but the shared ones."""
+        for worker in self._fresh:
             worker.kill()
         self._fresh.clear()
+
+    def close(self) -> None:
+        """End every worker."""
+        self.end_fresh()
+        for worker in self._shared.values():
+            worker.kill()
         self._shared.clear()
         self._fork_servers.close()
 
@@ -401,7 +423,7 @@ class WorkerPool:
 
     def _start(self, accelerator_name: str, reference: str, preload: Sequence[str] = ()) -> AnyWorker:
         if self._in_process:
-            return InProcessWorker(accelerator_name, reference)
+            return InProcessWorker(accelerator_name, reference, self._announce)
         python = self._interpreters.get(accelerator_name, sys.executable)
         check_interpreter(accelerator_name, python)
         return Worker(
@@ -410,6 +432,7 @@ class WorkerPool:
             python=python,
             log_dir=self._log_dir,
             waiting=self._waiting,
+            announce=self._announce,
             fork_server=self._fork_servers.for_interpreter(str(Path.cwd() / python), preload),
         )
 
@@ -452,10 +475,14 @@ class FarError(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Message(msgspec.Struct, forbid_unknown_fields=True):
-    """What a worker says: how far it is, what must not be shown of its log, or at last a result or an error."""
+    """What a worker says: how far it is, what the user is told at once, or at last a result or an error.
+
+    ``secrets`` must not be shown of its log.
+    """
 
     progress: tuple[float | None, str] | None = None
     secrets: list[str] | None = None
+    notice: str | None = None
     error: FarError | None = None
     result: dict[str, Any] | None = None
 
@@ -479,7 +506,7 @@ def result_of(message: Message, phase: str) -> Plain:
 def error_of(error: FarError, phase: str) -> WorkerError:
     """Return an exception of the other side as one of ours, with the far traceback in its details."""
     message, details = error.message, error.traceback
-    if error.refused and phase in ("compile", "load"):
+    if error.refused and phase in ("compile", "deploy", "load"):
         return CompileFailed(message, phase=phase, details=details)
     if error.refused:  # a call with other arrays is the way out of it, and no traceback leads there
         return UnfitInput(message, phase=phase)

@@ -79,7 +79,20 @@ class Overview:
                 "took": duration(run.duration_s),
                 "machine": ", ".join(machines) or "none was used",
                 "by": f"pytest-accel {run.version}{', strict' if run.strict else ''}",
+                **_code(run),
             }
+
+
+def _code(run: RunRecord) -> dict[str, str]:
+    """Name the commits and branches of a run, and the job that ran it, where they are known."""
+    found = list(dict.fromkeys(record.provenance for record in run.tests if not record.resumed))
+    named = {
+        "commit": dict.fromkeys(str(provenance) for provenance in found),
+        "branch": dict.fromkeys(provenance.branch for provenance in found),
+        "job": dict.fromkeys(provenance.job for provenance in found),
+    }
+    texts = {name: ", ".join(filter(None, values)) for name, values in named.items()}
+    return {name: text for name, text in texts.items() if text}
 
 
 def _headline(runs: Sequence[RunRecord]) -> tuple[Outcome, str]:

@@ -6,7 +6,10 @@ import shutil
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+
+from pytest_accel.facts.progress import Silence
 
 #: SILENCE_S is the time between two lines where no line can be overwritten, in seconds; 10 s at most are promised.
 SILENCE_S = 8.0
@@ -42,6 +45,7 @@ class ProgressLine:
         self._began_s = 0.0
         self._share: float | None = None
         self._lasts_s: float | None = None
+        self._announced: deque[str] = deque()
         # How long each step took the last time is the estimate for the next time.
         self._durations_s: dict[str, float] = {}
 
@@ -51,6 +55,7 @@ class ProgressLine:
         """Begin a step, or show how far it is."""
         if threading.get_ident() != self._thread:
             return
+        self._write_announced()
         if step != self._step:
             self._end_step()
             self._step, self._began_s = step, self._clock()
@@ -58,10 +63,19 @@ class ProgressLine:
         if self._rewrites or self._silent_s >= SILENCE_S:
             self._show()
 
+    def announce(self, sentence: str) -> None:
+        """Write a line of its own. What another thread tells is written at the next call or `tick`."""
+        self._announced.append(sentence)
+        if threading.get_ident() == self._thread:
+            self._write_announced()
+
     def tick(self) -> None:
         """Write the line again when it is old."""
+        if threading.get_ident() != self._thread:
+            return
+        self._write_announced()
         old_s = REFRESH_S if self._rewrites else SILENCE_S
-        if self._step and threading.get_ident() == self._thread and self._silent_s >= old_s:
+        if self._step and self._silent_s >= old_s:
             self._show()
 
     def clear(self) -> None:
@@ -91,6 +105,12 @@ class ProgressLine:
             self._write(f"\n{text}\n")
         self._written_s = self._clock()
 
+    def _write_announced(self) -> None:
+        while self._announced:
+            sentence = self._announced.popleft()
+            self._write(f"\r{sentence.ljust(self._width)}\n" if self._rewrites else f"\n{sentence}\n")
+            self._width = 0
+
     def _text(self) -> str:
         step = f"{self._step}: {self._detail}" if self._detail else self._step
         return f"{step}{self._time()}"
@@ -104,3 +124,14 @@ class ProgressLine:
         if lasts_s is not None and lasts_s > spent_s:
             return f", about {lasts_s - spent_s:.0f} s left"
         return f", {spent_s:.0f} s so far" if spent_s >= SHORT_S else ""
+
+
+class AnnouncementsOnly(Silence):
+    """What a process without a terminal says: only that which has to stay. ``write`` reaches somebody who reads it."""
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self._write = write
+
+    def announce(self, sentence: str) -> None:
+        """Write a line."""
+        self._write(f"{sentence}\n")

@@ -101,7 +101,11 @@ class LoadedModel:
         if candidate.is_exclusive and not session.settings.in_process:
             self._count = ExecutionCount(session, candidate.variant.accelerator)
         self._client = self._process.enter_context(self._start())
-        return self._client.load(candidate.folder, candidate.variant.options)
+
+        def deploying(share: float | None, detail: str) -> None:
+            session.tell(f"deploying {candidate}", detail, share=share)
+
+        return self._client.load(candidate.folder, candidate.variant.options, deploying)
 
     @property
     def client(self) -> WorkerClient:

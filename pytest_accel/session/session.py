@@ -21,6 +21,7 @@ from pytest_accel.processes.process import WorkerPool, no_temporary_files
 from pytest_accel.processes.shipping import code_digest
 from pytest_accel.session.baseline_owners import BaselineOwners
 from pytest_accel.session.broken_limits import BrokenLimits
+from pytest_accel.session.provenance import provenance_of
 from pytest_accel.store.baselines import Baselines
 from pytest_accel.store.cache import Cache, root_of
 from pytest_accel.store.journal import Finished, folder_of
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     import filelock
 
     from pytest_accel.facts.progress import StepProgress
-    from pytest_accel.facts.records import Hardware, Variant
+    from pytest_accel.facts.records import Hardware, Provenance, Variant
     from pytest_accel.facts.settings import Settings
     from pytest_accel.inputs.registry import Registry
     from pytest_accel.processes.process import AnyWorker
@@ -89,6 +90,11 @@ class Session:
         return Baselines(self.settings.baseline_dir)
 
     @cached_property
+    def provenance(self) -> Provenance:
+        """Where the results of this run are from."""
+        return provenance_of(self.settings.rootdir, self.settings.baseline_dir)
+
+    @cached_property
     def finished(self) -> Finished:
         """What this run takes over from interrupted ones."""
         folder = folder_of(self.cache.root, self.settings.rootdir) if self.settings.resume else None
@@ -108,6 +114,7 @@ class Session:
             in_process=self.settings.in_process,
             log_dir=self._logs.path,
             waiting=self.tell.tick,
+            announce=self.tell.announce,
         )
 
     def shared_client(self, accelerator: str) -> WorkerClient:
@@ -139,9 +146,12 @@ class Session:
             self.ended_workers[worker.name] += 1
 
     def _client(self, worker: AnyWorker) -> WorkerClient:
-        return WorkerClient(
-            worker, Deadlines(compile_s=self.settings.compile_timeout_s, run_s=self.settings.run_timeout_s)
+        deadlines = Deadlines(
+            compile_s=self.settings.compile_timeout_s,
+            run_s=self.settings.run_timeout_s,
+            deploy_s=self.settings.deploy_timeout_s,
         )
+        return WorkerClient(worker, deadlines, deploys=self.registry.find(worker.name).deploys)
 
     def elsewhere(self, python: Path) -> Session:
         """Return a session like this one whose accelerators all run in another interpreter. It ends with this one."""
@@ -253,6 +263,32 @@ class Session:
                 found.device, found.identity, instance_type=self.settings.instance_type
             )
         return self._hardware[accelerator]
+
+    def delete_deployments(self) -> None:
+        """Wait until all is deleted that this run has deployed; what is left is told at the end of the run."""
+        if "_pool" in self.__dict__:
+            self._pool.end_fresh()
+        for accelerator, found in self._found.items():
+            if isinstance(found, Present) and self.registry.find(accelerator).deploys:
+                self._delete_deployments(accelerator)
+        for other in self._elsewhere.values():
+            other.delete_deployments()
+
+    def _delete_deployments(self, accelerator: str) -> None:
+        step = f"waiting until what {accelerator} has deployed is deleted"
+        self.tell(step)
+        try:
+            for sentence in self.shared_client(accelerator).delete_deployments(
+                lambda share, detail: self.tell(step, detail, share=share)
+            ):
+                self.warn(sentence)
+        except WorkerError as error:
+            self.warn(str(error))
+        except KeyboardInterrupt:  # the second one: the first has ended the tests
+            self.warn(
+                f"{accelerator}: interrupted before all was deleted that it has deployed; the next run deletes it"
+            )
+        self.tell.clear()
 
     def close(self) -> None:
         """End every worker and remove their logs. May be called twice, and in any state."""

@@ -14,7 +14,17 @@ import msgspec
 
 from pytest_accel.facts.errors import BaselineError
 from pytest_accel.facts.fact import AtLeastOne, Fact, NotNegative, Positive
-from pytest_accel.facts.records import Accuracy, Artefact, Duet, Hardware, Measurement, Placement, TestRecord, Variant
+from pytest_accel.facts.records import (
+    Accuracy,
+    Artefact,
+    Duet,
+    Hardware,
+    Measurement,
+    Placement,
+    Provenance,
+    TestRecord,
+    Variant,
+)
 from pytest_accel.stats import nearest_rank
 
 if TYPE_CHECKING:
@@ -50,7 +60,8 @@ class LaunchSummary(Fact, frozen=True, kw_only=True):
 class Baseline(Fact, frozen=True, kw_only=True):
     """All that later runs of one variant are compared with; there may be a duet for each of several pacemakers.
 
-    ``saved`` is the day, ``YYYY-MM-DD``.
+    ``saved`` is the day, ``YYYY-MM-DD``, ``test`` the one that saved it, and ``provenance`` the code that it ran. Both
+    are empty where an older release has saved it.
     """
 
     schema: int = SCHEMA
@@ -64,6 +75,8 @@ class Baseline(Fact, frozen=True, kw_only=True):
     duets: tuple[Duet, ...] = ()
     accuracy: Accuracy | None = None
     placement: Placement | None = None
+    test: str = ""
+    provenance: Provenance = Provenance()
 
     def duet(self, pacemaker: str, digest: str) -> Duet | None:
         """Return the launches beside this pacemaker: paces beside another one do not compare."""
@@ -116,6 +129,19 @@ def make_baseline(
         duets=tuple(duets),
         accuracy=record.accuracy,
         placement=placement,
+        test=record.function,
+        provenance=record.provenance,
+    )
+
+
+def why_not_replaced(stored: Baseline, record: TestRecord) -> str:
+    """Return why this run may not take a baseline's place: another test needs it for other data. Empty when it may."""
+    digests = {accuracy.dataset_digest for accuracy in (stored.accuracy, record.accuracy) if accuracy is not None}
+    if len(digests) < 2 or stored.test in ("", record.function):
+        return ""
+    return (
+        f"{stored.test} has saved it for other data; give one of the two tests a name of its own, for example "
+        f"accel_model(source, name='{record.model}-2'), or remove the file"
     )
 
 

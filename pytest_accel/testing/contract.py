@@ -57,9 +57,8 @@ class AcceleratorContract:
         name = cls.accelerator.name
         pool = WorkerPool({name: python}, in_process=False, log_dir=tmp_path_factory.mktemp("log"))
         try:
-            client = WorkerClient(
-                pool.shared(name, f"{cls.accelerator.__module__}:{cls.accelerator.__qualname__}"), cls.deadlines
-            )
+            worker = pool.shared(name, f"{cls.accelerator.__module__}:{cls.accelerator.__qualname__}")
+            client = WorkerClient(worker, cls.deadlines, deploys=cls.accelerator.deploys)
             found = client.probe()
             if isinstance(found, Missing):
                 pytest.skip(f"{name}: {found.reason}")

@@ -231,6 +231,10 @@ def require_loaded(loaded: Optional[_Loaded]) -> _Loaded:
     return loaded
 
 
+def _unheard(sentence: str) -> None:
+    """Tell a sentence to nobody, where no worker has said who hears it."""
+
+
 class Accelerator(ABC):
     """A way to run a model. One instance in one worker holds at most one loaded artefact.
 
@@ -286,11 +290,16 @@ class Accelerator(ABC):
     #: This flag says whether the device, or a part of it, belongs to one process until that ends. Then a comparison
     #: runs one process at a time, and the worker that compiles is never asked to load.
     exclusive: ClassVar[bool] = False
+    #: This flag says whether `deploy` makes what outlives a process, and has to be deleted by `delete_deployments`.
+    deploys: ClassVar[bool] = False
     #: These functions import the SDK, each a ``"module:function"`` of the worker rooms. They start no thread that a
     #: fork would lose, and touch no device: a process that has called them is forked for each launch of a comparison.
     preload: ClassVar[Tuple[str, ...]] = ()
     #: The clock returns nanoseconds and never goes back. An accelerator may have a clock of the device here.
     clock: Callable[[], int] = staticmethod(time.perf_counter_ns)
+    #: This tells the user a sentence at once, and it stays to be read: what costs money from now on, for example. The
+    #: worker sets it.
+    announce: Callable[[str], None] = staticmethod(_unheard)
 
     @classmethod
     def options(cls) -> Dict[str, Option]:
@@ -373,6 +382,20 @@ class Accelerator(ABC):
     def compile_job(self, job: CompileJob) -> None:
         """Compile ``job.source`` into the folder ``job.artefact``. Raises `Refused` with the vendor's words."""
         raise NotImplementedError(f"{type(self).__name__} overrides neither compile nor compile_job")
+
+    def deploy(self, artefact: str, options: Mapping[str, Any], progress: Progress) -> None:  # noqa: B027
+        """Bring up outside this machine what `load` of the same artefact will use. It may take long.
+
+        What was brought up is deleted once no process uses it, however the processes end. Raises `Refused` with the
+        service's words.
+        """
+
+    def delete_deployments(self, patience_s: float, progress: Progress) -> Sequence[str]:
+        """Return once all is deleted that this run has deployed: the run ends after that.
+
+        It waits for ``patience_s`` seconds at most. Returns a sentence for all that is left, with what to do about it.
+        """
+        return ()
 
     @abstractmethod
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:

@@ -42,10 +42,14 @@ _LOAD_SHAPES: Mapping[str, Callable[..., single_calls.CallTimes]] = {
     "server": side_by_side.server,
 }
 
+#: _LONG names the operations that report progress.
+_LONG = ("convert", "compile", "deploy", "delete_deployments")
+
 
 def serve(channel: Any, accelerator: Accelerator) -> None:
     """Answer the requests that come over an execnet channel until it is closed."""
     operations = Operations(accelerator, Threads() if waits_for_cores(accelerator) else None)
+    accelerator.announce = lambda sentence: channel.send({"notice": redaction.redacted(legible(sentence))})
     kept_secret: List[str] = []
     for request in channel:
         reply = answer(operations, request, lambda share, doing: channel.send({"progress": [share, legible(doing)]}))
@@ -108,8 +112,8 @@ class Operations:
         self._threads = threads
 
     def perform(self, op: str, params: Plain, progress: Progress) -> Plain:
-        """Do one operation. Only converting and compiling report progress, because they take long."""
-        reporting = {"progress": progress} if op in ("convert", "compile") else {}
+        """Do one operation. Only those that take long report progress."""
+        reporting = {"progress": progress} if op in _LONG else {}
         reply: Plain = getattr(self, op)(**params, **reporting)
         return reply
 
@@ -170,6 +174,15 @@ class Operations:
     def graph_precisions(self, artefact: str, options: Plain) -> Plain:
         """Return the precisions that the graph of an artefact has itself. Nothing is loaded for that."""
         return {"precisions": list(self._accelerator.graph_precisions(artefact, options))}
+
+    def deploy(self, artefact: str, options: Plain, progress: Progress) -> Plain:
+        """Bring up what loading an artefact needs outside this machine."""
+        self._accelerator.deploy(artefact, options, progress)
+        return {}
+
+    def delete_deployments(self, patience_s: float, progress: Progress) -> Plain:
+        """Wait until what this run has deployed is deleted, and return what is left."""
+        return {"left": list(self._accelerator.delete_deployments(patience_s, progress))}
 
     def load(self, artefact: str, options: Plain) -> Plain:
         """Load an artefact in place of the one before. The peak of memory is counted from here on."""

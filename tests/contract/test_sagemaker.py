@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import sys
-import time
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import psutil
 import pytest
 
-from pytest_accel.facts.errors import CompileFailed, DeadlineExceeded, UnfitInput, WorkerError
-from pytest_accel.processes.client import Deadlines, WorkerClient
+from pytest_accel.facts.errors import CompileFailed, UnfitInput, WorkerError
+from pytest_accel.processes.client import WorkerClient
 from pytest_accel.processes.process import Worker
 from pytest_accel.testing.contract import AcceleratorContract, made_up
-from pytest_accel.worker.accelerator import Source
+from pytest_accel.worker.accelerator import Missing, Source
 from pytest_accel.worker.accelerators.sagemaker.sagemaker import SageMaker
-from tests.deadlines import pass_once
 from tests.standins.sagemaker_runtime.running import ACCESS_KEY, SECRET_KEY, TOKEN, Loopback, running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from pytest_accel.facts.fact import Scalar
     from tests.models.zoo import Examples, Zoo
-
-#: What is billed, or lies about, as long as it exists.
-KINDS = ("Endpoint", "EndpointConfig", "Model", "Object")
-DEADLINES = Deadlines(compile_s=600.0, run_s=60.0)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +38,7 @@ def linear(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def loopback(zoo: Zoo, linear: Path, state_home: Path) -> Iterator[Loopback]:
     """The services in a process of their own, with boto3 led to them."""
-    models = {"linear": linear, "two-variants": linear, "digits": zoo.saved_model("digits_cnn")}
+    models = {"linear": linear, "two-variants": linear, "on-gpu": linear, "digits": zoo.saved_model("digits_cnn")}
     with running(models) as loopback, pytest.MonkeyPatch.context() as patch:
         for name, value in loopback.environment(state_home).items():
             patch.setenv(name, value)
@@ -190,6 +182,42 @@ class TestSageMaker(AcceleratorContract):
         with pytest.raises(UnfitInput, match=r"no such model: check model_name .*Servable not found.*404"):
             client.predict(made_up(loaded, rows=1))
 
+    @pytest.mark.parametrize(
+        ("gpu", "on_device"), [("idle", 0.0), ("busy", None), ("small", None), ("half", None), ("", None)]
+    )
+    def test_a_gpu_that_cloudwatch_saw_idle_is_told_and_nothing_follows_from_silence(
+        self,
+        client: WorkerClient,
+        source: Source,
+        tmp_path: Path,
+        loopback: Loopback,
+        gpu: str,
+        on_device: float | None,
+    ) -> None:
+        on_gpu = self.complete(endpoint="on-gpu")
+        client.compile(source, tmp_path, on_gpu)
+        client.predict(made_up(client.load(tmp_path, on_gpu), rows=1))
+        loopback.behave(gpu=gpu)
+        placement, _ = client.placement()
+        assert placement.on_device == on_device
+
+    def test_whoever_may_not_ask_cloudwatch_knows_nothing(
+        self, client: WorkerClient, source: Source, tmp_path: Path, loopback: Loopback
+    ) -> None:
+        on_gpu = self.complete(endpoint="on-gpu")
+        client.compile(source, tmp_path, on_gpu)
+        client.predict(made_up(client.load(tmp_path, on_gpu), rows=1))
+        loopback.behave(GetMetricStatistics="denied", gpu="idle")
+        assert client.placement()[0].on_device is None
+
+    def test_cloudwatch_is_asked_nothing_about_a_processor(
+        self, client: WorkerClient, artefact: Path, loopback: Loopback
+    ) -> None:
+        client.predict(made_up(client.load(artefact, self.complete()), rows=1))
+        asked = loopback.state()["calls"].count("GetMetricStatistics")
+        assert client.placement()[0].on_device is None
+        assert loopback.state()["calls"].count("GetMetricStatistics") == asked
+
     def test_a_failure_quotes_no_credential(self, client: WorkerClient, artefact: Path, loopback: Loopback) -> None:
         loaded = client.load(artefact, self.complete())
         loopback.behave(invoke="quotes")
@@ -201,162 +229,27 @@ class TestSageMaker(AcceleratorContract):
         assert "Signature=" not in told
 
 
-class TestDeployed:
-    """An endpoint that exists for the test alone."""
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def artefact(cls, loopback: Loopback, linear: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        folder = tmp_path_factory.mktemp("artefact")
-        with cls.worker(tmp_path_factory.mktemp("log")) as client:
-            client.compile(Source("saved_model", str(linear)), folder, cls.deployed())
-        return folder
-
-    @classmethod
-    def deployed(cls, **changes: Scalar) -> dict[str, Scalar]:
-        defaults = {name: option.default for name, option in SageMaker.options().items()}
-        return {**defaults, "instance_type": "ml.g4dn.xlarge", **changes}
-
-    @classmethod
-    @contextmanager
-    def worker(cls, log_dir: Path) -> Iterator[WorkerClient]:
-        """A worker that is killed at the end, as workers are."""
-        reference = f"{SageMaker.__module__}:{SageMaker.__qualname__}"
-        with Worker("sagemaker", reference, log_dir=log_dir) as worker:
-            yield WorkerClient(worker, DEADLINES)
-
-    @pytest.fixture(autouse=True)
-    def nothing_stays(self, loopback: Loopback, well_behaved: None) -> Iterator[None]:
-        yield
-        loopback.behave()
-        eventually(lambda: not created(loopback))
-
-    def test_it_answers_like_any_other_and_is_gone_once_its_worker_was_killed(
-        self, artefact: Path, loopback: Loopback, tmp_path: Path
-    ) -> None:
-        with self.worker(tmp_path) as client:
-            loaded = client.load(artefact, self.deployed())
-            assert {kind: len(names) for kind, names in created(loopback).items()} == dict.fromkeys(KINDS, 1)
-            images = np.eye(64, dtype=np.float32).reshape(64, 8, 8, 1)
-            weights = client.predict({loaded.signature.inputs[0].name: images})["scores"]
-        np.testing.assert_allclose(weights, np.random.default_rng(7).normal(size=(64, 10)), rtol=1e-6)
-        eventually(lambda: not created(loopback))
-        assert "orphaned an endpoint" not in loopback.state()["calls"], "a configuration stays as long as its endpoint"
-
-    def test_workers_of_one_run_share_it_until_the_last_has_ended(
-        self, artefact: Path, loopback: Loopback, tmp_path: Path
-    ) -> None:
-        before = deployments(loopback)
-        with self.worker(tmp_path) as second:
-            with self.worker(tmp_path) as first:
-                first.load(artefact, self.deployed())
-                loaded = second.load(artefact, self.deployed())
-            assert second.predict(made_up(loaded, rows=1))
-            second.load(artefact, self.deployed())
-            assert deployments(loopback) == before + 1
-
-    @pytest.mark.parametrize(
-        ("habits", "message"),
-        [
-            ({"deployment": "fails"}, r"endpoint pytest-accel-\w+-\w+ is Failed: The primary container did not pass"),
-            ({"CreateEndpoint": "quota"}, "deploying to ml.g4dn.xlarge: the account's quota does not allow it"),
-            ({"PutObject": "no-bucket"}, "name a bucket that is there in ACCEL_SAGEMAKER_S3"),
-        ],
+def test_a_session_that_has_expired_is_told_with_what_to_do(
+    loopback: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """boto3 renews the credentials of a role when it is first asked for them."""
+    config = tmp_path / "config"
+    config.write_text(
+        "[profile ci]\nrole_arn = arn:aws:iam::123456789012:role/ci\nsource_profile = me\n"
+        f"[profile me]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n"
     )
-    def test_what_cannot_be_deployed_is_refused_and_cleared_away(
-        self, artefact: Path, loopback: Loopback, tmp_path: Path, habits: dict[str, str], message: str
-    ) -> None:
-        loopback.behave(**habits)
-        with self.worker(tmp_path) as client, pytest.raises(CompileFailed, match=message):
-            client.load(artefact, self.deployed())
-        eventually(lambda: not created(loopback))
-
-    def test_a_test_that_dies_while_it_deploys_leaves_nothing(
-        self, artefact: Path, loopback: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        before = deployments(loopback)
-        loopback.behave(deployment="hangs")
-        with self.worker(tmp_path) as client:
-            pass_once(monkeypatch, lambda: deployments(loopback) > before)
-            with pytest.raises(DeadlineExceeded, match="killed"):
-                client.load(artefact, self.deployed())
-        assert deployments(loopback) == before + 1
-        eventually(lambda: not created(loopback))
-
-    def test_what_was_left_when_everything_was_killed_is_deleted_by_the_next_run(
-        self, artefact: Path, loopback: Loopback, state_home: Path, tmp_path: Path
-    ) -> None:
-        with self.worker(tmp_path) as client:
-            client.load(artefact, self.deployed())
-            (journal,) = state_home.rglob("*.json")
-            for deleter in deleters(journal):
-                assert "TMPDIR" not in deleter.environ(), "it lives longer than the worker's temporary folder"
-                deleter.kill()
-        assert created(loopback)["Endpoint"], "nobody was left to delete it"
-        with self.worker(tmp_path) as client:
-            client.probe()
-        eventually(lambda: not created(loopback))
-        eventually(lambda: not journal.exists())
-
-    def test_nothing_is_deployed_while_something_cannot_be_deleted(
-        self, artefact: Path, loopback: Loopback, state_home: Path, tmp_path: Path
-    ) -> None:
-        loopback.behave(DeleteEndpoint="denied")
-        with self.worker(tmp_path) as client:
-            client.load(artefact, self.deployed())
-            (journal,) = state_home.rglob("*.json")
-        eventually(lambda: "AccessDeniedException on DeleteEndpoint" in journal.read_text())
-        with (
-            self.worker(tmp_path) as client,
-            pytest.raises(
-                CompileFailed,
-                match=r"is billed and could not be deleted .*aws sagemaker delete-endpoint --endpoint-name",
-            ),
-        ):
-            client.load(artefact, self.deployed(instance_type="ml.c5.large"))
-
-    def test_what_the_account_has_to_lend_is_asked_for_by_name(
-        self, artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.delenv("ACCEL_SAGEMAKER_ROLE")
-        with (
-            self.worker(tmp_path) as client,
-            pytest.raises(CompileFailed, match="needs ACCEL_SAGEMAKER_ROLE in the env"),
-        ):
-            client.far_side(self.deployed())
-
-    def test_a_container_that_takes_no_npy_says_so(self, artefact: Path, tmp_path: Path) -> None:
-        with self.worker(tmp_path) as client:
-            loaded = client.load(artefact, self.deployed(payload="npy"))
-            with pytest.raises(UnfitInput, match=r"this content type: ask for payload='instances' .*Unsupported Media"):
-                client.predict(made_up(loaded, rows=1))
-
-
-def created(loopback: Loopback) -> dict[str, list[str]]:
-    """What was created for a test and is still there, by kind."""
-    state: dict[str, Any] = loopback.state()
-    ours = {kind: [name for name in state[kind] if "pytest-accel-" in name] for kind in KINDS}
-    return {kind: names for kind, names in ours.items() if names}
-
-
-def deployments(loopback: Loopback) -> int:
-    """How often an endpoint was asked for."""
-    calls: list[str] = loopback.state()["calls"]
-    return calls.count("CreateEndpoint")
-
-
-def deleters(journal: Path) -> list[psutil.Process]:
-    """The processes that wait to delete what a journal names."""
-    return [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if (process.info["cmdline"] or [""])[-1] == str(journal) and process.info["cmdline"][0] == sys.executable
-    ]
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    """Wait for what another process does soon."""
-    until_s = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < until_s, "it never happened"
-        time.sleep(0.05)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_PROFILE", "ci")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name)
+    with Worker("sagemaker", f"{SageMaker.__module__}:{SageMaker.__qualname__}", log_dir=tmp_path) as worker:
+        client = WorkerClient(worker, TestSageMaker.deadlines, deploys=True)
+        missing = client.probe()
+        assert isinstance(missing, Missing)
+        assert missing.kind == "no-access"
+        assert missing.reason.startswith("boto3's credentials cannot be used: ")
+        assert "(ExpiredToken)" in missing.reason
+        assert missing.action == "the session has expired: renew it, for example with `aws sso login`"
+        options = {**TestSageMaker.complete(), "endpoint": "linear"}
+        with pytest.raises(WorkerError, match="reading the credentials: the session has expired: renew it"):
+            client.far_side(options)

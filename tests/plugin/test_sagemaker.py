@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ ONE_TEST = """
 def loopback(zoo: Zoo) -> Iterator[Loopback]:
     model = zoo.saved_model("digits_cnn")
     noisy = zoo.saved_model("digits_cnn_noisy")
-    with running({"digits": model, "noisy": noisy}) as loopback:
+    with running({"digits": model, "noisy": noisy, "on-gpu": model}) as loopback:
         yield loopback
 
 
@@ -48,13 +49,18 @@ class Project:
     def write_test(self, marker: str) -> None:
         self._pytester.makepyfile(ONE_TEST.format(marker=f"{marker}, batch_size=90", model=str(self._model)))
 
-    def run(self, *args: str) -> pytest.RunResult:
+    def run(self, *args: str, elsewhere: bool = False) -> pytest.RunResult:
+        """Run the test in this process, or ``elsewhere`` in another one."""
         own = [f"--accel-cache-dir={self._cache}", "-o", "accel_lock_dir=locks", "--accel-report=run.json", "-rs"]
-        return self._pytester.runpytest_inprocess("--accelerator=sagemaker", *own, *args)
+        run = self._pytester.runpytest_subprocess if elsewhere else self._pytester.runpytest_inprocess
+        return run("--accelerator=sagemaker", *own, *args)
 
     def record(self) -> dict[str, Any]:
-        record: dict[str, Any] = json.loads((self._pytester.path / "run.json").read_text())["tests"][0]
-        return record
+        return self.records()[0]
+
+    def records(self) -> list[dict[str, Any]]:
+        records: list[dict[str, Any]] = json.loads((self._pytester.path / "run.json").read_text())["tests"]
+        return records
 
     def everything_written(self) -> str:
         """The text of every file that the runs left in the project."""
@@ -152,3 +158,78 @@ def test_what_cannot_be_called_is_a_collection_error(project: Project, marker: s
     result = project.run()
     assert result.ret == pytest.ExitCode.INTERRUPTED
     result.stdout.fnmatch_lines([message])
+
+
+def test_each_kind_of_instance_gets_its_image_and_nothing_is_left_when_the_run_ends(
+    project: Project, loopback: Loopback
+) -> None:
+    """The comparison that the article makes: one model on a processor and on a GPU."""
+    project.write_test("instance_type=['ml.c5.xlarge', 'ml.g4dn.xlarge'], p50_ms=60000")
+    result = project.run()
+    left = loopback.state()
+    result.assert_outcomes(passed=2)
+    images = {each["hardware"]["identity"]["instance_type"]: each["versions"] for each in project.records()}
+    assert {name: versions["serving-image"] for name, versions in images.items()} == {
+        "ml.c5.xlarge": "tensorflow-inference:2.19-cpu",
+        "ml.g4dn.xlarge": "tensorflow-inference:2.19-gpu",
+    }
+    for instance_type in images:
+        result.stdout.fnmatch_lines([f"endpoint pytest-accel-* on {instance_type} in eu-west-1 is billed until this*"])
+    assert not [
+        name for kind in ("EndpointConfig", "Model", "Object") for name in left[kind] if "pytest-accel-" in name
+    ]
+    assert left["calls"].count("DeleteEndpoint") == left["calls"].count("CreateEndpoint") == 2
+    assert "orphaned an endpoint" not in left["calls"]
+
+
+def test_an_accelerator_that_would_idle_is_refused_before_anything_is_deployed(
+    project: Project, loopback: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ACCEL_SAGEMAKER_IMAGE_GPU")
+    project.write_test("instance_type='ml.g4dn.xlarge'")
+    before = deployments(loopback)
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*ACCEL_SAGEMAKER_IMAGE=*-cpu: its tag names no gpu*set ACCEL_SAGEMAKER_IMAGE_GPU to*"]
+    )
+    assert deployments(loopback) == before
+
+
+def test_a_gpu_that_idles_is_told_and_nothing_of_it_is_measured(project: Project, loopback: Loopback) -> None:
+    loopback.behave(gpu="idle")
+    project.write_test("endpoint='on-gpu', p50_ms=60000")
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["endpoint on-gpu computes on the host: CloudWatch says that the GPU of ml.g4dn.xlarge was idle*"]
+    )
+    result.stdout.fnmatch_lines(["*not-measured: *0 % of the operators run on the device*"])
+
+
+def test_a_deployment_that_takes_too_long_is_told_by_name_also_from_a_process_of_xdists(
+    project: Project, loopback: Loopback
+) -> None:
+    before = deployments(loopback)
+    loopback.behave(deployment="hangs")
+    project.write_test("instance_type='ml.c5.xlarge'")
+    result = project.run("--accel-deploy-timeout=3", "-n1", elsewhere=True)
+    assert deployments(loopback) == before + 1
+    loopback.behave()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*deploy was still running after 3 s and was killed; --accel-deploy-timeout gives*"])
+    told = (
+        "endpoint pytest-accel-* is billed and could not be deleted (it is still being created): delete it with `aws*"
+    )
+    result.stdout.fnmatch_lines([told])
+    result.stderr.fnmatch_lines(["endpoint pytest-accel-* on ml.c5.xlarge in eu-west-1 is billed until this run*"])
+    until_s = time.monotonic() + 60
+    while any("pytest-accel-" in name for kind in ("Endpoint", "Model") for name in loopback.state()[kind]):
+        assert time.monotonic() < until_s, "the process that deletes goes on after the run"
+        time.sleep(0.1)
+
+
+def deployments(loopback: Loopback) -> int:
+    """How often an endpoint was asked for."""
+    calls: list[str] = loopback.state()["calls"]
+    return calls.count("CreateEndpoint")

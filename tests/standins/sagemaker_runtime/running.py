@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[3]
 #: Nobody's; in no record, log or failure may any of them be found.
 ACCESS_KEY, SECRET_KEY, TOKEN = "AKIATHISISNOBODYSKEY", "nobodys/secret+key", "nobodys-session-token=="
 REGION = "eu-west-1"
+SERVICES = ("SAGEMAKER", "SAGEMAKER_RUNTIME", "S3", "CLOUDWATCH", "STS")
 
 
 class Loopback:
@@ -27,7 +28,7 @@ class Loopback:
     def environment(self, state_home: Path) -> dict[str, str]:
         """boto3's own variables, and ours. Neither a metadata service nor a file of the user's is asked."""
         return {
-            **{f"AWS_ENDPOINT_URL_{service}": self.url for service in ("SAGEMAKER", "SAGEMAKER_RUNTIME", "S3")},
+            **{f"AWS_ENDPOINT_URL_{service}": self.url for service in SERVICES},
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
             "AWS_SESSION_TOKEN": TOKEN,
@@ -40,12 +41,17 @@ class Loopback:
             "ACCEL_SAGEMAKER": "allow",
             "ACCEL_SAGEMAKER_ROLE": "arn:aws:iam::123456789012:role/serving",
             "ACCEL_SAGEMAKER_IMAGE": "tensorflow-inference:2.19-cpu",
+            "ACCEL_SAGEMAKER_IMAGE_GPU": "tensorflow-inference:2.19-gpu",
             "ACCEL_SAGEMAKER_S3": "s3://models/ci",
         }
 
     def behave(self, **habits: str) -> None:
         """Have these habits and no others; see `service`."""
         self._ask("/habits", "PUT", json.dumps(habits).encode())
+
+    def pass_time(self, seconds: float) -> None:
+        """Let so much time pass for the leases of what is deployed."""
+        self._ask("/time", "PUT", json.dumps(seconds).encode())
 
     def state(self) -> dict[str, Any]:
         """What exists in the account, and every operation that was called."""

@@ -1,7 +1,8 @@
 """``python -m tests.standins.sagemaker_runtime.server NAME=SAVED_MODEL ...``: the services over HTTP on 127.0.0.1.
 
 Prints its address once it listens, and ends with its standard input. A SavedModel that is not there is made: the
-network of `container.write_network`. ``GET /state`` tells what exists, ``PUT /habits`` replaces the habits.
+network of `container.write_network`. ``GET /state`` tells what exists, ``PUT /habits`` replaces the habits, and
+``PUT /time`` lets seconds pass for leases.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from pathlib import Path
 from tests.standins.sagemaker_runtime.container import write_network
 from tests.standins.sagemaker_runtime.service import Reply, Service
 
-INSTANCE_TYPE = "ml.c5.xlarge"
+#: What an endpoint of a name runs on; others run on a processor alone.
+INSTANCE_TYPES = {"on-gpu": "ml.g4dn.xlarge"}
 
 
 class Server(ThreadingHTTPServer):
@@ -38,7 +40,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         if self.path == "/habits":
-            self.server.service.habits = json.loads(self._body())
+            self.server.service.behave(json.loads(self._body()))
+            self._reply(Reply(200))
+        elif self.path == "/time":
+            self.server.service.pass_time(json.loads(self._body()))
             self._reply(Reply(200))
         else:
             self._reply(self.server.service.object("PUT", self._object(), self._body()))
@@ -48,9 +53,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body, service = self._body(), self.server.service
-        target = self.headers.get("X-Amz-Target", "")
-        if target:
-            self._reply(service.perform(target.removeprefix("SageMaker."), json.loads(body)))
+        family, _, operation = self.headers.get("X-Amz-Target", "").partition(".")
+        if family == "SageMaker":
+            self._reply(service.perform(operation, json.loads(body)))
+        elif operation == "GetMetricStatistics":
+            self._reply(service.statistics(json.loads(body)))
+        elif self.headers.get("Content-Type", "").startswith("application/x-www-form-urlencoded"):
+            self._reply(service.assume_role())
         else:
             self._reply(service.invoke(self.path.split("/")[2], body, self.headers))
 
@@ -92,7 +101,7 @@ def main() -> None:
         if not Path(model).exists():
             write_network(Path(model))
         variants = ("blue", "green") if name == "two-variants" else ("AllTraffic",)
-        server.service.add_endpoint(name, Path(model), INSTANCE_TYPE, variants)
+        server.service.add_endpoint(name, Path(model), INSTANCE_TYPES.get(name, "ml.c5.xlarge"), variants)
     print(f"http://127.0.0.1:{server.server_port}", flush=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     sys.stdin.read()  # until the test closes it, or dies

@@ -13,7 +13,7 @@ import pytest
 
 from pytest_accel import __version__
 from pytest_accel.commands.main import main
-from pytest_accel.facts.records import Variant
+from pytest_accel.facts.records import Provenance, Variant
 from pytest_accel.inputs.registry import Registry
 from pytest_accel.report.devices import table
 from pytest_accel.report.write import write
@@ -48,7 +48,9 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
 def store(tmp_path: Path) -> Baselines:
     store = Baselines(tmp_path / "baselines")
     store.save(baseline())
-    store.save(baseline(model="bert", variant=Variant(accelerator="cpu", options={}), accuracy=None))
+    provenance = Provenance(commit="0123456789abcdef", dirty=False, branch="main")
+    cpu = Variant(accelerator="cpu", options={})
+    store.save(baseline(model="bert", variant=cpu, accuracy=None, provenance=provenance))
     return store
 
 
@@ -59,9 +61,22 @@ def test_show_lists_baselines_in_a_table(run: Callable[..., Ran], store: Baselin
     ran = run("baseline", "show")
     assert ran.status == 0
     assert [line.split() for line in ran.lines] == [
-        ["fingerprint", "model", "variant", "p50", "ms", "p99", "ms", "items/s", "top-1", "launches", "saved"],
-        [T4.fingerprint, "bert", "cpu", "50", "99", "158.4", "-", "1", "2026-11-23"],
-        [T4.fingerprint, "resnet50", "gpu-trt-int8-b8", "50", "99", "158.4", "0.9167", "1", "2026-11-23"],
+        [
+            "fingerprint",
+            "model",
+            "variant",
+            "p50",
+            "ms",
+            "p99",
+            "ms",
+            "items/s",
+            "top-1",
+            "launches",
+            "saved",
+            "commit",
+        ],
+        [T4.fingerprint, "bert", "cpu", "50", "99", "158.4", "-", "1", "2026-11-23", "0123456789"],
+        [T4.fingerprint, "resnet50", "gpu-trt-int8-b8", "50", "99", "158.4", "0.9167", "1", "2026-11-23", "-"],
     ]
     assert ran.lines[0].index("p50 ms") + len("p50 ms") == ran.lines[1].index(" 50 ") + len(" 50")
 

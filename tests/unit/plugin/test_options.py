@@ -53,6 +53,7 @@ def test_pytests_help_shows_every_option_with_its_default(pytester: pytest.Pytes
         (["--accel-in-process"], "in_process", True),
         (["--accel-resume"], "resume", True),
         (["--accel-compile-timeout=5"], "compile_timeout_s", 5.0),
+        (["--accel-deploy-timeout=5"], "deploy_timeout_s", 5.0),
         (["--accel-run-timeout=0.5"], "run_timeout_s", 0.5),
         (["--accel-baseline-dir=/b"], "baseline_dir", Path("/b")),
         (["--accel-cache-dir=/c"], "cache_dir", Path("/c")),
@@ -70,6 +71,7 @@ def test_the_command_line_speaks_of_this_run(
     [
         ("accel_strict = true", "strict", True),
         ("accel_compile_timeout = 5", "compile_timeout_s", 5.0),
+        ("accel_deploy_timeout = 5", "deploy_timeout_s", 5.0),
         ("accel_run_timeout = 5", "run_timeout_s", 5.0),
         ("accel_compare_budget = 60", "compare_budget_s", 60.0),
         ("accel_cache_limit_mb = 100", "cache_limit_mb", 100.0),

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from pytest_accel.facts.errors import CompileFailed, DeadlineExceeded, UnfitInput, WorkerCrashed, WorkerError
+from pytest_accel.processes.client import Deadlines, WorkerClient
 from pytest_accel.processes.process import InProcessWorker, Worker, WorkerPool, message_of
 from pytest_accel.store.locks import folders
 from pytest_accel.testing import FAKE, FakeAccelerator, fake_model
@@ -23,10 +24,13 @@ from pytest_accel.worker import wire
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pytest_accel.facts.fact import Scalar
     from pytest_accel.processes.process import AnyWorker
 
-OPTIONS = {"precision": "fp32", "batch_size": 1}
+OPTIONS: dict[str, Scalar] = {"precision": "fp32", "batch_size": 1}
 LONG_S = 60.0
+DEPLOYED = {**OPTIONS, "signature": "serving_default"}
+DEPLOYING = Deadlines(compile_s=LONG_S, run_s=LONG_S, deploy_s=LONG_S)
 
 
 @pytest.fixture
@@ -371,6 +375,49 @@ def test_credentials_are_not_in_what_is_shown_of_the_log(
     with pytest.raises(WorkerCrashed) as caught:
         load(worker, logs)
     assert "GET /?key=(redacted)&other=(redacted)" in caught.value.details
+
+
+def test_what_is_loaded_is_deployed_first_and_announced_at_once(unruly: None, logs: Path, tmp_path: Path) -> None:
+    heard: list[str] = []
+    with Worker("fake", "unruly:Deploys", log_dir=logs, announce=heard.append) as worker:
+        compile_with(worker, tmp_path)
+        client = WorkerClient(worker, DEPLOYING, deploys=True)
+        client.load(tmp_path / "artefact", DEPLOYED, lambda _, detail: heard.append(detail))
+        assert heard == ["endpoint of artefact is billed", "endpoint is Creating"]
+        left = client.delete_deployments(lambda _, detail: heard.append(detail))
+        assert (left, heard[2:]) == (("endpoint is left after 60 s",), ["endpoint is Deleting"])
+
+
+def test_a_deployment_that_is_refused_is_in_the_words_of_the_service(unruly: None, logs: Path, tmp_path: Path) -> None:
+    with Worker("fake", "unruly:Deploys", log_dir=logs) as worker:
+        compile_with(worker, tmp_path)
+        with pytest.raises(CompileFailed, match=r"^the quota does not allow it$"):
+            WorkerClient(worker, DEPLOYING, deploys=True).load(
+                tmp_path / "artefact", {**DEPLOYED, "signature": "refused"}
+            )
+
+
+def test_a_deployment_has_a_deadline_of_its_own(unruly: None, logs: Path, tmp_path: Path) -> None:
+    deadlines = Deadlines(compile_s=LONG_S, run_s=LONG_S, deploy_s=0.3)
+    with Worker("fake", "unruly:Deploys", log_dir=logs) as worker:
+        compile_with(worker, tmp_path)
+        with pytest.raises(DeadlineExceeded, match=r"deploy was still .* after 0\.3 s .*--accel-deploy-timeout gives"):
+            WorkerClient(worker, deadlines, deploys=True).load(
+                tmp_path / "artefact", {**DEPLOYED, "signature": "hangs"}
+            )
+
+
+def test_a_worker_in_the_process_announces_too_and_lets_go_when_it_is_ended(
+    unruly: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[str] = []
+    worker = InProcessWorker("fake", "unruly:Deploys", heard.append)
+    monkeypatch.setattr("unruly.Deploys.close", lambda _: heard.append("closed"))
+    compile_with(worker, tmp_path)
+    WorkerClient(worker, DEPLOYING, deploys=True).load(tmp_path / "artefact", DEPLOYED)
+    worker.kill()
+    worker.kill()
+    assert heard == ["endpoint of artefact is billed", "closed"]
 
 
 @pytest.mark.parametrize("failure", [None, "error", "sigsegv", "hang"])

@@ -19,7 +19,7 @@ from pytest_accel.worker.redaction import keep_secret
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_accel.worker.accelerator import CompileJob, Tensor
+    from pytest_accel.worker.accelerator import CompileJob, Progress, Tensor
 
 
 class LeavesTemporaryFiles(FakeAccelerator):
@@ -104,3 +104,21 @@ class LogsItsSecret(FakeAccelerator):
 class CannotBeMade(FakeAccelerator):
     def __init__(self) -> None:
         raise ImportError("libfake.so.3: cannot open shared object file")
+
+
+class Deploys(FakeAccelerator):
+    """Deploys what it loads: says so at once, and takes as long as the options ask for."""
+
+    deploys = True
+
+    def deploy(self, artefact: str, options: Mapping[str, Any], progress: Progress) -> None:
+        self.announce(f"endpoint of {Path(artefact).name} is billed")
+        progress(None, "endpoint is Creating")
+        if options["signature"] == "refused":
+            raise Refused("the quota does not allow it")
+        while options["signature"] == "hangs":
+            signal.pause()
+
+    def delete_deployments(self, patience_s: float, progress: Progress) -> list[str]:
+        progress(None, "endpoint is Deleting")
+        return [f"endpoint is left after {patience_s:g} s"]

@@ -4,7 +4,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from pytest_accel.report.progress import ProgressLine
+from pytest_accel.report.progress import AnnouncementsOnly, ProgressLine
 
 if TYPE_CHECKING:
     import pytest
@@ -110,3 +110,37 @@ def test_only_the_thread_that_made_the_line_writes_it() -> None:
         thread.start()
         thread.join()
     assert terminal.written == ["\rloading"]
+
+
+def test_an_announcement_takes_the_place_of_the_line_and_stays() -> None:
+    terminal = Terminal(rewrites=True)
+    terminal.progress("deploying resnet50")
+    terminal.progress.announce("endpoint a is billed")
+    terminal.progress.clear()
+    assert terminal.written == ["\rdeploying resnet50", "\rendpoint a is billed\n"]
+
+
+def test_elsewhere_an_announcement_is_a_line_at_once() -> None:
+    terminal = Terminal(rewrites=False)
+    terminal.progress.announce("endpoint a is billed")
+    assert terminal.written == ["\nendpoint a is billed\n"]
+
+
+def test_what_another_thread_announces_is_written_at_the_next_tick() -> None:
+    terminal = Terminal(rewrites=False)
+    other = threading.Thread(target=terminal.progress.announce, args=("endpoint a is billed",))
+    other.start()
+    other.join()
+    assert terminal.written == []
+    terminal.progress.tick()
+    assert terminal.written == ["\nendpoint a is billed\n"]
+
+
+def test_a_process_without_a_terminal_says_only_what_has_to_stay() -> None:
+    written: list[str] = []
+    progress = AnnouncementsOnly(written.append)
+    progress("deploying", "endpoint a is Creating")
+    progress.tick()
+    progress.announce("endpoint a is billed")
+    progress.clear()
+    assert written == ["endpoint a is billed\n"]

@@ -4,26 +4,48 @@
 kernel frees a lock even where a worker is killed. Then the process deletes what the journal names, and the journal.
 Workers are always ended by SIGKILL, so a worker cannot delete anything at the end. SOURCE is the text of this file,
 because a worker may have got the package over the wire. It imports only the standard library and boto3.
+
+While it waits, the process renews the lease of what it will delete: a tag that says until when somebody lives who
+deletes it. `leftovers` deletes what has a lease that is over.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import sys
+import threading
 import time
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 #: _FIRST_PAUSE_S is the number of seconds of the first pause between two attempts; later pauses are twice as long as
 #: the one before.
 _FIRST_PAUSE_S = 0.1
-#: _LONGEST_PAUSE_S is the number of seconds of the longest pause. It takes minutes to delete an endpoint.
-_LONGEST_PAUSE_S = 30.0
+#: _LONGEST_PAUSE_S is the number of seconds of the longest pause. It takes minutes until an endpoint is created.
+_LONGEST_PAUSE_S = 15.0
 #: _PATIENCE_S is the number of seconds after which deleting is given up.
 _PATIENCE_S = 3600.0
-#: BEING_DELETED stands for a deletion that is under way, which is no problem.
-BEING_DELETED = "being deleted"
+#: IN_PROGRESS is why an endpoint cannot be deleted yet, which is no problem.
+IN_PROGRESS = "it is still being created"
+#: CREATED_BY is the tag of everything that was deployed for a test.
+CREATED_BY = {"Key": "created-by", "Value": "pytest-accel"}
+#: EXPIRES is the key of the tag that says until when the lease lasts.
+EXPIRES = "pytest-accel-expires"
+#: EXPIRY_FORMAT is how that tag writes a time, in UTC.
+EXPIRY_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+#: LEASE_S is the number of seconds of a lease. AWS takes requests of clocks that are up to 5 minutes wrong, so two
+#: machines may differ by 10 minutes, and renewing may fail once or twice.
+LEASE_S = 900.0
+#: _RENEWED_EVERY_S is the number of seconds after which a lease is renewed.
+_RENEWED_EVERY_S = 120.0
+
+
+def lease() -> List[Dict[str, str]]:
+    """Return the tags of what is deployed: who made it, and until when it is in use unless that is renewed."""
+    until = time.strftime(EXPIRY_FORMAT, time.gmtime(time.time() + LEASE_S))
+    return [CREATED_BY, {"Key": EXPIRES, "Value": until}]
 
 
 def delete_when_unused(path: str) -> None:
@@ -33,7 +55,10 @@ def delete_when_unused(path: str) -> None:
     ``endpoint_deleted`` would only look, and needs a right to look that whoever deletes may not have.
     """
     with open(path, "r+", encoding="utf-8") as journal:
+        unused = threading.Event()
+        threading.Thread(target=keep_lease, args=(path, unused), daemon=True).start()
         fcntl.flock(journal, fcntl.LOCK_EX)
+        unused.set()
         if not os.path.exists(path) or not os.path.samestat(os.fstat(journal.fileno()), os.stat(path)):
             return  # another process was waiting too, and has done it
         created = json.loads(journal.readline() or "{}")
@@ -50,10 +75,30 @@ def delete_when_unused(path: str) -> None:
         os.remove(path)
 
 
+def keep_lease(path: str, unused: threading.Event) -> None:
+    """Renew the lease of what a journal names, until it is unused."""
+    while not unused.wait(_RENEWED_EVERY_S):
+        with open(path, encoding="utf-8") as journal:
+            lines = [json.loads(line) for line in journal]
+        renew([line["arn"] for line in lines if "arn" in line], lines[0]["region"] if lines else "")
+
+
+def renew(arns: List[str], region: str) -> None:
+    """Have the lease of these things begin anew. What cannot be renewed now is tried again before the lease is over."""
+    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    with contextlib.suppress(BotoCoreError, ClientError):
+        for arn in arns:
+            boto3.client("sagemaker", region_name=region).add_tags(ResourceArn=arn, Tags=lease())
+
+
 def delete(created: Dict[str, str]) -> str:
     """Delete what a journal names as far as possible. Returns why something is left, empty when nothing is.
 
-    ``created`` has the ``name`` that endpoint, configuration and model share, ``region``, ``bucket`` and ``key``.
+    ``created`` has the ``name`` that endpoint, configuration and model share, ``region``, ``bucket`` and ``key``. An
+    empty ``bucket`` stands for a file that nobody knows. A configuration has to stay until its endpoint is in service
+    or goes; the model stays to the end, because it alone tells where its file is.
     """
     import boto3
     from botocore.exceptions import BotoCoreError, ClientError
@@ -61,31 +106,46 @@ def delete(created: Dict[str, str]) -> str:
     name = created["name"]
     try:
         sagemaker = boto3.client("sagemaker", region_name=created["region"])
-        if _delete(sagemaker.delete_endpoint, EndpointName=name):  # its configuration has to stay until it is gone
-            return BEING_DELETED
+        if not _delete_endpoint(sagemaker, name):
+            return IN_PROGRESS
         _delete(sagemaker.delete_endpoint_config, EndpointConfigName=name)
+        if created["bucket"]:
+            s3 = boto3.client("s3", region_name=created["region"])
+            s3.delete_object(Bucket=created["bucket"], Key=created["key"])
         _delete(sagemaker.delete_model, ModelName=name)
-        boto3.client("s3", region_name=created["region"]).delete_object(Bucket=created["bucket"], Key=created["key"])
     except ClientError as error:
-        code = error.response.get("Error", {}).get("Code")
-        # Its words may quote the request, which is signed. What is still being created cannot be deleted yet.
-        return BEING_DELETED if code == "ValidationException" else f"{code} on {error.operation_name}"
+        # Its words may quote the request, which is signed.
+        return f"{error.response.get('Error', {}).get('Code')} on {error.operation_name}"
     except BotoCoreError as error:
         return type(error).__name__
     return ""
 
 
-def _delete(operation: Any, **name: str) -> bool:
-    """Delete by name. Returns whether there was something to delete."""
+def _delete_endpoint(sagemaker: Any, name: str) -> bool:
+    """Delete an endpoint. Returns whether the service has accepted that, or has no such endpoint.
+
+    It refuses to while the endpoint is created, and also once it is being deleted.
+    """
+    from botocore.exceptions import ClientError
+
+    try:
+        _delete(sagemaker.delete_endpoint, EndpointName=name)
+    except ClientError as error:
+        if "in-progress endpoint" not in str(error):
+            raise
+        return bool(sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "Deleting")
+    return True
+
+
+def _delete(operation: Any, **name: str) -> None:
+    """Delete by name, where there is something of that name."""
     from botocore.exceptions import ClientError
 
     try:
         operation(**name)
     except ClientError as error:
-        if "could not find" in str(error).lower():
-            return False
-        raise
-    return True
+        if "could not find" not in str(error).lower():
+            raise
 
 
 if __name__ == "__main__" and os.fork() == 0:

@@ -3,7 +3,8 @@
 An endpoint is billed until it is deleted. So what is created is written down first, in a journal that outlives the
 machine's temporary files. Every worker that uses a deployment holds a shared lock on the journal. A process that is
 started before anything is created waits for the last of these workers to end, and then deletes it all: see `deletion`.
-Where that process was killed too, as with a container, the next run that may contact SageMaker starts it again.
+A run ends only after that. Where that process was killed too, the next run that may contact SageMaker starts it again.
+What a whole container had deployed that was killed is found by its tags: see `leftovers`.
 """
 
 from __future__ import annotations
@@ -22,21 +23,26 @@ import sys
 import tarfile
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Dict, Iterator, Mapping, TextIO, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, TextIO, Tuple
 
-from pytest_accel.worker.accelerator import Refused
-from pytest_accel.worker.accelerators.sagemaker import deletion
+from pytest_accel.worker.accelerator import Progress, Refused
+from pytest_accel.worker.accelerators.sagemaker import deletion, images
+from pytest_accel.worker.accelerators.sagemaker.leftovers import PREFIX, describe_left
 
 if TYPE_CHECKING:
     from pytest_accel.worker.accelerators.sagemaker.endpoint import Account
 
 ARCHIVE = "model.tar.gz"
+_ROLE, _PLACE = "ACCEL_SAGEMAKER_ROLE", "ACCEL_SAGEMAKER_S3"
 _VARIANT = "AllTraffic"
 #: _FIRST_PAUSE_S is the number of seconds of the first pause between two looks; later pauses are twice as long as the
 #: one before.
 _FIRST_PAUSE_S = 0.1
 #: _LONGEST_PAUSE_S is the number of seconds of the longest pause.
 _LONGEST_PAUSE_S = 15.0
+#: _STUBBORN_S is the number of seconds after which a deletion that is refused is no longer waited for. Being asked too
+#: often is a refusal that passes.
+_STUBBORN_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -49,24 +55,31 @@ class Order:
     prefix: str
 
     @classmethod
-    def from_environment(cls) -> Order:
-        """Read ``ACCEL_SAGEMAKER_ROLE``, ``_IMAGE`` and ``_S3``, because a test should not name an account.
+    def for_instance(cls, instance_type: str) -> Order:
+        """Read ``ACCEL_SAGEMAKER_ROLE``, ``_S3`` and the image, because a test should not name an account.
 
-        Raises `Refused` with what is missing.
+        Raises `Refused` with what is missing, or where the image does not fit the instance type.
         """
-        names = ("ACCEL_SAGEMAKER_ROLE", "ACCEL_SAGEMAKER_IMAGE", "ACCEL_SAGEMAKER_S3")
-        missing = [name for name in names if not os.environ.get(name)]
+        image = images.image_for(instance_type)
+        named = {_ROLE: os.environ.get(_ROLE), images.VARIABLE: image, _PLACE: os.environ.get(_PLACE)}
+        missing = [name for name, value in named.items() if not value]
         if missing:
             raise Refused(
                 f"deploying an endpoint needs {' and '.join(missing)} in the environment: the ARN of its role, the "
-                "URI of a TensorFlow Serving image, and s3://BUCKET/PREFIX for the model"
+                f"URI of a TensorFlow Serving image (or {images.variable_of(instance_type)}), and s3://BUCKET/PREFIX "
+                "for the model"
             )
-        role, image, location = (os.environ[name] for name in names)
+        location = os.environ[_PLACE]
         scheme, _, path = location.partition("://")
         bucket, _, prefix = path.partition("/")
         if scheme != "s3" or not bucket:
-            raise Refused(f"ACCEL_SAGEMAKER_S3={location}: it has to be s3://BUCKET/PREFIX")
-        return cls(role, image, bucket, prefix.strip("/"))
+            raise Refused(f"{_PLACE}={location}: it has to be s3://BUCKET/PREFIX")
+        return cls(os.environ[_ROLE], image, bucket, prefix.strip("/"))
+
+
+def may_deploy() -> bool:
+    """Return whether the environment names the role without which nothing can be deployed."""
+    return bool(os.environ.get(_ROLE))
 
 
 def pack(saved_model: str, archive: str) -> None:
@@ -86,27 +99,37 @@ def pack(saved_model: str, archive: str) -> None:
 class Deployment:
     """An endpoint that exists as long as any process holds a lock on the journal."""
 
-    def __init__(self, name: str, journal: TextIO) -> None:
-        self.name = name
+    def __init__(self, journal: TextIO) -> None:
+        self.name = ""
         self._journal = journal
 
     @classmethod
-    def of(cls, account: Account, order: Order, archive: str, options: Mapping[str, Any]) -> Deployment:
+    def of(
+        cls,
+        account: Account,
+        order: Order,
+        archive: str,
+        types: Tuple[str, str],
+        *,
+        progress: Progress,
+        announce: Callable[[str], None],
+    ) -> Deployment:
         """Return the deployment of this model in this run. It is created, which takes minutes, unless it is there.
 
-        Raises `Refused` when it cannot be created, or when one of an earlier run cannot be deleted.
+        ``types`` are those of instance and accelerator. Raises `Refused` when it cannot be created, or when one of an
+        earlier run cannot be deleted.
         """
         folder = _folder()
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        types = options["instance_type"], options["accelerator_type"]
-        name = f"pytest-accel-{_digest(archive, order, types)}-{_run()}"
+        path = os.path.join(folder, f"{_digest(archive, order, types)}-{_run()}.json")
         with open(os.path.join(folder, "deploying.lock"), "w", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             _require_nothing_left()
-            deployment = cls(name, _opened(os.path.join(folder, f"{name}.json")))
+            deployment = cls(_opened(path))
             try:
-                if not deployment._journal.read():
-                    deployment._create(account, order, archive, types)
+                if not deployment._is_known():
+                    deployment._create(account, order, archive, types, announce)
+                deployment._wait_until_in_service(account, progress)
             except BaseException:
                 deployment.release()
                 raise
@@ -116,25 +139,63 @@ class Deployment:
         """End the use of the deployment."""
         self._journal.close()
 
-    def _create(self, account: Account, order: Order, archive: str, types: Tuple[str, str]) -> None:
+    def _is_known(self) -> bool:
+        """Return whether another process of this run has created it; then it has that one's name."""
+        created = json.loads(self._journal.readline() or "{}")
+        self.name = created.get("name", "")
+        return bool(created)
+
+    def _create(
+        self,
+        account: Account,
+        order: Order,
+        archive: str,
+        types: Tuple[str, str],
+        announce: Callable[[str], None],
+    ) -> None:
+        stem, _ = os.path.splitext(os.path.basename(self._journal.name))
+        self.name = f"{PREFIX}{stem}-{os.urandom(3).hex()}"  # one of the same name may still be on its way out
         key = "/".join(filter(None, (order.prefix, self.name, ARCHIVE)))
-        created = {"name": self.name, "region": account.region, "bucket": order.bucket, "key": key}
         _start_deleting(self._journal.name)
-        self._journal.write(json.dumps(created) + "\n")
-        self._journal.flush()
-        os.fsync(self._journal.fileno())
+        self._note({"name": self.name, "region": str(account.region), "bucket": order.bucket, "key": key})
+        announce(f"endpoint {self.name} on {types[0]} in {account.region} is billed until this run has deleted it")
         s3, sagemaker = account.patient("s3"), account.patient("sagemaker")
         with account.explained(f"deploying to {types[0]}"):
             with open(archive, "rb") as body:
                 s3.put_object(Bucket=order.bucket, Key=key, Body=body)
-            for create, request in _requests(sagemaker, self.name, order, key, types):
-                create(**request, Tags=[{"Key": "created-by", "Value": "pytest-accel"}])
-            _wait_until_in_service(sagemaker, self.name)
+            for kind, create, request in _requests(sagemaker, self.name, order, key, types):
+                self._note({"arn": create(**request, Tags=deletion.lease())[f"{kind}Arn"]})
+
+    def _note(self, line: Mapping[str, str]) -> None:
+        """Add a line to the journal that outlives this machine."""
+        self._journal.write(json.dumps(line) + "\n")
+        self._journal.flush()
+        os.fsync(self._journal.fileno())
+
+    def _wait_until_in_service(self, account: Account, progress: Progress) -> None:
+        """Wait for the endpoint. Raises `Refused` with the reason when it ends in another state.
+
+        botocore's waiter ``endpoint_in_service`` knows one bad end, Failed, and would wait an hour in any other. It
+        also hides the service's error in one of its own, which has no advice.
+        """
+        sagemaker, pause_s = account.patient("sagemaker"), _FIRST_PAUSE_S
+        while True:
+            with account.explained(f"describing endpoint {self.name!r}"):
+                found = sagemaker.describe_endpoint(EndpointName=self.name)
+            status = found["EndpointStatus"]
+            progress(None, f"endpoint {self.name} is {status}")
+            if status == "InService":
+                return
+            if status != "Creating":
+                raise Refused(f"endpoint {self.name} is {status}: {found.get('FailureReason', 'no reason')}")
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
 def _requests(
     sagemaker: Any, name: str, order: Order, key: str, types: Tuple[str, str]
-) -> Iterator[Tuple[Any, Dict[str, Any]]]:
+) -> Iterator[Tuple[str, Any, Dict[str, Any]]]:
+    """Yield what has to be created, in order: its kind, the operation, and what that is asked for."""
     container = {"Image": order.image, "ModelDataUrl": f"s3://{order.bucket}/{key}"}
     instance_type, accelerator_type = types
     variant = {
@@ -144,26 +205,11 @@ def _requests(
         "InstanceType": instance_type,
         **({"AcceleratorType": accelerator_type} if accelerator_type else {}),
     }
-    yield sagemaker.create_model, {"ModelName": name, "ExecutionRoleArn": order.role, "PrimaryContainer": container}
-    yield sagemaker.create_endpoint_config, {"EndpointConfigName": name, "ProductionVariants": [variant]}
-    yield sagemaker.create_endpoint, {"EndpointName": name, "EndpointConfigName": name}
-
-
-def _wait_until_in_service(sagemaker: Any, name: str) -> None:
-    """Wait for the endpoint. Raises `Refused` with the reason when it ends in another state.
-
-    botocore's waiter ``endpoint_in_service`` knows one bad end, Failed, and would wait an hour in any other. It also
-    hides the service's error in one of its own, which has no advice.
-    """
-    pause_s = _FIRST_PAUSE_S
-    while True:
-        found = sagemaker.describe_endpoint(EndpointName=name)
-        if found["EndpointStatus"] == "InService":
-            return
-        if found["EndpointStatus"] != "Creating":
-            raise Refused(f"endpoint {name} is {found['EndpointStatus']}: {found.get('FailureReason', 'no reason')}")
-        time.sleep(pause_s)
-        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+    model = {"ModelName": name, "ExecutionRoleArn": order.role, "PrimaryContainer": container}
+    yield "Model", sagemaker.create_model, model
+    config = {"EndpointConfigName": name, "ProductionVariants": [variant]}
+    yield "EndpointConfig", sagemaker.create_endpoint_config, config
+    yield "Endpoint", sagemaker.create_endpoint, {"EndpointName": name, "EndpointConfigName": name}
 
 
 def delete_leftovers() -> None:
@@ -175,6 +221,24 @@ def delete_leftovers() -> None:
             continue  # in use, or being deleted
         fcntl.flock(journal, fcntl.LOCK_UN)
         _start_deleting(journal.name)
+
+
+def wait_for_deletions(patience_s: float, progress: Progress) -> List[str]:
+    """Wait until the service has accepted that all is deleted which this run has deployed and uses no more.
+
+    Returns a sentence for each endpoint that is left after ``patience_s``, or that cannot be deleted.
+    """
+    began_s, pause_s = time.monotonic(), _FIRST_PAUSE_S
+    while left := dict(_problem(journal) for journal in _journals(_run())):
+        delete_leftovers()  # where the process that deletes was killed too
+        waited_s = time.monotonic() - began_s
+        stubborn = {*left.values()}.isdisjoint(("", deletion.IN_PROGRESS)) and waited_s > _STUBBORN_S
+        if stubborn or waited_s > patience_s:
+            return [describe_left(name, problem) for name, problem in left.items()]
+        progress(None, "; ".join(" ".join(filter(None, each)) for each in left.items()))
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, _STUBBORN_S / 4)
+    return []
 
 
 def _start_deleting(path: str) -> None:
@@ -198,19 +262,21 @@ def _start_deleting(path: str) -> None:
 def _require_nothing_left() -> None:
     """Refuse to create anything while something of an earlier run cannot be deleted."""
     for journal in _journals():
-        lines = [json.loads(line) for line in journal]
-        problem = lines[-1].get("problem", "") if lines else ""
-        if problem and problem != deletion.BEING_DELETED:
-            name = lines[0]["name"]
-            raise Refused(
-                f"endpoint {name} of an earlier run is billed and could not be deleted ({problem}): delete it with "
-                f"`aws sagemaker delete-endpoint --endpoint-name {name}`, then remove {journal.name}"
-            )
+        name, problem = _problem(journal)
+        if problem and problem != deletion.IN_PROGRESS:
+            raise Refused(f"{describe_left(name, problem)}, then remove {journal.name}")
 
 
-def _journals() -> Iterator[TextIO]:
-    """Yield the journals of what was deployed and is not known to be gone. A file may vanish at any time."""
-    for path in glob.glob(os.path.join(_folder(), "*.json")):
+def _problem(journal: TextIO) -> Tuple[str, str]:
+    """Return the name that a journal has, and the last problem that deleting it has met."""
+    lines = [json.loads(line) for line in journal]
+    problems = [line["problem"] for line in lines if "problem" in line]
+    return (lines[0]["name"] if lines else ""), (problems[-1] if problems else "")
+
+
+def _journals(run: str = "*") -> Iterator[TextIO]:
+    """Yield the journals of what runs have deployed and is not known to be gone. A file may vanish at any time."""
+    for path in glob.glob(os.path.join(_folder(), f"*-{run}.json")):
         with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as journal:
             yield journal
 

@@ -18,19 +18,24 @@ _CONNECT_TIMEOUT_S = 5.0
 
 
 class Account:
-    """boto3's session with the region and credentials of the environment. It makes clients that retry, or do not."""
+    """boto3's session with the region and credentials of the environment. It makes clients that retry, or do not.
+
+    Raises `EndpointFailed` where the credentials have expired and cannot be renewed: boto3 asks for new ones over the
+    network.
+    """
 
     def __init__(self) -> None:
         import boto3
 
-        self._session = boto3.Session()
-        self.region: Optional[str] = self._session.region_name
-        found = self._session.get_credentials()
-        self.has_credentials = found is not None
         #: These credentials must not appear in any text.
         self.secrets: Tuple[str, ...] = ()
-        if found is not None:
-            frozen = found.get_frozen_credentials()
+        with self.explained("reading the credentials"):
+            self._session = boto3.Session()
+            found = self._session.get_credentials()
+            frozen = found and found.get_frozen_credentials()
+        self.region: Optional[str] = self._session.region_name
+        self.has_credentials = frozen is not None
+        if frozen is not None:
             self.secrets = tuple(filter(None, (frozen.access_key, frozen.secret_key, frozen.token)))
             keep_secret(self.secrets)
 

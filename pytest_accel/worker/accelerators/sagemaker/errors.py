@@ -74,7 +74,15 @@ _SIGNED = re.compile(r"(?i)\b(?:credential|signature)\s*[=:]\s*[^\s,&<]+")
 
 
 class EndpointFailed(RuntimeError):
-    """A call had no answer, or no valid one. The message has advice and the service's words."""
+    """A call had no answer, or no valid one. The message has advice and the service's words.
+
+    ``words`` and ``advice`` are the two apart; each is empty where nobody knows.
+    """
+
+    def __init__(self, message: str, words: str = "", advice: str = "") -> None:
+        super().__init__(message)
+        self.words = words
+        self.advice = advice
 
 
 def without_credentials(text: str, secrets: Sequence[str]) -> str:
@@ -110,8 +118,9 @@ def _of_service(doing: str, response: Mapping[str, Any], words: str, secrets: Se
 
 
 def _failure(doing: str, code: str, advice: str, words: str, secrets: Sequence[str]) -> Exception:
-    kind = Refused if code in _REFUSALS else EndpointFailed
-    return kind(without_credentials(f"{_sentence(doing, advice)} ({words})", secrets))
+    words = without_credentials(words, secrets)
+    message = f"{_sentence(doing, advice)} ({words})"
+    return Refused(message) if code in _REFUSALS else EndpointFailed(message, words, advice)
 
 
 def _sentence(failed: str, advice: str) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 from collections import deque
 from statistics import median
 from typing import Any, ClassVar, Deque, Dict, List, Mapping, Optional, Sequence, Tuple, Union
@@ -22,15 +23,20 @@ from pytest_accel.worker.accelerator import (
     CompileJob,
     FarSide,
     Missing,
+    Observed,
     Option,
     Present,
+    Progress,
     Refused,
     Tensor,
     require_loaded,
 )
-from pytest_accel.worker.accelerators.sagemaker import body
-from pytest_accel.worker.accelerators.sagemaker.deployment import ARCHIVE, Deployment, Order, delete_leftovers, pack
-from pytest_accel.worker.accelerators.sagemaker.endpoint import Account, Calls, identity, look_behind
+from pytest_accel.worker.accelerators.sagemaker import body, deployment, leftovers
+from pytest_accel.worker.accelerators.sagemaker.deployment import ARCHIVE, Deployment, Order, pack
+from pytest_accel.worker.accelerators.sagemaker.endpoint import Account, Behind, Calls, identity, look_behind
+from pytest_accel.worker.accelerators.sagemaker.errors import EndpointFailed
+from pytest_accel.worker.accelerators.sagemaker.gpu_use import gpu_was_idle
+from pytest_accel.worker.accelerators.sagemaker.images import device_of
 from pytest_accel.worker.formats import saved_model
 from pytest_accel.worker.hardware import versions
 
@@ -39,6 +45,7 @@ _FACTS = "artefact.json"
 #: _CALLS_KEPT is the number of the last calls, at most, of whose times of serialising and parsing the medians are
 #: taken.
 _CALLS_KEPT = 1000
+_RENEW = "give boto3 valid credentials, or leave sagemaker out of --accelerator"
 
 
 class SageMaker(Accelerator):
@@ -49,6 +56,7 @@ class SageMaker(Accelerator):
     sources = ("saved_model", "keras")
     concurrent = True
     remote = True
+    deploys = True
     own_options: ClassVar[Mapping[str, Option]] = {
         "batch_size": Option(int, 1, minimum=1, compiled_in=False, doc="items in one call"),
         "endpoint": Option(str, None, doc="name of an existing endpoint"),
@@ -68,7 +76,10 @@ class SageMaker(Accelerator):
 
     def __init__(self) -> None:
         self._deployment: Optional[Deployment] = None
+        self._account: Optional[Account] = None
+        self._behind: Optional[Behind] = None
         self._call: Optional[Calls] = None
+        self._called_s: Tuple[float, float] = (0.0, 0.0)
         self._outputs: Sequence[Tensor] = ()
         self._options: Mapping[str, Any] = {}
         self._parts_ns: Deque[Tuple[int, int]] = deque(maxlen=_CALLS_KEPT)
@@ -96,6 +107,8 @@ class SageMaker(Accelerator):
             account = Account()
         except ImportError as error:
             return Missing("no-sdk", f"boto3 cannot be imported: {error}", f"pip install 'pytest-accel[{self.extra}]'")
+        except EndpointFailed as error:
+            return Missing("no-access", f"boto3's credentials cannot be used: {error.words}", error.advice or _RENEW)
         if not account.region:
             return Missing("no-access", "boto3 knows no region", "name it in AWS_DEFAULT_REGION")
         if not account.has_credentials:
@@ -104,7 +117,9 @@ class SageMaker(Accelerator):
                 "boto3 finds no credentials",
                 "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
             )
-        delete_leftovers()
+        deployment.delete_leftovers()
+        for sentence in _left_by_earlier_runs(account):
+            self.announce(sentence)
         return Present(f"SageMaker in {account.region}", {"region": account.region})
 
     def versions(self) -> Dict[str, str]:
@@ -117,7 +132,7 @@ class SageMaker(Accelerator):
         if options["instance_type"] is None:
             raise Refused(f"sagemaker: {self.impossible(options)}")
         there = identity(account.region, options["instance_type"], options["accelerator_type"], instances=1)
-        return FarSide({"serving-image": Order.from_environment().image}, there)
+        return FarSide({"serving-image": Order.for_instance(options["instance_type"]).image}, there)
 
     def compile_job(self, job: CompileJob) -> None:
         options = job.options
@@ -138,19 +153,31 @@ class SageMaker(Accelerator):
         with open(os.path.join(job.artefact, _FACTS), "w", encoding="utf-8") as file:
             json.dump(facts, file, indent=2, sort_keys=True)
 
+    def deploy(self, artefact: str, options: Mapping[str, Any], progress: Progress) -> None:
+        if options["endpoint"] is not None:
+            self._release()
+            return
+        deployed = Deployment.of(
+            Account(),
+            Order.for_instance(options["instance_type"]),
+            os.path.join(artefact, ARCHIVE),
+            (options["instance_type"], options["accelerator_type"]),
+            progress=progress,
+            announce=self.announce,
+        )
+        self._release()  # not before the new one is held: it may be the same
+        self._deployment = deployed
+
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
         with open(os.path.join(artefact, _FACTS), encoding="utf-8") as file:
             facts = json.load(file)
-        account, endpoint, deployment = Account(), options["endpoint"], None
+        account, endpoint = Account(), options["endpoint"]
         if endpoint is None:
-            order = Order.from_environment()
-            deployment = Deployment.of(account, order, os.path.join(artefact, ARCHIVE), options)
-            endpoint = deployment.name
-        self.close()  # not before the new one is held: it may be the same
-        self._deployment = deployment
+            endpoint = require_loaded(self._deployment).name
         behind = look_behind(account, endpoint, options["production_variant"])
         if options["endpoint"] is not None and behind.versions != facts["versions"]:
             raise Refused(_changed(endpoint, facts["versions"], behind.versions))
+        self._account, self._behind, self._called_s = account, behind, (0.0, 0.0)
         self._call = Calls(
             account,
             behind,
@@ -158,6 +185,7 @@ class SageMaker(Accelerator):
             body.CONTENT_TYPES[options["payload"]],
             f"tfs-model-name={options['model_name']}" if options["model_name"] else "",
         )
+        self._parts_ns.clear()
         inputs, self._outputs = ([_tensor(stored) for stored in facts[side]] for side in ("inputs", "outputs"))
         self._options = options
         return inputs, list(self._outputs)
@@ -167,6 +195,7 @@ class SageMaker(Accelerator):
 
     def infer(self, staged: Arrays) -> Arrays:
         call = require_loaded(self._call)
+        self._called_s = self._called_s[0] or time.time(), time.time()
         began_ns = self.clock()
         request = body.encoded(staged, self._options["payload"], self._options["signature"])
         sent_ns = self.clock()
@@ -180,11 +209,42 @@ class SageMaker(Accelerator):
         parts = zip(("serialising", "parsing"), zip(*self._parts_ns))
         return {name: median(times_ns) / 1e6 for name, times_ns in parts}
 
+    def placement(self) -> Observed:
+        """Return that nothing ran on the GPU, where CloudWatch says so. How much of a model did, nobody tells."""
+        account, behind = require_loaded(self._account), require_loaded(self._behind)
+        if device_of(behind.instance_type) != "gpu" or not gpu_was_idle(account, behind, self._called_s):
+            return Observed(on_device=None, precisions={})
+        self.announce(
+            f"endpoint {behind.endpoint} computes on the host: CloudWatch says that the GPU of {behind.instance_type} "
+            f"was idle and its memory empty while it answered; is {behind.versions['serving-image']} made for GPUs?"
+        )
+        return Observed(on_device=0.0, precisions={})
+
+    def delete_deployments(self, patience_s: float, progress: Progress) -> List[str]:
+        self.close()
+        if not deployment.may_deploy():
+            return []
+        return [*deployment.wait_for_deletions(patience_s, progress), *_left_by_earlier_runs(Account())]
+
     def close(self) -> None:
+        self._release()
+        self._account = self._behind = self._call = None
+        self._parts_ns.clear()
+
+    def _release(self) -> None:
         if self._deployment is not None:
             self._deployment.release()
-        self._deployment = self._call = None
-        self._parts_ns.clear()
+        self._deployment = None
+
+
+def _left_by_earlier_runs(account: Account) -> List[str]:
+    """Delete what earlier runs have left in the account, where this one may deploy too. Returns what to tell."""
+    if not deployment.may_deploy():
+        return []
+    try:
+        return leftovers.delete_expired(account)
+    except (EndpointFailed, Refused) as error:
+        return [str(error)]
 
 
 def _tensor(stored: Mapping[str, Any]) -> Tensor:

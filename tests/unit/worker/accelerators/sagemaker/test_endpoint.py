@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from pytest_accel.worker.accelerators.sagemaker.body import LIMIT_BYTES
 from pytest_accel.worker.accelerators.sagemaker.deployment import Order, pack
 from pytest_accel.worker.accelerators.sagemaker.endpoint import Account, Behind, Calls
 from pytest_accel.worker.accelerators.sagemaker.errors import EndpointFailed, explained, without_credentials
+from pytest_accel.worker.accelerators.sagemaker.leftovers import PREFIX
 from pytest_accel.worker.accelerators.sagemaker.sagemaker import SageMaker
 
 if TYPE_CHECKING:
@@ -37,12 +39,24 @@ USED: Mapping[str, Mapping[str, tuple[set[str], set[str]]]] = {
             {"EndpointStatus", "FailureReason", "EndpointConfigName", "ProductionVariants", "CreationTime"},
         ),
         "DescribeEndpointConfig": ({"EndpointConfigName"}, {"ProductionVariants", "CreationTime"}),
-        "CreateModel": ({"ModelName", "ExecutionRoleArn", "PrimaryContainer", "Tags"}, set()),
-        "CreateEndpointConfig": ({"EndpointConfigName", "ProductionVariants", "Tags"}, set()),
-        "CreateEndpoint": ({"EndpointName", "EndpointConfigName", "Tags"}, set()),
+        "CreateModel": ({"ModelName", "ExecutionRoleArn", "PrimaryContainer", "Tags"}, {"ModelArn"}),
+        "CreateEndpointConfig": ({"EndpointConfigName", "ProductionVariants", "Tags"}, {"EndpointConfigArn"}),
+        "CreateEndpoint": ({"EndpointName", "EndpointConfigName", "Tags"}, {"EndpointArn"}),
         "DeleteEndpoint": ({"EndpointName"}, set()),
         "DeleteEndpointConfig": ({"EndpointConfigName"}, set()),
         "DeleteModel": ({"ModelName"}, set()),
+        "ListEndpoints": ({"NameContains"}, {"Endpoints"}),
+        "ListEndpointConfigs": ({"NameContains"}, {"EndpointConfigs"}),
+        "ListModels": ({"NameContains"}, {"Models"}),
+        "ListTags": ({"ResourceArn"}, {"Tags"}),
+        "AddTags": ({"ResourceArn", "Tags"}, set()),
+        "DescribeModel": ({"ModelName"}, {"PrimaryContainer"}),
+    },
+    "cloudwatch": {
+        "GetMetricStatistics": (
+            {"Namespace", "MetricName", "Dimensions", "StartTime", "EndTime", "Period", "Statistics"},
+            {"Datapoints"},
+        ),
     },
     "s3": {"PutObject": ({"Bucket", "Key", "Body"}, set()), "DeleteObject": ({"Bucket", "Key"}, set())},
 }
@@ -120,7 +134,28 @@ def test_every_error_of_a_call_and_every_status_has_its_advice() -> None:
     answered = {shape.name for shape in runtime.operation_model("InvokeEndpoint").error_shapes}
     assert answered - {"ModelError"} <= errors._OF_SERVICE.keys()
     assert {"OriginalStatusCode", "OriginalMessage"} <= runtime.shape_for("ModelError").members.keys()
-    assert {"InService", "Creating"} <= set(model_of("sagemaker").shape_for("EndpointStatus").enum)
+
+
+def test_every_status_of_an_endpoint_is_one_that_was_thought_of() -> None:
+    waited_for, bad_ends = {"Creating"}, {"OutOfService", "Failed", "Deleting", "UpdateRollbackFailed"}
+    of_others = {"Updating", "SystemUpdating", "RollingBack"}  # nobody else may change what is deployed for a test
+    known = {"InService", *waited_for, *bad_ends, *of_others}
+    assert set(model_of("sagemaker").shape_for("EndpointStatus").enum) == known
+
+
+def test_a_name_fits_what_the_service_takes() -> None:
+    name = f"{PREFIX}{'0' * 12}-{'0' * 8}-{'0' * 6}"
+    for shape in ("EndpointName", "EndpointConfigName", "ModelName"):
+        limits = model_of("sagemaker").shape_for(shape).metadata
+        assert len(name) <= limits["max"]
+        assert re.fullmatch(limits["pattern"], name)
+    limits = model_of("sagemaker").shape_for("EndpointNameContains").metadata
+    assert re.fullmatch(limits["pattern"], PREFIX)
+
+
+def test_elastic_inference_has_ended_for_the_service_too() -> None:
+    variant = model_of("sagemaker").shape_for("ProductionVariant")
+    assert "no longer supported" in variant.members["AcceleratorType"].documentation
 
 
 def test_every_exception_of_botocores_that_is_explained_exists() -> None:
@@ -227,7 +262,7 @@ def test_a_place_in_s3_is_a_bucket_and_perhaps_a_prefix(
     monkeypatch: pytest.MonkeyPatch, location: str, bucket: str, prefix: str
 ) -> None:
     order_something(monkeypatch, location)
-    order = Order.from_environment()
+    order = Order.for_instance("ml.c5.xlarge")
     assert (order.bucket, order.prefix) == (bucket, prefix)
 
 
@@ -235,7 +270,7 @@ def test_a_place_in_s3_is_a_bucket_and_perhaps_a_prefix(
 def test_another_place_is_refused(monkeypatch: pytest.MonkeyPatch, location: str) -> None:
     order_something(monkeypatch, location)
     with pytest.raises(Refused, match="has to be s3://BUCKET/PREFIX"):
-        Order.from_environment()
+        Order.for_instance("ml.c5.xlarge")
 
 
 def order_something(monkeypatch: pytest.MonkeyPatch, location: str) -> None:

@@ -16,7 +16,18 @@ if TYPE_CHECKING:
     from pytest_accel.facts.records import Accuracy, Placement, TestRecord, Variant
     from pytest_accel.measuring.divergence import Divergence
     from pytest_accel.measuring.results import HighestRate, Latency
-    from pytest_accel.worker.accelerator import Accelerator, Missing, Observed, Option, Present, Refused, Source, Tensor
+    from pytest_accel.worker.accelerator import (
+        Accelerator,
+        Inspected,
+        Missing,
+        Observed,
+        Option,
+        Present,
+        Refused,
+        Source,
+        Target,
+        Tensor,
+    )
 
 __version__ = "0.1.0"
 
@@ -29,6 +40,7 @@ __all__ = [
     "CompiledModel",
     "Divergence",
     "HighestRate",
+    "Inspected",
     "Latency",
     "Missing",
     "Observed",
@@ -37,6 +49,7 @@ __all__ = [
     "Present",
     "Refused",
     "Source",
+    "Target",
     "Tensor",
     "TestRecord",
     "Variant",
@@ -51,6 +64,7 @@ _MODULES = {
     "CompiledModel": "check.accel_model",
     "Divergence": "measuring.divergence",
     "HighestRate": "measuring.results",
+    "Inspected": "worker.accelerator",
     "Latency": "measuring.results",
     "Missing": "worker.accelerator",
     "Observed": "worker.accelerator",
@@ -59,6 +73,7 @@ _MODULES = {
     "Present": "worker.accelerator",
     "Refused": "worker.accelerator",
     "Source": "worker.accelerator",
+    "Target": "worker.accelerator",
     "Tensor": "worker.accelerator",
     "TestRecord": "facts.records",
     "Variant": "facts.records",

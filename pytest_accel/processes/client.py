@@ -13,7 +13,7 @@ from pytest_accel.facts.errors import CacheError, UnfitInput, WorkerError
 from pytest_accel.facts.fact import Fact, Scalar
 from pytest_accel.facts.records import Placement, Signature, TensorSpec
 from pytest_accel.worker import wire
-from pytest_accel.worker.accelerator import FarSide, Intermediate, Missing, Present, Source
+from pytest_accel.worker.accelerator import FarSide, Intermediate, Missing, Present, Source, Target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,6 +50,13 @@ class Converted(Fact, frozen=True):
     kind: str
     path: str
     seconds: float
+
+
+class Inspection(Fact, frozen=True):
+    """What an artefact tells without its device: the compiler's placement, and a file to predict its accuracy with."""
+
+    placement: Placement | None
+    model: Source | None
 
 
 class WarmUp(Fact, frozen=True):
@@ -127,6 +134,21 @@ class WorkerClient:
     def far_side(self, options: Mapping[str, Scalar]) -> FarSide:
         """Return what a remote accelerator runs on with these options. `CompileFailed` says why it cannot be used."""
         return _valid(self._ask("far_side", phase="compile", options=dict(options)), FarSide, "far_side")
+
+    def target(self, options: Mapping[str, Scalar]) -> Target | Missing:
+        """Return what these options compile for without the device, or why they do not.
+
+        `CompileFailed` says what the compiler has no such device for.
+        """
+        reply = self._ask("target", phase="compile", options=dict(options))
+        if "missing" in reply:
+            return _valid(reply["missing"], Missing, "target")
+        return _valid(reply.get("target"), Target, "target")
+
+    def inspect(self, folder: Path, options: Mapping[str, Scalar]) -> Inspection:
+        """Return what an artefact tells without its device."""
+        reply = self._ask("inspect", phase="inspect", artefact=str(folder), options=dict(options))
+        return _valid(reply, Inspection, "inspect")
 
     def yardstick(self, folder: Path) -> Source:
         """Write the accelerator's standard yardstick network into ``folder``."""

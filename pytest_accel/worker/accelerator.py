@@ -80,7 +80,8 @@ class Missing:
     """The accelerator cannot be used here: the reason, and what to do about it.
 
     ``kind`` is one of no-hardware, no-driver, driver-mismatch, busy, placeholder-package, no-sdk, support-ended,
-    not-opted-in and no-access. pytest-accel itself adds broken-sdk, when a probe has failed.
+    not-opted-in and no-access. pytest-accel itself adds broken-sdk, when a probe has failed. Only
+    `Accelerator.target` says nothing-to-compile.
     """
 
     kind: str
@@ -98,6 +99,18 @@ class FarSide:
 
     versions: Dict[str, str]
     identity: Dict[str, Union[str, int, float, bool, None]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a compiler that works without the device makes an artefact for.
+
+    ``device`` names the kind of device, in the same words on every machine: ``sm75``, ``Inferentia``. ``versions`` are
+    of all software that the artefact depends on, such as the compiler; a driver is none of it.
+    """
+
+    device: str
+    versions: Dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -158,6 +171,18 @@ def share_on(device: str, operators: Mapping[str, str]) -> Optional[float]:
     """Return the share of ``operators`` that ran on ``device``, None where there are no operators."""
     there = sum(place.partition(":")[0] == device for place in operators.values())
     return there / len(operators) if operators else None
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What an artefact tells without its device.
+
+    ``placement`` is what the compiler says of the operators. ``model`` is the file that was compiled, where the
+    accelerator that `references` names for its kind can run it: an ``onnx`` in FP16, or with Q/DQ pairs.
+    """
+
+    placement: Optional[Observed] = None
+    model: Optional[Source] = None
 
 
 @dataclass(frozen=True)
@@ -268,6 +293,19 @@ class Accelerator(ABC):
     def far_side(self, options: Mapping[str, Any]) -> FarSide:
         """Return what a ``remote`` accelerator runs on with these options. Raises `Refused` when it cannot be used."""
         raise NotImplementedError
+
+    def target(self, options: Mapping[str, Any]) -> Union[Target, Missing]:
+        """Return what these options compile for, where the compiler works without the device.
+
+        The answer is the same with the device and without it, so that either machine finds what the other has
+        compiled. It is called in a worker, before a model is compiled. The default is that the compiler needs the
+        device. Raises `Refused` for options that the compiler has no such device for.
+        """
+        return Missing("no-hardware", f"the compiler of {self.name} needs the device", "compile where the device is")
+
+    def inspect(self, artefact: str, options: Mapping[str, Any]) -> Inspected:
+        """Return what an artefact tells without its device; nothing is loaded on it. The default tells nothing."""
+        return Inspected()
 
     def convert(self, source: Source, folder: str, options: Mapping[str, Any], progress: Progress) -> Source:
         """Convert ``source`` to another kind that `compile` takes, in the empty ``folder``.

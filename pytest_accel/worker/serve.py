@@ -133,6 +133,16 @@ class Operations:
         """Return what a remote accelerator runs on."""
         return vars(self._accelerator.far_side(options))
 
+    def target(self, options: Plain) -> Plain:
+        """Return what these options compile for without the device, or why they do not."""
+        found = self._accelerator.target(options)
+        return {"missing": vars(found)} if isinstance(found, Missing) else {"target": vars(found)}
+
+    def inspect(self, artefact: str, options: Plain) -> Plain:
+        """Return what an artefact tells without its device."""
+        told = vars(self._accelerator.inspect(artefact, options))
+        return {name: None if found is None else vars(found) for name, found in told.items()}
+
     def yardstick(self, folder: str) -> Plain:
         """Write the standard yardstick network and return it as a source."""
         os.makedirs(folder, exist_ok=True)

@@ -48,13 +48,14 @@ class Unmeasured:
         return self._record(verdict)
 
     def _record(self, verdict: Verdict) -> TestRecord:
-        session, accelerator = self.session, self.plan.variant.accelerator
+        session = self.session
+        hardware, versions = session.under_test(self.plan.variant)
         return TestRecord(
             test=self.test,
             model=self.model.name,
             variant=self.plan.variant,
             budgets=with_defaults(self.plan.budgets, session.settings.budgets),
-            hardware=session.hardware(accelerator),
-            versions={**session.versions(accelerator), **controller_versions()},
+            hardware=hardware,
+            versions={**versions, **controller_versions()},
             verdicts=(verdict,),
         )

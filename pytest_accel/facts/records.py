@@ -402,6 +402,10 @@ class TestRecord(Fact, frozen=True, kw_only=True):
     resumed: str = ""
     #: What ``ratio`` and ``changes`` are measured against, where it is not the baseline.
     opponent: str = ""
+    #: The kind of device that the model was compiled for, where it was compiled and not run; empty for other checks.
+    compiled_for: str = ""
+    #: The accuracy that another runtime computed with the file that was compiled. The device has not shown it.
+    prediction: Accuracy | None = None
 
     @property
     def function(self) -> str:

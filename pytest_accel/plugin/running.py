@@ -14,6 +14,7 @@ from pytest_accel.facts.errors import (
     BaselineError,
     CacheError,
     CompileFailed,
+    NotRun,
     Pruned,
     UsageError,
     WorkerError,
@@ -61,8 +62,13 @@ def _require_presence(request: pytest.FixtureRequest, session: Session) -> None:
 
 
 def _absence(request: pytest.FixtureRequest, session: Session, accelerator: str) -> str | None:
-    """Return why this machine does not have the accelerator. Fail a test whose worker cannot even say that."""
+    """Return why this machine does not have the accelerator, or in a run that only compiles, not its compiler.
+
+    Fail a test whose worker cannot even say that.
+    """
     try:
+        if session.settings.compile_only:
+            return session.why_not_compiled(request.param.variant)
         return session.absence(accelerator)
     except WorkerError as error:
         request.node.stash[BROKEN] = error
@@ -71,9 +77,14 @@ def _absence(request: pytest.FixtureRequest, session: Session, accelerator: str)
 
 
 def settle(model: AccelModel, error: BaseException) -> None:
-    """End the test as its marker says, if the variant was refused by the compiler or pruned from a sweep."""
+    """End the test as its marker says, if the variant was refused by the compiler or pruned from a sweep.
+
+    A run that only compiles ends it where it would run the model.
+    """
     if isinstance(error, Pruned):
         pytest.skip(f"pruned: {error}")
+    if isinstance(error, NotRun):
+        pytest.skip(f"compiled: {error}")
     if isinstance(error, CompileFailed):
         model.refused(error)
         if model.plan.on_compile_error == "xfail":
@@ -87,7 +98,7 @@ class JudgedCall:
 
     A test that raises ends as `settle` says, or with a traceback that stops at the author's line. A test that returns
     fails if nothing was measured, or if one of the budgets was not judged. In a strict run it also fails if it caught
-    the failure of a check, or compiled a model that it never checked.
+    the failure of a check, or compiled a model that it never checked. In a run that only compiles no test passes.
     """
 
     def __init__(self, model: AccelModel) -> None:
@@ -102,6 +113,8 @@ class JudgedCall:
         """Look at how the test ended."""
         if error is None:
             self._require(self._model.require_judged)
+            if self._model.session.settings.compile_only:
+                pytest.skip("compiled: nothing was run, as --accel-compile-only asks for")
         elif isinstance(error, pytest.skip.Exception):
             self._require(self._model.require_nothing_swallowed)
         elif isinstance(error, AccelError | AssertionError):

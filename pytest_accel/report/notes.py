@@ -47,6 +47,17 @@ def _first(names: Sequence[str]) -> str:
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
+def changes(records: Iterable[TestRecord]) -> Iterator[str]:
+    """Say what has changed since the baseline of each variant that was compiled and not run.
+
+    Of a variant that was run the changes stand beside a failure, because its speed shows what they are worth.
+    """
+    for record in records:
+        if record.compiled_for and record.changes:
+            name = f"{record.model}[{record.variant.id}]"
+            yield f"changed since the baseline: {name} {'; '.join(record.changes)}"
+
+
 def savings(records: Iterable[TestRecord]) -> Iterator[str]:
     """Say for each baseline that the user asked to save whether it was saved."""
     return (record.baseline for record in records if record.baseline)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_accel.facts.errors import UsageError, WorkerError
+from pytest_accel.facts.errors import CompileFailed, UsageError, WorkerError
 from pytest_accel.facts.settings import default_lock_dir
 from pytest_accel.machine.hardware import describe_hardware, device_name
 from pytest_accel.processes.client import Deadlines, WorkerClient
@@ -20,18 +20,19 @@ from pytest_accel.processes.process import WorkerPool, no_temporary_files
 from pytest_accel.processes.shipping import code_digest
 from pytest_accel.session.baseline_owners import BaselineOwners
 from pytest_accel.session.broken_limits import BrokenLimits
-from pytest_accel.store.baselines import Baselines
+from pytest_accel.store.baselines import Baselines, CompiledBaselines
 from pytest_accel.store.cache import Cache, root_of
 from pytest_accel.store.journal import Finished, folder_of
 from pytest_accel.store.locks import Patience, lock_at, prepare_folder, take
 from pytest_accel.store.scratch import Scratch
-from pytest_accel.worker.accelerator import Missing, Present
+from pytest_accel.worker.accelerator import Missing, Present, Target
+from pytest_accel.worker.hardware import processor
 
 if TYPE_CHECKING:
     import filelock
 
     from pytest_accel.facts.progress import StepProgress
-    from pytest_accel.facts.records import Hardware
+    from pytest_accel.facts.records import Hardware, Variant
     from pytest_accel.facts.settings import Settings
     from pytest_accel.inputs.registry import Registry
     from pytest_accel.processes.process import AnyWorker
@@ -54,6 +55,7 @@ class Session:
         self.warnings: list[str] = []
         self._found: dict[str, Present | Missing] = {}
         self._unsaid: dict[str, WorkerError] = {}
+        self._targets: dict[tuple[str, str], Target | Missing] = {}
         self._versions: dict[str, dict[str, str]] = {}
         self._code_digests: dict[str, str] = {}
         self._hardware: dict[str, Hardware] = {}
@@ -84,6 +86,16 @@ class Session:
     def baselines(self) -> Baselines:
         """The stored baselines."""
         return Baselines(self.settings.baseline_dir)
+
+    @cached_property
+    def compiled_baselines(self) -> CompiledBaselines:
+        """The stored baselines of what was compiled and not run."""
+        return CompiledBaselines(self.settings.baseline_dir)
+
+    def shown(self, path: Path) -> Path:
+        """Return a path as it is told to the user: relative to the project where it is in there."""
+        rootdir = self.settings.rootdir
+        return path.relative_to(rootdir) if path.is_relative_to(rootdir) else path
 
     @cached_property
     def finished(self) -> Finished:
@@ -200,6 +212,30 @@ class Session:
         found = self.find(accelerator)
         return f"{found.reason}; {found.action}" if isinstance(found, Missing) else None
 
+    def target(self, variant: Variant) -> Target | None:
+        """Return what a variant is compiled for, None where its compiler needs the device."""
+        found = self._targeted(variant)
+        return found if isinstance(found, Target) else None
+
+    def why_not_compiled(self, variant: Variant) -> str | None:
+        """Return why a variant cannot be compiled here, or None where it can. It need not be able to run."""
+        try:
+            found = self._targeted(variant)
+        except CompileFailed:  # as compiling will say, too
+            return None
+        if isinstance(found, Target):
+            return None
+        if found.kind != "nothing-to-compile" and (absence := self.absence(variant.accelerator)) is None:
+            return None
+        return f"{found.reason}: {absence}" if found.kind == "needs-device" else f"{found.reason}; {found.action}"
+
+    def _targeted(self, variant: Variant) -> Target | Missing:
+        """Ask the compiler what it works for, once for each choice of options."""
+        asked = variant.accelerator, repr(sorted(variant.options.items()))
+        if asked not in self._targets:
+            self._targets[asked] = self.shared_client(variant.accelerator).target(variant.options)
+        return self._targets[asked]
+
     def survey(self) -> Mapping[str, Present | Missing]:
         """Return every known accelerator, present or not. One whose SDK crashes is absent and hides no others."""
         return {name: self._surveyed(name) for name in self.registry.names}
@@ -222,10 +258,27 @@ class Session:
             self._code_digests[accelerator] = code_digest(self.registry.reference(accelerator))
         return self._code_digests[accelerator]
 
+    def under_test(self, variant: Variant) -> tuple[Hardware, dict[str, str]]:
+        """Return the device and the versions that a record of a variant names.
+
+        Where the device is absent and nothing is run, these are the machine that compiles and the compiler's versions.
+        """
+        name, target = variant.accelerator, None
+        if isinstance(self.find(name), Present):
+            return self.hardware(name), self.versions(name)
+        with suppress(CompileFailed):  # that it compiles for no such device is on record
+            target = self.target(variant)
+        return self.hardware(name), target.versions if target is not None else {}
+
     def hardware(self, accelerator: str) -> Hardware:
-        """Return the identity of the device that an accelerator uses here; it must be present."""
+        """Return the identity of the device that an accelerator uses here.
+
+        It must be present, unless this run only compiles: then an absent one gives way to the machine itself.
+        """
         if accelerator not in self._hardware:
             found = self.find(accelerator)
+            if isinstance(found, Missing) and self.settings.compile_only:
+                found = processor.present()
             if isinstance(found, Missing):
                 raise LookupError(f"{accelerator} is not here")
             self._hardware[accelerator] = describe_hardware(

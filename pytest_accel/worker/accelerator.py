@@ -81,7 +81,7 @@ class Missing:
 
     ``kind`` is one of no-hardware, no-driver, driver-mismatch, busy, placeholder-package, no-sdk, support-ended,
     not-opted-in and no-access. pytest-accel itself adds broken-sdk, when a probe has failed. Only
-    `Accelerator.target` says nothing-to-compile.
+    `Accelerator.target` says needs-device, or nothing-to-compile.
     """
 
     kind: str
@@ -301,7 +301,7 @@ class Accelerator(ABC):
         compiled. It is called in a worker, before a model is compiled. The default is that the compiler needs the
         device. Raises `Refused` for options that the compiler has no such device for.
         """
-        return Missing("no-hardware", f"the compiler of {self.name} needs the device", "compile where the device is")
+        return Missing("needs-device", f"the compiler of {self.name} needs the device", "compile where the device is")
 
     def inspect(self, artefact: str, options: Mapping[str, Any]) -> Inspected:
         """Return what an artefact tells without its device; nothing is loaded on it. The default tells nothing."""

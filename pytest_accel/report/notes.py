@@ -50,12 +50,15 @@ def _first(names: Sequence[str]) -> str:
 def changes(records: Iterable[TestRecord]) -> Iterator[str]:
     """Say what has changed since the baseline of each variant that was compiled and not run.
 
-    Of a variant that was run the changes stand beside a failure, because its speed shows what they are worth.
+    Of a variant that was run the changes stand beside a failure, because its speed shows what they are worth. The
+    variants that changed in the same way are named together.
     """
+    variants: dict[tuple[str, ...], list[str]] = {}
     for record in records:
         if record.compiled_for and record.changes:
-            name = f"{record.model}[{record.variant.id}]"
-            yield f"changed since the baseline: {name} {'; '.join(record.changes)}"
+            variants.setdefault(record.changes, []).append(f"{record.model}[{record.variant.id}]")
+    for told, names in variants.items():
+        yield f"changed since the baseline: {'; '.join(told)} ({_first(names)})"
 
 
 def savings(records: Iterable[TestRecord]) -> Iterator[str]:

@@ -13,7 +13,9 @@ import pytest
 from pytest_accel.facts.records import TestRecord
 from pytest_accel.report.record import read_record
 from pytest_accel.worker.accelerators.fake import ENVIRONMENT_VARIABLE
+from pytest_accel.worker.formats import yardstick
 from tests.plugin.conftest import Project
+from tests.standins.nvidia_host import make_nvidia_host
 
 ABSENT = {"kind": "no-hardware", "reason": "no fake device", "action": "run where one is"}
 #: Loading and calling fail, so that a model that is run fails its test.
@@ -434,3 +436,40 @@ def test_two_models_do_not_share_one_baseline(runner: Project) -> None:
     """)
     result = compile_only(runner, "--accel-save-baseline")
     result.stdout.fnmatch_lines(["*baselines/compile-only/fake-1000/same/fake.json, cannot serve different models: *"])
+
+
+# Real compilers
+
+
+ONNX = """
+    import pytest
+
+    @pytest.mark.accelerator("gpu-ort", precision="fp16", max_artefact_mb=50)
+    @pytest.mark.accelerator("cpu-ort", max_compile_s=300)
+    def test_network(accel_model):
+        accel_model({path!r}, name="network").check()
+"""
+
+
+@pytest.mark.slow
+def test_onnx_runtime_converts_for_a_gpu_that_is_absent_and_the_gpu_only_measures(project: Project) -> None:
+    """The GPU of the second run is a stand-in. All else is ONNX Runtime, which predicts what FP16 costs."""
+    pytest.importorskip("onnxruntime")
+    folder = project.pytester.path
+    source = yardstick.write_onnx(str(folder))
+    project.pytester.makepyfile(test_network=ONNX.format(path=source.path))
+    result = project.run("--accel-compile-only", "--accel-report=run.json", workers=True, subprocess=True)
+    assert result.parseoutcomes() == {"compiled": 2}
+    half, single = sorted(records(project), key=lambda record: record.variant.precision)
+    assert (half.compiled_for, half.variant.accelerator) == ("NVIDIA GPU", "gpu-ort")
+    assert half.artefact is not None
+    assert single.artefact is not None
+    assert half.artefact.size_mb < 0.7 * single.artefact.size_mb
+    (told,) = (each for each in half.verdicts if each.question == "accuracy")
+    assert told.summary.startswith("Predicted by cpu-ort: Output ")
+    make_nvidia_host(project.monkeypatch, project.pytester.mkdir("host"), "onnxruntime_gpu")
+    run = project.run("--accel-report=run.json", "--accelerator=gpu-ort", workers=True, subprocess=True)
+    run.assert_outcomes(passed=1)
+    (measured,) = records(project)
+    assert measured.measurement is not None
+    assert measured.measurement.phases.compile_cached

@@ -90,7 +90,7 @@ class GpuOrt(NvidiaGpu, OnnxRuntime):
 
     def require_taken(self, path: str, options: Mapping[str, Any]) -> None:
         """Raise `Refused` where ONNX Runtime does not take the file; without a GPU the processor is asked."""
-        if nvml.missing() is None:
+        if (self.probe_hardware() or nvml.missing()) is None:
             super().require_taken(path, options)
         else:
             self._started(path, base.session_options(options, ""), [(CPU_PROVIDER, {})])

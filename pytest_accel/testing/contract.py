@@ -109,6 +109,17 @@ class AcceleratorContract:
         assert {"python", "numpy"} < versions.keys(), "the accelerator's own versions are what is under test"
         assert all(versions.values())
 
+    def test_what_is_compiled_for_is_told_alike_every_time(self, client: WorkerClient) -> None:
+        first, again = client.target(self.complete()), client.target(self.complete())
+        assert first == again, "another machine would not find what this one has compiled"
+        assert isinstance(first, Missing) or (first.device and all(first.versions.values()))
+
+    def test_an_artefact_is_inspected_without_being_loaded(self, client: WorkerClient, artefact: Path) -> None:
+        client.close()
+        told = client.inspect(artefact, self.complete())
+        assert told.placement is None or sum(told.placement.precisions.values()) > 0
+        assert told.model is None or Path(told.model.path).is_relative_to(artefact)
+
     def test_every_option_is_documented_and_has_a_valid_default(self) -> None:
         for name, option in self.accelerator.options().items():
             assert option.doc, f"{name}: no doc"

@@ -19,6 +19,7 @@ from pytest_accel.worker.accelerator import (
     Accelerator,
     Arrays,
     CompileJob,
+    Inspected,
     Missing,
     Observed,
     Option,
@@ -128,15 +129,26 @@ class TensorFlowNeuron(Accelerator):
         return None
 
     def versions(self) -> Dict[str, str]:
+        return {**self.compiler_versions(), "neuron-driver": neuron_devices.driver_version() or "unknown"}
+
+    def compiler_versions(self) -> Dict[str, str]:
+        """Return the versions that an artefact depends on."""
         sdk = self._sdk()
         tensorflow = saved_model.import_tensorflow()
         installed, package = versions.installed(*self.packages), self.packages[0]
         return {
             "tensorflow": tensorflow.__version__,
             **installed,
-            "neuron-driver": neuron_devices.driver_version() or "unknown",
             package: getattr(sdk, "__version__", installed[package]),
         }
+
+    def inspect(self, artefact: str, options: Mapping[str, Any]) -> Inspected:
+        """Return which operators were compiled. Whether they run on the device, only the device shows."""
+        return Inspected(placement=self._placed(self.compiled(artefact, options), options))
+
+    def compiled(self, artefact: str, options: Mapping[str, Any]) -> graph.Compiled:
+        """Read from an artefact what of it was compiled."""
+        return graph.read(os.path.join(artefact, _MODEL), self._signature(options))
 
     def compile_job(self, job: CompileJob) -> None:
         options = job.options
@@ -160,7 +172,7 @@ class TensorFlowNeuron(Accelerator):
     def loaded(self, artefact: str, options: Mapping[str, Any]) -> Tuple[AnyProgram, graph.Compiled]:
         """Return the artefact as a program that can be called, and what of it was compiled."""
         folder, signature = os.path.join(artefact, _MODEL), self._signature(options)
-        compiled = graph.read(folder, signature)
+        compiled = self.compiled(artefact, options)
         return self._tensorflow_program(folder, signature), compiled
 
     def _tensorflow_program(self, folder: str, signature: str) -> TensorFlowProgram:
@@ -186,7 +198,10 @@ class TensorFlowNeuron(Accelerator):
         """
         _, compiled = self._loaded()
         self._require_executed(len(compiled.subgraphs))
-        cast, matmult_only = self.casts(self._options)
+        return self._placed(compiled, self._options)
+
+    def _placed(self, compiled: graph.Compiled, options: Mapping[str, Any]) -> Observed:
+        cast, matmult_only = self.casts(options)
         operators = {name: f"cpu:{operator.precision}" for name, operator in compiled.on_host.items()}
         for name, operator in compiled.on_neuron.items():
             is_cast = operator.precision == "float32" and (not matmult_only or operator.kind in _MATMULT)

@@ -9,9 +9,9 @@ rest.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, List, Mapping, Optional, Tuple
+from typing import Any, ClassVar, List, Mapping, Optional, Tuple, Union
 
-from pytest_accel.worker.accelerator import Option
+from pytest_accel.worker.accelerator import Missing, Option, Target
 from pytest_accel.worker.accelerators.neuron.base import NEURON_OPTIONS, TensorFlowNeuron, batch_problem
 from pytest_accel.worker.hardware import neuron_devices
 
@@ -54,6 +54,11 @@ class Inf1(TensorFlowNeuron):
                 "for more use several models, each with a core_group"
             )
         return batch_problem(options, copies)
+
+    def target(self, options: Mapping[str, Any]) -> Union[Target, Missing]:
+        """Return the chip: AWS documents that a model may be compiled on an instance without it."""
+        missing = self.missing_sdk()
+        return missing if missing is not None else Target(self.chip.device, self.compiler_versions())
 
     @staticmethod
     def compiler_flags(options: Mapping[str, Any]) -> List[str]:

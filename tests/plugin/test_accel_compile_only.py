@@ -390,7 +390,10 @@ def test_a_change_is_accepted_by_saving_it(runner: Project) -> None:
     runner.write_test("")
     kept = compile_only(runner, "--accel-save-baseline=new")
     assert "saved" not in kept.stdout.str()
-    compile_only(runner, "--accel-save-baseline").stdout.fnmatch_lines(["*fake.json saved"])
+    saved = compile_only(runner, "--accel-save-baseline", "--accel-strict")
+    assert (saved.parseoutcomes(), saved.ret) == ({"compiled": 1}, pytest.ExitCode.OK)
+    saved.stdout.fnmatch_lines(["*fake.json saved"])
+    assert told_since(runner) == "pass: This run is the baseline from now on."
     compile_only(runner, "--accel-strict")
     assert told_since(runner).startswith("pass: ")
 

@@ -5,11 +5,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pytest
 
-from pytest_accel.facts.errors import UnfitInput
+from pytest_accel.facts.errors import DatasetError, UnfitInput
+from pytest_accel.inputs.calibration import choose
 from pytest_accel.inputs.registry import Registry
 from pytest_accel.measuring.prediction import Prediction, predict_accuracy
+from pytest_accel.session.compilation import compile_candidate
+from pytest_accel.session.reference import Reference
 from pytest_accel.testing import FakeAccelerator, fake_model
 from pytest_accel.worker.accelerator import Missing, Source
+from tests.unit.measuring.ranged import Ranged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,3 +82,18 @@ def test_where_no_runtime_takes_the_file_nothing_is_predicted(
 def test_data_of_the_test_that_do_not_fit_are_its_own_fault(workshop: Workshop) -> None:
     with pytest.raises(UnfitInput, match="index 9"):
         predicted(workshop, ROWS, failures={"infer": {"how": "refused", "message": "index 9"}})
+
+
+def test_samples_that_the_model_was_calibrated_with_are_no_evidence_here_either(workshop: Workshop) -> None:
+    workshop.registry = Registry({"fake": f"{Ranged.__module__}:{Ranged.__name__}"})
+    workshop.start_again()
+    model, variant = workshop.model(), workshop.variant(precision="int8")
+    signature = Reference(workshop.session, model, variant).signature
+    chosen = choose(ROWS[:4], signature, batch_size=1, samples=4, may_overlap=False)
+    candidate = compile_candidate(workshop.session, model, variant, chosen)
+    compiled = Source("fake", str(fake_model(workshop.folder / "quantised.fake.json")))
+    with pytest.raises(DatasetError, match="calibrat"):
+        predict_accuracy(candidate, compiled, ROWS, None, input_shapes={})
+    accuracy = predict_accuracy(candidate, compiled, ROWS[4:], None, input_shapes={}).accuracy
+    assert accuracy is not None
+    assert (accuracy.calibration_samples, accuracy.control) == (4, ())

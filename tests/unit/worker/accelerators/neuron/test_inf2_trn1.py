@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from pytest_accel.worker.accelerator import Target
+from pytest_accel.worker.accelerators.neuron import torch_program
 from pytest_accel.worker.accelerators.neuron.inf2_trn1 import Inf2, Trn1
 
 
@@ -32,3 +34,18 @@ def test_copies_need_pieces_of_a_call_to_share() -> None:
 def test_trainium_is_another_chip_with_the_same_options() -> None:
     assert Trn1.options() == Inf2.options()
     assert Trn1.chip.pci_ids.isdisjoint(Inf2.chip.pci_ids)
+
+
+@pytest.mark.parametrize("chip", [Inf2, Trn1])
+def test_only_torch_neuronx_is_known_to_compile_without_the_chip(
+    monkeypatch: pytest.MonkeyPatch, chip: type[Inf2]
+) -> None:
+    monkeypatch.setattr(torch_program, "sdk", lambda: None)
+    monkeypatch.setattr(chip, "compiler_versions", lambda _: {"torch-neuronx": "2.8"})
+    assert chip().target(options()) == Target(chip.chip.device, {"torch-neuronx": "2.8"})
+
+    def absent() -> None:
+        raise ImportError("torch_neuronx")
+
+    monkeypatch.setattr(torch_program, "sdk", absent)
+    assert getattr(chip().target(options()), "kind", None) == "needs-device"

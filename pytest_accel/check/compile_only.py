@@ -51,21 +51,21 @@ class CompileOnlyCheck:
         candidate = self._candidate
         self._session.tell(f"inspecting {candidate}")
         client = self._session.shared_client(candidate.variant.accelerator)
-        told = client.inspect(candidate.folder, candidate.variant.options)
-        prediction = self._predict(told, data, metric)
+        inspection = client.inspect(candidate.folder, candidate.variant.options)
+        prediction = self._predict(inspection, data, metric)
         accuracy = prediction.accuracy
         self._claim_baseline("" if accuracy is None else accuracy.dataset_digest)
-        compiled = verdict.Compiled(candidate.artefact, told.placement, accuracy)
+        compiled = verdict.Compiled(candidate.artefact, inspection.placement, accuracy)
         return self._saved(self._record(compiled, self._judge(compiled, prediction)))
 
     def require_passed(self, record: TestRecord) -> None:
         """Raise `CheckFailed` unless the record passes under this session's settings."""
         require_passed(record, strict=self._session.settings.strict)
 
-    def _predict(self, told: Inspection, data: Any, metric: Metric | None) -> Prediction:
-        if told.model is None:
+    def _predict(self, inspection: Inspection, data: Any, metric: Metric | None) -> Prediction:
+        if inspection.model is None:
             return Prediction(why_not="what was compiled is no file that runs here")
-        return predict_accuracy(self._candidate, told.model, data, metric, input_shapes=self._plan.input_shapes)
+        return predict_accuracy(self._candidate, inspection.model, data, metric, input_shapes=self._plan.input_shapes)
 
     def _judge(self, compiled: verdict.Compiled, prediction: Prediction) -> tuple[Verdict, ...]:
         """Ask every question that can be asked without running, and say that nothing was run."""

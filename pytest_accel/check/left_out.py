@@ -15,6 +15,7 @@ from pytest_accel.facts.records import TestRecord
 from pytest_accel.facts.verdicts import Verdict
 from pytest_accel.inputs.variants import with_defaults
 from pytest_accel.machine.hardware import controller_versions
+from pytest_accel.session.compile_target import under_test
 
 if TYPE_CHECKING:
     from pytest_accel.facts.errors import CompileFailed
@@ -49,7 +50,7 @@ class Unmeasured:
 
     def _record(self, verdict: Verdict) -> TestRecord:
         session = self.session
-        hardware, versions = session.under_test(self.plan.variant)
+        hardware, versions = under_test(session, self.plan.variant)
         return TestRecord(
             test=self.test,
             model=self.model.name,

@@ -23,6 +23,7 @@ from pytest_accel.plugin import benchmark_export
 from pytest_accel.plugin.collection import why_no_variant
 from pytest_accel.plugin.state import ABSENT, BROKEN, MODEL, is_xdist_worker, session_of
 from pytest_accel.report.failure import trim
+from pytest_accel.session.compile_target import why_not_compiled
 
 if TYPE_CHECKING:
     from pytest_accel.session.session import Session
@@ -68,7 +69,7 @@ def _absence(request: pytest.FixtureRequest, session: Session, accelerator: str)
     """
     try:
         if session.settings.compile_only:
-            return session.why_not_compiled(request.param.variant)
+            return why_not_compiled(session, request.param.variant)
         return session.absence(accelerator)
     except WorkerError as error:
         request.node.stash[BROKEN] = error

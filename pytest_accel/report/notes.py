@@ -57,8 +57,8 @@ def changes(records: Iterable[TestRecord]) -> Iterator[str]:
     for record in records:
         if record.compiled_for and record.changes:
             variants.setdefault(record.changes, []).append(f"{record.model}[{record.variant.id}]")
-    for told, names in variants.items():
-        yield f"changed since the baseline: {'; '.join(told)} ({_first(names)})"
+    for changed, names in variants.items():
+        yield f"changed since the baseline: {'; '.join(changed)} ({_first(names)})"
 
 
 def savings(records: Iterable[TestRecord]) -> Iterator[str]:

@@ -19,6 +19,7 @@ from pytest_accel.facts.records import Artefact, Hardware, Origin, Variant
 from pytest_accel.machine.hardware import seen_through
 from pytest_accel.processes.client import Converted
 from pytest_accel.session.candidate import Candidate
+from pytest_accel.session.compile_target import target_of, under_test
 from pytest_accel.store.cache import artefact_key, cache_key
 from pytest_accel.store.files import read_regular
 from pytest_accel.worker.accelerator import Source
@@ -99,7 +100,7 @@ class _Compilation:
     @cached_property
     def _runs_on(self) -> tuple[Hardware, dict[str, str]]:
         """The device and the versions under test; where a model runs elsewhere, its options lead to them."""
-        hardware, versions = self.session.under_test(self.variant)
+        hardware, versions = under_test(self.session, self.variant)
         if not self._accelerator.remote:
             return hardware, versions
         far_side = self.session.shared_client(self.variant.accelerator).far_side(self.variant.options)
@@ -108,7 +109,7 @@ class _Compilation:
     @cached_property
     def _depends_on(self) -> tuple[str, dict[str, str]]:
         """What an artefact is for and the versions that it depends on: those that every machine gives it."""
-        target = self.session.target(self.variant)
+        target = target_of(self.session, self.variant)
         if target is not None:
             return target.device, target.versions
         hardware, versions = self._runs_on

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_accel.facts.errors import CompileFailed, UsageError, WorkerError
+from pytest_accel.facts.errors import UsageError, WorkerError
 from pytest_accel.facts.settings import default_lock_dir
 from pytest_accel.machine.hardware import describe_hardware, device_name
 from pytest_accel.processes.client import Deadlines, WorkerClient
@@ -212,25 +212,8 @@ class Session:
         found = self.find(accelerator)
         return f"{found.reason}; {found.action}" if isinstance(found, Missing) else None
 
-    def target(self, variant: Variant) -> Target | None:
-        """Return what a variant is compiled for, None where its compiler needs the device."""
-        found = self._targeted(variant)
-        return found if isinstance(found, Target) else None
-
-    def why_not_compiled(self, variant: Variant) -> str | None:
-        """Return why a variant cannot be compiled here, or None where it can. It need not be able to run."""
-        try:
-            found = self._targeted(variant)
-        except CompileFailed:  # as compiling will say, too
-            return None
-        if isinstance(found, Target):
-            return None
-        if found.kind != "nothing-to-compile" and (absence := self.absence(variant.accelerator)) is None:
-            return None
-        return f"{found.reason}: {absence}" if found.kind == "needs-device" else f"{found.reason}; {found.action}"
-
-    def _targeted(self, variant: Variant) -> Target | Missing:
-        """Ask the compiler what it works for, once for each choice of options."""
+    def target(self, variant: Variant) -> Target | Missing:
+        """Return what the compiler of a variant works for; it is asked once for each choice of options."""
         asked = variant.accelerator, repr(sorted(variant.options.items()))
         if asked not in self._targets:
             self._targets[asked] = self.shared_client(variant.accelerator).target(variant.options)
@@ -257,18 +240,6 @@ class Session:
         if accelerator not in self._code_digests:
             self._code_digests[accelerator] = code_digest(self.registry.reference(accelerator))
         return self._code_digests[accelerator]
-
-    def under_test(self, variant: Variant) -> tuple[Hardware, dict[str, str]]:
-        """Return the device and the versions that a record of a variant names.
-
-        Where the device is absent and nothing is run, these are the machine that compiles and the compiler's versions.
-        """
-        name, target = variant.accelerator, None
-        if isinstance(self.find(name), Present):
-            return self.hardware(name), self.versions(name)
-        with suppress(CompileFailed):  # that it compiles for no such device is on record
-            target = self.target(variant)
-        return self.hardware(name), target.versions if target is not None else {}
 
     def hardware(self, accelerator: str) -> Hardware:
         """Return the identity of the device that an accelerator uses here.

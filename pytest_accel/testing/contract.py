@@ -116,9 +116,9 @@ class AcceleratorContract:
 
     def test_an_artefact_is_inspected_without_being_loaded(self, client: WorkerClient, artefact: Path) -> None:
         client.close()
-        told = client.inspect(artefact, self.complete())
-        assert told.placement is None or sum(told.placement.precisions.values()) > 0
-        assert told.model is None or Path(told.model.path).is_relative_to(artefact)
+        found = client.inspect(artefact, self.complete())
+        assert found.placement is None or sum(found.placement.precisions.values()) > 0
+        assert found.model is None or Path(found.model.path).is_relative_to(artefact)
 
     def test_every_option_is_documented_and_has_a_valid_default(self) -> None:
         for name, option in self.accelerator.options().items():

@@ -140,8 +140,8 @@ class Operations:
 
     def inspect(self, artefact: str, options: Plain) -> Plain:
         """Return what an artefact tells without its device."""
-        told = vars(self._accelerator.inspect(artefact, options))
-        return {name: None if found is None else vars(found) for name, found in told.items()}
+        inspected = vars(self._accelerator.inspect(artefact, options))
+        return {name: None if found is None else vars(found) for name, found in inspected.items()}
 
     def yardstick(self, folder: str) -> Plain:
         """Write the standard yardstick network and return it as a source."""

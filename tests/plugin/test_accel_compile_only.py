@@ -131,7 +131,7 @@ def test_what_it_compiled_fails_there_too(runner: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("marker", "script", "told"),
+    ("marker", "script", "message"),
     [
         ("max_compile_s=1", {}, "sla-breach: model?fake? Compiling (max_compile_s): 2 s > 1 s."),
         ("max_artefact_mb=0.0001", {}, "sla-breach: model?fake? The artefact's size (max_artefact_mb): * > 0.0001 MB."),
@@ -149,12 +149,14 @@ def test_what_it_compiled_fails_there_too(runner: Project) -> None:
     ],
     ids=["compile time", "size", "placement", "precision", "refusal"],
 )
-def test_what_an_artefact_tells_fails_a_test(runner: Project, marker: str, script: dict[str, Any], told: str) -> None:
+def test_what_an_artefact_tells_fails_a_test(
+    runner: Project, marker: str, script: dict[str, Any], message: str
+) -> None:
     runner.write_model(**{"failures": NOT_TO_BE_RUN, **script})
     runner.write_test(marker)
     result = compile_only(runner)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines([f"E*{told}"])
+    result.stdout.fnmatch_lines([f"E*{message}"])
 
 
 def test_a_failure_says_how_to_see_it_again(runner: Project) -> None:
@@ -329,7 +331,7 @@ def test_a_second_run_compiles_nothing(runner: Project) -> None:
 # Baselines
 
 
-def told_since(project: Project) -> str:
+def since_baseline(project: Project) -> str:
     (record,) = records(project)
     (answer,) = (each for each in record.verdicts if each.question == "regression")
     return f"{answer.kind}: {answer.summary}"
@@ -346,7 +348,7 @@ def test_a_baseline_holds_what_the_artefact_told_and_nothing_measured(runner: Pr
     assert {"launches", "duets", "accuracy"}.isdisjoint(stored)
     again = compile_only(runner, "--accel-strict")
     assert (again.parseoutcomes(), again.ret) == ({"compiled": 1}, pytest.ExitCode.OK)
-    assert told_since(runner).startswith("pass: The artefact is like that of the baseline of ")
+    assert since_baseline(runner).startswith("pass: The artefact is like that of the baseline of ")
 
 
 LARGE = {"compiler_tells": True, "failures": NOT_TO_BE_RUN, "latency_ms": [1.0] * 40_000}
@@ -367,7 +369,7 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_changed_since_the_baseline_is_told_and_fails_a_strict_run(runner: Project, change: str) -> None:
-    changed, told = CHANGES[change]
+    changed, found = CHANGES[change]
     runner.write_test("precision='int8'")
     before = {**LARGE, "by_precision": {"int8": {"precisions": {"int8": 2}}}}
     runner.write_model(**before)
@@ -376,8 +378,8 @@ def test_what_changed_since_the_baseline_is_told_and_fails_a_strict_run(runner: 
     result = compile_only(runner)
     assert result.parseoutcomes() == {"compiled": 1}
     result.stdout.fnmatch_lines(["changed since the baseline: model?fake-int8? *"])
-    assert told in told_since(runner)
-    assert told_since(runner).startswith("inconclusive: Since the baseline of ")
+    assert found in since_baseline(runner)
+    assert since_baseline(runner).startswith("inconclusive: Since the baseline of ")
     strict = compile_only(runner, "--accel-strict")
     strict.assert_outcomes(failed=1)
     strict.stdout.fnmatch_lines(["E*inconclusive: *(fails under --accel-strict)", "E*Changed since the baseline:"])
@@ -393,9 +395,9 @@ def test_a_change_is_accepted_by_saving_it(runner: Project) -> None:
     saved = compile_only(runner, "--accel-save-baseline", "--accel-strict")
     assert (saved.parseoutcomes(), saved.ret) == ({"compiled": 1}, pytest.ExitCode.OK)
     saved.stdout.fnmatch_lines(["*fake.json saved"])
-    assert told_since(runner) == "pass: This run is the baseline from now on."
+    assert since_baseline(runner) == "pass: This run is the baseline from now on."
     compile_only(runner, "--accel-strict")
-    assert told_since(runner).startswith("pass: ")
+    assert since_baseline(runner).startswith("pass: ")
 
 
 def test_what_fails_is_not_saved(runner: Project) -> None:
@@ -422,7 +424,7 @@ def test_it_is_never_taken_for_a_measured_baseline_nor_written_over_one(runner: 
     moved.stdout.fnmatch_lines([f"E*{measured} is of compile-only, so nothing in it was measured, and its place is *"])
     measured.unlink()
     runner.run("--accel-report=run.json", workers=True).assert_outcomes(passed=1)
-    assert told_since(runner).startswith("no-baseline: ")
+    assert since_baseline(runner).startswith("no-baseline: ")
 
 
 def test_two_models_do_not_share_one_baseline(runner: Project) -> None:
@@ -468,8 +470,8 @@ def test_onnx_runtime_converts_for_a_gpu_that_is_absent_and_the_gpu_only_measure
     assert half.artefact is not None
     assert single.artefact is not None
     assert half.artefact.size_mb < 0.7 * single.artefact.size_mb
-    (told,) = (each for each in half.verdicts if each.question == "accuracy")
-    assert told.summary.startswith("Predicted by cpu-ort: Output ")
+    (answer,) = (each for each in half.verdicts if each.question == "accuracy")
+    assert answer.summary.startswith("Predicted by cpu-ort: Output ")
     make_nvidia_host(project.monkeypatch, project.pytester.mkdir("host"), "onnxruntime_gpu")
     run = project.run("--accel-report=run.json", "--accelerator=gpu-ort", workers=True, subprocess=True)
     run.assert_outcomes(passed=1)

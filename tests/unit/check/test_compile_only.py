@@ -45,10 +45,10 @@ def test_nothing_is_asked_of_a_worker_but_to_compile_and_to_inspect(runner: Work
 
 def test_its_placement_is_the_compilers(runner: Workshop) -> None:
     assert checked(runner).placement is None
-    told = checked(runner, {"compiler_tells": True, "on_device": 0.75})
-    assert told.placement is not None
-    assert told.placement.on_device == 0.75
-    assert told.verdicts[0].summary.startswith("Placement: 75 % of the operators run on the device, 50 % needed; ")
+    answer = checked(runner, {"compiler_tells": True, "on_device": 0.75})
+    assert answer.placement is not None
+    assert answer.placement.on_device == 0.75
+    assert answer.verdicts[0].summary.startswith("Placement: 75 % of the operators run on the device, 50 % needed; ")
 
 
 def test_budgets_of_the_project_hold_here_too(runner: Workshop) -> None:

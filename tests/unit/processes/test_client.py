@@ -227,8 +227,8 @@ def test_what_is_compiled_for_is_told_or_why_nothing_is() -> None:
 
 def test_an_inspected_artefact_has_facts_of_the_right_shape() -> None:
     placement = {"on_device": None, "precisions": {"int8": 1}, "operators": {}}
-    told = {"placement": placement, "model": {"kind": "onnx", "path": "m.onnx"}}
-    found = WorkerClient(Canned(told), DEADLINES).inspect(Path("folder"), OPTIONS)
+    reply = {"placement": placement, "model": {"kind": "onnx", "path": "m.onnx"}}
+    found = WorkerClient(Canned(reply), DEADLINES).inspect(Path("folder"), OPTIONS)
     assert found.placement == Placement(on_device=None, precisions={"int8": 1})
     assert found.model == Source("onnx", "m.onnx")
     with pytest.raises(WorkerError, match="the worker's reply to inspect is malformed"):

@@ -54,9 +54,9 @@ def test_absent_accelerators_are_told_by_name() -> None:
 
 
 def test_what_changed_is_told_of_what_was_not_run_alone_and_once() -> None:
-    told = ("artefact size in MB: 1 -> 2", "version a: 1 -> 2")
-    records = [facts.compiled(model=model, changes=told) for model in ("a", "b")]
-    assert list(changes([*records, facts.record(changes=told), facts.compiled()])) == [
+    changed = ("artefact size in MB: 1 -> 2", "version a: 1 -> 2")
+    records = [facts.compiled(model=model, changes=changed) for model in ("a", "b")]
+    assert list(changes([*records, facts.record(changes=changed), facts.compiled()])) == [
         "changed since the baseline: artefact size in MB: 1 -> 2; version a: 1 -> 2 "
         "(a[gpu-trt-int8-b8], b[gpu-trt-int8-b8])"
     ]

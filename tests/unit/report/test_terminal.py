@@ -142,8 +142,8 @@ def test_the_header_says_what_holds_for_this_run(settings: dict[str, Any], text:
 
 
 def test_one_that_was_compiled_and_not_run_has_what_its_artefact_tells() -> None:
-    (told,) = summary([facts.compiled()], confidence=0.95)
-    assert told == (
+    (predicted,) = summary([facts.compiled()], confidence=0.95)
+    assert predicted == (
         "compiled  resnet50[gpu-trt-int8-b8]  compiled in 1 min 0 s  97.8 MB  predicted agreement 100.00%  not run"
     )
     (without,) = summary([facts.compiled(prediction=None)], confidence=0.95)

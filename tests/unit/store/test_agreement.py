@@ -99,15 +99,15 @@ def test_a_file_whose_fields_contradict_each_other_is_refused_by_line(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "problem"),
     [
         ({}, "None"),
         ({"saved": "yesterday"}, "saved: 'yesterday' is no day"),
         ({"prediction": None}, "None"),
     ],
 )
-def test_a_baseline_of_what_was_not_run_agrees_with_itself_too(changes: dict[str, Any], told: str) -> None:
-    assert str(disagreement(msgspec.structs.replace(compiled_baseline(), **changes))).startswith(told)
+def test_a_baseline_of_what_was_not_run_agrees_with_itself_too(changes: dict[str, Any], problem: str) -> None:
+    assert str(disagreement(msgspec.structs.replace(compiled_baseline(), **changes))).startswith(problem)
 
 
 def test_a_prediction_agrees_with_its_answers() -> None:

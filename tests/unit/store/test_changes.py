@@ -127,7 +127,7 @@ def compiled_again(*, seconds: float = 60.0, top1: float = 0.916666666666) -> Te
 
 
 @pytest.mark.parametrize(
-    ("after", "told"),
+    ("after", "sentences"),
     [
         (compiled_again(), ()),
         (compiled_again(seconds=170.0), ()),
@@ -137,8 +137,8 @@ def compiled_again(*, seconds: float = 60.0, top1: float = 0.916666666666) -> Te
     ],
     ids=["same", "busy", "longer", "shorter", "less accurate"],
 )
-def test_what_changed_in_an_artefact_is_told_in_sentences(after: TestRecord, told: tuple[str, ...]) -> None:
-    assert changes_of_compiled(compiled_baseline(), after) == told
+def test_what_changed_in_an_artefact_is_told_in_sentences(after: TestRecord, sentences: tuple[str, ...]) -> None:
+    assert changes_of_compiled(compiled_baseline(), after) == sentences
 
 
 def test_two_baselines_of_what_was_not_run_differ_in_seconds_and_predictions() -> None:

@@ -46,31 +46,33 @@ def test_what_an_artefact_tells_decides_which_budgets_are_judged(compiled: Compi
 
 def test_nothing_was_run_names_the_budgets_that_wait() -> None:
     compiled = Compiled(artefact(), placed())
-    told = verdict.not_run(compiled, ALL, compiled_for="sm75", cached=False, unpredicted="there is no file")
-    assert (told.kind, told.question) == ("compiled", "measurement")
-    assert told.summary == ("Compiled for sm75 in 60 s, 10 MB; nothing was run, so nothing is said about speed.")
-    assert told.details == (
+    answer = verdict.not_run(compiled, ALL, compiled_for="sm75", cached=False, unpredicted="there is no file")
+    assert (answer.kind, answer.question) == ("compiled", "measurement")
+    assert answer.summary == ("Compiled for sm75 in 60 s, 10 MB; nothing was run, so nothing is said about speed.")
+    assert answer.details == (
         "Not judged without running: p99_ms, min_throughput, min_accuracy, max_memory_mb.",
         "Accuracy is not predicted: there is no file.",
     )
 
 
 def test_nothing_was_run_says_who_compiled_it_and_no_more_than_there_is() -> None:
-    told = verdict.not_run(Compiled(artefact()), Budgets(), compiled_for="sm75", cached=True, unpredicted="")
-    assert told.summary.startswith("Compiled for sm75 by an earlier run in 60 s, 10 MB; ")
-    assert told.details == ()
+    answer = verdict.not_run(Compiled(artefact()), Budgets(), compiled_for="sm75", cached=True, unpredicted="")
+    assert answer.summary.startswith("Compiled for sm75 by an earlier run in 60 s, 10 MB; ")
+    assert answer.details == ()
 
 
 def test_a_prediction_says_whose_it_is_and_keeps_its_answer() -> None:
-    (told,) = verdict.as_prediction([Verdict(kind="inaccurate", question="accuracy", summary="It dropped.")], "cpu-ort")
-    assert (told.kind, told.summary) == ("inaccurate", "Predicted by cpu-ort: It dropped.")
+    (answer,) = verdict.as_prediction(
+        [Verdict(kind="inaccurate", question="accuracy", summary="It dropped.")], "cpu-ort"
+    )
+    assert (answer.kind, answer.summary) == ("inaccurate", "Predicted by cpu-ort: It dropped.")
 
 
 def test_an_artefact_that_is_like_the_baselines_is_fine() -> None:
     before = Compiled(artefact(), placed(int8=3, float32=1), PREDICTED)
-    told = since(before, Compiled(artefact(14.9, 299.0), placed(int8=3, float32=1), PREDICTED))
-    assert (told.kind, told.question) == ("pass", "regression")
-    assert told.summary.startswith("The artefact is like that of the baseline of 2026-11-23")
+    answer = since(before, Compiled(artefact(14.9, 299.0), placed(int8=3, float32=1), PREDICTED))
+    assert (answer.kind, answer.question) == ("pass", "regression")
+    assert answer.summary.startswith("The artefact is like that of the baseline of 2026-11-23")
 
 
 @pytest.mark.parametrize(
@@ -87,9 +89,9 @@ def test_an_artefact_that_is_like_the_baselines_is_fine() -> None:
     ids=["larger", "from nothing", "longer"],
 )
 def test_an_artefact_that_has_grown_is_undecided(before: Artefact, after: Artefact, found: str) -> None:
-    told = since(Compiled(before), Compiled(after))
-    assert told.kind == "inconclusive"
-    assert told.summary == f"Since the baseline of 2026-11-23: {found}. What that costs only the device can tell."
+    answer = since(Compiled(before), Compiled(after))
+    assert answer.kind == "inconclusive"
+    assert answer.summary == f"Since the baseline of 2026-11-23: {found}. What that costs only the device can tell."
 
 
 @pytest.mark.parametrize(
@@ -108,8 +110,8 @@ def test_what_a_machine_or_a_tiny_model_does_by_itself_is_no_change(before: Arte
 
 
 def test_another_machine_that_compiled_is_named() -> None:
-    told = since(Compiled(artefact(compile_s=1.0)), Compiled(artefact(compile_s=9.0)), other_machine=True)
-    assert "9.0 times as long on another machine (1 -> 9 s)" in told.summary
+    answer = since(Compiled(artefact(compile_s=1.0)), Compiled(artefact(compile_s=9.0)), other_machine=True)
+    assert "9.0 times as long on another machine (1 -> 9 s)" in answer.summary
 
 
 @pytest.mark.parametrize(
@@ -126,8 +128,8 @@ def test_another_machine_that_compiled_is_named() -> None:
 def test_operators_that_are_not_where_they_were_are_undecided(
     before: Placement, after: Placement | None, found: str
 ) -> None:
-    told = since(Compiled(artefact(), before), Compiled(artefact(), after))
-    assert (told.kind, found in told.summary) == ("inconclusive", True), told.summary
+    answer = since(Compiled(artefact(), before), Compiled(artefact(), after))
+    assert (answer.kind, found in answer.summary) == ("inconclusive", True), answer.summary
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,7 @@ def test_operators_that_are_not_where_they_were_are_undecided(
         (placed(float32=4), placed(int8=4)),
         (placed(uint8=4), placed(float32=4)),
     ],
-    ids=["newly told", "came", "by rounding", "newly narrow", "no precision"],
+    ids=["newly answer", "came", "by rounding", "newly narrow", "no precision"],
 )
 def test_what_is_no_loss_is_no_change(before: Placement | None, after: Placement) -> None:
     assert since(Compiled(artefact(), before), Compiled(artefact(), after)).kind == "pass"
@@ -156,5 +158,5 @@ def test_operators_that_moved_are_named(moved: str, named: str) -> None:
 
 
 def test_a_prediction_that_is_gone_is_undecided() -> None:
-    told = since(Compiled(artefact(), prediction=PREDICTED), Compiled(artefact()))
-    assert "its accuracy can no longer be predicted" in told.summary
+    answer = since(Compiled(artefact(), prediction=PREDICTED), Compiled(artefact()))
+    assert "its accuracy can no longer be predicted" in answer.summary

@@ -226,7 +226,7 @@ def test_threads_are_held_apart_where_calls_wait_for_cores(
     assert (asked[0] if asked else None, result["cores_taken"]) == expected
 
 
-class Told(FakeAccelerator):
+class Inspectable(FakeAccelerator):
     """Its compiler needs no device, and its artefacts tell all that there is to tell."""
 
     def target(self, options: Any) -> Target | Missing:
@@ -238,13 +238,13 @@ class Told(FakeAccelerator):
 
 def test_what_is_compiled_for_is_told_or_why_nothing_is() -> None:
     first, second = replies(
-        ("target", {"options": OPTIONS}), ("target", {"options": {"precision": "int8"}}), accelerator=Told()
+        ("target", {"options": OPTIONS}), ("target", {"options": {"precision": "int8"}}), accelerator=Inspectable()
     )
     assert first["result"] == {"target": {"device": "fake 1000", "versions": {"compiler": "7"}}}
     assert second["result"]["missing"]["kind"] == "needs-device"
 
 
 def test_an_artefact_is_inspected_as_far_as_it_tells() -> None:
-    (told,) = replies(("inspect", {"artefact": "folder", "options": OPTIONS}), accelerator=Told())
+    (reply,) = replies(("inspect", {"artefact": "folder", "options": OPTIONS}), accelerator=Inspectable())
     placement = {"on_device": 1.0, "precisions": {"int8": 1}, "operators": {"a": "fake:int8"}}
-    assert told["result"] == {"placement": placement, "model": {"kind": "fake", "path": "folder"}}
+    assert reply["result"] == {"placement": placement, "model": {"kind": "fake", "path": "folder"}}

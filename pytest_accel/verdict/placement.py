@@ -59,8 +59,9 @@ def judge_placement(
     least = DEFAULT_MIN_ON_DEVICE if budgets.min_on_device is None else budgets.min_on_device
     findings, facts = [], []
     if placement.on_device is not None:
+        run = "run" if timed else "are to run"
         facts.append(
-            f"{100 * placement.on_device:.0f} % of the operators run on the device, {100 * least:.0f} % needed"
+            f"{100 * placement.on_device:.0f} % of the operators {run} on the device, {100 * least:.0f} % needed"
         )
         if placement.on_device < least:
             findings.append(f"{facts[-1]}: {'what was timed is' if timed else 'it would be'} largely the host")

@@ -138,7 +138,7 @@ def test_what_it_compiled_fails_there_too(runner: Project) -> None:
         (
             "min_on_device=0.9",
             {"compiler_tells": True, "on_device": 0.4},
-            "not-measured: model?fake? Placement: 40 % of the operators run on the device, 90 % needed: it would be *",
+            "not-measured: model?fake? Placement: 40 % of the operators are to run on the device, 90 % needed: it *",
         ),
         (
             "precision='int8'",

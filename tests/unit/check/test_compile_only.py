@@ -48,7 +48,7 @@ def test_its_placement_is_the_compilers(runner: Workshop) -> None:
     answer = checked(runner, {"compiler_tells": True, "on_device": 0.75})
     assert answer.placement is not None
     assert answer.placement.on_device == 0.75
-    assert answer.verdicts[0].summary.startswith("Placement: 75 % of the operators run on the device, 50 % needed; ")
+    assert answer.verdicts[0].summary.startswith("Placement: 75 % of the operators are to run on the device, ")
 
 
 def test_budgets_of_the_project_hold_here_too(runner: Workshop) -> None:

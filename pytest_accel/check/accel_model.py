@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pytest_accel.check.check import Check
+from pytest_accel.check.compile_only import CompileOnlyCheck
 from pytest_accel.check.failed import CheckFailed
 from pytest_accel.check.left_out import Unmeasured
-from pytest_accel.facts.errors import Pruned, UsageError
+from pytest_accel.facts.errors import NotRun, Pruned, UsageError
 from pytest_accel.inputs.calibration import SAMPLES, choose
 from pytest_accel.inputs.dataset_elements import as_array
 from pytest_accel.inputs.models import FILE_KINDS, resolve
@@ -262,6 +263,8 @@ class CompiledModel:
 
     @cached_property
     def _loaded(self) -> LoadedModel:
+        if self._owner.session.settings.compile_only:
+            self._require_not_run()
         self._owner.session.tell(f"loading {self._candidate}")
         return self._owner.open(self._candidate)
 
@@ -333,15 +336,32 @@ class CompiledModel:
         AssertionError) with what failed, why, and the command that reproduces it.
         """
         with self._owner.step(f"a check of {self.name}[{self.variant.id}]"):
-            check = self._check(budgets)
+            compile_only = self._owner.session.settings.compile_only
+            check = self._compile_only_check(budgets) if compile_only else self._check(budgets)
             record = check.run(dataset, metric)
             self.checked = True
             self._owner.records.append(record)
             self._owner.session.broken_limits.note(record)
             if record.measurement is not None:
                 self._owner.measured(record.measurement)
+            if compile_only:
+                self._owner.looked()
             check.require_passed(record)
             return record
+
+    def _require_not_run(self) -> NoReturn:
+        """Judge what was compiled, unless a check has, and raise `NotRun`: what the test does next needs the device."""
+        if not self.checked:
+            self.check()
+        raise NotRun(f"nothing was run, and the test asks what {self.name}[{self.variant.id}] does when it runs")
+
+    def _compile_only_check(self, budgets: Mapping[str, float]) -> CompileOnlyCheck:
+        return CompileOnlyCheck(
+            self._candidate,
+            plan=self._plan,
+            budgets=check_budgets(self._plan.budgets, budgets),
+            test=self._owner.test,
+        )
 
     def _check(self, budgets: Mapping[str, float] | None = None) -> Check:
         return Check(

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 import msgspec
 
 from pytest_accel import verdict
-from pytest_accel.check.failed import CheckFailed, failure_message
+from pytest_accel.check.failed import require_passed
 from pytest_accel.check.resume_key import check_key
+from pytest_accel.check.saving import saved
 from pytest_accel.facts.errors import UnfitInput, UsageError
 from pytest_accel.facts.records import Budgets, TestRecord
 from pytest_accel.inputs.datasets import open_dataset
@@ -29,7 +30,7 @@ from pytest_accel.regression.pacemaker import yardstick_pace
 from pytest_accel.regression.question import Contest
 from pytest_accel.session.baseline_owners import BaselineOwner
 from pytest_accel.session.reference import Reference
-from pytest_accel.store.baseline import make_baseline, why_not_replaced, why_not_saved
+from pytest_accel.store.baseline import make_baseline, why_not_replaced
 from pytest_accel.store.changes import changes_since
 from pytest_accel.worker.accelerator import Present
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_accel.facts.records import Accuracy, Measurement, Placement, Signature
+    from pytest_accel.facts.settings import SaveMode
     from pytest_accel.facts.verdicts import Verdict
     from pytest_accel.inputs.datasets import Dataset
     from pytest_accel.inputs.variants import Plan
@@ -229,8 +231,7 @@ class Check:
         """Where the baseline is, or would be; relative to the project where it is in there."""
         candidate, session = self._candidate, self._session
         path = session.baselines.path(candidate.hardware.fingerprint, candidate.model.name, candidate.variant.id)
-        rootdir = session.settings.rootdir
-        return path.relative_to(rootdir) if path.is_relative_to(rootdir) else path
+        return session.shown(path)
 
     def _stand(self, measurement: Measurement, batches: Sequence[Arrays]) -> Standing:
         if self._candidate.is_exclusive:  # the launches of a comparison need what this worker has
@@ -318,23 +319,25 @@ class Check:
 
     def _saved(self, record: TestRecord, batches: Sequence[Arrays]) -> TestRecord:
         """Save this run as the baseline where it is asked to, unless it may not become one; the record says which."""
-        session = self._session
-        if session.settings.save is None or record.measurement is None:
+        session, measurement = self._session, record.measurement
+        if measurement is None:
             return record
-        if session.settings.save == "new" and self._baseline is not None:
-            return record
-        path = self._baseline_path
-        kept_for = why_not_replaced(self._baseline, record) if self._baseline is not None else ""
-        if reasons := why_not_saved(record) or kept_for:
-            return msgspec.structs.replace(record, baseline=f"{path} not saved: {reasons}")
-        remote = session.registry.find(self._candidate.variant.accelerator).remote
-        duets = [] if remote else [yardstick_pace(self._candidate, batches)]
-        baseline = make_baseline(record, [record.measurement], duets, today=datetime.datetime.now().date())
-        written = session.baselines.save(baseline, mode=session.settings.save)
-        if not written:  # another process was first
-            return msgspec.structs.replace(record, baseline=f"{path} kept")
-        return msgspec.structs.replace(
-            record, baseline=f"{path} saved", verdicts=verdict.with_baseline(record.verdicts)
+        stored = self._baseline
+        kept_for = why_not_replaced(stored, record) if stored is not None else ""
+
+        def write(mode: SaveMode) -> bool:
+            remote = session.registry.find(self._candidate.variant.accelerator).remote
+            duets = [] if remote else [yardstick_pace(self._candidate, batches)]
+            baseline = make_baseline(record, [measurement], duets, today=datetime.datetime.now().date())
+            return session.baselines.save(baseline, mode=mode)
+
+        return saved(
+            record,
+            session.settings.save,
+            path=self._baseline_path,
+            has_one=stored is not None,
+            kept_for=kept_for,
+            write=write,
         )
 
     def _with_divergence(self, record: TestRecord, dataset: Dataset) -> TestRecord:
@@ -349,10 +352,7 @@ class Check:
 
     def require_passed(self, record: TestRecord) -> None:
         """Raise `CheckFailed` unless the record passes under this session's settings."""
-        strict = self._session.settings.strict
-        failing = [answer for answer in record.verdicts if verdict.fails(answer.kind, strict)]
-        if failing or not record.verdicts:
-            raise CheckFailed(record, failure_message(record, failing, strict=strict))
+        require_passed(record, strict=self._session.settings.strict)
 
 
 def _first(dataset: Dataset) -> list[Arrays]:

@@ -22,6 +22,13 @@ class CheckFailed(AssertionError):
         self.record = record
 
 
+def require_passed(record: TestRecord, *, strict: bool) -> None:
+    """Raise `CheckFailed` where a verdict of the record fails, or where there is none."""
+    failing = [answer for answer in record.verdicts if verdict.fails(answer.kind, strict)]
+    if failing or not record.verdicts:
+        raise CheckFailed(record, failure_message(record, failing, strict=strict))
+
+
 def failure_message(record: TestRecord, failing: Sequence[Verdict], *, strict: bool) -> str:
     """Say what failed, why, and how to see it again."""
     lines = []
@@ -39,6 +46,7 @@ def failure_message(record: TestRecord, failing: Sequence[Verdict], *, strict: b
         lines.append(f"Nothing that is recorded differs from {record.opponent}.")
     elif record.ratio is not None:
         lines.append("Nothing that is recorded has changed since the baseline.")
-    against = f" --accel-against={shlex.quote(record.opponent)}" if record.opponent else ""
-    lines.append(f"Reproduce: pytest '{record.test}' --accelerator={record.variant.accelerator}{against}")
+    more = f" --accel-against={shlex.quote(record.opponent)}" if record.opponent else ""
+    more += " --accel-compile-only" if record.compiled_for else ""
+    lines.append(f"Reproduce: pytest '{record.test}' --accelerator={record.variant.accelerator}{more}")
     return "\n".join(lines)

@@ -15,6 +15,7 @@ from pytest_accel.facts.records import TestRecord
 from pytest_accel.facts.verdicts import Verdict
 from pytest_accel.inputs.variants import with_defaults
 from pytest_accel.machine.hardware import controller_versions
+from pytest_accel.session.compile_target import under_test
 
 if TYPE_CHECKING:
     from pytest_accel.facts.errors import CompileFailed
@@ -48,14 +49,15 @@ class Unmeasured:
         return self._record(verdict)
 
     def _record(self, verdict: Verdict) -> TestRecord:
-        session, accelerator = self.session, self.plan.variant.accelerator
+        session = self.session
+        hardware, versions = under_test(session, self.plan.variant)
         return TestRecord(
             test=self.test,
             model=self.model.name,
             variant=self.plan.variant,
             budgets=with_defaults(self.plan.budgets, session.settings.budgets),
-            hardware=session.hardware(accelerator),
-            versions={**session.versions(accelerator), **controller_versions()},
+            hardware=hardware,
+            versions={**versions, **controller_versions()},
             verdicts=(verdict,),
             provenance=session.provenance,
         )

@@ -11,7 +11,7 @@ from pytest_accel.commands.console import DONE, FOUND, add_json, at_least_zero, 
 from pytest_accel.facts.errors import UsageError
 
 if TYPE_CHECKING:
-    from pytest_accel.store.baseline import Baseline
+    from pytest_accel.store.baseline import AnyBaseline, Baseline, CompiledBaseline
 
 
 def add(area: argparse.ArgumentParser) -> None:
@@ -36,14 +36,18 @@ def add(area: argparse.ArgumentParser) -> None:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from pytest_accel.store.baselines import Baselines, read
+    from pytest_accel.store.baseline import Baseline, CompiledBaseline
+    from pytest_accel.store.baselines import read
 
     root: Path = arguments.baseline_dir
-    paths = [path for path in Baselines(root).paths() if all(word in str(path) for word in arguments.words)]
+    paths = [path for path in _paths(root) if all(word in str(path) for word in arguments.words)]
     baselines = [read(path) for path in paths]
+    measured = [_baseline_row(found) for found in baselines if isinstance(found, Baseline)]
+    compiled = [_compiled_row(found) for found in baselines if isinstance(found, CompiledBaseline)]
     if arguments.json:
         print_json(baselines)
-    elif baselines:
+        return DONE if baselines else FOUND
+    if measured:
         heads = (
             "fingerprint",
             "model",
@@ -56,10 +60,20 @@ def _show(arguments: argparse.Namespace) -> int:
             "saved",
             "commit",
         )
-        print_table(heads, map(_baseline_row, baselines))
-    else:
+        print_table(heads, measured)
+    if compiled:
+        print("compiled and not run")
+        print_table(("compiled for", "model", "variant", "compile s", "size MB", "predicted top-1", "saved"), compiled)
+    if not baselines:
         print(f"no baseline in {root}{' has ' if arguments.words else ''}{' and '.join(arguments.words)}")
     return DONE if baselines else FOUND
+
+
+def _paths(root: Path) -> list[Path]:
+    """List the baselines of both kinds, the measured ones first."""
+    from pytest_accel.store.baselines import Baselines, CompiledBaselines
+
+    return [*Baselines(root).paths(), *CompiledBaselines(root).paths()]
 
 
 def _baseline_row(baseline: Baseline) -> tuple[str, ...]:
@@ -75,6 +89,18 @@ def _baseline_row(baseline: Baseline) -> tuple[str, ...]:
         str(len(baseline.launches)),
         baseline.saved,
         str(baseline.provenance) or "-",
+    )
+
+
+def _compiled_row(baseline: CompiledBaseline) -> tuple[str, ...]:
+    return (
+        baseline.compiled_for,
+        baseline.model,
+        baseline.variant.id,
+        number(baseline.artefact.compile_s),
+        number(baseline.artefact.size_mb),
+        number(baseline.prediction.top1 if baseline.prediction else None),
+        baseline.saved,
     )
 
 
@@ -116,13 +142,14 @@ def _compared_names(before: Path, after: Path) -> list[str]:
 
 
 def _prune(arguments: argparse.Namespace) -> int:
-    from pytest_accel.store.baselines import Baselines
+    from pytest_accel.store.baselines import Baselines, CompiledBaselines
 
     conditions = (arguments.fingerprint, arguments.model, arguments.variant, arguments.older_than)
     if all(condition is None for condition in conditions):
         raise UsageError("say which baselines to remove: --fingerprint, --model, --variant or --older-than")
-    baselines = Baselines(arguments.baseline_dir)
-    doomed = [path for path, found in baselines.iterate() if _fits(found, arguments)]
+    baselines, root = Baselines(arguments.baseline_dir), arguments.baseline_dir
+    kept: list[tuple[Path, AnyBaseline]] = [*baselines.iterate(), *CompiledBaselines(root).iterate()]
+    doomed = [path for path, found in kept if _fits(found, arguments)]
     for path in doomed:
         if arguments.yes:
             baselines.remove(path)
@@ -134,9 +161,9 @@ def _prune(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _fits(baseline: Baseline, arguments: argparse.Namespace) -> bool:
+def _fits(baseline: AnyBaseline, arguments: argparse.Namespace) -> bool:
     names = (
-        (arguments.fingerprint, baseline.hardware.fingerprint),
+        (arguments.fingerprint, baseline.kept_for),
         (arguments.model, baseline.model),
         (arguments.variant, baseline.variant.id),
     )

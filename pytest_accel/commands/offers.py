@@ -49,11 +49,11 @@ class Offer:
 def offers(runs: Iterable[RunRecord], prices: Mapping[str, Price]) -> list[Offer]:
     """Give every variant on every hardware of these runs, by model, with the cheapest advisable one first.
 
-    Of a variant that was checked more than once the last check counts, in the order of ``runs``.
+    Of a variant that was checked more than once the last check counts, in the order of ``runs``. One that was compiled
+    and not run counts where there is no other.
     """
-    last = {
-        (record.model, record.variant.id, record.hardware.fingerprint): record for run in runs for record in run.tests
-    }
+    records = sorted((record for run in runs for record in run.tests), key=lambda record: not record.compiled_for)
+    last = {(record.model, record.variant.id, record.hardware.fingerprint): record for record in records}
     return sorted(
         (_offer(record, prices) for record in last.values()),
         key=lambda offer: (
@@ -92,7 +92,7 @@ def _types(record: TestRecord) -> list[str]:
 def _against(record: TestRecord) -> str:
     """Give the first verdict that keeps the variant from being advised, or nothing."""
     if record.measurement is None:
-        return record.kind
+        return "compiled and not run" if record.compiled_for and record.kind not in FAILING else record.kind
     for verdict in record.verdicts:
         if verdict.question in _REQUIRED and verdict.kind in _AGAINST:
             return f"{verdict.kind}: {verdict.summary}"

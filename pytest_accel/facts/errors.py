@@ -8,6 +8,7 @@ AccelError
 ├── CacheError             the compile cache cannot be read or written
 ├── LockTimeout            another process holds a lock for longer than it may be waited for
 ├── Pruned                 a variant was left out of its sweep: a smaller batch has shown that it cannot keep its limit
+├── NotRun                 a part of the test would run a model, which this run only compiles
 └── WorkerError            the worker could not do what was asked
     ├── WorkerCrashed      the process ended: a signal, an exit, out of memory
     ├── DeadlineExceeded   the process was killed at its deadline
@@ -48,6 +49,10 @@ class LockTimeout(AccelError):
 
 class Pruned(AccelError):
     """A variant is left out of its sweep; the message says which smaller batch has broken which limit."""
+
+
+class NotRun(AccelError):
+    """A part of the test would run a model, and this run only compiles."""
 
 
 class WorkerError(AccelError):

@@ -442,6 +442,10 @@ class TestRecord(Fact, frozen=True, kw_only=True):
     opponent: str = ""
     #: Where it is from. The day is that of the run.
     provenance: Provenance = Provenance()
+    #: The kind of device that the model was compiled for, where it was compiled and not run; empty for other checks.
+    compiled_for: str = ""
+    #: The accuracy that another runtime computed with the file that was compiled. The device has not shown it.
+    prediction: Accuracy | None = None
 
     @property
     def function(self) -> str:

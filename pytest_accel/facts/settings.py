@@ -57,6 +57,8 @@ class Settings:
     save: SaveMode | None = None
     #: ``resume`` takes over what an interrupted run has finished.
     resume: bool = field(default=False, metadata=NOT_BINDING)
+    #: ``compile_only`` compiles models and runs none.
+    compile_only: bool = False
     #: ``in_process`` runs models in the pytest process, where no timing is judged.
     in_process: bool = False
     #: ``reports`` are the files that the run is reported in.

@@ -17,6 +17,7 @@ VerdictKind: TypeAlias = Literal[
     "inconclusive",
     "incomparable",
     "no-baseline",
+    "compiled",
     "improved",
     "pass",
 ]
@@ -28,6 +29,8 @@ FAILING: frozenset[VerdictKind] = frozenset({"not-measured", "inaccurate", "sla-
 UNDECIDED: frozenset[VerdictKind] = frozenset({"inconclusive", "incomparable", "no-baseline"})
 #: LEFT_OUT are verdicts of variants that a sweep leaves out, as its marker allows: they neither pass nor fail.
 LEFT_OUT: frozenset[VerdictKind] = frozenset({"refused", "pruned"})
+#: NOT_RUN are verdicts of variants that were not run, as the marker or the run asks for: they neither pass nor fail.
+NOT_RUN: frozenset[VerdictKind] = LEFT_OUT | {"compiled"}
 #: Question names the questions that a verdict can answer.
 Question: TypeAlias = Literal["accuracy", "sla", "regression", "placement", "resources", "measurement"]
 

@@ -51,9 +51,30 @@ def evaluate(loaded: LoadedModel, dataset: Dataset, metric: Metric | None) -> Ac
     )
 
 
-def _compare(loaded: LoadedModel, dataset: Dataset, metric: Metric | None, step: str) -> Accuracy:
+def predict(loaded: LoadedModel, candidate: Candidate, dataset: Dataset, metric: Metric | None) -> Accuracy:
+    """Compare with the candidate's reference what another runtime computes: ``loaded`` is the file that was compiled.
+
+    There is no control, which only the candidate's own device has. Raises `DatasetError` as `evaluate` does.
+    """
+    if candidate.calibration is not None:
+        candidate.calibration.require_disjoint(dataset)
+    step = f"predicting the accuracy of {candidate}"
+    accuracy = _compare(loaded, dataset, metric, step, reference=Reference.of(candidate))
+    samples = len(candidate.calibration.rows) if candidate.calibration is not None else None
+    return msgspec.structs.replace(accuracy, calibration_samples=samples)
+
+
+def _compare(
+    loaded: LoadedModel,
+    dataset: Dataset,
+    metric: Metric | None,
+    step: str,
+    *,
+    reference: Reference | None = None,
+) -> Accuracy:
+    """Run the dataset through a loaded model, and compare it with its own reference where no other is given."""
     candidate, session = loaded.candidate, loaded.session
-    expected = Reference.of(candidate).outputs(dataset)
+    expected = (reference or Reference.of(candidate)).outputs(dataset)
     layout = expected.layout
     comparison = Comparison(
         metric, confidence=session.settings.confidence, axes=layout.axes, varying=frozenset(layout.varying)
@@ -61,10 +82,10 @@ def _compare(loaded: LoadedModel, dataset: Dataset, metric: Metric | None, step:
     done = 0
     calls = expected.calls(candidate.variant.batch_size)
     for batch in dataset:
-        reference = next(calls, None)
-        if reference is None:
+        of_reference = next(calls, None)
+        if of_reference is None:
             continue  # the dataset has grown since, and says so when it ends
-        comparison.add(loaded.predict(batch.inputs), reference, batch.labels, batch.rows)
+        comparison.add(loaded.predict(batch.inputs), of_reference, batch.labels, batch.rows)
         done += batch.rows
         session.tell(step, f"{done} of {dataset.samples} samples", share=done / dataset.samples)
     accuracy = comparison.result(dataset.digest)

@@ -178,7 +178,8 @@ def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str]
 
 def pytest_report_header(config: pytest.Config) -> str | None:
     settings = config.stash[SETTINGS]
-    if not (settings.accelerators or settings.save or settings.strict or settings.reports or settings.against):
+    chosen = (settings.accelerators, settings.save, settings.strict, settings.reports, settings.against)
+    if not (any(chosen) or settings.compile_only):
         return None
     from pytest_accel.report.terminal import header
 

@@ -134,6 +134,19 @@ def resume(given: Given) -> bool:
     return bool(given.value)
 
 
+def compile_only(given: Given) -> bool:
+    """Say whether to compile and run nothing. What has to run rules that out."""
+    reasons = {
+        "--accel-against": "a comparison runs both sides",
+        "--accel-resume": "the compile cache has what an interrupted run has made",
+        "--accel-selftest": "the gate is proved by running models",
+    }
+    for flag, reason in reasons.items() if given.value else ():
+        if given.config.getoption(flag):
+            raise pytest.UsageError(f"--accel-compile-only runs no model, so leave {flag} out: {reason}")
+    return bool(given.value)
+
+
 def opponent(given: Given) -> Opponent | None:
     """Return the opponent, or None where none is named."""
     name: str | None = given.value

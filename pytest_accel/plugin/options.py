@@ -106,6 +106,16 @@ SETTING_OPTIONS = (
         read=option_values.resume,
     ),
     OptionSpec(
+        "accel_compile_only",
+        "compile every model or take it from the cache, judge what that tells, and run none; for machines without the "
+        "hardware",
+        flag="--accel-compile-only",
+        type="bool",
+        default=Settings.compile_only,
+        setting="compile_only",
+        read=option_values.compile_only,
+    ),
+    OptionSpec(
         "accel_in_process",
         "run models in the pytest process, for a debugger; timings are not judged",
         flag="--accel-in-process",

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from pytest_accel.facts.records import Failure, TestRecord
-from pytest_accel.facts.verdicts import LEFT_OUT
+from pytest_accel.facts.verdicts import NOT_RUN
 from pytest_accel.plugin.state import ABSENT, BROKEN, MODEL, REPORT_DATA, session_of
 from pytest_accel.report import failure, junit
 from pytest_accel.worker.wire import legible
@@ -29,7 +29,7 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """This is what one report hands on.
 
     ``absent`` maps an accelerator that this machine does not have to the reason. ``failure`` describes a failed test.
-    ``left_out`` is the verdict, such as ``pruned``, on a variant that was not measured because the marker allows that.
+    ``left_out`` is the verdict, such as ``pruned``, on a variant that was not run, as the marker or the run asks for.
     ``measured`` is true where the test has measured something, even without a check. ``records`` has one record for
     each check. ``waited_s`` is the time that the test waited for the device, in seconds, or None where it is short.
     ``warnings`` are sentences about what the run has met so far and no result shows, such as a damaged file.
@@ -95,11 +95,11 @@ def _properties(data: ReportData) -> Iterator[tuple[str, str | float | int]]:
 
 
 def _left_out(model: AccelModel, call: pytest.CallInfo[None]) -> str:
-    """Return the verdict on a variant that was skipped as the marker allows. Other skips have none."""
+    """Return the verdict on a variant that was not run, as the marker or the run asks for. Other skips have none."""
     if call.excinfo is None or not call.excinfo.errisinstance(pytest.skip.Exception):
         return ""
-    kinds = [record.kind for record in model.records if record.kind in LEFT_OUT]
-    return kinds[-1] if kinds else ""
+    kinds = ["compiled" if record.compiled_for else record.kind for record in model.records]
+    return next((kind for kind in reversed(kinds) if kind in NOT_RUN), "")
 
 
 def _wait_worth_telling_s(model: AccelModel) -> float | None:

@@ -291,7 +291,8 @@ class RunSummary:
         for variants in sweeps:
             for text, colour in sweep.table(variants, confidence):
                 terminalreporter.write_line(text, **({colour: True} if colour else {}))
-        facts = [*notes.comparisons(records), *notes.savings(records), *notes.resumptions(records)]
+        kinds = (notes.comparisons, notes.changes, notes.savings, notes.resumptions)
+        facts = [fact for kind in kinds for fact in kind(records)]
         for fact in [*facts, *notes.waits(self._waits_s)]:
             terminalreporter.write_line(fact)
         for note in [*notes.notes(records), *notes.absences(self._absent), *self._warnings]:

@@ -15,6 +15,7 @@ from pytest_accel.facts.errors import (
     CacheError,
     CompileFailed,
     LockTimeout,
+    NotRun,
     Pruned,
     UsageError,
     WorkerError,
@@ -23,6 +24,7 @@ from pytest_accel.plugin import benchmark_export
 from pytest_accel.plugin.collection import why_no_variant
 from pytest_accel.plugin.state import ABSENT, BROKEN, MODEL, is_xdist_worker, session_of
 from pytest_accel.report.failure import trim
+from pytest_accel.session.compile_target import why_not_compiled
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Variant
@@ -62,10 +64,13 @@ def _require_presence(request: pytest.FixtureRequest, session: Session) -> None:
 def _absent(request: pytest.FixtureRequest, session: Session) -> dict[str, str]:
     """Return why this machine has not the accelerator or cannot have the variant, by the name of either.
 
-    Fail a test whose worker cannot even say that.
+    In a run that only compiles that is about the compiler. Fail a test whose worker cannot even say that.
     """
     variant: Variant = request.param.variant
     try:
+        if session.settings.compile_only:
+            why = why_not_compiled(session, variant)
+            return {} if why is None else {variant.accelerator: why}
         if (reason := session.absence(variant.accelerator)) is not None:
             return {variant.accelerator: reason}
         lack = session.lack(variant)
@@ -80,9 +85,14 @@ def _absent(request: pytest.FixtureRequest, session: Session) -> dict[str, str]:
 
 
 def settle(model: AccelModel, error: BaseException) -> None:
-    """End the test as its marker says, if the variant was refused by the compiler or pruned from a sweep."""
+    """End the test as its marker says, if the variant was refused by the compiler or pruned from a sweep.
+
+    A run that only compiles ends it where it would run the model.
+    """
     if isinstance(error, Pruned):
         pytest.skip(f"pruned: {error}")
+    if isinstance(error, NotRun):
+        pytest.skip(f"compiled: {error}")
     if isinstance(error, CompileFailed):
         model.refused(error)
         if model.plan.on_compile_error == "xfail":
@@ -96,7 +106,7 @@ class JudgedCall:
 
     A test that raises ends as `settle` says, or with a traceback that stops at the author's line. A test that returns
     fails if nothing was measured, or if one of the budgets was not judged. In a strict run it also fails if it caught
-    the failure of a check, or compiled a model that it never checked.
+    the failure of a check, or compiled a model that it never checked. In a run that only compiles no test passes.
     """
 
     def __init__(self, model: AccelModel) -> None:
@@ -111,6 +121,8 @@ class JudgedCall:
         """Look at how the test ended."""
         if error is None:
             self._require(self._model.require_judged)
+            if self._model.session.settings.compile_only:
+                pytest.skip("compiled: nothing was run, as --accel-compile-only asks for")
         elif isinstance(error, pytest.skip.Exception):
             self._require(self._model.require_nothing_swallowed)
         elif isinstance(error, AccelError | AssertionError):

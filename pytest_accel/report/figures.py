@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_accel import stats
-from pytest_accel.facts.verdicts import FAILING, LEFT_OUT, UNDECIDED
+from pytest_accel.facts.verdicts import FAILING, NOT_RUN, UNDECIDED
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Accuracy, Measurement, TestRecord
@@ -16,7 +16,7 @@ def colour(record: TestRecord) -> str:
     """Give the colour of a record's verdict, as pytest's terminal writer names it."""
     if record.kind in FAILING:
         return "red"
-    return "yellow" if record.kind in UNDECIDED | LEFT_OUT else "green"
+    return "yellow" if record.kind in UNDECIDED | NOT_RUN else "green"
 
 
 def latency_bounds(measurement: Measurement, confidence: float) -> Iterator[tuple[int, stats.QuantileBound]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_accel import stats
 
 if TYPE_CHECKING:
-    from pytest_accel.facts.records import TestRecord
+    from pytest_accel.facts.records import Accuracy, TestRecord
 
 
 def properties(record: TestRecord) -> Iterator[tuple[str, str | float | int]]:
@@ -20,15 +20,29 @@ def properties(record: TestRecord) -> Iterator[tuple[str, str | float | int]]:
     yield "accel.variant", record.variant.id
     yield "accel.verdict", record.kind
     yield "accel.fingerprint", record.hardware.fingerprint
+    if record.compiled_for:
+        yield from _compiled(record)
     if record.measurement is not None:
         milliseconds = sorted(nanoseconds / 1e6 for nanoseconds in record.measurement.latencies_ns)
         for percentile in (50, 99):
             yield f"accel.p{percentile}_ms", round(stats.nearest_rank(milliseconds, percentile / 100), 6)
         yield "accel.throughput_per_s", round(record.measurement.throughput, 6)
-    if record.accuracy is not None:
-        for name in ("top1", "agreement", "metric"):
-            value = getattr(record.accuracy, name)
-            if value is not None:
-                yield f"accel.{name}", round(value, 6)
+    yield from _accuracy("accel", record.accuracy)
     if record.ratio is not None:
         yield "accel.ratio", round(record.ratio.estimate, 6)
+
+
+def _compiled(record: TestRecord) -> Iterator[tuple[str, str | float | int]]:
+    """Give what is known of a model that was compiled and not run. An accuracy has a name of its own: nobody saw it."""
+    yield "accel.compiled_for", record.compiled_for
+    if record.artefact is not None:
+        yield "accel.compile_s", round(record.artefact.compile_s, 6)
+        yield "accel.artefact_mb", round(record.artefact.size_mb, 6)
+    yield from _accuracy("accel.predicted", record.prediction)
+
+
+def _accuracy(prefix: str, accuracy: Accuracy | None) -> Iterator[tuple[str, float]]:
+    for name in ("top1", "agreement", "metric") if accuracy is not None else ():
+        value = getattr(accuracy, name)
+        if value is not None:
+            yield f"{prefix}.{name}", round(value, 6)

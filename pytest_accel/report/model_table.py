@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pytest_accel.facts.verdicts import FAILING, LEFT_OUT, UNDECIDED, Question
+from pytest_accel.facts.verdicts import FAILING, NOT_RUN, UNDECIDED, Question
 from pytest_accel.report import sweep
 from pytest_accel.report.variant_columns import variant_columns
 from pytest_accel.verdict import fails
@@ -19,22 +19,22 @@ Outcome = Literal["failed", "undecided", "left-out", "passed"]
 SIGNS: Mapping[Outcome, str] = {"failed": "✗", "undecided": "?", "left-out": "–", "passed": "✓"}
 #: SHOWN_IN gives the columns which show what a question is about; a latency limit is in its percentile's column.
 SHOWN_IN: Mapping[Question, tuple[str, ...]] = {
-    "accuracy": ("metric", "top-1 %", "agreement %", "error", "change"),
+    "accuracy": ("metric", "top-1 %", "agreement %", "error", "change", "predicted"),
     "regression": ("ratio",),
     "placement": ("on device", "operators"),
 }
 #: NBSP keeps a number and its unit on one line.
 NBSP = "\N{NO-BREAK SPACE}"
 #: WORD_COLUMNS are the columns of words; all others hold numbers.
-WORD_COLUMNS = ("test", "machine", "limits", "operators", "resumed")
+WORD_COLUMNS = ("test", "machine", "limits", "operators", "predicted", "resumed", "run")
 
 
 @dataclass(frozen=True)
 class Row:
     """A row is one variant of a model, with a cell for each heading of its table.
 
-    A variant that was not measured has the ``reason`` in place of its numbers. ``failing`` are the headings of the
-    numbers that it failed for.
+    A variant that was left out has the ``reason`` in place of its numbers. ``failing`` are the headings of the numbers
+    that it failed for.
     """
 
     record: TestRecord
@@ -75,7 +75,7 @@ def model_table(records: Sequence[TestRecord], confidence: float, strict: Mappin
             outcome=outcome_of(record, strict=strict[id(record)]),
             best=record is best,
             cells=tuple(texts[at] for texts in columns.values()),
-            reason=record.verdicts[0].summary if record.measurement is None and record.verdicts else "",
+            reason=record.verdicts[0].summary if not sweep.has_figures(record) and record.verdicts else "",
             failing=frozenset(_failing(record)),
         )
         for at, record in enumerate(records)
@@ -105,7 +105,7 @@ def outcome_of(record: TestRecord, *, strict: bool) -> Outcome:
     """Say what a check's verdict does to its test."""
     if fails(record.kind, strict):
         return "failed"
-    if record.kind in LEFT_OUT:
+    if record.kind in NOT_RUN:
         return "left-out"
     return "undecided" if record.kind in UNDECIDED else "passed"
 

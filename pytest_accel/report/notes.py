@@ -47,6 +47,20 @@ def _first(names: Sequence[str]) -> str:
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
+def changes(records: Iterable[TestRecord]) -> Iterator[str]:
+    """Say what has changed since the baseline of each variant that was compiled and not run.
+
+    Of a variant that was run the changes stand beside a failure, because its speed shows what they are worth. The
+    variants that changed in the same way are named together.
+    """
+    variants: dict[tuple[str, ...], list[str]] = {}
+    for record in records:
+        if record.compiled_for and record.changes:
+            variants.setdefault(record.changes, []).append(f"{record.model}[{record.variant.id}]")
+    for changed, names in variants.items():
+        yield f"changed since the baseline: {'; '.join(changed)} ({_first(names)})"
+
+
 def savings(records: Iterable[TestRecord]) -> Iterator[str]:
     """Say for each baseline that the user asked to save whether it was saved."""
     return (record.baseline for record in records if record.baseline)

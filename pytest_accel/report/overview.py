@@ -102,9 +102,14 @@ def _headline(runs: Sequence[RunRecord]) -> tuple[Outcome, str]:
         return "failed", f"Failed: {len(failed)} of {_of_tests(len(tests))}"
     if faults := [fault for run in runs for fault in run.faults]:
         return "failed", f"Failed: {faults[0]}"
-    if not any(record.measurement is not None for run in runs for record in run.tests):
-        return "undecided", "Nothing was measured"
-    return "passed", f"Passed: none of {_of_tests(len(tests))} failed"
+    records = [record for run in runs for record in run.tests]
+    compiled = len({record.test for record in records if record.compiled_for})
+    if any(record.measurement is not None for record in records):
+        not_run = f"; {compiled} of them only compiled" if compiled else ""
+        return "passed", f"Passed: none of {_of_tests(len(tests))} failed{not_run}"
+    if compiled:
+        return "left-out", f"Compiled and not run: none of {_of_tests(len(tests))} failed"
+    return "undecided", "Nothing was measured"
 
 
 def _of_tests(count: int) -> str:
@@ -126,6 +131,7 @@ def _reproducible(failure: Failure) -> Failure:
 def _notes(runs: Sequence[RunRecord], records: Sequence[TestRecord]) -> Iterator[str]:
     yield from notes.notes(records)
     yield from notes.comparisons(records)
+    yield from notes.changes(records)
     yield from notes.savings(records)
     yield from notes.resumptions(records)
     for run in runs:

@@ -26,7 +26,7 @@ WIDTH = 120
 #: BEST marks the row of the variant with the highest throughput.
 BEST = "*"
 #: HEADINGS holds the headings that differ from their column's name: a bound stands beside its percentile.
-HEADINGS = {"p50 ≤": "≤", "p99 ≤": "≤", "resumed": ""}
+HEADINGS = {"p50 ≤": "≤", "p99 ≤": "≤", "resumed": "", "run": ""}
 
 
 class Line(NamedTuple):
@@ -47,14 +47,22 @@ def split(records: Sequence[TestRecord]) -> tuple[list[TestRecord], list[list[Te
 
 
 def without_measurement(records: Sequence[TestRecord]) -> Iterator[str]:
-    """Give a sentence for each test of which no variant was measured, although some were left out as allowed."""
+    """Give a sentence for each test of which no variant was measured, although some were left out as allowed.
+
+    In a run that only compiles, what was compiled is all that was asked for.
+    """
     functions = dict.fromkeys(record.function for record in records if record.kind in LEFT_OUT)
     for function in functions:
         variants = [record for record in records if record.function == function]
-        if all(record.measurement is None for record in variants):
+        if not any(map(has_figures, variants)):
             kinds = Counter(record.kind for record in variants)
             how = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
             yield f"{function}: no variant was measured ({how})"
+
+
+def has_figures(record: TestRecord) -> bool:
+    """Say whether a variant was measured, or compiled and not run as the run asks for. All others have a reason."""
+    return record.measurement is not None or bool(record.compiled_for)
 
 
 def table(sweep: Sequence[TestRecord], confidence: float) -> list[Line]:
@@ -67,7 +75,7 @@ def table(sweep: Sequence[TestRecord], confidence: float) -> list[Line]:
     rows = [["  verdict", "variant", *(HEADINGS.get(name, name) for name in columns)]]
     for at, record in enumerate(records):
         mark = BEST if record is best else " "
-        figures = [texts[at] for texts in columns.values()] if record.measurement is not None else []
+        figures = [texts[at] for texts in columns.values()] if has_figures(record) else []
         rows.append([f"{mark} {record.kind}", _label(record, alone=bool(on)), *figures])
     headings, *cells = pad(rows, right=range(2, len(rows[0])))
     return [
@@ -84,7 +92,7 @@ def ordered(records: Iterable[TestRecord]) -> list[TestRecord]:
 
 
 def _text(record: TestRecord, cells: Sequence[str]) -> str:
-    if record.measurement is not None:
+    if has_figures(record):
         return join(cells)
     text = join([*cells, *(verdict.summary for verdict in record.verdicts[:1])])
     return text if len(text) <= WIDTH else f"{text[: WIDTH - 1].rstrip()}…"

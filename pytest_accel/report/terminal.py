@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_accel.report import columns
-from pytest_accel.report.figures import latency_bounds, score_of
+from pytest_accel.report.figures import duration, latency_bounds, score_of
 from pytest_accel.verdict import interval
 
 if TYPE_CHECKING:
-    from pytest_accel.facts.records import TestRecord
+    from pytest_accel.facts.records import Accuracy, Artefact, TestRecord
     from pytest_accel.facts.settings import Settings
 
 
@@ -21,6 +21,8 @@ def header(settings: Settings) -> str:
     parts.append(f"confidence: {100 * settings.confidence:.4g}%")
     if settings.strict:
         parts.append("strict")
+    if settings.compile_only:
+        parts.append("compile only")
     if settings.in_process:
         parts.append("in process")
     if settings.against is not None:
@@ -42,7 +44,8 @@ def _relative(settings: Settings) -> str:
 def summary(records: Sequence[TestRecord], confidence: float) -> list[str]:
     """Give a line for each variant, in columns: verdict, p50 and p99 with bounds, throughput, ratio, accuracy.
 
-    A variant that was not compiled has the reason in place of its figures.
+    A variant that was not compiled has the reason in place of its figures. One that was compiled and not run has what
+    its artefact tells.
     """
     rows = columns.pad([_cells(record, confidence) for record in records])
     return [columns.join([*cells, *_reason(record)]) for record, cells in zip(records, rows, strict=True)]
@@ -57,8 +60,17 @@ def _cells(record: TestRecord, confidence: float) -> list[str]:
     name = f"{record.model}[{record.variant.id}]"
     if record.artefact is None:
         return [record.kind, name]
+    if record.compiled_for:
+        return [record.kind, name, *_compiled(record, record.artefact)]
     resumed = "(resumed)" if record.resumed else ""
-    return [record.kind, name, *_latency(record, confidence), _ratio(record), _accuracy(record), resumed]
+    return [record.kind, name, *_latency(record, confidence), _ratio(record), _accuracy(record.accuracy), resumed]
+
+
+def _compiled(record: TestRecord, artefact: Artefact) -> Iterator[str]:
+    yield f"compiled in {duration(artefact.compile_s)}"
+    yield f"{artefact.size_mb:.3g} MB"
+    yield f"predicted {_accuracy(record.prediction)}" if record.prediction is not None else ""
+    yield "not run"
 
 
 def _latency(record: TestRecord, confidence: float) -> Iterator[str]:
@@ -77,8 +89,8 @@ def _ratio(record: TestRecord) -> str:
     return f"×{record.ratio.estimate:.3f} {interval(record.ratio)} of {record.opponent or 'baseline'}"
 
 
-def _accuracy(record: TestRecord) -> str:
-    score = score_of(record.accuracy)
+def _accuracy(accuracy: Accuracy | None) -> str:
+    score = score_of(accuracy)
     if score is None:
         return ""
     change = f" ({score.change}{' points' if score.unit else ''})" if score.change else ""

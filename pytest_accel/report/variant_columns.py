@@ -28,12 +28,14 @@ COLUMNS = (
     "agreement %",
     "error",
     "change",
+    "predicted",
     "ratio",
     "compile s",
     "size MB",
     "host MB",
     "device MB",
     "resumed",
+    "run",
 )
 
 Cell = float | str
@@ -48,20 +50,32 @@ def variant_columns(records: Sequence[TestRecord], confidence: float) -> dict[st
 
 def _row(record: TestRecord, confidence: float) -> dict[str, Cell]:
     """Give the figures of a variant that are known, by column."""
-    measurement, artefact = record.measurement, record.artefact
+    measurement = record.measurement
     if measurement is None:
-        return {}
+        return _artefact(record) | _prediction(record) | {"run": "not run"} if record.compiled_for else {}
     row: dict[str, Cell] = {"items/s": measurement.throughput, "resumed": "resumed" if record.resumed else ""}
     for percentile, bound in latency_bounds(measurement, confidence):
         row[f"p{percentile} ms"] = bound.estimate
         row[f"p{percentile} ≤"] = "" if bound.upper is None else bound.upper
-    if artefact is not None:
-        row |= {"compile s": artefact.compile_s, "size MB": artefact.size_mb}
     for where, memory_mb in (("host", measurement.host_memory_mb), ("device", measurement.device_memory_mb)):
         row[f"{where} MB"] = "" if memory_mb is None else memory_mb
     if (ratio := record.ratio) is not None:
         row["ratio"] = f"×{ratio.estimate:.3f} {interval(ratio)}"
-    return row | _accuracy(record)
+    return row | _artefact(record) | _accuracy(record)
+
+
+def _artefact(record: TestRecord) -> dict[str, Cell]:
+    artefact = record.artefact
+    return {} if artefact is None else {"compile s": artefact.compile_s, "size MB": artefact.size_mb}
+
+
+def _prediction(record: TestRecord) -> dict[str, Cell]:
+    """Give the accuracy that another runtime computed; it stands apart from those of devices."""
+    score = score_of(record.prediction)
+    if score is None:
+        return {}
+    change = f" ({score.change})" if score.change else ""
+    return {"predicted": f"{score.name} {score.value}{score.unit}{change}"}
 
 
 def _accuracy(record: TestRecord) -> dict[str, Cell]:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class Candidate:
     """A model compiled for a variant, in the session that compiled it.
 
-    ``folder`` holds its artefact; ``cached`` says that this run did not compile it.
+    ``folder`` holds its artefact; ``cached`` says that this run did not compile it. ``compiled_for`` is the kind of
+    device that the artefact is for, or the fingerprint of the hardware where the compiler needs that.
     """
 
     session: Session
@@ -36,6 +37,7 @@ class Candidate:
     artefact: Artefact
     origin: Origin
     hardware: Hardware
+    compiled_for: str
     cached: bool
     calibration: Calibration | None = None
 

@@ -19,6 +19,7 @@ from pytest_accel.facts.records import Artefact, Hardware, Origin, Variant
 from pytest_accel.machine.hardware import seen_through
 from pytest_accel.processes.client import Converted
 from pytest_accel.session.candidate import Candidate
+from pytest_accel.session.compile_target import target_of, under_test
 from pytest_accel.store.cache import artefact_key, cache_key
 from pytest_accel.store.files import read_regular
 from pytest_accel.worker.accelerator import BESIDE, Source
@@ -66,14 +67,15 @@ class _Compilation:
         if model.kind not in self._accelerator.sources:
             takes = ", ".join(self._accelerator.sources)
             raise UsageError(f"{variant.accelerator} cannot compile {model.path} ({model.kind}); it takes: {takes}")
-        hardware, versions = self._runs_on
+        hardware, _ = self._runs_on
+        made_for, versions = self._depends_on
         origin = self._origin
         key = artefact_key(
             model.digest,
             variant.accelerator,
             origin.options,
             versions=versions,
-            hardware=hardware,
+            made_for=made_for,
             code_digest=self.session.code_digest(variant.accelerator),
             calibration_digest=self.calibration.digest if self.calibration is not None else "",
         )
@@ -86,6 +88,7 @@ class _Compilation:
             artefact=_facts(entry, model),
             origin=origin,
             hardware=hardware,
+            compiled_for=made_for,
             cached=entry.hit,
             calibration=self.calibration,
         )
@@ -97,12 +100,20 @@ class _Compilation:
     @cached_property
     def _runs_on(self) -> tuple[Hardware, dict[str, str]]:
         """The device and the versions under test; where a model runs elsewhere, its options lead to them."""
-        name = self.variant.accelerator
-        hardware, versions = self.session.hardware(name), self.session.versions(name)
+        hardware, versions = under_test(self.session, self.variant)
         if not self._accelerator.remote:
             return hardware, versions
-        far_side = self.session.shared_client(name).far_side(self.variant.options)
+        far_side = self.session.shared_client(self.variant.accelerator).far_side(self.variant.options)
         return seen_through(hardware, far_side.identity), {**versions, **far_side.versions}
+
+    @cached_property
+    def _depends_on(self) -> tuple[str, dict[str, str]]:
+        """What an artefact is for and the versions that it depends on: those that every machine gives it."""
+        target = target_of(self.session, self.variant)
+        if target is not None:
+            return target.device, target.versions
+        hardware, versions = self._runs_on
+        return hardware.fingerprint, versions
 
     @cached_property
     def _origin(self) -> Origin:
@@ -142,13 +153,14 @@ class _Compilation:
             converted = client.convert(source, folder / _CONVERTED, self.variant.options, self._tell)
             (folder / f"{_CONVERTED}.json").write_bytes(msgspec.json.encode(converted))
 
+        made_for, versions = self._depends_on
         key = cache_key(
             "conversion",
             model=self.model.digest,
             accelerator=name,
             options={option: self.variant.options[option] for option in depends_on},
-            versions=self.session.versions(name),
-            hardware=self.session.hardware(name).fingerprint,
+            versions=versions,
+            hardware=made_for,
             code=self.session.code_digest(name),
         )
         entry = self.session.cache.entry(key, convert, label=f"conversion of {self.model.name} for {name}")

@@ -22,12 +22,13 @@ from pytest_accel.processes.shipping import code_digest
 from pytest_accel.session.baseline_owners import BaselineOwners
 from pytest_accel.session.broken_limits import BrokenLimits
 from pytest_accel.session.provenance import provenance_of
-from pytest_accel.store.baselines import Baselines
+from pytest_accel.store.baselines import Baselines, CompiledBaselines
 from pytest_accel.store.cache import Cache, root_of
 from pytest_accel.store.journal import Finished, folder_of
 from pytest_accel.store.locks import Patience, lock_at, prepare_folder, take
 from pytest_accel.store.scratch import Scratch
-from pytest_accel.worker.accelerator import Missing, Present
+from pytest_accel.worker.accelerator import Missing, Present, Target
+from pytest_accel.worker.hardware import processor
 
 if TYPE_CHECKING:
     import filelock
@@ -58,6 +59,7 @@ class Session:
         self.ended_workers: Counter[str] = Counter()
         self._found: dict[str, Present | Missing] = {}
         self._unsaid: dict[str, WorkerError] = {}
+        self._targets: dict[tuple[str, str], Target | Missing] = {}
         self._versions: dict[str, dict[str, str]] = {}
         self._code_digests: dict[str, str] = {}
         self._hardware: dict[str, Hardware] = {}
@@ -93,6 +95,16 @@ class Session:
     def provenance(self) -> Provenance:
         """Where the results of this run are from."""
         return provenance_of(self.settings.rootdir, self.settings.baseline_dir)
+
+    @cached_property
+    def compiled_baselines(self) -> CompiledBaselines:
+        """The stored baselines of what was compiled and not run."""
+        return CompiledBaselines(self.settings.baseline_dir)
+
+    def shown(self, path: Path) -> Path:
+        """Return a path as it is told to the user: relative to the project where it is in there."""
+        rootdir = self.settings.rootdir
+        return path.relative_to(rootdir) if path.is_relative_to(rootdir) else path
 
     @cached_property
     def finished(self) -> Finished:
@@ -231,6 +243,13 @@ class Session:
             return _reason(found)
         return _reason(self.registry.find(variant.accelerator).lacking(found, variant.options))
 
+    def target(self, variant: Variant) -> Target | Missing:
+        """Return what the compiler of a variant works for; it is asked once for each choice of options."""
+        asked = variant.accelerator, repr(sorted(variant.options.items()))
+        if asked not in self._targets:
+            self._targets[asked] = self.shared_client(variant.accelerator).target(variant.options)
+        return self._targets[asked]
+
     def survey(self) -> Mapping[str, Present | Missing]:
         """Return every known accelerator, present or not. One whose SDK crashes is absent and hides no others."""
         return {name: self._surveyed(name) for name in self.registry.names}
@@ -254,9 +273,14 @@ class Session:
         return self._code_digests[accelerator]
 
     def hardware(self, accelerator: str) -> Hardware:
-        """Return the identity of the device that an accelerator uses here; it must be present."""
+        """Return the identity of the device that an accelerator uses here.
+
+        It must be present, unless this run only compiles: then an absent one gives way to the machine itself.
+        """
         if accelerator not in self._hardware:
             found = self.find(accelerator)
+            if isinstance(found, Missing) and self.settings.compile_only:
+                found = processor.present()
             if isinstance(found, Missing):
                 raise LookupError(f"{accelerator} is not here")
             self._hardware[accelerator] = describe_hardware(

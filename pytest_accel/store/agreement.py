@@ -15,10 +15,11 @@ from math import isclose, log
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_accel.facts.fingerprint import fingerprint_of
+from pytest_accel.store.baseline import CompiledBaseline
 
 if TYPE_CHECKING:
-    from pytest_accel.facts.records import Accuracy, Duet, Variant
-    from pytest_accel.store.baseline import Baseline, LaunchSummary
+    from pytest_accel.facts.records import Accuracy, Duet, Hardware, Variant
+    from pytest_accel.store.baseline import AnyBaseline, LaunchSummary
 
 #: _KEY is what a key of the compile cache looks like, which names a folder.
 _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
@@ -41,22 +42,24 @@ class Disagreement(NamedTuple):
         return f"{self.field}: {self.problem}"
 
 
-def disagreement(baseline: Baseline) -> Disagreement | None:
+def disagreement(baseline: AnyBaseline) -> Disagreement | None:
     """Return the first two fields that contradict each other, None where all agree."""
     return next(_disagreements(baseline), None)
 
 
-def _disagreements(baseline: Baseline) -> Iterator[Disagreement]:
+def _disagreements(baseline: AnyBaseline) -> Iterator[Disagreement]:
     yield from _date(baseline.saved)
-    yield from _hardware(baseline)
+    yield from _hardware(baseline.hardware)
     if not _KEY.fullmatch(baseline.artefact.key):
         yield Disagreement("artefact.key", f"{baseline.artefact.key!r} is no key of the compile cache")
+    if isinstance(baseline, CompiledBaseline):
+        yield from _accuracy("prediction", baseline.prediction)
+        return
     for number, launch in enumerate(baseline.launches):
         yield from _launch(f"launches[{number}]", launch, baseline.variant)
     for number, duet in enumerate(baseline.duets):
         yield from _duet(f"duets[{number}]", duet)
-    if baseline.accuracy is not None:
-        yield from _accuracy(baseline.accuracy)
+    yield from _accuracy("accuracy", baseline.accuracy)
 
 
 def _date(saved: str) -> Iterator[Disagreement]:
@@ -66,8 +69,7 @@ def _date(saved: str) -> Iterator[Disagreement]:
         yield Disagreement("saved", f"{saved!r} is no day like 2026-11-23")
 
 
-def _hardware(baseline: Baseline) -> Iterator[Disagreement]:
-    hardware = baseline.hardware
+def _hardware(hardware: Hardware) -> Iterator[Disagreement]:
     try:
         fingerprint = fingerprint_of(hardware.identity)
     except KeyError as missing:
@@ -95,32 +97,33 @@ def _duet(field: str, duet: Duet) -> Iterator[Disagreement]:
             yield Disagreement(f"{field}.launches[{number}].log_pace", problem)
 
 
-def _accuracy(accuracy: Accuracy) -> Iterator[Disagreement]:
+def _accuracy(field: str, accuracy: Accuracy | None) -> Iterator[Disagreement]:
+    if accuracy is None:
+        return
     if accuracy.samples < 1:
-        yield Disagreement("accuracy.samples", "there is none")
+        yield Disagreement(f"{field}.samples", "there is none")
     for name in ("agreement", "top1", "top5", "reference_top1", "reference_top5"):
         share = getattr(accuracy, name)
         if share is not None and not 0.0 <= share <= 1.0:
-            yield Disagreement(f"accuracy.{name}", f"{share:g} is no share, which is 0 to 1")
+            yield Disagreement(f"{field}.{name}", f"{share:g} is no share, which is 0 to 1")
     if accuracy.right:
-        yield from _right_answers(accuracy, accuracy.right)
+        yield from _right_answers(field, accuracy, accuracy.right)
 
 
-def _right_answers(accuracy: Accuracy, right: str) -> Iterator[Disagreement]:
+def _right_answers(field: str, accuracy: Accuracy, right: str) -> Iterator[Disagreement]:
     """Compare the bit of each answer with the shares that were made of them."""
-    field = "accuracy.right"
     try:
         packed = base64.b64decode(right, validate=True)
     except (binascii.Error, ValueError) as error:
-        yield Disagreement(field, f"not base64: {error}")
+        yield Disagreement(f"{field}.right", f"not base64: {error}")
         return
     if not 0 <= 8 * len(packed) - accuracy.samples < 8:
-        yield Disagreement(field, f"{8 * len(packed)} bits do not hold {accuracy.samples} samples")
+        yield Disagreement(f"{field}.right", f"{8 * len(packed)} bits do not hold {accuracy.samples} samples")
         return
     share = int.from_bytes(packed, "big").bit_count() / accuracy.samples
     if accuracy.top1 is None or not isclose(accuracy.top1, share, abs_tol=ROUNDED):
-        yield Disagreement("accuracy.top1", f"{share:.6g} of the answers are right by accuracy.right")
+        yield Disagreement(f"{field}.top1", f"{share:.6g} of the answers are right by {field}.right")
     change = (accuracy.flips_lost - accuracy.flips_gained) / accuracy.samples
     reference = accuracy.reference_top1
     if reference is not None and not isclose(reference, share + change, abs_tol=ROUNDED):
-        yield Disagreement("accuracy.reference_top1", f"{share + change:.6g} by accuracy.right and the flips")
+        yield Disagreement(f"{field}.reference_top1", f"{share + change:.6g} by {field}.right and the flips")

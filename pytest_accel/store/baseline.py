@@ -1,6 +1,7 @@
 """A baseline: what a variant of a model did on a kind of hardware when somebody was content with it.
 
-It holds a summary of each launch instead of its times. Where baselines lie is in `baselines`.
+It holds a summary of each launch instead of its times. What was compiled and not run has a baseline of another kind,
+which is never taken for a measured one. Where baselines lie is in `baselines`.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import datetime
 import statistics
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import msgspec
 
@@ -25,6 +26,7 @@ from pytest_accel.facts.records import (
     TestRecord,
     Variant,
 )
+from pytest_accel.facts.verdicts import FAILING
 from pytest_accel.stats import nearest_rank
 
 if TYPE_CHECKING:
@@ -78,6 +80,11 @@ class Baseline(Fact, frozen=True, kw_only=True):
     test: str = ""
     provenance: Provenance = Provenance()
 
+    @property
+    def kept_for(self) -> str:
+        """What it is a baseline of, beside its model and variant: the fingerprint of the hardware."""
+        return self.hardware.fingerprint
+
     def duet(self, pacemaker: str, digest: str) -> Duet | None:
         """Return the launches beside this pacemaker: paces beside another one do not compare."""
         return next(
@@ -88,6 +95,33 @@ class Baseline(Fact, frozen=True, kw_only=True):
         """Return the median of one number over the launches."""
         values: list[float] = [getattr(launch, name) for launch in self.launches]
         return statistics.median(values)
+
+
+class CompiledBaseline(Fact, frozen=True, kw_only=True):
+    """All that later runs with ``--accel-compile-only`` are compared with; nothing in it was measured on the device.
+
+    ``compiled_for`` is the kind of device, ``hardware`` the machine that has compiled, and ``prediction`` the accuracy
+    that another runtime computed.
+    """
+
+    schema: int = SCHEMA
+    saved: str
+    model: str
+    variant: Variant
+    compiled_for: str
+    hardware: Hardware
+    versions: dict[str, str]
+    artefact: Artefact
+    placement: Placement | None = None
+    prediction: Accuracy | None = None
+
+    @property
+    def kept_for(self) -> str:
+        """What it is a baseline of, beside its model and variant: the kind of device."""
+        return self.compiled_for
+
+
+AnyBaseline: TypeAlias = Baseline | CompiledBaseline
 
 
 def summarise(measurement: Measurement) -> LaunchSummary:
@@ -115,9 +149,6 @@ def make_baseline(
     """Return the baseline that a run would leave: ``measurements`` and ``duets`` are all of its launches."""
     if record.artefact is None or not measurements:
         raise BaselineError(f"{record.model} for {record.variant.id} was not compiled and measured: nothing to save")
-    placement = record.placement
-    if placement is not None and len(placement.operators) > MOST_OPERATORS:
-        placement = msgspec.structs.replace(placement, operators={})
     return Baseline(
         saved=today.isoformat(),
         model=record.model,
@@ -128,7 +159,7 @@ def make_baseline(
         launches=tuple(summarise(measurement) for measurement in measurements),
         duets=tuple(duets),
         accuracy=record.accuracy,
-        placement=placement,
+        placement=_legible(record.placement),
         test=record.function,
         provenance=record.provenance,
     )
@@ -145,9 +176,37 @@ def why_not_replaced(stored: Baseline, record: TestRecord) -> str:
     )
 
 
+def make_compiled_baseline(record: TestRecord, *, today: datetime.date) -> CompiledBaseline:
+    """Return the baseline that a run would leave which has compiled a model and not run it."""
+    if record.artefact is None or not record.compiled_for:
+        raise BaselineError(f"{record.model} for {record.variant.id} was not compiled alone: nothing to save")
+    return CompiledBaseline(
+        saved=today.isoformat(),
+        model=record.model,
+        variant=record.variant,
+        compiled_for=record.compiled_for,
+        hardware=record.hardware,
+        versions=record.versions,
+        artefact=record.artefact,
+        placement=_legible(record.placement),
+        prediction=record.prediction,
+    )
+
+
+def _legible(placement: Placement | None) -> Placement | None:
+    """Return a placement without the operators of which a reviewer would read no list."""
+    if placement is None or len(placement.operators) <= MOST_OPERATORS:
+        return placement
+    return msgspec.structs.replace(placement, operators={})
+
+
 def why_not_saved(record: TestRecord) -> str:
-    """Return why this run may not become a baseline: it fails its budgets or is inconclusive. Empty when it may."""
-    verdicts = [verdict for verdict in record.verdicts if verdict.kind in _NOT_SAVED]
+    """Return why this run may not become a baseline: it fails its budgets or is inconclusive. Empty when it may.
+
+    That an artefact has changed is accepted by saving it, since compiling again would only give the same one.
+    """
+    never = FAILING if record.compiled_for else _NOT_SAVED
+    verdicts = [verdict for verdict in record.verdicts if verdict.kind in never]
     if not record.verdicts:
         return "nothing was judged"
     reasons = "; ".join(f"{verdict.kind}: {verdict.summary}" for verdict in verdicts)

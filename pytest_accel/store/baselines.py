@@ -3,6 +3,9 @@
 One small JSON file each, ``<root>/<fingerprint>/<model>/<variant id>.json``, made to be read in a pull request: sorted
 keys, one fact a line, six significant digits, and the same bytes for the same facts on the same day. It holds a summary
 of each launch instead of its times. Whether a run is slower than its baseline is decided elsewhere.
+
+What was compiled and not run lies apart, ``<root>/compile-only/<kind of device>/<model>/<variant id>.json``: no file of
+one kind can take the place of the other kind.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -24,49 +27,62 @@ from pytest_accel.facts.errors import BaselineError
 from pytest_accel.facts.fingerprint import fingerprint_of
 from pytest_accel.store import strict_json
 from pytest_accel.store.agreement import disagreement
-from pytest_accel.store.baseline import SCHEMA, Baseline
+from pytest_accel.store.baseline import SCHEMA, AnyBaseline, Baseline, CompiledBaseline
 from pytest_accel.store.files import read_regular, sync, written_beside
 
 #: SIGNIFICANT_DIGITS is the number of digits that a measured number keeps.
 SIGNIFICANT_DIGITS = 6
 #: _MEASURED names the parts of a baseline that were measured and are rounded. What was chosen, such as an option, is
 #: kept as it is.
-_MEASURED = ("accuracy", "artefact", "duets", "launches", "placement")
+_MEASURED = ("accuracy", "artefact", "duets", "launches", "placement", "prediction")
+#: _COMPILE_ONLY is the folder of the baselines of which nothing was measured.
+_COMPILE_ONLY = "compile-only"
+_Kept = TypeVar("_Kept", bound=AnyBaseline)
 
 
-class Baselines:
-    """The folder of baselines. Every method raises `BaselineError`: what is wrong, where, and what to do."""
+class _Folder(Generic[_Kept]):
+    """A folder of baselines of one kind. Every method raises `BaselineError`: what is wrong, where, and what to do."""
+
+    kind: type[_Kept]
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def path(self, fingerprint: str, model: str, variant_id: str) -> Path:
-        """Return where a baseline is, or would be."""
-        return self.root / _file_name(fingerprint) / _file_name(model) / f"{_file_name(variant_id)}.json"
+    def path(self, kept_for: str, model: str, variant_id: str) -> Path:
+        """Return where a baseline is, or would be. ``kept_for`` is the hardware's fingerprint, or a kind of device."""
+        return self.root / _file_name(kept_for) / _file_name(model) / f"{_file_name(variant_id)}.json"
 
-    def find(self, fingerprint: str, model: str, variant_id: str) -> Baseline | None:
+    def find(self, kept_for: str, model: str, variant_id: str) -> _Kept | None:
         """Return the stored baseline, None when there is none."""
-        path = self.path(fingerprint, model, variant_id)
+        path = self.path(kept_for, model, variant_id)
         with _with_advice(path, "read"):
             if self.root.exists() and not self.root.is_dir():
                 raise NotADirectoryError(errno.ENOTDIR, f"{self.root} is no folder")
-            stored = path if path.exists() else self._of_an_older_schema(path, fingerprint)
+            stored = path if path.exists() else self._of_an_older_schema(path, kept_for)
         if stored is None:
             return None
-        found = read(stored)
-        place = (found.hardware.fingerprint, found.model, found.variant.id)
-        if place != (fingerprint, model, variant_id):
+        found = self._read(stored)
+        place = (found.kept_for, found.model, found.variant.id)
+        if place != (kept_for, model, variant_id):
             raise BaselineError(f"{stored} is the baseline of {' / '.join(place)}: move it to {self.path(*place)}")
         return found
 
-    def _of_an_older_schema(self, path: Path, fingerprint: str) -> Path | None:
+    def _read(self, path: Path) -> _Kept:
+        """Read a baseline, which has to be of this kind."""
+        found = read(path)
+        if not isinstance(found, self.kind):
+            what = "measured" if isinstance(found, Baseline) else f"of {_COMPILE_ONLY}, so nothing in it was measured"
+            raise BaselineError(f"{path} is {what}, and its place is for the other kind; {_RESTORE}")
+        return found
+
+    def _of_an_older_schema(self, path: Path, kept_for: str) -> Path | None:
         """Return the file that an older release has put where the fingerprint of the same hardware was another one."""
-        words = _file_name(fingerprint).rpartition("-")[0]
+        words = _file_name(kept_for).rpartition("-")[0]
         beside = sorted({*self.root.glob(f"{glob.escape(words)}-*/{path.parent.name}/{path.name}")} - {path})
-        return next((other for other in beside if read(other).hardware.fingerprint == fingerprint), None)
+        return next((other for other in beside if read(other).kept_for == kept_for), None)
 
     def elsewhere(self, model: str, variant_id: str) -> list[str]:
-        """Return the fingerprints of all hardware that has a baseline of this variant, sorted."""
+        """Return what else has a baseline of this variant, sorted: the fingerprint of each hardware, or the device."""
         found = self.root.glob(f"*/{_file_name(model)}/{_file_name(variant_id)}.json")
         return sorted(path.parts[-3] for path in found)
 
@@ -74,9 +90,9 @@ class Baselines:
         """Return all baseline files, sorted."""
         return sorted(self.root.glob("*/*/*.json"))
 
-    def iterate(self) -> Iterator[tuple[Path, Baseline]]:
+    def iterate(self) -> Iterator[tuple[Path, _Kept]]:
         """Return all baselines, sorted by path; raises at the first that cannot be read."""
-        return ((path, read(path)) for path in self.paths())
+        return ((path, self._read(path)) for path in self.paths())
 
     def remove(self, path: Path) -> None:
         """Remove a baseline file and the folders that this leaves empty."""
@@ -86,18 +102,17 @@ class Baselines:
             path.parent.rmdir()
             path.parent.parent.rmdir()
 
-    def save(self, baseline: Baseline, *, mode: Literal["all", "new"] = "all") -> bool:
+    def save(self, baseline: _Kept, *, mode: Literal["all", "new"] = "all") -> bool:
         """Write a baseline; whether it was written. Mode "new" leaves a stored one alone.
 
         The file appears whole or not at all, and a write that fails leaves the older one. Of two that write at once,
         the last one wins in mode "all" and the first one in mode "new".
         """
-        fingerprint = baseline.hardware.fingerprint
-        path = self.path(fingerprint, baseline.model, baseline.variant.id)
+        path = self.path(baseline.kept_for, baseline.model, baseline.variant.id)
         text = dump(baseline)
         if (found := disagreement(baseline)) is not None:
             raise BaselineError(f"{path} is not written, for nobody could read it: {found}; measure once more")
-        older = None if path.exists() else self._of_an_older_schema(path, fingerprint)
+        older = None if path.exists() else self._of_an_older_schema(path, baseline.kept_for)
         with _with_advice(path, "written"):
             path.parent.mkdir(parents=True, exist_ok=True)
             with written_beside(path, text) as temporary:
@@ -114,13 +129,29 @@ class Baselines:
         return True
 
 
-def read(path: Path) -> Baseline:
-    """Read one baseline file. Raises `BaselineError` that names file, line and field."""
+class Baselines(_Folder[Baseline]):
+    """The folder of measured baselines, by the fingerprint of the hardware."""
+
+    kind = Baseline
+
+
+class CompiledBaselines(_Folder[CompiledBaseline]):
+    """The folder of what was compiled and not run, by the kind of device. It lies below that of the measured ones."""
+
+    kind = CompiledBaseline
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root / _COMPILE_ONLY)
+
+
+def read(path: Path) -> AnyBaseline:
+    """Read one baseline file of either kind. Raises `BaselineError` that names file, line and field."""
     try:
         with _with_advice(path, "read"):
             text = read_regular(path).decode("utf-8")
         data = _migrated(strict_json.parse(text), text)
-        baseline = strict_json.convert(data, Baseline, text)
+        kind: type[AnyBaseline] = CompiledBaseline if "compiled_for" in data else Baseline
+        baseline = strict_json.convert(data, kind, text)
         _require_agreement(baseline, text)
     except UnicodeDecodeError as error:
         raise BaselineError(f"{path} is not UTF-8 text; {_RESTORE}") from error
@@ -131,10 +162,10 @@ def read(path: Path) -> Baseline:
     return baseline
 
 
-def dump(baseline: Baseline) -> str:
+def dump(baseline: AnyBaseline) -> str:
     """Return the text of a baseline file. Raises `BaselineError` for numbers that JSON does not have."""
     data: dict[str, Any] = msgspec.to_builtins(baseline)
-    for name in _MEASURED:
+    for name in data.keys() & set(_MEASURED):
         data[name] = _rounded(data[name], name)
     return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -176,7 +207,7 @@ def _migrated(data: Any, text: str) -> Any:
     return data
 
 
-def _require_agreement(baseline: Baseline, text: str) -> None:
+def _require_agreement(baseline: AnyBaseline, text: str) -> None:
     if (found := disagreement(baseline)) is not None:
         raise strict_json.Malformed(strict_json.line_of(text, found.field), found.field, found.problem)
 

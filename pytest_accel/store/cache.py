@@ -37,7 +37,6 @@ from pytest_accel.store.files import discard, read_regular, set_aside
 from pytest_accel.store.locks import ENDLESS, Patience, Uses, if_free, lock_at, take
 
 if TYPE_CHECKING:
-    from pytest_accel.facts.records import Hardware
     from pytest_accel.facts.settings import Settings
 
 #: HASHED_AT_FIRST_USE_MB is the largest entry, in MB, whose contents are hashed at its first use in a process. Reading
@@ -126,13 +125,14 @@ def artefact_key(
     options: Mapping[str, OptionValue],
     *,
     versions: Mapping[str, str],
-    hardware: Hardware,
+    made_for: str,
     code_digest: str,
     calibration_digest: str = "",
 ) -> str:
     """Return the key of a compiled model: a digest of all that compiling depends on.
 
-    ``options`` are those that are compiled in, ``versions`` those of the SDK and compiler. ``code_digest`` is that of
+    ``options`` are those that are compiled in, ``versions`` those of the SDK and compiler. ``made_for`` is the
+    fingerprint of the hardware, or the kind of device where the compiler works without it. ``code_digest`` is that of
     the accelerator's code and ours, which decide how the SDK is asked.
     """
     return cache_key(
@@ -141,7 +141,7 @@ def artefact_key(
         accelerator=accelerator,
         options=dict(options),
         versions=dict(versions),
-        hardware=hardware.fingerprint,
+        hardware=made_for,
         code=code_digest,
         calibration=calibration_digest,
     )

@@ -5,20 +5,25 @@ Facts only, each as data and as a sentence; whether a difference matters is a ve
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from pytest_accel.facts.errors import UsageError
 from pytest_accel.facts.fact import Fact, OptionValue, Scalar
+from pytest_accel.store.baseline import Baseline, CompiledBaseline
 
 if TYPE_CHECKING:
-    from pytest_accel.facts.records import Origin, Placement, TestRecord
-    from pytest_accel.store.baseline import Baseline
+    from pytest_accel.facts.records import Accuracy, Artefact, Origin, Placement, TestRecord
+    from pytest_accel.store.baseline import AnyBaseline
 
 ChangeKind: TypeAlias = Literal[
     "model", "version", "option", "hardware", "artefact", "placement", "operator", "latency", "accuracy"
 ]
 #: MOST_OPERATORS_NAMED is the number of moved operators that a failure names one by one, at most.
 MOST_OPERATORS_NAMED = 5
+#: COMPILE_FACTOR is how many times as long, or as short, a compilation takes that has changed: the same one takes twice
+#: the time on a busy machine.
+COMPILE_FACTOR = 3.0
 #: _HOST are names of devices that are the host itself and no accelerator.
 _HOST = ("cpu", "host")
 
@@ -47,7 +52,22 @@ class Change(Fact, frozen=True, kw_only=True):
 
 def changes_since(baseline: Baseline, after: TestRecord | Baseline) -> tuple[str, ...]:
     """Return what could be the cause of a different verdict, a sentence each, in the order in which to suspect it."""
+    return _sentences(list(_causes(baseline, after)))
+
+
+def changes_of_compiled(baseline: CompiledBaseline, after: TestRecord) -> tuple[str, ...]:
+    """Return what has changed since a baseline of which nothing was run, a sentence each.
+
+    The seconds of compiling and the predicted accuracy are among them.
+    """
     changes = list(_causes(baseline, after))
+    if after.artefact is not None:
+        changes += _compile_seconds(baseline.artefact, after.artefact, least_factor=COMPILE_FACTOR)
+    return _sentences([*changes, *_accuracies(baseline.prediction, after.prediction)])
+
+
+def _sentences(changes: Sequence[Change]) -> tuple[str, ...]:
+    """Return each change as a sentence, but of the moved operators the first few and how many more there are."""
     moved = [change for change in changes if change.kind == "operator"]
     sentences = [str(change) for change in changes if change.kind != "operator"]
     sentences += map(str, moved[:MOST_OPERATORS_NAMED])
@@ -71,12 +91,23 @@ def version_changes(before: Mapping[str, str], after: Mapping[str, str]) -> tupl
     return tuple(str(change) for change in _between("version", before, after))
 
 
-def diff(before: Baseline, after: Baseline) -> tuple[Change, ...]:
-    """Return all that differs between two baselines, causes first."""
-    return (*_causes(before, after), *_effects(before, after))
+def diff(before: AnyBaseline, after: AnyBaseline) -> tuple[Change, ...]:
+    """Return all that differs between two baselines, causes first.
+
+    Raises `UsageError` where one of them was measured and the other was only compiled.
+    """
+    if isinstance(before, Baseline) and isinstance(after, Baseline):
+        return (*_causes(before, after), *_latencies(before, after), *_accuracies(before.accuracy, after.accuracy))
+    if isinstance(before, CompiledBaseline) and isinstance(after, CompiledBaseline):
+        seconds = _compile_seconds(before.artefact, after.artefact, least_factor=1.0)
+        return (*_causes(before, after), *seconds, *_accuracies(before.prediction, after.prediction))
+    raise UsageError(
+        f"two baselines of {before.model}[{before.variant.id}] do not compare: one was measured, and the other is of "
+        "--accel-compile-only"
+    )
 
 
-def _causes(before: Baseline, after: TestRecord | Baseline) -> Iterator[Change]:
+def _causes(before: AnyBaseline, after: TestRecord | AnyBaseline) -> Iterator[Change]:
     old, new = before.artefact, after.artefact
     if new:
         yield from _digest(old.model_digest, new.model_digest)
@@ -107,7 +138,15 @@ def _placement(before: Placement, after: Placement) -> Iterator[Change]:
     yield from _between("operator", *({name: side.operators[name] for name in both} for side in (before, after)))
 
 
-def _effects(before: Baseline, after: Baseline) -> Iterator[Change]:
+def _compile_seconds(before: Artefact, after: Artefact, *, least_factor: float) -> Iterator[Change]:
+    """Return how long compiling takes, where that is ``least_factor`` times as long or as short as before."""
+    shorter, longer = sorted((before.compile_s, after.compile_s))
+    if longer >= least_factor * shorter:
+        name = "seconds of compiling"
+        yield from _between("artefact", {name: before.compile_s}, {name: after.compile_s})
+
+
+def _latencies(before: Baseline, after: Baseline) -> Iterator[Change]:
     latencies = [
         {
             "p50 in ms": side.median("p50_ms"),
@@ -117,16 +156,17 @@ def _effects(before: Baseline, after: Baseline) -> Iterator[Change]:
         for side in (before, after)
     ]
     yield from _between("latency", *latencies)
-    if before.accuracy is None or after.accuracy is None:
+
+
+def _accuracies(before: Accuracy | None, after: Accuracy | None) -> Iterator[Change]:
+    if before is None or after is None:
         return
-    if before.accuracy.dataset_digest != after.accuracy.dataset_digest:
-        digests = before.accuracy.dataset_digest[:12], after.accuracy.dataset_digest[:12]
+    if before.dataset_digest != after.dataset_digest:
+        digests = before.dataset_digest[:12], after.dataset_digest[:12]
         yield Change(kind="accuracy", name="dataset, so accuracies do not compare", before=digests[0], after=digests[1])
         return
     names = ("samples", "top1", "top5", "metric", "agreement", "flips_lost", "flips_gained")
-    yield from _between(
-        "accuracy", *({name: getattr(side.accuracy, name) for name in names} for side in (before, after))
-    )
+    yield from _between("accuracy", *({name: getattr(side, name) for name in names} for side in (before, after)))
 
 
 def _between(kind: ChangeKind, before: Mapping[str, Scalar], after: Mapping[str, Scalar]) -> Iterator[Change]:

@@ -108,6 +108,17 @@ class AcceleratorContract:
         assert {"python", "numpy"} < versions.keys(), "the accelerator's own versions are what is under test"
         assert all(versions.values())
 
+    def test_what_is_compiled_for_is_told_alike_every_time(self, client: WorkerClient) -> None:
+        first, again = client.target(self.complete()), client.target(self.complete())
+        assert first == again, "another machine would not find what this one has compiled"
+        assert isinstance(first, Missing) or (first.device and all(first.versions.values()))
+
+    def test_an_artefact_is_inspected_without_being_loaded(self, client: WorkerClient, artefact: Path) -> None:
+        client.close()
+        found = client.inspect(artefact, self.complete())
+        assert found.placement is None or sum(found.placement.precisions.values()) > 0
+        assert found.model is None or Path(found.model.path).is_relative_to(artefact)
+
     def test_every_option_is_documented_and_has_a_valid_default(self) -> None:
         for name, option in self.accelerator.options().items():
             assert option.doc, f"{name}: no doc"

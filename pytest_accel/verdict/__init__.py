@@ -10,6 +10,7 @@ from __future__ import annotations
 from pytest_accel.facts.verdicts import FAILING, UNDECIDED, VerdictKind
 from pytest_accel.verdict.accuracy import judge_accuracy
 from pytest_accel.verdict.calibration import judge_calibration
+from pytest_accel.verdict.compiled import Compiled, as_prediction, judge_since, judged_without_running, not_run
 from pytest_accel.verdict.measurement import judge_measurement
 from pytest_accel.verdict.placement import judge_placement, peak_flops
 from pytest_accel.verdict.plausibility import disturbances, uneven_load
@@ -27,6 +28,8 @@ from pytest_accel.verdict.resources import judge_resources
 from pytest_accel.verdict.sla import further_calls, judge_sla
 
 __all__ = [
+    "Compiled",
+    "as_prediction",
     "attribution",
     "disturbances",
     "fails",
@@ -38,10 +41,13 @@ __all__ = [
     "judge_placement",
     "judge_regression",
     "judge_resources",
+    "judge_since",
     "judge_sla",
+    "judged_without_running",
     "left_out",
     "no_baseline",
     "no_pacemaker",
+    "not_run",
     "other_pacemaker",
     "peak_flops",
     "uneven_load",

@@ -44,12 +44,14 @@ def judge_placement(
     source: Sequence[str] = (),
     named: bool = True,
     baseline: Placement | None = None,
+    timed: bool = True,
 ) -> list[Verdict]:
     """Judge the share on the device and the precision; empty where the runtime tells neither and no budget asks.
 
     ``precision`` is the one asked for; ``named`` is False where it is the default alone. ``source`` has the precisions
     that the uncompiled model has itself, which then will do too, unless all of ``baseline`` was finer: a layer may have
-    lost its precision by mistake. `pytest_accel.store.changes` finds operators that moved since the baseline.
+    lost its precision by mistake. `pytest_accel.store.changes` finds operators that moved since the baseline. Without
+    ``timed`` the placement is the compiler's and nothing was run.
     """
     unknown = _unknown_share(budgets) if placement is None or placement.on_device is None else []
     if placement is None:
@@ -57,11 +59,12 @@ def judge_placement(
     least = DEFAULT_MIN_ON_DEVICE if budgets.min_on_device is None else budgets.min_on_device
     findings, facts = [], []
     if placement.on_device is not None:
+        run = "run" if timed else "are to run"
         facts.append(
-            f"{100 * placement.on_device:.0f} % of the operators run on the device, {100 * least:.0f} % needed"
+            f"{100 * placement.on_device:.0f} % of the operators {run} on the device, {100 * least:.0f} % needed"
         )
         if placement.on_device < least:
-            findings.append(f"{facts[-1]}: what was timed is largely the host")
+            findings.append(f"{facts[-1]}: {'what was timed is' if timed else 'it would be'} largely the host")
     observed = observed_precisions(placement.precisions)
     if observed:
         asked, own = _NAMES.get(precision, precision), observed_precisions(dict.fromkeys(source, 1))

@@ -134,13 +134,20 @@ def no_baseline(fingerprint: str, elsewhere: Collection[str]) -> list[Verdict]:
 
 
 def with_baseline(verdicts: Collection[Verdict]) -> tuple[Verdict, ...]:
-    """Return the same answers once this run has become the baseline: there is nothing left to miss one for."""
+    """Return the same answers once this run has become the baseline: there is nothing left to miss one for.
+
+    What has changed in an artefact that was not run is accepted by that.
+    """
     return tuple(
         Verdict(kind="pass", question=verdict.question, summary="This run is the baseline from now on.")
-        if verdict.kind in ("no-baseline", "incomparable")
+        if verdict.kind in ("no-baseline", "incomparable") or _is_undecided_change(verdict)
         else verdict
         for verdict in verdicts
     )
+
+
+def _is_undecided_change(verdict: Verdict) -> bool:
+    return (verdict.question, verdict.kind) == ("regression", "inconclusive")
 
 
 def no_pacemaker(saved: str) -> list[Verdict]:

@@ -23,7 +23,7 @@ import pytest
 
 from pytest_accel.acceptance.rounds import Costs, Limit, Rounds
 from pytest_accel.report.record import read_record
-from pytest_accel.store.baselines import Baselines, read
+from pytest_accel.store.baselines import Baselines
 from pytest_accel.testing import fake_model
 from tests.benchmarks import child
 from tests.benchmarks.rounds import in_turn, until_decided
@@ -159,11 +159,11 @@ def project(tmp_path_factory: pytest.TempPathFactory, in_ci: bool) -> Project:
         # A second a call is the slowest that is sensible: the fewest calls fit a duet's blocks.
         fake_model(folder / "models" / f"m{number}.fake.json", latency_ms=1000, weights_seed=number)
     made.run("test_models.py", 1, "--accel-save-baseline")
-    (saved,) = (folder / "baselines").rglob("*.json")
+    baselines = Baselines(folder / "baselines")
+    ((_, saved),) = baselines.iterate()
     made.run("test_models.py", made.tests, "--accel-in-process", "--accel-report=run.json")
     for record in read_record(folder / "run.json").tests:
-        baseline = msgspec.structs.replace(read(saved), model=record.model, artefact=record.artefact)
-        Baselines(folder / "baselines").save(baseline)
+        baselines.save(msgspec.structs.replace(saved, model=record.model, artefact=record.artefact))
     return made
 
 

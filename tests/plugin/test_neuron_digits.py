@@ -245,3 +245,27 @@ def test_the_smallest_instances_save_and_compare(
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["E*regressed: digits_cnn[[]*"])
     assert neuron_host.held_cores(machine) == []
+
+
+@pytest.mark.slow
+def test_a_machine_without_the_chip_compiles_and_the_chip_only_measures(neuron: Project, digits_cnn: Path) -> None:
+    machine = neuron.pytester.path / "machine"
+    neuron.monkeypatch.setenv("ACCEL_HOST_ROOT", str(neuron.pytester.path / "nowhere"))
+    test = TEST.format(habits=[""], model=str(digits_cnn), marker=", min_on_device=0.9", do=CHECK, chip="inf1")
+    neuron.pytester.makepyfile(test_digits=test)
+    result = neuron.run("--accel-compile-only", "--accel-report=run.json", workers=True)
+    assert result.parseoutcomes() == {"compiled": 1}
+    (compiled,) = records(neuron)
+    assert compiled.compiled_for == "AWS Inferentia"
+    assert compiled.placement is not None
+    assert compiled.placement.on_device == 1.0
+    assert compiled.placement.precisions.keys() == {"bfloat16"}
+    assert "neuron-driver" not in compiled.versions
+    neuron.monkeypatch.setenv("ACCEL_HOST_ROOT", str(machine))
+    neuron.monkeypatch.setenv("STANDIN_MISBEHAVES", "no-compiler")  # so that compiling would fail
+    neuron.run("--accel-report=run.json", workers=True).assert_outcomes(passed=1)
+    (measured,) = records(neuron)
+    assert measured.measurement is not None
+    assert measured.measurement.phases.compile_cached
+    assert measured.placement == compiled.placement
+    assert "neuron-driver" in measured.versions

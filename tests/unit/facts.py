@@ -25,7 +25,7 @@ from pytest_accel.facts.records import (
     Variant,
 )
 from pytest_accel.facts.verdicts import Verdict
-from pytest_accel.store.baseline import Baseline, make_baseline
+from pytest_accel.store.baseline import Baseline, CompiledBaseline, make_baseline, make_compiled_baseline
 
 TODAY = datetime.date(2026, 11, 23)
 
@@ -97,6 +97,21 @@ def record(**changed: Any) -> TestRecord:
         ),
     }
     return TestRecord(**{**facts, **changed})
+
+
+def compiled(**changed: Any) -> TestRecord:
+    """A check of a run that only compiles."""
+    facts: dict[str, Any] = {
+        "verdicts": (Verdict(kind="compiled", question="measurement", summary="Nothing was run."),),
+        "accuracy": None,
+        "compiled_for": "sm75",
+        "prediction": record().accuracy,
+    }
+    return record(**{**facts, **changed})
+
+
+def compiled_baseline(*, today: datetime.date = TODAY, **changed: Any) -> CompiledBaseline:
+    return make_compiled_baseline(compiled(**changed), today=today)
 
 
 def run(*tests: TestRecord, **changed: Any) -> RunRecord:

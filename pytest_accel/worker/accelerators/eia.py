@@ -121,6 +121,14 @@ class ElasticInference(Accelerator):
         tensorflow = saved_model.import_tensorflow()
         return {"tensorflow": tensorflow.__version__, **versions.installed("ei-for-tf")}
 
+    def target(self, options: Mapping[str, Any]) -> Missing:
+        """Return that there is nothing to compile: the client library takes a SavedModel."""
+        return Missing(
+            "nothing-to-compile",
+            "Elastic Inference runs the model as it is, so there is nothing to compile",
+            "leave eia out of --accelerator",
+        )
+
     def compile_job(self, job: CompileJob) -> None:
         job.progress(None, f"copying {job.source.path}")
         folder = os.path.join(job.artefact, _MODEL)

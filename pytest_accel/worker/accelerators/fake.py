@@ -27,12 +27,14 @@ from pytest_accel.worker.accelerator import (
     Accelerator,
     Arrays,
     CompileJob,
+    Inspected,
     Missing,
     Observed,
     Option,
     Present,
     Refused,
     Source,
+    Target,
     Tensor,
 )
 
@@ -75,7 +77,8 @@ class Script:
     ``asynchronous`` lets a call return at once and finish when the device is synchronised; ``synchronize_lies`` lets it
     not wait even then. ``failures`` maps a phase (probe, compile, load, stage, infer, close) to ``{"how", "message",
     "at_call", "megabytes"}`` where how is refused, error, memory, hang, print, sigkill, sigsegv or sigabrt.
-    ``by_precision`` maps a precision to the keys that are different there.
+    ``by_precision`` maps a precision to the keys that are different there. ``target`` names the kind of device that is
+    compiled for where it is absent, and with ``compiler_tells`` an artefact tells its placement without it.
     """
 
     inputs: Sequence[Mapping[str, Any]] = ({"name": "x", "dtype": "float32", "shape": [None, 4]},)
@@ -115,6 +118,8 @@ class Script:
     held_back_share: float = 0.0
     device_state: Mapping[str, Any] = field(default_factory=dict)
     compile_s: float = 2.0
+    target: str = ""
+    compiler_tells: bool = False
     load_s: float = 0.5
     by_precision: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -160,6 +165,14 @@ class FakeAccelerator(Accelerator):
 
     def versions(self) -> Dict[str, str]:
         return dict(self._script.versions)
+
+    def target(self, options: Mapping[str, Any]) -> Union[Target, Missing]:
+        script = Script.read("{}")
+        return Target(script.target, dict(script.versions)) if script.target else super().target(options)
+
+    def inspect(self, artefact: str, options: Mapping[str, Any]) -> Inspected:
+        script = _script_at(os.path.join(artefact, _MODEL), options["precision"])
+        return Inspected(placement=_placement(script)) if script.compiler_tells else super().inspect(artefact, options)
 
     def compile_job(self, job: CompileJob) -> None:
         if job.source.kind not in self.sources:
@@ -219,7 +232,7 @@ class FakeAccelerator(Accelerator):
         self._unfinished_ns = 0.0
 
     def placement(self) -> Observed:
-        return Observed(self._script.on_device, dict(self._script.precisions), dict(self._script.operators))
+        return _placement(self._script)
 
     def graph_precisions(self, artefact: str, options: Mapping[str, Any]) -> Sequence[str]:
         return _script_at(os.path.join(artefact, _MODEL), options["precision"]).graph_precisions
@@ -323,6 +336,10 @@ def _script_at(path: str, precision: str) -> Script:
             return Script.read(file.read(), precision)
     except (OSError, ValueError) as error:
         raise Refused(f"{path}: {error}") from error
+
+
+def _placement(script: Script) -> Observed:
+    return Observed(script.on_device, dict(script.precisions), dict(script.operators))
 
 
 def _tensor(spec: Mapping[str, Any]) -> Tensor:

@@ -17,11 +17,11 @@ from pytest_accel.facts.records import Provenance, Variant
 from pytest_accel.inputs.registry import Registry
 from pytest_accel.report.devices import table
 from pytest_accel.report.write import write
-from pytest_accel.store.baselines import Baselines
+from pytest_accel.store.baselines import Baselines, CompiledBaselines
 from pytest_accel.store.cache import Cache
 from pytest_accel.worker.accelerator import Missing
 from tests.unit import facts
-from tests.unit.facts import T4, baseline
+from tests.unit.facts import T4, baseline, compiled_baseline
 
 
 class Ran:
@@ -423,3 +423,39 @@ except SystemExit:
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.splitlines()[-1] == ""
+
+
+# baselines of what was compiled and not run
+
+
+@pytest.fixture
+def with_compiled(store: Baselines) -> CompiledBaselines:
+    compiled = CompiledBaselines(store.root)
+    compiled.save(compiled_baseline())
+    return compiled
+
+
+def test_show_has_a_table_of_what_was_not_run(run: Callable[..., Ran], with_compiled: CompiledBaselines) -> None:
+    *_, title, heads, row = run("baseline", "show").lines
+    assert (title, heads.split()[:2]) == ("compiled and not run", ["compiled", "for"])
+    assert row.split() == ["sm75", "resnet50", "gpu-trt-int8-b8", "60", "97.8", "0.9167", "2026-11-23"]
+    assert run("baseline", "show", "compile-only").lines[0] == "compiled and not run"
+
+
+def test_diff_of_folders_has_both_kinds(
+    run: Callable[..., Ran], with_compiled: CompiledBaselines, newer: Baselines
+) -> None:
+    CompiledBaselines(newer.root).save(compiled_baseline(versions={"tensorrt": "10.16"}))
+    ran = run("baseline", "diff", "baselines", newer.root)
+    assert "compile-only/sm75/resnet50/gpu-trt-int8-b8.json" in ran.lines
+    assert ran.out.count("version tensorrt: 10.9.0 -> 10.16") == 2
+
+
+def test_diff_of_two_kinds_is_trouble(run: Callable[..., Ran], with_compiled: CompiledBaselines) -> None:
+    ran = run("baseline", "diff", Path("baselines") / RESNET, *with_compiled.paths())
+    assert (ran.status, "do not compare: one was measured" in ran.err) == (2, True)
+
+
+def test_prune_takes_either_kind(run: Callable[..., Ran], with_compiled: CompiledBaselines, store: Baselines) -> None:
+    run("baseline", "prune", "--fingerprint", "sm75", "--yes")
+    assert (with_compiled.paths(), len(store.paths())) == ([], 2)

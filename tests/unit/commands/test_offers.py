@@ -171,3 +171,15 @@ def test_a_wrong_call_says_what_is_wrong(run: RunCommand, words: tuple[str, ...]
     ran = run("advise", "no-such-run.json", *words)
     assert ran.status == 2
     assert message in ran.err
+
+
+def test_what_was_compiled_and_not_run_is_not_advised_and_hides_no_measurement() -> None:
+    measured = checked("cpu", 20.0)
+    same = {"variant": measured.variant, "hardware": measured.hardware}
+    (offer,) = offered(measured, facts.compiled(**same))
+    assert offer.advisable
+    assert offer.throughput == pytest.approx(20.0)
+    (alone,) = offered(facts.compiled(**same))
+    assert (alone.advisable, alone.against) == (False, "compiled and not run")
+    broken = (verdict("sla-breach", "resources"),)
+    assert offered(facts.compiled(**same, verdicts=broken))[0].against == "sla-breach"

@@ -12,7 +12,7 @@ from pytest_accel.processes.client import Deadlines, WorkerClient
 from pytest_accel.processes.process import InProcessWorker
 from pytest_accel.testing import FAKE, FakeAccelerator, fake_model
 from pytest_accel.worker import wire
-from pytest_accel.worker.accelerator import Missing, Present, Source
+from pytest_accel.worker.accelerator import Missing, Present, Source, Target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -214,3 +214,22 @@ def test_a_refused_artefact_is_a_compilers_matter(client: WorkerClient, tmp_path
 def test_an_artefact_that_somebody_has_removed_is_not(client: WorkerClient, tmp_path: Path) -> None:
     with pytest.raises(CacheError, match=r"no-such-folder is gone: .* --accel-cache-dir"):
         client.load(tmp_path / "no-such-folder", OPTIONS)
+
+
+def test_what_is_compiled_for_is_told_or_why_nothing_is() -> None:
+    target = {"target": {"device": "sm75", "versions": {"compiler": "7"}}}
+    assert WorkerClient(Canned(target), DEADLINES).target(OPTIONS) == Target("sm75", {"compiler": "7"})
+    missing = {"missing": {"kind": "needs-device", "reason": "r", "action": "a"}}
+    assert WorkerClient(Canned(missing), DEADLINES).target(OPTIONS) == Missing("needs-device", "r", "a")
+    with pytest.raises(WorkerError, match="the worker's reply to target is malformed"):
+        WorkerClient(Canned({"target": {"device": 7}}), DEADLINES).target(OPTIONS)
+
+
+def test_an_inspected_artefact_has_facts_of_the_right_shape() -> None:
+    placement = {"on_device": None, "precisions": {"int8": 1}, "operators": {}}
+    reply = {"placement": placement, "model": {"kind": "onnx", "path": "m.onnx"}}
+    found = WorkerClient(Canned(reply), DEADLINES).inspect(Path("folder"), OPTIONS)
+    assert found.placement == Placement(on_device=None, precisions={"int8": 1})
+    assert found.model == Source("onnx", "m.onnx")
+    with pytest.raises(WorkerError, match="the worker's reply to inspect is malformed"):
+        WorkerClient(Canned({"placement": {}, "model": None}), DEADLINES).inspect(Path("folder"), OPTIONS)

@@ -30,3 +30,15 @@ def test_what_was_not_found_out_is_left_out() -> None:
         "accel.verdict",
         "accel.fingerprint",
     ]
+
+
+def test_what_was_compiled_and_not_run_has_names_of_its_own() -> None:
+    found = dict(properties(facts.compiled()))
+    assert {name: found[name] for name in found if name.startswith(("accel.comp", "accel.art", "accel.pred"))} == {
+        "accel.compiled_for": "sm75",
+        "accel.compile_s": 60.0,
+        "accel.artefact_mb": 97.8,
+        "accel.predicted.top1": 0.916667,
+        "accel.predicted.agreement": 1,
+    }
+    assert "accel.top1" not in found

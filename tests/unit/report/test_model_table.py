@@ -29,6 +29,7 @@ def cell(row: int, heading: str, *records: TestRecord) -> str:
         ("inconclusive", False, "undecided"),
         ("inconclusive", True, "failed"),
         ("pruned", True, "left-out"),
+        ("compiled", True, "left-out"),
         ("regressed", False, "failed"),
     ],
 )
@@ -94,3 +95,11 @@ def test_a_model_of_which_nothing_is_known_has_a_table_of_reasons() -> None:
     found = table(record("refused", measurement=None, placement=None, budgets=Budgets()))
     assert found.headings == ()
     assert [(row.cells, row.reason) for row in found.rows] == [((), "A sentence.")]
+
+
+def test_what_was_compiled_and_not_run_has_cells_in_place_of_a_reason() -> None:
+    (row,) = table(facts.compiled()).rows
+    assert (row.reason, row.sign) == ("", "–")
+    assert cell(0, "run", facts.compiled()) == "not run"
+    assert cell(0, "predicted", facts.compiled()) == "agreement 100.00%"
+    assert "top-1 %" not in table(facts.compiled()).headings

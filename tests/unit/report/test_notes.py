@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 
 from pytest_accel.facts.verdicts import Verdict, VerdictKind
-from pytest_accel.report.notes import absences, comparisons, notes, savings
+from pytest_accel.report.notes import absences, changes, comparisons, notes, savings
 from tests.unit import facts
 
 
@@ -51,3 +51,12 @@ def test_only_records_that_were_to_be_saved_tell_of_it() -> None:
 
 def test_absent_accelerators_are_told_by_name() -> None:
     assert list(absences({"inf1": "none; go", "gpu": "no"})) == ["gpu absent: no", "inf1 absent: none; go"]
+
+
+def test_what_changed_is_told_of_what_was_not_run_alone_and_once() -> None:
+    changed = ("artefact size in MB: 1 -> 2", "version a: 1 -> 2")
+    records = [facts.compiled(model=model, changes=changed) for model in ("a", "b")]
+    assert list(changes([*records, facts.record(changes=changed), facts.compiled()])) == [
+        "changed since the baseline: artefact size in MB: 1 -> 2; version a: 1 -> 2 "
+        "(a[gpu-trt-int8-b8], b[gpu-trt-int8-b8])"
+    ]

@@ -106,3 +106,22 @@ def test_an_accelerator_that_another_machine_has_is_absent_on_one_of_them() -> N
         "cpu absent: no cpu; get one (on one of the machines; used on another)",
         "inf1 absent: no inf1; get one",
     )
+
+
+def test_a_run_that_only_compiled_has_not_passed() -> None:
+    overview = Overview.of([facts.run(facts.compiled(), facts.compiled(test="test_it.py::test_other[gpu]"))])
+    assert (overview.outcome, overview.headline) == ("left-out", "Compiled and not run: none of 2 tests failed")
+    assert overview.counts == {"compiled": 2}
+
+
+def test_what_was_only_compiled_is_counted_beside_what_was_measured() -> None:
+    overview = Overview.of([facts.run(record()), facts.run(facts.compiled())])
+    assert overview.headline == "Passed: none of 2 tests failed; 1 of them only compiled"
+
+
+def test_the_page_has_what_changed_where_nothing_was_run() -> None:
+    changed = facts.compiled(changes=("artefact size in MB: 1 -> 2",))
+    assert (
+        "changed since the baseline: artefact size in MB: 1 -> 2 (resnet50[gpu-trt-int8-b8])"
+        in Overview.of([facts.run(changed)]).notes
+    )

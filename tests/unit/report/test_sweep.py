@@ -192,3 +192,23 @@ def test_a_test_of_which_nothing_was_measured_is_told() -> None:
     ]
     assert list(without_measurement([refused, B8])) == []
     assert list(without_measurement([record({"batch_size": 1}, kind="not-measured", throughput=None)])) == []
+
+
+def compiled(options: dict[str, Any], kind: VerdictKind = "compiled") -> TestRecord:
+    return record(
+        options, kind=kind, throughput=None, compiled_for="sm75", prediction=accuracy(top1=0.9, reference_top1=1.0)
+    )
+
+
+def test_variants_that_were_compiled_and_not_run_have_what_their_artefacts_tell() -> None:
+    assert texts(compiled({"precision": "fp32"}), compiled({"precision": "int8"}, "inconclusive"))[1:] == [
+        "  verdict       variant              predicted  compile s  size MB",
+        "  compiled      fp32     top-1 90.00% (-10.00)       2.00     1.25  not run",
+        "  inconclusive  int8     top-1 90.00% (-10.00)       2.00     1.25  not run",
+    ]
+
+
+def test_a_sweep_that_was_compiled_beside_what_was_left_out_misses_nothing() -> None:
+    refused = left_out({"precision": "int8"}, "refused", "No.")
+    assert list(without_measurement([compiled({"precision": "fp32"}), refused])) == []
+    assert len(list(without_measurement([refused]))) == 1

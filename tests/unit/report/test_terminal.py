@@ -44,6 +44,7 @@ def line(**changed: Any) -> str:
         ("inconclusive", "yellow"),
         ("incomparable", "yellow"),
         ("no-baseline", "yellow"),
+        ("compiled", "yellow"),
         ("improved", "green"),
         ("pass", "green"),
     ],
@@ -138,3 +139,17 @@ def test_lines_stand_in_columns_and_a_column_that_nobody_fills_takes_no_room() -
 )
 def test_the_header_says_what_holds_for_this_run(settings: dict[str, Any], text: str) -> None:
     assert header(Settings(**{"rootdir": Path("/p"), "baseline_dir": Path("/p/baselines"), **settings})) == text
+
+
+def test_one_that_was_compiled_and_not_run_has_what_its_artefact_tells() -> None:
+    (predicted,) = summary([facts.compiled()], confidence=0.95)
+    assert predicted == (
+        "compiled  resnet50[gpu-trt-int8-b8]  compiled in 1 min 0 s  97.8 MB  predicted agreement 100.00%  not run"
+    )
+    (without,) = summary([facts.compiled(prediction=None)], confidence=0.95)
+    assert without == "compiled  resnet50[gpu-trt-int8-b8]  compiled in 1 min 0 s  97.8 MB  not run"
+
+
+def test_the_header_says_that_nothing_is_run(tmp_path: Path) -> None:
+    settings = Settings(rootdir=tmp_path, baseline_dir=tmp_path / "baselines", compile_only=True)
+    assert header(settings).endswith("; compile only")

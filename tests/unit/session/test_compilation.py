@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -196,3 +197,26 @@ def test_another_code_of_the_accelerator_makes_another_artefact(
     workshop.start_again()
     assert workshop.compile().artefact.key != first.artefact.key
     assert workshop.count("compile") == 2
+
+
+def test_what_is_compiled_for_stands_in_the_key_in_place_of_the_device(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another device and another driver find it, and another compiler or kind of device does not."""
+    target = {"target": "fake-1000", "versions": {"fake-sdk": "1.0"}}
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, json.dumps(target))
+    first = workshop.compile()
+    assert first.compiled_for == "fake-1000"
+    for changed, finds in (
+        ({"identity_facts": {"model": "Fake 2000", "cores": 8}}, True),
+        ({"versions": {"fake-sdk": "2.0"}}, False),
+        ({"target": "fake-2000"}, False),
+    ):
+        monkeypatch.setenv(ENVIRONMENT_VARIABLE, json.dumps({**target, **changed}))
+        workshop.start_again()
+        assert (workshop.compile().artefact.key == first.artefact.key) == finds, changed
+
+
+def test_without_a_target_it_is_compiled_for_the_hardware(workshop: Workshop) -> None:
+    candidate = workshop.compile()
+    assert candidate.compiled_for == candidate.hardware.fingerprint

@@ -13,7 +13,7 @@ from pytest_accel.facts.records import Duet, Variant
 from pytest_accel.store.agreement import disagreement
 from pytest_accel.store.baseline import Baseline
 from pytest_accel.store.baselines import Baselines
-from tests.unit.facts import T4, baseline, duet, record
+from tests.unit.facts import T4, baseline, compiled_baseline, duet, record
 
 
 def changed(path: str, **values: Any) -> Baseline:
@@ -96,3 +96,22 @@ def test_a_file_whose_fields_contradict_each_other_is_refused_by_line(tmp_path: 
     line = path.read_text()[: path.read_text().index('"log_pace": 0.9')].count("\n") + 1
     with pytest.raises(BaselineError, match=rf"json:{line}: duets\[0\]\.launches\[0\]\.log_pace: 0\.9 is not the log"):
         store.find(T4.fingerprint, "resnet50", "gpu-trt-int8-b8")
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({}, "None"),
+        ({"saved": "yesterday"}, "saved: 'yesterday' is no day"),
+        ({"prediction": None}, "None"),
+    ],
+)
+def test_a_baseline_of_what_was_not_run_agrees_with_itself_too(changes: dict[str, Any], problem: str) -> None:
+    assert str(disagreement(msgspec.structs.replace(compiled_baseline(), **changes))).startswith(problem)
+
+
+def test_a_prediction_agrees_with_its_answers() -> None:
+    made = compiled_baseline()
+    assert made.prediction is not None
+    wrong = msgspec.structs.replace(made, prediction=msgspec.structs.replace(made.prediction, top1=0.5))
+    assert str(disagreement(wrong)) == "prediction.top1: 0.916667 of the answers are right by prediction.right"

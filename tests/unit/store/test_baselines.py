@@ -18,11 +18,11 @@ import pytest
 from pytest_accel.facts.errors import BaselineError
 from pytest_accel.facts.fingerprint import fingerprint_of
 from pytest_accel.facts.records import Accuracy, Artefact, Hardware, OutputErrors, Placement, Variant
-from pytest_accel.facts.verdicts import Verdict
+from pytest_accel.facts.verdicts import Verdict, VerdictKind
 from pytest_accel.store import baselines as module
 from pytest_accel.store.baseline import MOST_OPERATORS, make_baseline, why_not_saved
-from pytest_accel.store.baselines import Baselines, dump, read
-from tests.unit.facts import T4, TODAY, baseline, duet, hardware, measurement, record
+from pytest_accel.store.baselines import Baselines, CompiledBaselines, dump, read
+from tests.unit.facts import T4, TODAY, baseline, compiled, compiled_baseline, duet, hardware, measurement, record
 
 SPAWN = multiprocessing.get_context("spawn")
 WHERE = (T4.fingerprint, "resnet50", "gpu-trt-int8-b8")
@@ -489,3 +489,58 @@ def test_a_baseline_of_the_smallest_check_is_read_back(store: Baselines) -> None
     found = store.find(*WHERE)
     assert found is not None
     assert (found.accuracy, found.placement, found.duets) == (None, None, ())
+
+
+# What was compiled and not run
+
+
+@pytest.fixture
+def of_compiled(store: Baselines) -> CompiledBaselines:
+    return CompiledBaselines(store.root)
+
+
+def test_what_was_not_run_has_a_place_of_its_own(store: Baselines, of_compiled: CompiledBaselines) -> None:
+    store.save(baseline())
+    of_compiled.save(compiled_baseline())
+    assert of_compiled.paths() == [store.root / "compile-only" / "sm75" / "resnet50" / "gpu-trt-int8-b8.json"]
+    assert [path.parts[-3] for path in store.paths()] == [T4.fingerprint]
+    assert of_compiled.find("sm75", *WHERE[1:]) == read(of_compiled.paths()[0])
+    assert of_compiled.find("sm89", *WHERE[1:]) is None
+    assert store.elsewhere(*WHERE[1:]) == [T4.fingerprint]
+    assert of_compiled.elsewhere(*WHERE[1:]) == ["sm75"]
+    assert not of_compiled.save(compiled_baseline(), mode="new")
+
+
+def test_what_was_not_run_keeps_what_its_artefact_told(of_compiled: CompiledBaselines) -> None:
+    of_compiled.save(compiled_baseline())
+    (_, found), *others = of_compiled.iterate()
+    assert not others
+    assert (found.compiled_for, found.hardware, found.artefact.compile_s) == ("sm75", T4, 60.0)
+    assert found.placement == compiled_baseline().placement
+    assert found.prediction is not None
+    assert found.prediction.top1 == pytest.approx(0.916667)
+
+
+def test_one_kind_is_never_read_as_the_other(store: Baselines, of_compiled: CompiledBaselines) -> None:
+    measured, compiled = store.path(*WHERE), of_compiled.path("sm75", *WHERE[1:])
+    store.save(baseline())
+    of_compiled.save(compiled_baseline())
+    texts = measured.read_bytes(), compiled.read_bytes()
+    measured.write_bytes(texts[1])
+    compiled.write_bytes(texts[0])
+    with pytest.raises(BaselineError, match=r"is of compile-only, so nothing in it was measured, and its place is for"):
+        store.find(*WHERE)
+    with pytest.raises(BaselineError, match=r"is measured, and its place is for the other kind; restore it from"):
+        of_compiled.find("sm75", *WHERE[1:])
+
+
+def test_a_check_that_was_not_compiled_alone_is_no_such_baseline() -> None:
+    for changed in ({"compiled_for": ""}, {"artefact": None}):
+        with pytest.raises(BaselineError, match="was not compiled alone: nothing to save"):
+            compiled_baseline(**changed)
+
+
+@pytest.mark.parametrize(("kind", "may"), [("compiled", True), ("inconclusive", True), ("sla-breach", False)])
+def test_a_change_of_an_artefact_may_be_saved_and_a_failure_not(kind: VerdictKind, may: bool) -> None:
+    verdicts = (Verdict(kind=kind, question="regression", summary="because"),)
+    assert (why_not_saved(compiled(verdicts=verdicts)) == "") == may

@@ -550,7 +550,7 @@ def key(**changed: object) -> str:
         "accelerator": "cpu",
         "options": {"batch_size": 1, "precision": "fp32"},
     }
-    facts |= {"versions": {"a": "1", "b": "2"}, "hardware": Hardware(fingerprint="f", identity={}), "code_digest": "c"}
+    facts |= {"versions": {"a": "1", "b": "2"}, "made_for": "f", "code_digest": "c"}
     return artefact_key(**{**facts, **changed})  # type: ignore[arg-type]
 
 
@@ -561,7 +561,7 @@ def key(**changed: object) -> str:
         {"accelerator": "gpu"},
         {"options": {"batch_size": 2, "precision": "fp32"}},
         {"versions": {"a": "1", "b": "3"}},
-        {"hardware": Hardware(fingerprint="g", identity={})},
+        {"made_for": "g"},
         {"code_digest": "d"},
         {"calibration_digest": "c"},
     ],

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
-from pytest_accel.facts.records import Accuracy, Artefact, Placement
-from pytest_accel.store.baseline import make_baseline
-from pytest_accel.store.changes import changes_since, diff
-from tests.unit.facts import INT8, TODAY, baseline, hardware, measurement, record
+from pytest_accel.facts.errors import UsageError
+from pytest_accel.facts.records import Accuracy, Artefact, Placement, TestRecord
+from pytest_accel.store.baseline import make_baseline, make_compiled_baseline
+from pytest_accel.store.changes import changes_of_compiled, changes_since, diff
+from tests.unit.facts import INT8, TODAY, baseline, compiled, compiled_baseline, hardware, measurement, record
 
 
 def placed(operators: dict[str, str], *, on_device: float = 0.98) -> Placement:
@@ -120,3 +122,41 @@ def test_a_diff_of_accuracies_needs_the_same_dataset() -> None:
         "dataset, so accuracies do not compare: s1 -> s2",
     ]
     assert diff(before, baseline(accuracy=None)) == ()
+
+
+# What was compiled and not run
+
+
+def compiled_again(*, seconds: float = 60.0, top1: float = 0.916666666666) -> TestRecord:
+    artefact, prediction = compiled().artefact, compiled().prediction
+    assert artefact is not None
+    assert prediction is not None
+    return compiled(
+        artefact=msgspec.structs.replace(artefact, compile_s=seconds),
+        prediction=msgspec.structs.replace(prediction, top1=top1, right=""),
+    )
+
+
+@pytest.mark.parametrize(
+    ("after", "sentences"),
+    [
+        (compiled_again(), ()),
+        (compiled_again(seconds=170.0), ()),
+        (compiled_again(seconds=600.0), ("seconds of compiling: 60 -> 600",)),
+        (compiled_again(seconds=6.0), ("seconds of compiling: 60 -> 6",)),
+        (compiled_again(top1=0.5), ("top1: 0.9167 -> 0.5",)),
+    ],
+    ids=["same", "busy", "longer", "shorter", "less accurate"],
+)
+def test_what_changed_in_an_artefact_is_told_in_sentences(after: TestRecord, sentences: tuple[str, ...]) -> None:
+    assert changes_of_compiled(compiled_baseline(), after) == sentences
+
+
+def test_two_baselines_of_what_was_not_run_differ_in_seconds_and_predictions() -> None:
+    before, after = compiled_baseline(), make_compiled_baseline(compiled_again(seconds=61.0, top1=0.5), today=TODAY)
+    assert [str(change) for change in diff(before, after)] == ["seconds of compiling: 60 -> 61", "top1: 0.9167 -> 0.5"]
+
+
+def test_baselines_of_two_kinds_do_not_compare() -> None:
+    with pytest.raises(UsageError, match=r"two baselines of resnet50\[gpu-trt-int8-b8\] do not compare: one was"):
+        diff(baseline(), compiled_baseline())

@@ -87,7 +87,7 @@ def test_nothing_judged_is_no_pass() -> None:
     [
         (("not-measured", "inaccurate", "sla-breach", "regressed"), True, True),
         (("inconclusive", "incomparable", "no-baseline"), False, True),
-        (("improved", "pass"), False, False),
+        (("compiled", "improved", "pass"), False, False),
     ],
 )
 def test_what_fails(kinds: tuple[VerdictKind, ...], by_default: bool, strict: bool) -> None:
@@ -96,7 +96,7 @@ def test_what_fails(kinds: tuple[VerdictKind, ...], by_default: bool, strict: bo
 
 def test_every_kind_of_verdict_has_a_place() -> None:
     assert set(get_args(VerdictKind)) == {
-        *(*verdicts.FAILING, *verdicts.LEFT_OUT, *verdicts.UNDECIDED, "improved", "pass")
+        *(*verdicts.FAILING, *verdicts.NOT_RUN, *verdicts.UNDECIDED, "improved", "pass")
     }
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_accel.testing import FakeAccelerator, fake_model
 from pytest_accel.worker import redaction, serve, wire
-from pytest_accel.worker.accelerator import Missing
+from pytest_accel.worker.accelerator import Inspected, Missing, Observed, Source, Target
 from pytest_accel.worker.timing import process_state
 from pytest_accel.worker.timing.threads import Threads, Turn
 
@@ -224,3 +224,27 @@ def test_threads_are_held_apart_where_calls_wait_for_cores(
     result = replies(*requests, accelerator=accelerator)[-1]["result"]
     assert wire.unpack(result["latencies_ns"]).shape == (2,)
     assert (asked[0] if asked else None, result["cores_taken"]) == expected
+
+
+class Inspectable(FakeAccelerator):
+    """Its compiler needs no device, and its artefacts tell all that there is to tell."""
+
+    def target(self, options: Any) -> Target | Missing:
+        return Target("fake 1000", {"compiler": "7"}) if options["precision"] == "fp32" else super().target(options)
+
+    def inspect(self, artefact: str, options: Any) -> Inspected:
+        return Inspected(Observed.of({"a": "fake:int8"}, 1.0), Source("fake", artefact))
+
+
+def test_what_is_compiled_for_is_told_or_why_nothing_is() -> None:
+    first, second = replies(
+        ("target", {"options": OPTIONS}), ("target", {"options": {"precision": "int8"}}), accelerator=Inspectable()
+    )
+    assert first["result"] == {"target": {"device": "fake 1000", "versions": {"compiler": "7"}}}
+    assert second["result"]["missing"]["kind"] == "needs-device"
+
+
+def test_an_artefact_is_inspected_as_far_as_it_tells() -> None:
+    (reply,) = replies(("inspect", {"artefact": "folder", "options": OPTIONS}), accelerator=Inspectable())
+    placement = {"on_device": 1.0, "precisions": {"int8": 1}, "operators": {"a": "fake:int8"}}
+    assert reply["result"] == {"placement": placement, "model": {"kind": "fake", "path": "folder"}}

@@ -19,6 +19,7 @@ from pytest_accel.worker.accelerator import (
     Accelerator,
     Arrays,
     CompileJob,
+    Inspected,
     Missing,
     Observed,
     Option,
@@ -148,15 +149,26 @@ class TensorFlowNeuron(Accelerator):
         return None
 
     def versions(self) -> Dict[str, str]:
+        return {**self.compiler_versions(), "neuron-driver": neuron_devices.driver_version() or "unknown"}
+
+    def compiler_versions(self) -> Dict[str, str]:
+        """Return the versions that an artefact depends on."""
         sdk = self._sdk()
         tensorflow = saved_model.import_tensorflow()
         installed, package = versions.installed(*self.packages), self.packages[0]
         return {
             "tensorflow": tensorflow.__version__,
             **installed,
-            "neuron-driver": neuron_devices.driver_version() or "unknown",
             package: getattr(sdk, "__version__", installed[package]),
         }
+
+    def inspect(self, artefact: str, options: Mapping[str, Any]) -> Inspected:
+        """Return which operators were compiled. Whether they run on the device, only the device shows."""
+        return Inspected(placement=self._placed(self.compiled(artefact, options), options))
+
+    def compiled(self, artefact: str, options: Mapping[str, Any]) -> graph.Compiled:
+        """Read from an artefact what of it was compiled."""
+        return graph.read(os.path.join(artefact, _MODEL), compiler.TRACED_SIGNATURE)
 
     def compile_job(self, job: CompileJob) -> None:
         options = job.options
@@ -183,8 +195,7 @@ class TensorFlowNeuron(Accelerator):
         """Return the artefact as a program that can be called, and what of it was compiled."""
         self._sdk()  # which tells TensorFlow of NeuronOps
         folder = os.path.join(artefact, _MODEL)
-        compiled = graph.read(folder, compiler.TRACED_SIGNATURE)
-        return TensorFlowFunction(folder, compiler.TRACED_SIGNATURE), compiled
+        return TensorFlowFunction(folder, compiler.TRACED_SIGNATURE), self.compiled(artefact, options)
 
     def stage(self, inputs: Arrays) -> Any:
         return self._loaded()[0].stage(inputs)
@@ -205,7 +216,10 @@ class TensorFlowNeuron(Accelerator):
         """
         _, compiled = self._loaded()
         self._require_executed()
-        cast, matmult_only = self.casts(self._options)
+        return self._placed(compiled, self._options)
+
+    def _placed(self, compiled: graph.Compiled, options: Mapping[str, Any]) -> Observed:
+        cast, matmult_only = self.casts(options)
         operators = {name: f"cpu:{operator.precision}" for name, operator in compiled.on_host.items()}
         for name, operator in compiled.on_neuron.items():
             is_cast = operator.precision == "float32" and (not matmult_only or operator.kind in _MATMULT)

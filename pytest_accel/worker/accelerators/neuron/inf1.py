@@ -9,9 +9,9 @@ the rest.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, List, Mapping, Optional, Tuple
+from typing import Any, ClassVar, List, Mapping, Optional, Tuple, Union
 
-from pytest_accel.worker.accelerator import Option
+from pytest_accel.worker.accelerator import Missing, Option, Target
 from pytest_accel.worker.accelerators.neuron.base import NEURON_OPTIONS, TensorFlowNeuron
 from pytest_accel.worker.hardware import neuron_devices
 
@@ -58,6 +58,11 @@ class Inf1(TensorFlowNeuron):
                 "for more use several models, each with a core_group"
             )
         return super().impossible(options)
+
+    def target(self, options: Mapping[str, Any]) -> Union[Target, Missing]:
+        """Return the chip: AWS documents that a model may be compiled on an instance without it."""
+        missing = self.missing_sdk()
+        return missing if missing is not None else Target(self.chip.device, self.compiler_versions())
 
     @staticmethod
     def own_flags(options: Mapping[str, Any]) -> List[str]:

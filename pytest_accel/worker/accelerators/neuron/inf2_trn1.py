@@ -10,9 +10,9 @@ rest.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Dict, List, Mapping, Optional, Tuple
+from typing import Any, ClassVar, Dict, List, Mapping, Optional, Tuple, Union
 
-from pytest_accel.worker.accelerator import Accelerator, CompileJob, Missing, Option, Source
+from pytest_accel.worker.accelerator import Accelerator, CompileJob, Missing, Option, Source, Target
 from pytest_accel.worker.accelerators.neuron import compiler, graph, torch_program
 from pytest_accel.worker.accelerators.neuron.base import NEURON_OPTIONS, AnyProgram, TensorFlowNeuron
 from pytest_accel.worker.formats import yardstick
@@ -66,11 +66,22 @@ class Inf2(TensorFlowNeuron):
             return neuron_devices.without_sdk(torch_program.PACKAGE, error) if is_placeholder else missing
         return None
 
-    def versions(self) -> Dict[str, str]:
+    def compiler_versions(self) -> Dict[str, str]:
         of_torch = torch_program.sdk_versions()
         if of_torch and super().missing_sdk() is not None:
-            return {**of_torch, "neuron-driver": neuron_devices.driver_version() or "unknown"}
-        return {**super().versions(), **of_torch}
+            return of_torch
+        return {**super().compiler_versions(), **of_torch}
+
+    def target(self, options: Mapping[str, Any]) -> Union[Target, Missing]:
+        """Return the chip where torch-neuronx is installed, which AWS documents to compile without it.
+
+        No source says that of tensorflow-neuronx, so that alone needs the device.
+        """
+        try:
+            torch_program.sdk()
+        except ImportError:
+            return super().target(options)
+        return Target(self.chip.device, self.compiler_versions())
 
     def compile_job(self, job: CompileJob) -> None:
         if job.source.kind != "torch":
@@ -79,6 +90,11 @@ class Inf2(TensorFlowNeuron):
         job.progress(None, f"compiling {job.source.path} with {torch_program.PACKAGE}")
         flags = [*self.compiler_flags(job.options), "--target", self.chip.family]
         torch_program.compile_program(job.source.path, job.artefact, flags, job.options)
+
+    def compiled(self, artefact: str, options: Mapping[str, Any]) -> graph.Compiled:
+        if not torch_program.is_artefact(artefact):
+            return super().compiled(artefact, options)
+        return torch_program.compiled(artefact)
 
     def loaded(self, artefact: str, options: Mapping[str, Any]) -> Tuple[AnyProgram, graph.Compiled]:
         if not torch_program.is_artefact(artefact):

@@ -107,6 +107,19 @@ class Whole(Compiled):
         return self.counted
 
 
+def compiled(folder: str) -> Whole:
+    """Read from an artefact what was compiled. The module is not loaded, which would need the device."""
+    facts = _facts(folder)
+    operators = {name: Operator(*stored) for name, stored in facts["operators"].items()}
+    return Whole(operators, {}, [None], counted=facts["flops"] or None)
+
+
+def _facts(folder: str) -> Dict[str, Any]:
+    with open(os.path.join(folder, _FACTS), encoding="utf-8") as file:
+        facts: Dict[str, Any] = json.load(file)
+    return facts
+
+
 class Traced:
     """A traced module, ready to be called. Several ``copies`` share the items of a call."""
 
@@ -114,11 +127,9 @@ class Traced:
         module = sdk()
         import torch
 
-        with open(os.path.join(folder, _FACTS), encoding="utf-8") as file:
-            facts = json.load(file)
+        facts = _facts(folder)
         self.inputs, self.outputs = ([_tensor(stored) for stored in facts[side]] for side in ("inputs", "outputs"))
-        operators = {name: Operator(*stored) for name, stored in facts["operators"].items()}
-        self.compiled = Whole(operators, {}, [None], counted=facts["flops"] or None)
+        self.compiled = compiled(folder)
         self.errors: Tuple[Type[Exception], ...] = (RuntimeError,)
         try:
             self._module = torch.jit.load(os.path.join(folder, _MODEL))

@@ -20,6 +20,7 @@ from pytest_accel.worker.accelerator import (
     Accelerator,
     Arrays,
     CompileJob,
+    Inspected,
     Observed,
     Option,
     Progress,
@@ -165,7 +166,15 @@ class OnnxRuntime(Accelerator):
             onnx_file.write(self.prepared(model, job, scratch), path)
         batch_axes.keep_axes(batch_axes.axes_of(ends, options["batch_size"]), job.artefact)
         job.progress(None, "checking that ONNX Runtime takes it")
+        self.require_taken(path, options)
+
+    def require_taken(self, path: str, options: Mapping[str, Any]) -> None:
+        """Raise `Refused` where ONNX Runtime does not take the file, or its tensors cannot be measured."""
         _tensors(self.session(path, options))
+
+    def inspect(self, artefact: str, options: Mapping[str, Any]) -> Inspected:
+        """Return the file that is run: ONNX Runtime can predict its accuracy on any machine."""
+        return Inspected(model=Source("onnx", os.path.join(artefact, _MODEL)))
 
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
         self.close()

@@ -13,7 +13,7 @@ import tempfile
 from contextlib import contextmanager
 from typing import Any, ClassVar, Dict, Iterator, List, Mapping, Tuple, Union
 
-from pytest_accel.worker.accelerator import CompileJob, Missing, Option, Present, Refused
+from pytest_accel.worker.accelerator import CompileJob, Missing, Option, Present, Refused, Target
 from pytest_accel.worker.accelerators.onnx_runtime import base
 from pytest_accel.worker.accelerators.onnx_runtime.base import CPU_PROVIDER, Kernel, OnnxRuntime
 from pytest_accel.worker.formats import onnx_file
@@ -74,6 +74,26 @@ class GpuOrt(NvidiaGpu, OnnxRuntime):
 
     def versions(self) -> Dict[str, str]:
         return {**super().versions(), "nvidia-driver": self._device.driver_version()}
+
+    def target(self, options: Mapping[str, Any]) -> Union[Target, Missing]:
+        """Return any NVIDIA GPU: the artefact is a file that is converted on the processor.
+
+        The engines of TensorRT's provider are built on the GPU, while the file is checked.
+        """
+        if options["provider"] == "tensorrt":
+            return super().target(options)
+        try:
+            return Target("NVIDIA GPU", super().versions())
+        except ImportError as error:
+            install = f"pip install 'pytest-accel[{self.extra}]'"
+            return Missing("no-sdk", f"ONNX Runtime cannot be used: {error}", install)
+
+    def require_taken(self, path: str, options: Mapping[str, Any]) -> None:
+        """Raise `Refused` where ONNX Runtime does not take the file; without a GPU the processor is asked."""
+        if (self.probe_hardware() or nvml.missing()) is None:
+            super().require_taken(path, options)
+        else:
+            self._started(path, base.session_options(options, ""), [(CPU_PROVIDER, {})])
 
     def prepared(self, model: Any, job: CompileJob, scratch: str) -> Any:
         if job.options["precision"] != "fp16" or job.options["provider"] == "tensorrt":  # which casts by itself

@@ -125,6 +125,14 @@ class SageMaker(Accelerator):
     def versions(self) -> Dict[str, str]:
         return versions.installed("boto3", "botocore")
 
+    def target(self, options: Mapping[str, Any]) -> Missing:
+        """Return that an endpoint has nothing to compile here. What is packed for it needs the account."""
+        return Missing(
+            "nothing-to-compile",
+            "a SageMaker endpoint runs the model as it is, so there is nothing to compile here",
+            "leave sagemaker out of --accelerator",
+        )
+
     def far_side(self, options: Mapping[str, Any]) -> FarSide:
         account = Account()
         if options["endpoint"] is not None:

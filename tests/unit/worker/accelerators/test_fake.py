@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pytest_accel.testing import FakeAccelerator, FakeClock, fake_model
-from pytest_accel.worker.accelerator import Missing
+from pytest_accel.worker.accelerator import Missing, Target
 from pytest_accel.worker.accelerators.fake import ENVIRONMENT_VARIABLE
 
 if TYPE_CHECKING:
@@ -117,3 +117,18 @@ def test_a_misspelt_key_is_named_with_the_valid_ones(tmp_path: Path) -> None:
 def test_a_model_has_its_own_suffix(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"ends in \.fake\.json"):
         fake_model(tmp_path / "model.json")
+
+
+def test_what_is_compiled_for_is_the_environments_and_the_placement_the_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_model(tmp_path / "model.fake.json", compiler_tells=True, on_device=0.5)
+    options = {"precision": "fp32"}
+    placement = FakeAccelerator().inspect(str(tmp_path), options).placement
+    assert placement is not None
+    assert placement.on_device == 0.5
+    assert isinstance(FakeAccelerator().target(options), Missing)
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, '{"target": "fake-1000"}')
+    assert FakeAccelerator().target(options) == Target("fake-1000", {"fake-sdk": "1.0"})
+    fake_model(tmp_path / "model.fake.json")
+    assert FakeAccelerator().inspect(str(tmp_path), options).placement is None

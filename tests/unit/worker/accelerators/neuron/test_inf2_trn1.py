@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from pytest_accel.worker.accelerator import Target
+from pytest_accel.worker.accelerators.neuron import torch_program
 from pytest_accel.worker.accelerators.neuron.inf2_trn1 import Inf2, Trn1
 
 
@@ -48,3 +50,18 @@ def test_what_other_options_decide_cannot_be_added(name: str) -> None:
 def test_flags_are_named_without_dashes() -> None:
     told = Inf2.impossible(options(extra={"--optlevel": 2}))
     assert told == "extra names the compiler's options without dashes: 'optlevel', not '--optlevel'"
+
+
+@pytest.mark.parametrize("chip", [Inf2, Trn1])
+def test_only_torch_neuronx_is_known_to_compile_without_the_chip(
+    monkeypatch: pytest.MonkeyPatch, chip: type[Inf2]
+) -> None:
+    monkeypatch.setattr(torch_program, "sdk", lambda: None)
+    monkeypatch.setattr(chip, "compiler_versions", lambda _: {"torch-neuronx": "2.8"})
+    assert chip().target(options()) == Target(chip.chip.device, {"torch-neuronx": "2.8"})
+
+    def absent() -> None:
+        raise ImportError("torch_neuronx")
+
+    monkeypatch.setattr(torch_program, "sdk", absent)
+    assert getattr(chip().target(options()), "kind", None) == "needs-device"

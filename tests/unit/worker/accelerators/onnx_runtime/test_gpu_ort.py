@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_accel.worker.accelerator import Refused
+from pytest_accel.worker.accelerator import Missing, Refused, Target
 from pytest_accel.worker.accelerators.onnx_runtime.base import Kernel, OnnxRuntime
 from pytest_accel.worker.accelerators.onnx_runtime.gpu_ort import GpuOrt
 
@@ -73,3 +73,19 @@ def test_only_what_the_tensor_cores_compute_is_in_tf32(monkeypatch: pytest.Monke
         "d": "gpu:unknown",
         "e": "gpu:float16",
     }
+
+
+def test_cuda_needs_no_gpu_to_convert_for_and_tensorrt_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"onnxruntime": "1.23"}
+    monkeypatch.setattr(OnnxRuntime, "versions", lambda _: versions)
+    accelerator = before_a_gpu((8, 0))
+    assert accelerator.target(asked("fp16")) == Target("NVIDIA GPU", versions)
+    assert getattr(accelerator.target(asked("fp16", "tensorrt")), "kind", None) == "needs-device"
+
+    def absent(_: object) -> None:
+        raise ImportError("no module onnxruntime")
+
+    monkeypatch.setattr(OnnxRuntime, "versions", absent)
+    missing = accelerator.target(asked("fp16"))
+    assert isinstance(missing, Missing)
+    assert (missing.kind, missing.action) == ("no-sdk", "pip install 'pytest-accel[gpu-ort]'")

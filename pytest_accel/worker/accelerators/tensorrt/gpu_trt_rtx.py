@@ -135,7 +135,7 @@ class GpuTrtRtx(GpuTrt):
     def _tensorrt(self) -> Any:
         try:
             import tensorrt_rtx
-        except ImportError:  # of NVIDIA's packages only one has this name for the other
+        except ImportError:  # NVIDIA's package tensorrt-rtx brings that name, and the bindings alone have this one
             import tensorrt_rtx_bindings as tensorrt_rtx
 
         return tensorrt_rtx

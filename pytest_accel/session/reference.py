@@ -144,7 +144,8 @@ def _reference_variant(session: Session, model: Model, variant: Variant) -> Vari
         )
     if (missing := session.absence(accelerator)) is not None:
         raise UsageError(f"the reference of {model.kind} models runs on {accelerator}, which is not here: {missing}")
-    defaults = {name: option.default for name, option in session.registry.find(accelerator).options().items()}
+    found = session.registry.find(accelerator)
+    defaults = {**{name: option.default for name, option in found.options().items()}, **found.as_reference}
     shared = {name: variant.options[name] for name in ("batch_size", "signature")}
     return Variant(accelerator=accelerator, options={**defaults, **shared})
 

@@ -283,6 +283,8 @@ class Accelerator(ABC):
     shows_intermediates: ClassVar[bool] = False
     #: The accelerator named here computes the outputs of the reference for a kind of source.
     references: ClassVar[Mapping[str, str]] = {"saved_model": "cpu", "keras": "cpu"}
+    #: These options are other than their defaults where this accelerator runs the reference.
+    as_reference: ClassVar[Mapping[str, Union[str, int, float, bool]]] = {}
     #: This flag says whether several threads may call `infer` at once, and the runtime takes their calls side by side.
     concurrent: ClassVar[bool] = False
     #: This flag says whether the model runs outside this machine. Then `far_side` describes what is there.

@@ -31,10 +31,12 @@ def onnxruntime_call(model: str, inputs: Mapping[str, np.ndarray], device: str) 
     return _by_the_host(lambda: session.run(None, feed))
 
 
-def tensorflow_call(model: str, inputs: Mapping[str, np.ndarray], _: str) -> _CallMs:
-    """Return a call of the signature ``serving_default`` of a SavedModel, on the device that TensorFlow chooses."""
+def tensorflow_call(model: str, inputs: Mapping[str, np.ndarray], device: str) -> _CallMs:
+    """Return a call of the signature ``serving_default`` of a SavedModel, which sees no GPU without a ``device``."""
     import tensorflow
 
+    if not device:
+        tensorflow.config.set_visible_devices([], "GPU")
     loaded = tensorflow.saved_model.load(model)
     predict = loaded.signatures["serving_default"]
     feed = {name: tensorflow.constant(array) for name, array in inputs.items()}

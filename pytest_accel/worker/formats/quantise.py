@@ -57,10 +57,19 @@ def require(calibration: Sequence[Arrays], precision: str = "int8") -> None:
         raise Refused(f"{precision.upper()} needs calibration data: {wanted}")
 
 
-def quantise(model: Any, calibration: Sequence[Arrays], activations: str, progress: Progress, scratch: str) -> Any:
+def quantise(
+    model: Any,
+    calibration: Sequence[Arrays],
+    activations: str,
+    progress: Progress,
+    scratch: str,
+    *,
+    reduce_range: bool = False,
+) -> Any:
     """Return the model with ``activations`` of a type. Every calibration batch has the model's batch size.
 
-    Large weights of a large model are in files of the folder ``scratch``.
+    Large weights of a large model are in files of the folder ``scratch``. With ``reduce_range`` weights have 7 bits,
+    which ONNX Runtime advises where products of 8 bits overflow.
     """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
@@ -80,6 +89,7 @@ def quantise(model: Any, calibration: Sequence[Arrays], activations: str, progre
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=list(form.operators),
                 per_channel=form.per_channel,
+                reduce_range=reduce_range,
                 activation_type=QuantType[form.activations],
                 weight_type=QuantType[form.weights],
                 nodes_to_exclude=_with_scalars(fused) if symmetric else [],

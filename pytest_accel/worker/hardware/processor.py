@@ -84,6 +84,12 @@ def has_bf16() -> bool:
     return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(str(identity()["cpu_flags"]).split())
 
 
+def saturates_int8() -> bool:
+    """Return whether products of INT8 may overflow: processors with AVX2 and without VNNI add them in 16 bits."""
+    flags = set(str(identity()["cpu_flags"]).split())
+    return "avx2" in flags and flags.isdisjoint({"avx512_vnni", "avx_vnni"})
+
+
 def usable_cores() -> int:
     """Return the number of logical cores that this process may run on."""
     affinity = getattr(os, "sched_getaffinity", None)

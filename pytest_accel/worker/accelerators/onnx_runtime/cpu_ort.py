@@ -35,6 +35,8 @@ class CpuOrt(OnnxRuntime):
     extra = "cpu-ort"
     calibrated = ("int8",)
     shows_intermediates = True
+    # INT8 kernels of some processors overflow, and what is right is what the pairs say.
+    as_reference: ClassVar[Mapping[str, str]] = {"qdq": "apart"}
     devices: ClassVar[Mapping[str, str]] = {CPU_PROVIDER: "cpu"}
     own_options: ClassVar[Mapping[str, Option]] = {
         "precision": Option(str, "fp32", choices=("fp32", "int8"), doc="INT8 needs calibration data"),
@@ -43,6 +45,13 @@ class CpuOrt(OnnxRuntime):
         ),
         "threads": Option(int, 0, minimum=0, compiled_in=False, doc="threads of one call; 0 is ONNX Runtime's choice"),
         "optimisation": OPTIMISATION,
+        "qdq": Option(
+            str,
+            "fused",
+            choices=("fused", "apart"),
+            compiled_in=False,
+            doc="Q/DQ pairs become INT8 kernels, or are computed one by one in FP32",
+        ),
     }
 
     def probe(self) -> Union[Present, Missing]:
@@ -59,13 +68,16 @@ class CpuOrt(OnnxRuntime):
         if job.options["precision"] != "int8":
             return model
         require(job.calibration)
-        return quantise(model, job.calibration, job.options["activations"], job.progress, scratch)
+        activations, reduce_range = job.options["activations"], processor.saturates_int8()
+        return quantise(model, job.calibration, activations, job.progress, scratch, reduce_range=reduce_range)
 
     def session(self, model: Union[str, bytes], options: Mapping[str, Any], profile: str = "") -> Any:
         import onnxruntime
 
         wanted = session_options(options, profile)
         wanted.intra_op_num_threads = options["threads"]
+        if options["qdq"] == "apart":
+            wanted.add_session_config_entry("session.disable_quant_qdq", "1")
         if isinstance(model, bytes):  # a graph whose large weights are beside the loaded one
             wanted.add_session_config_entry(_FOLDER_OF_WEIGHTS, os.path.dirname(self._path))
         try:

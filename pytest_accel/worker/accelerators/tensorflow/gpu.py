@@ -88,7 +88,7 @@ class Gpu(NvidiaGpu):
     @classmethod
     def vendor_tool(cls, artefact: str, inputs: str, calls: int, options: Mapping[str, Any]) -> Optional[VendorTool]:
         model = os.path.join(artefact, MODEL)
-        arguments = (plain_loop.__file__, "tensorflow", model, inputs, str(calls))
+        arguments = (plain_loop.__file__, "tensorflow", model, inputs, str(calls), "GPU")
         return VendorTool("a plain loop of TensorFlow", arguments, begins="begin")
 
     def probe(self) -> Union[Present, Missing]:

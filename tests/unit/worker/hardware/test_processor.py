@@ -75,6 +75,21 @@ def test_narrow_types_are_bounded_by_the_fastest_instruction_for_them() -> None:
     assert processor.peak_flops("avx2 fma", 1, narrow=True) > 5e9 * 2 * 32 * 2 / 3
 
 
+@pytest.mark.parametrize(
+    ("flags", "saturates"),
+    [
+        ("avx2 fma", True),
+        ("avx2 avx512f", True),
+        ("avx2 avx512_vnni", False),
+        ("avx2 avx_vnni", False),
+        ("asimd", False),
+    ],
+)
+def test_int8_products_overflow_without_vnni(monkeypatch: pytest.MonkeyPatch, flags: str, saturates: bool) -> None:
+    monkeypatch.setattr(processor, "identity", lambda: {"cpu": "x", "cpu_flags": flags})
+    assert processor.saturates_int8() == saturates
+
+
 def test_the_processor_is_a_device_under_the_name_that_the_sdk_has_for_it() -> None:
     present, named = processor.present(), processor.present("a name")
     assert (present.device, named.device) == (present.identity["cpu"], "a name")

@@ -6,8 +6,10 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
-#: Scalar is the value of an option or of a fact about hardware.
+#: Scalar is the value of a fact about hardware, and of most options.
 Scalar: TypeAlias = str | int | float | bool | None
+#: OptionValue is the value of an option. The entries of an option such as ``extra`` are scalars by name.
+OptionValue: TypeAlias = Scalar | dict[str, Scalar]
 #: Positive is a number that is more than 0, such as a duration that others are divided by.
 Positive: TypeAlias = Annotated[float, msgspec.Meta(gt=0)]
 #: NotNegative is a number that is 0 or more.

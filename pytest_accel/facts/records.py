@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from pytest_accel.facts.fact import AtLeastOne, Count, Fact, NotNegative, Positive, Scalar
+from pytest_accel.facts.fact import AtLeastOne, Count, Fact, NotNegative, OptionValue, Positive, Scalar
 from pytest_accel.facts.verdicts import SEVERITY, Verdict, VerdictKind
 
 #: LARGEST_LOG_PACE is the logarithm of the largest ratio of two times of calls: a nanosecond beside minutes.
@@ -46,6 +46,10 @@ class Signature(Fact, frozen=True, kw_only=True):
     outputs: tuple[TensorSpec, ...]
 
 
+#: _OF_ONE_VALUE are the options that `Variant` reads itself.
+_OF_ONE_VALUE = ("batch_size", "precision", "load_shape", "concurrency", "rate")
+
+
 class Variant(Fact, frozen=True, kw_only=True):
     """One choice of options for one accelerator.
 
@@ -54,18 +58,20 @@ class Variant(Fact, frozen=True, kw_only=True):
     """
 
     accelerator: str
-    options: dict[str, Scalar]
+    options: dict[str, OptionValue]
     named: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise `ValueError` for what was read and is no choice of options."""
         if strange := [name for name in self.named if name not in self.options]:
             raise ValueError(f"named has {strange[0]!r}, which is none of the options")
+        if tables := [name for name in _OF_ONE_VALUE if isinstance(self.options.get(name), dict)]:
+            raise ValueError(f"option {tables[0]!r} has entries, and takes a single value")
 
     @property
     def batch_size(self) -> int:
         """Items of one call; 1 where the artefact takes any number."""
-        return int(self.options["batch_size"] or 1)
+        return int(self._single("batch_size") or 1)
 
     @property
     def precision(self) -> str:
@@ -80,12 +86,12 @@ class Variant(Fact, frozen=True, kw_only=True):
     @property
     def concurrency(self) -> int:
         """Calls in flight of a multi_stream, or lanes of a server."""
-        return int(self.options["concurrency"] or 1)
+        return int(self._single("concurrency") or 1)
 
     @property
     def rate(self) -> float | None:
         """Calls a second that arrive at a server, None where nobody gave it."""
-        rate = self.options["rate"]
+        rate = self._single("rate")
         return None if rate is None else float(rate)
 
     @property
@@ -98,11 +104,23 @@ class Variant(Fact, frozen=True, kw_only=True):
                 parts.append(str(value))
             elif name == "batch_size":
                 parts.append(f"b{value}")
-            elif isinstance(value, bool):
-                parts.append(name if value else f"no_{name}")
+            elif isinstance(value, dict):
+                parts += [_spelled(entry, value[entry]) for entry in sorted(value)]
             else:
-                parts.append(f"{name}{value}")
+                parts.append(_spelled(name, value))
         return "".join(c if c.isalnum() or c in "-_." else "_" for c in "-".join(parts))
+
+    def _single(self, name: str) -> Scalar:
+        """Return the value of an option that has no entries."""
+        value = self.options[name]
+        return None if isinstance(value, dict) else value
+
+
+def _spelled(name: str, value: Scalar) -> str:
+    """Return an option and its value as a part of an id."""
+    if isinstance(value, bool):
+        return name if value else f"no_{name}"
+    return f"{name}{value}"
 
 
 class Budgets(Fact, frozen=True, kw_only=True):
@@ -367,7 +385,7 @@ class Origin(Fact, frozen=True, kw_only=True):
     model: str
     model_digest: str
     accelerator: str
-    options: dict[str, Scalar]
+    options: dict[str, OptionValue]
     versions: dict[str, str]
 
 

@@ -11,7 +11,7 @@ import math
 import numbers
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
 
 import msgspec
 
@@ -20,7 +20,7 @@ from pytest_accel.facts.records import Budgets, Variant
 from pytest_accel.inputs.registry import Registry, nearest
 
 if TYPE_CHECKING:
-    from pytest_accel.facts.fact import Scalar
+    from pytest_accel.facts.fact import OptionValue, Scalar
     from pytest_accel.worker.accelerator import Option
 
 BUDGETS: tuple[str, ...] = Budgets.__struct_fields__
@@ -132,7 +132,7 @@ def _unfit_load(options: Mapping[str, Any], budgets: Budgets, *, concurrent: boo
     return next((reason for reason, applies in reasons.items() if applies), None)
 
 
-def check_option(accelerator: str, name: str, option: Option, value: Any) -> Scalar:
+def check_option(accelerator: str, name: str, option: Option, value: Any) -> OptionValue:
     """Return the value if the option takes it. Raises `UsageError` that names what it does take."""
     if value is None and option.default is None:
         return None
@@ -140,17 +140,40 @@ def check_option(accelerator: str, name: str, option: Option, value: Any) -> Sca
     wrong_bool = isinstance(value, bool) and option.type is not bool
     if wrong_bool or not isinstance(value, (int, float) if option.type is float else option.type):
         raise UsageError(f"{where} must be of type {option.type.__name__}")
-    if isinstance(value, int | float) and not is_finite(value):
-        raise UsageError(f"{where} must be a finite number")
-    if isinstance(value, str) and not _is_text(value):
-        raise UsageError(f"{where} has half of a character, which no file can hold")
+    _require_writable(where, value)
     if option.choices and value not in option.choices:
         hint = nearest(str(value), [str(choice) for choice in option.choices])
         raise UsageError(f"{where} is none of {', '.join(map(repr, option.choices))}{hint}")
     if option.minimum is not None and isinstance(value, int | float) and value < option.minimum:
         raise UsageError(f"{where} must be at least {option.minimum:g}")
+    if isinstance(value, dict):
+        return {entry: _check_entry(accelerator, name, option, entry, value[entry]) for entry in sorted(value, key=str)}
     checked: Scalar = option.type(value)
     return checked
+
+
+def _check_entry(accelerator: str, name: str, option: Option, entry: Any, value: Any) -> Scalar:
+    """Return the value of one entry of an option if the option takes it."""
+    where, entries = f"accelerator {accelerator!r}: {name}", option.entries
+    if not isinstance(entry, str) or not entry or not _is_text(entry):
+        raise UsageError(f"{where} has an entry {shown(entry)}, which is no name")
+    if entries and entry not in entries:
+        raise UsageError(f"{where} has no entry {shown(entry)}{nearest(entry, entries)} Entries: {', '.join(entries)}.")
+    kind = next((kind for kind in (bool, int, float, str) if isinstance(value, kind)), None)
+    if kind is None:
+        raise UsageError(f"{where}[{entry!r}]={shown(value)} must be a number, a text or a bool")
+    if entries:
+        return cast("Scalar", check_option(accelerator, f"{name}[{entry!r}]", entries[entry], value))
+    _require_writable(f"{where}[{entry!r}]={shown(value)}", value)
+    plain: Scalar = kind(value)
+    return plain
+
+
+def _require_writable(where: str, value: Any) -> None:
+    if isinstance(value, int | float) and not is_finite(value):
+        raise UsageError(f"{where} must be a finite number")
+    if isinstance(value, str) and not _is_text(value):
+        raise UsageError(f"{where} has half of a character, which no file can hold")
 
 
 def _values(name: str, value: Any) -> list[Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 import msgspec
 
 from pytest_accel.facts.errors import CacheError, UnfitInput, WorkerError
-from pytest_accel.facts.fact import Fact, Scalar
+from pytest_accel.facts.fact import Fact, OptionValue, Scalar
 from pytest_accel.facts.records import Placement, Signature, TensorSpec
 from pytest_accel.worker import wire
 from pytest_accel.worker.accelerator import FarSide, Intermediate, Missing, Present, Source
@@ -124,7 +124,7 @@ class WorkerClient:
         """Return the versions under test, Python's and NumPy's among them."""
         return _valid(self._ask("versions", phase="versions"), dict[str, str], "versions")
 
-    def far_side(self, options: Mapping[str, Scalar]) -> FarSide:
+    def far_side(self, options: Mapping[str, OptionValue]) -> FarSide:
         """Return what a remote accelerator runs on with these options. `CompileFailed` says why it cannot be used."""
         return _valid(self._ask("far_side", phase="compile", options=dict(options)), FarSide, "far_side")
 
@@ -133,7 +133,7 @@ class WorkerClient:
         return _valid(self._ask("yardstick", phase="yardstick", folder=str(folder)), Source, "yardstick")
 
     def convert(
-        self, source: Source, folder: Path, options: Mapping[str, Scalar], on_progress: Progress | None = None
+        self, source: Source, folder: Path, options: Mapping[str, OptionValue], on_progress: Progress | None = None
     ) -> Converted:
         """Convert ``source`` into ``folder``. `CompileFailed` has the converter's words."""
         reply = self.worker.request(
@@ -151,7 +151,7 @@ class WorkerClient:
         self,
         source: Source,
         folder: Path,
-        options: Mapping[str, Scalar],
+        options: Mapping[str, OptionValue],
         on_progress: Progress | None = None,
         calibration: Sequence[Mapping[str, np.ndarray]] = (),
     ) -> float:
@@ -171,7 +171,7 @@ class WorkerClient:
         )
         return _valid(reply.get("seconds"), float, "compile")
 
-    def load(self, folder: Path, options: Mapping[str, Scalar]) -> Loaded:
+    def load(self, folder: Path, options: Mapping[str, OptionValue]) -> Loaded:
         """Load an artefact in place of the one before. Raises `CacheError` where its folder is gone."""
         if not folder.is_dir():  # which no compiler has refused
             raise CacheError(
@@ -184,7 +184,7 @@ class WorkerClient:
             signature=Signature(inputs=inputs, outputs=outputs), load_s=_valid(reply.get("load_s"), float, "load")
         )
 
-    def graph_precisions(self, folder: Path, options: Mapping[str, Scalar]) -> tuple[str, ...]:
+    def graph_precisions(self, folder: Path, options: Mapping[str, OptionValue]) -> tuple[str, ...]:
         """Return the precisions that the graph of an artefact has itself, in the names that runtimes give to them."""
         reply = self._ask("graph_precisions", phase="load", artefact=str(folder), options=dict(options))
         return _valid(reply.get("precisions"), tuple[str, ...], "graph_precisions")

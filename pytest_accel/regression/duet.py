@@ -28,7 +28,7 @@ from pytest_accel.facts.records import DuetLaunch, Signature
 from pytest_accel.measuring.latency import warm_up
 
 if TYPE_CHECKING:
-    from pytest_accel.facts.fact import Scalar
+    from pytest_accel.facts.fact import OptionValue
     from pytest_accel.processes.client import WorkerClient
     from pytest_accel.session.session import Session
     from pytest_accel.worker.accelerator import Arrays
@@ -74,7 +74,7 @@ class Side:
     session: Session
     accelerator: str
     folder: Path
-    options: Mapping[str, Scalar]
+    options: Mapping[str, OptionValue]
     inputs: Callable[[Signature], Sequence[Arrays]]
     extra_work: float = 0.0
 

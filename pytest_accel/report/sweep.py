@@ -18,7 +18,7 @@ from pytest_accel.report.figures import colour
 from pytest_accel.report.variant_columns import variant_columns
 
 if TYPE_CHECKING:
-    from pytest_accel.facts.fact import Scalar
+    from pytest_accel.facts.fact import OptionValue
     from pytest_accel.facts.records import TestRecord
 
 #: WIDTH is the longest line of a reason, in characters; the notes below the tables have it in full.
@@ -129,7 +129,7 @@ def _order(record: TestRecord) -> tuple[object, ...]:
     )
 
 
-def _rank(value: Scalar) -> tuple[float, str]:
+def _rank(value: OptionValue) -> tuple[float, str]:
     """Sort numbers by size, and before words."""
     return (float(value), "") if isinstance(value, int | float) else (math.inf, str(value))
 

@@ -32,7 +32,7 @@ import msgspec
 import platformdirs
 
 from pytest_accel.facts.errors import AccelError, CacheError
-from pytest_accel.facts.fact import Fact, Scalar
+from pytest_accel.facts.fact import Fact, OptionValue
 from pytest_accel.store.files import discard, read_regular, set_aside
 from pytest_accel.store.locks import ENDLESS, Patience, Uses, if_free, lock_at, take
 
@@ -123,7 +123,7 @@ def default_root() -> Path:
 def artefact_key(
     model_digest: str,
     accelerator: str,
-    options: Mapping[str, Scalar],
+    options: Mapping[str, OptionValue],
     *,
     versions: Mapping[str, str],
     hardware: Hardware,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from pytest_accel.facts.fact import Fact, Scalar
+from pytest_accel.facts.fact import Fact, OptionValue, Scalar
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Origin, Placement, TestRecord
@@ -60,7 +60,7 @@ def differences(before: Origin, after: Origin) -> tuple[str, ...]:
     """Return how two artefacts came about differently, a sentence each, in the order in which to suspect it."""
     changes = [
         *_digest(before.model_digest, after.model_digest),
-        *_between("option", before.options, after.options),
+        *_between("option", _one_by_one(before.options), _one_by_one(after.options)),
         *_between("version", before.versions, after.versions),
     ]
     return tuple(map(str, changes))
@@ -80,7 +80,7 @@ def _causes(before: Baseline, after: TestRecord | Baseline) -> Iterator[Change]:
     old, new = before.artefact, after.artefact
     if new:
         yield from _digest(old.model_digest, new.model_digest)
-    yield from _between("option", before.variant.options, after.variant.options)
+    yield from _between("option", _one_by_one(before.variant.options), _one_by_one(after.variant.options))
     yield from _between("version", before.versions, after.versions)
     yield from _between("hardware", before.hardware.identity, after.hardware.identity)
     if new:
@@ -134,6 +134,17 @@ def _between(kind: ChangeKind, before: Mapping[str, Scalar], after: Mapping[str,
         old, new = before.get(name), after.get(name)
         if _legible(old) != _legible(new):
             yield Change(kind=kind, name=name, before=old, after=new)
+
+
+def _one_by_one(options: Mapping[str, OptionValue]) -> dict[str, Scalar]:
+    """Return each entry of an option that has entries as an option of its own."""
+    single: dict[str, Scalar] = {}
+    for name, value in options.items():
+        if isinstance(value, dict):
+            single.update({f"{name} {entry}": part for entry, part in value.items()})
+        else:
+            single[name] = value
+    return single
 
 
 def _move(before: str, after: str) -> str:

@@ -25,7 +25,7 @@ from pytest_accel.worker.accelerator import Accelerator, Missing, Source
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pytest_accel.facts.fact import Scalar
+    from pytest_accel.facts.fact import OptionValue
     from pytest_accel.facts.records import TensorSpec
     from pytest_accel.worker.accelerator import Arrays
 
@@ -39,7 +39,7 @@ class AcceleratorContract:
     """
 
     accelerator: ClassVar[type[Accelerator]]
-    options: ClassVar[Mapping[str, Scalar]] = {}
+    options: ClassVar[Mapping[str, OptionValue]] = {}
     deadlines: ClassVar[Deadlines] = Deadlines(compile_s=600.0, run_s=120.0)
     rtol: ClassVar[float] = 0.0
     batch_sizes: ClassVar[tuple[int, ...]] = (1, 3)
@@ -92,7 +92,7 @@ class AcceleratorContract:
         return client.load(artefact, self.complete())
 
     @classmethod
-    def complete(cls, **changes: Scalar) -> dict[str, Scalar]:
+    def complete(cls, **changes: OptionValue) -> dict[str, OptionValue]:
         """Return every option with its value."""
         defaults = {name: option.default for name, option in cls.accelerator.options().items()}
         return {**defaults, **cls.options, **changes}

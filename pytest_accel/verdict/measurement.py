@@ -10,7 +10,7 @@ from pytest_accel.facts.verdicts import Verdict
 from pytest_accel.verdict.plausibility import disturbances, implausibilities, mislabelled, others_were_busy
 
 if TYPE_CHECKING:
-    from pytest_accel.facts.fact import Scalar
+    from pytest_accel.facts.fact import OptionValue, Scalar
     from pytest_accel.facts.records import Measurement
 
 _NOTHING: Mapping[str, Scalar] = MappingProxyType({})
@@ -21,7 +21,7 @@ def judge_measurement(
     *,
     peak_flops: float | None = None,
     difference: str = "",
-    asked: Mapping[str, Scalar] = _NOTHING,
+    asked: Mapping[str, OptionValue] = _NOTHING,
     identity: Mapping[str, Scalar] = _NOTHING,
 ) -> list[Verdict]:
     """Return whether the measurement can be believed. ``difference`` says how a timed output was wrong, if so.

@@ -18,7 +18,7 @@ import msgspec
 from pytest_accel.facts.verdicts import FAILING, Verdict
 
 if TYPE_CHECKING:
-    from pytest_accel.facts.fact import Scalar
+    from pytest_accel.facts.fact import OptionValue, Scalar
     from pytest_accel.facts.records import Measurement
 
 #: MAX_RATE_SPREAD is the largest standard deviation of the calls' rates over their mean. Slow outliers hardly move it,
@@ -57,7 +57,7 @@ def implausibilities(measurement: Measurement, peak_flops: float | None) -> tupl
     )
 
 
-def mislabelled(asked: Mapping[str, Scalar], identity: Mapping[str, Scalar]) -> tuple[str, ...]:
+def mislabelled(asked: Mapping[str, OptionValue], identity: Mapping[str, Scalar]) -> tuple[str, ...]:
     """Return where the handle that was used names another kind of device than the options do, a clause each."""
     return tuple(
         f"{name}={asked[name]!r} was asked for, and what was used says {identity[name]!r}"

@@ -27,6 +27,8 @@ class Option:
     """One keyword that an accelerator's marker takes.
 
     ``compiled_in`` says whether the value binds the artefact, as a batch size does. Threads bind only how it is run.
+    An option of the type dict has a value for each of its entries. ``entries`` are those that it takes; where there are
+    none, it takes all.
     """
 
     type: type
@@ -35,6 +37,7 @@ class Option:
     minimum: Optional[float] = None
     compiled_in: bool = True
     doc: str = ""
+    entries: Mapping[str, "Option"] = field(default_factory=dict)
 
 
 #: _AWAKE_S is the number of seconds, before a time that is waited for, at which a sleep ends and the thread stays

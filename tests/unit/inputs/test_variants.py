@@ -1,21 +1,19 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
 import pytest
 
 from pytest_accel.facts.errors import UsageError
-from pytest_accel.facts.records import Budgets
+from pytest_accel.facts.records import Budgets, Variant
 from pytest_accel.inputs.registry import Registry
 from pytest_accel.inputs.variants import Plan, check_budgets, check_option, expand_marker, with_defaults
 from pytest_accel.measuring.results import Bounded
 from pytest_accel.testing import FAKE, FakeAccelerator
 from pytest_accel.worker.accelerator import Option
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class Picky(FakeAccelerator):
@@ -177,3 +175,78 @@ def test_a_number_that_python_does_not_write_is_refused_in_words() -> None:
 def test_values_that_nobody_would_give_are_refused_in_words(keywords: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         list(expand_marker(("fake",), keywords, Registry({"fake": FAKE})))
+
+
+class Open(FakeAccelerator):
+    """Hands entries of any name to its compiler."""
+
+    own_options: ClassVar[Mapping[str, Option]] = {**FakeAccelerator.own_options, "extra": Option(dict, {}, doc="any")}
+
+
+class Choosy(FakeAccelerator):
+    """Knows the entries that its compiler takes."""
+
+    own_options: ClassVar[Mapping[str, Option]] = {
+        **FakeAccelerator.own_options,
+        "extra": Option(
+            dict,
+            {},
+            entries={"level": Option(int, choices=(0, 1, 2)), "sparse": Option(bool), "kernel": Option(str)},
+        ),
+    }
+
+
+EXTRA = Registry({"open": f"{__name__}:{Open.__name__}", "choosy": f"{__name__}:{Choosy.__name__}"})
+
+
+def extra_of(name: str, value: Any) -> Any:
+    (single,) = expand_marker((name,), {"extra": value}, EXTRA)
+    return single.variant.options["extra"]
+
+
+def test_entries_of_an_option_are_plain_values_in_the_order_of_their_names() -> None:
+    given = extra_of("open", {"optlevel": np.float64(2), "auto-cast": "all", "verbose": True})
+    assert given == {"auto-cast": "all", "optlevel": 2.0, "verbose": True}
+    assert [*given] == ["auto-cast", "optlevel", "verbose"]
+    assert type(given["optlevel"]) is float
+    assert [plan.variant.options["extra"] for plan in expand_marker(("open",), {}, EXTRA)] == [{}]
+
+
+def test_each_entry_is_a_part_of_the_id_and_a_list_makes_variants() -> None:
+    found = expand_marker(("choosy",), {"extra": [{}, {"sparse": False, "level": 2}, {"kernel": "A b"}]}, EXTRA)
+    assert [plan.variant.id for plan in found] == ["choosy", "choosy-level2-no_sparse", "choosy-kernelA_b"]
+
+
+def test_an_option_with_entries_can_be_replaced_in_a_call() -> None:
+    (marker,) = expand_marker(("choosy",), {"extra": {"level": 1}, "batch_size": 2}, EXTRA)
+    assert marker.override({"extra": {"sparse": True}}, EXTRA).variant.id == "choosy-b2-sparse"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("open", 5, "accelerator 'open': extra=5 must be of type dict"),
+        ("open", None, "extra=None must be of type dict"),
+        ("open", {5: 1}, "accelerator 'open': extra has an entry 5, which is no name"),
+        ("open", {"": 1}, "extra has an entry '', which is no name"),
+        ("open", {"level": None}, r"accelerator 'open': extra\['level'\]=None must be a number, a text or a bool"),
+        ("open", {"level": [1]}, r"extra\['level'\]=\[1\] must be a number, a text or a bool"),
+        ("open", {"level": float("inf")}, r"accelerator 'open': extra\['level'\]=inf must be a finite number"),
+        ("choosy", {"lvel": 1}, "'choosy': extra has no entry 'lvel', did you mean 'level'.* Entries: level, sparse, "),
+        ("choosy", {"level": 3}, r"accelerator 'choosy': extra\['level'\]=3 is none of 0, 1, 2"),
+        ("choosy", {"level": True}, r"extra\['level'\]=True must be of type int"),
+        ("choosy", {"sparse": None}, r"extra\['sparse'\]=None must be a number, a text or a bool"),
+        ("choosy", {"sparse": 1}, r"extra\['sparse'\]=1 must be of type bool"),
+    ],
+)
+def test_an_entry_that_nobody_would_give_is_refused_by_its_name(name: str, value: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        extra_of(name, value)
+
+
+def test_a_variant_with_entries_survives_a_record_and_one_of_a_single_value_takes_no_entries() -> None:
+    (marker,) = expand_marker(("choosy",), {"extra": {"level": 1}}, EXTRA)
+    written = msgspec.json.encode(marker.variant)
+    assert msgspec.json.decode(written, type=Variant) == marker.variant
+    with pytest.raises(msgspec.ValidationError, match="option 'batch_size' has entries, and takes a single value"):
+        msgspec.json.decode(written.replace(b'"batch_size":1', b'"batch_size":{"level":1}'), type=Variant)

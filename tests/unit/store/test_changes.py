@@ -72,6 +72,17 @@ def test_an_option_that_was_left_open_is_not_new() -> None:
     assert changes_since(baseline(variant=before), record()) == ("option batch_size: None -> 8",)
 
 
+def test_each_entry_of_an_option_changes_for_itself() -> None:
+    def having(**extra: Any) -> dict[str, Any]:
+        return {"variant": INT8.__class__(accelerator="gpu-trt", options={**INT8.options, "extra": extra})}
+
+    assert changes_since(baseline(), record(**having())) == ()
+    assert changes_since(baseline(**having(level=3, sparse=True)), record(**having(level=5))) == (
+        "option extra level: 3 -> 5",
+        "option extra sparse is gone: it was True",
+    )
+
+
 def test_of_many_moved_operators_a_few_are_named() -> None:
     before = placed({f"conv{n}": "gpu:int8" for n in range(8)})
     now = placed({f"conv{n}": "cpu:float32" for n in range(8)})

@@ -24,7 +24,7 @@ from tests.standins.sagemaker_runtime.running import ACCESS_KEY, SECRET_KEY, TOK
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from pytest_accel.facts.fact import Scalar
+    from pytest_accel.facts.fact import OptionValue
     from tests.models.zoo import Examples, Zoo
 
 #: What is billed, or lies about, as long as it exists.
@@ -62,7 +62,7 @@ def well_behaved(loopback: Loopback) -> Iterator[None]:
 
 class TestSageMaker(AcceleratorContract):
     accelerator = SageMaker
-    options: ClassVar[Mapping[str, Scalar]] = {"endpoint": "linear"}
+    options: ClassVar[Mapping[str, OptionValue]] = {"endpoint": "linear"}
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -213,7 +213,7 @@ class TestDeployed:
         return folder
 
     @classmethod
-    def deployed(cls, **changes: Scalar) -> dict[str, Scalar]:
+    def deployed(cls, **changes: OptionValue) -> dict[str, OptionValue]:
         defaults = {name: option.default for name, option in SageMaker.options().items()}
         return {**defaults, "instance_type": "ml.g4dn.xlarge", **changes}
 

@@ -22,7 +22,7 @@ from pytest_accel.worker.accelerators.neuron.inf2_trn1 import Inf2
 from tests.standins import neuron_host
 
 if TYPE_CHECKING:
-    from pytest_accel.facts.fact import Scalar
+    from pytest_accel.facts.fact import OptionValue
     from pytest_accel.processes.client import Loaded
     from pytest_accel.worker.accelerator import Arrays
 
@@ -178,7 +178,7 @@ def test_with_torch_neuronx_alone_it_is_there(tmp_path: Path, monkeypatch: pytes
         assert "tensorflow" not in client.versions()
         source = client.yardstick(tmp_path / "source")
         assert source.kind == "torch"
-        options: dict[str, Scalar] = TestInf2OnTorch.complete()
+        options: dict[str, OptionValue] = TestInf2OnTorch.complete()
         client.compile(source, tmp_path / "artefact", options)
         loaded = client.load(tmp_path / "artefact", options)
         assert client.predict(made_up(loaded, rows=1)).keys() == {"scores"}

@@ -98,7 +98,7 @@ def test_each_process_of_xdist_leaves_out_what_it_has_seen_itself(project: Proje
     project.write_test("batch_size=[1, 8, 32, 64], p99_ms=5, prune=True")
     result = project.run("-n", "2", "--accel-report=run.json", workers=True, subprocess=True)
     tests = read_record(project.pytester.path / "run.json").tests
-    assert sorted(int(test.variant.options["batch_size"] or 0) for test in tests) == [1, 8, 32, 64]
+    assert sorted(test.variant.batch_size for test in tests) == [1, 8, 32, 64]
     kinds = {test.variant.id: test.kind for test in tests}
     assert kinds["fake-b1"] == "sla-breach"
     assert set(kinds.values()) <= {"sla-breach", "pruned"}

@@ -79,7 +79,7 @@ def test_each_entry_of_an_option_changes_for_itself() -> None:
     assert changes_since(baseline(), record(**having())) == ()
     assert changes_since(baseline(**having(level=3, sparse=True)), record(**having(level=5))) == (
         "option extra level: 3 -> 5",
-        "option extra sparse is gone: it was True",
+        "option extra sparse: True -> None",
     )
 
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, ClassVar, Dict, Iterator, List, Mapping, Tuple, Union
+from typing import Any, ClassVar, Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
-from pytest_accel.worker.accelerator import CompileJob, Missing, Option, Present, Refused
-from pytest_accel.worker.accelerators.onnx_runtime import base
+from pytest_accel.worker.accelerator import Arrays, CompileJob, Missing, Option, Present, Refused
+from pytest_accel.worker.accelerators.onnx_runtime import base, provider_options
 from pytest_accel.worker.accelerators.onnx_runtime.base import CPU_PROVIDER, Kernel, OnnxRuntime
 from pytest_accel.worker.formats import onnx_file
 from pytest_accel.worker.formats.onnx_model import OPSET
@@ -39,6 +40,7 @@ class GpuOrt(NvidiaGpu, OnnxRuntime):
 
     name = "gpu-ort"
     extra = "gpu-ort"
+    in_flight = 2  # two calls go on at once, each in a stream that ONNX Runtime gives it
     devices: ClassVar[Mapping[str, str]] = {_CUDA: "gpu", _TENSORRT: "gpu", CPU_PROVIDER: "cpu"}
     own_options: ClassVar[Mapping[str, Option]] = {
         "precision": Option(str, "fp32", choices=("fp32", "tf32", "fp16"), doc="FP16 with inputs and outputs in FP32"),
@@ -47,7 +49,16 @@ class GpuOrt(NvidiaGpu, OnnxRuntime):
             bool, False, doc="operators that the provider lacks may run on the processor; the placement names them"
         ),
         "optimisation": base.OPTIMISATION,
+        "extra": Option(dict, {}, entries=provider_options.ENTRIES, doc="the provider's own options"),
     }
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._threads = ThreadPoolExecutor(self.in_flight)
+
+    @classmethod
+    def impossible(cls, options: Mapping[str, Any]) -> Optional[str]:
+        return provider_options.unfit(options["extra"], options["provider"])
 
     def probe(self) -> Union[Present, Missing]:
         if (missing := nvml.missing()) is not None:
@@ -93,6 +104,14 @@ class GpuOrt(NvidiaGpu, OnnxRuntime):
             wanted.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         return self._started(model, wanted, providers)
 
+    def begin(self, staged: Any) -> Any:
+        """Begin one batch in another thread: ONNX Runtime returns from a call only when it is done."""
+        return self._threads.submit(self.infer, staged)
+
+    def finish(self, begun: Any) -> Arrays:
+        outputs: Arrays = begun.result()
+        return outputs
+
     def kernels(self) -> Iterator[Kernel]:
         """Yield the kernels. TensorRT makes one kernel, and the precisions inside it are unknown."""
         for kernel in super().kernels():
@@ -118,6 +137,8 @@ class GpuOrt(NvidiaGpu, OnnxRuntime):
         if isinstance(model, str):
             tensorrt["trt_engine_cache_enable"] = "1"
             tensorrt["trt_engine_cache_path"] = os.path.join(os.path.dirname(model), _ENGINES)
+        cuda.update(provider_options.of_cuda(options["extra"]))
+        tensorrt.update(provider_options.of_tensorrt(options["extra"]))
         return [(name, dict(cuda if name == _CUDA else tensorrt)) for name in _PROVIDERS[options["provider"]]]
 
     def _started(self, model: Union[str, bytes], wanted: Any, providers: List[Tuple[str, Dict[str, str]]]) -> Any:

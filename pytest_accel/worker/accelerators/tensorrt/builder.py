@@ -11,10 +11,11 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence
 
 from pytest_accel.worker.accelerator import Arrays, Progress, Refused
+from pytest_accel.worker.accelerators.tensorrt import builder_options
 from pytest_accel.worker.accelerators.tensorrt.callbacks import calibrator, monitor
 from pytest_accel.worker.accelerators.tensorrt.element_types import as_taken
 from pytest_accel.worker.accelerators.tensorrt.log import done
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 PRECISIONS = ("fp32", "tf32", "fp16", "int8")
 #: _FLAGS has the flags that allow the builder to choose a precision.
 _FLAGS = {"fp16": "FP16", "int8": "INT8"}
+#: _NO_CHOICE says why layers have no other precision beside INT8 where the model says what each computes in.
+_NO_CHOICE = (
+    "beside_int8='fp16': TensorRT {} computes in the types that the model has, and chooses none: leave it out, or pass "
+    "a model in Q/DQ form that is in FP16 beside it"
+)
 
 
 @dataclass(frozen=True)
@@ -50,12 +56,17 @@ class Batches:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to build. ``batches`` is None for a model of fixed shape. Builds share ``timing_cache``, a file."""
+    """How to build. ``batches`` is None for a model of fixed shape. Builds share ``timing_cache``, a file.
+
+    ``beside_int8`` is what layers may compute in beside INT8, and ``extra`` has the builder's own options.
+    """
 
     precision: str
     batches: Optional[Batches] = None
     workspace_mb: Optional[int] = None
     timing_cache: str = ""
+    beside_int8: str = "fp32"
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 def build(
@@ -82,6 +93,8 @@ def _built(
     if recipe.precision == "int8":
         check_inputs(set(_inputs(model)), calibration)
     if is_strongly_typed():
+        if recipe.beside_int8 != "fp32":
+            raise Refused(_NO_CHOICE.format(tensorrt.__version__))
         model = _typed(model, recipe.precision, calibration, progress, scratch)
         calibration = ()
     logger.errors.clear()
@@ -89,7 +102,9 @@ def _built(
     network = _parsed(builder, model, logger, scratch)
     config = builder.create_builder_config()
     config.profiling_verbosity = tensorrt.ProfilingVerbosity.DETAILED  # or the inspector names no precisions
-    _set_precision(config, recipe.precision)
+    _set_precision(config, recipe)
+    _share_profiles(config)
+    builder_options.apply(config, recipe.extra, tensorrt)
     if recipe.workspace_mb is not None:
         config.set_memory_pool_limit(tensorrt.MemoryPoolType.WORKSPACE, recipe.workspace_mb * 2**20)
     if recipe.batches is not None:
@@ -166,13 +181,23 @@ def _described(error: Any, model: Any) -> str:
     return f"{error.code().name}{place}: {error.desc()}"
 
 
-def _set_precision(config: Any, precision: str) -> None:
+def _set_precision(config: Any, recipe: Recipe) -> None:
     import tensorrt
 
-    if precision != "tf32":
+    if recipe.precision != "tf32":
         config.clear_flag(tensorrt.BuilderFlag.TF32)
-    if precision in _FLAGS and not is_strongly_typed():
-        config.set_flag(getattr(tensorrt.BuilderFlag, _FLAGS[precision]))
+    allowed = [name for name in (recipe.precision, recipe.beside_int8) if name in _FLAGS]
+    for name in () if is_strongly_typed() else allowed:
+        config.set_flag(getattr(tensorrt.BuilderFlag, _FLAGS[name]))
+
+
+def _share_profiles(config: Any) -> None:
+    """Let several contexts use a profile at once. TensorRT 8.6 has to be told, 10 does so always."""
+    import tensorrt
+
+    feature = getattr(getattr(tensorrt, "PreviewFeature", None), "PROFILE_SHARING_0806", None)
+    if feature is not None and not config.get_preview_feature(feature):
+        config.set_preview_feature(feature, True)
 
 
 def _profile(builder: Any, model: Any, batches: Batches) -> Any:

@@ -25,6 +25,7 @@ from pytest_accel.worker.accelerator import (
     Tensor,
     require_loaded,
 )
+from pytest_accel.worker.accelerators.tensorrt import builder_options
 from pytest_accel.worker.accelerators.tensorrt.builder import PRECISIONS, Batches, Recipe, build
 from pytest_accel.worker.accelerators.tensorrt.engine import Engine
 from pytest_accel.worker.accelerators.tensorrt.log import capturing_logger
@@ -46,6 +47,8 @@ class GpuTrt(NvidiaGpu):
     extra = "gpu-trt"
     sources = ("saved_model", "keras", "onnx")
     calibrated = ("int8",)
+    concurrent = True
+    in_flight = 2  # the copies of one call go on beside the computing of the other
     converts: ClassVar[Mapping[str, Tuple[str, ...]]] = {
         "saved_model": ("signature", "batch_size", "profile"),
         "keras": ("signature", "batch_size", "profile"),
@@ -58,6 +61,11 @@ class GpuTrt(NvidiaGpu):
         ),
         "workspace_mb": Option(int, None, minimum=1, doc="memory that one layer may use; TensorRT's default is all"),
         "timing_cache": Option(str, "", doc="file of kernels' times that builds share, so that they choose alike"),
+        "beside_int8": Option(
+            str, "fp32", choices=("fp32", "fp16"), doc="what layers may compute in beside INT8, up to TensorRT 10"
+        ),
+        "cuda_graph": Option(bool, False, compiled_in=False, doc="calls repeat the engine's kernels as a CUDA graph"),
+        "extra": Option(dict, {}, entries=builder_options.ENTRIES, doc="the builder's own options"),
     }
     former_options: ClassVar[Mapping[str, str]] = {
         "mode": "use the accelerator 'gpu-tftrt' for engines inside a SavedModel, and leave mode= out for all others"
@@ -71,6 +79,8 @@ class GpuTrt(NvidiaGpu):
 
     @classmethod
     def impossible(cls, options: Mapping[str, Any]) -> Optional[str]:
+        if options["beside_int8"] != "fp32" and options["precision"] != "int8":
+            return f"beside_int8={options['beside_int8']!r} says what computes beside INT8: ask for precision='int8'"
         if not options["profile"]:
             return None
         try:
@@ -116,6 +126,9 @@ class GpuTrt(NvidiaGpu):
         job.progress(None, f"converting {job.source.path}")
         model, ends = _converted(job.source, options)
         cuda = Cuda()
+        capability = cuda.device().compute_capability
+        if options["precision"] == "tf32" and capability < nvml.TF32_FROM:
+            raise Refused(nvml.NO_TF32.format(*capability))
         plan = build(model, _recipe(options), job.calibration, job.progress, cuda=cuda, logger=self._tensorrt_logger())
         flops = onnx_model.count_flops(onnx_model.fix_batch(model, options["batch_size"], ends))
         batch_axes.keep_axes(batch_axes.axes_of(ends, options["batch_size"]), job.artefact)
@@ -138,7 +151,13 @@ class GpuTrt(NvidiaGpu):
             if facts[fact] != here:
                 raise Refused(f"this engine was built for {fact} {facts[fact]}, and here is {here}: compile it anew")
         self._flops = facts["flops"]
-        self._engine = Engine(engine, int64_inputs=facts["int64_inputs"], cuda=cuda, logger=self._tensorrt_logger())
+        self._engine = Engine(
+            engine,
+            int64_inputs=facts["int64_inputs"],
+            cuda=cuda,
+            logger=self._tensorrt_logger(),
+            cuda_graph=options["cuda_graph"],
+        )
         sides = self._engine.inputs, self._engine.outputs
         return batch_axes.with_axes(sides, batch_axes.kept_axes(artefact, batch_axes.ends_of(*sides)))
 
@@ -146,11 +165,13 @@ class GpuTrt(NvidiaGpu):
         return require_loaded(self._engine).stage(inputs)
 
     def infer(self, staged: Any) -> Arrays:
-        return require_loaded(self._engine).infer(staged)
+        return self.finish(self.begin(staged))
 
-    def synchronize(self) -> None:
-        if self._engine is not None:
-            self._engine.synchronize()
+    def begin(self, staged: Any) -> Any:
+        return require_loaded(self._engine).begin(staged)
+
+    def finish(self, begun: Any) -> Arrays:
+        return require_loaded(self._engine).finish(begun)
 
     def placement(self) -> Observed:
         return require_loaded(self._engine).placement()
@@ -221,6 +242,8 @@ def _recipe(options: Mapping[str, Any]) -> Recipe:
         batches=Batches.parse(options["profile"]) if options["profile"] else None,
         workspace_mb=options["workspace_mb"],
         timing_cache=options["timing_cache"],
+        beside_int8=options["beside_int8"],
+        extra=options["extra"],
     )
 
 

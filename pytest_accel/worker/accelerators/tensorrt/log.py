@@ -15,7 +15,10 @@ _Made = TypeVar("_Made")
 
 
 def capturing_logger() -> Any:
-    """Return a ``trt.ILogger`` that keeps the texts of errors in the list ``errors``, and also prints warnings."""
+    """Return a ``trt.ILogger`` that keeps the texts of errors in the list ``errors``, and also prints warnings.
+
+    The module that it was made with is its attribute ``tensorrt``.
+    """
     import tensorrt
 
     severities = tensorrt.ILogger.Severity
@@ -23,6 +26,7 @@ def capturing_logger() -> Any:
     class Capturing(tensorrt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             tensorrt.ILogger.__init__(self)  # pybind11 refuses an object whose own part was not made
+            self.tensorrt = tensorrt
             self.errors: List[str] = []
 
         def log(self, severity: Any, msg: str) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from threading import Barrier
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pytest_accel.worker.accelerator import Refused
 from pytest_accel.worker.accelerators.onnx_runtime.base import Kernel, OnnxRuntime
 from pytest_accel.worker.accelerators.onnx_runtime.gpu_ort import GpuOrt
+from pytest_accel.worker.timing import single_calls
 
 CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 
@@ -20,8 +23,8 @@ def before_a_gpu(capability: tuple[int, int] | None) -> GpuOrt:
     return accelerator
 
 
-def asked(precision: str, provider: str = "cuda") -> dict[str, Any]:
-    return {"precision": precision, "provider": provider}
+def asked(precision: str, provider: str = "cuda", **extra: Any) -> dict[str, Any]:
+    return {"precision": precision, "provider": provider, "extra": extra}
 
 
 @pytest.mark.parametrize(("precision", "allowed"), [("fp32", "0"), ("fp16", "0"), ("tf32", "1")])
@@ -48,6 +51,39 @@ def test_tensorrt_is_not_believed_to_compute_fp32_where_it_has_tf32(
     assert accelerator._providers("/artefact/model.onnx", asked("tf32", "tensorrt"))
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
     assert accelerator._providers("/artefact/model.onnx", asked("fp32", "tensorrt"))
+
+
+def test_the_providers_own_options_go_to_the_provider_that_they_are_of() -> None:
+    extra = {"cudnn_conv_algo_search": "HEURISTIC", "prefer_nhwc": True, "trt_builder_optimization_level": 5}
+    (_, engine), (_, cuda) = before_a_gpu((7, 5))._providers("/artefact/model.onnx", asked("fp32", "tensorrt", **extra))
+    assert (cuda["cudnn_conv_algo_search"], cuda["prefer_nhwc"]) == ("HEURISTIC", "1")
+    assert engine["trt_builder_optimization_level"] == "5"
+    assert not {"prefer_nhwc"} & engine.keys() | {"trt_builder_optimization_level"} & cuda.keys()
+
+
+def test_an_option_of_tensorrt_needs_its_provider() -> None:
+    why = GpuOrt.impossible(asked("fp32", trt_sparsity_enable=True))
+    assert why == "extra['trt_sparsity_enable'] is for provider='tensorrt', and not for 'cuda'"
+    assert GpuOrt.impossible(asked("fp32", "tensorrt", trt_sparsity_enable=True)) is None
+
+
+class Pairs:
+    """A session whose calls end only while another one is made."""
+
+    def __init__(self) -> None:
+        self._both = Barrier(2, timeout=60)
+
+    def run(self, outputs: list[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        self._both.wait()
+        return [inputs["x"]]
+
+
+def test_offline_has_two_calls_under_way() -> None:
+    accelerator = before_a_gpu((7, 5))
+    accelerator._loaded, accelerator._outputs = Pairs(), ["y"]
+    staged = [{"x": np.full(1, number)} for number in (1, 2)]
+    timed = single_calls.offline(accelerator, staged, calls=6, checks=6)
+    assert [call.outputs["y"].tolist() for call in timed.checked] == [[1], [2]] * 3
 
 
 def test_tf32_is_refused_where_the_gpu_has_none() -> None:

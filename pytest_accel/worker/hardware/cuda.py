@@ -16,6 +16,8 @@ import numpy as np
 from pytest_accel.worker.accelerator import Missing, Refused
 from pytest_accel.worker.vendor_errors import explained
 
+#: FOR_CUDA_12 is what goes with a driver that knows CUDA 12 and not 13.
+FOR_CUDA_12 = "or for a driver of CUDA 12 the extra gpu-trt-cu12, with tensorrt-cu12<11 and cuda-python<13"
 #: _MISSING has the kind of absence, and what can be done about it, by the name of the first call's error.
 _MISSING = {
     "cudaErrorNoDevice": (
@@ -24,7 +26,7 @@ _MISSING = {
     ),
     "cudaErrorInsufficientDriver": (
         "driver-mismatch",
-        "install a driver that is as new as the CUDA libraries, or newer",
+        f"install a driver that is as new as the CUDA libraries, or newer; {FOR_CUDA_12}",
     ),
     "cudaErrorSystemDriverMismatch": (
         "driver-mismatch",

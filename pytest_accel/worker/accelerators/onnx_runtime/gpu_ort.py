@@ -32,6 +32,10 @@ _IN_TF32 = re.compile(r"(Fused)?(Conv|ConvTranspose|MatMul|Gemm|Einsum)")
 _OVERRIDE = "NVIDIA_TF32_OVERRIDE"
 #: _NOT_STARTED finds the words in ONNX Runtime's log that say what kept a provider from starting.
 _NOT_STARTED = re.compile(r"Failed to (?:load library|create) [^\n\x1b]+|CUDA failure [^\n\x1b]+")
+#: _OLD_DRIVER is what CUDA says where its libraries are newer than the driver.
+_OLD_DRIVER = "CUDA driver version is insufficient"
+#: _FOR_CUDA_12 is what goes with a driver that knows CUDA 12 and not 13.
+_FOR_CUDA_12 = "or for a driver of CUDA 12 the extra gpu-ort-cu12, with onnxruntime-gpu<1.27"
 _LOOSE_NODES = "assigned to the default CPU EP"
 
 
@@ -79,7 +83,9 @@ class GpuOrt(NvidiaGpu, OnnxRuntime):
         try:
             self._started(_tiny(), base.session_options({"optimisation": "all"}, ""), [(_CUDA, {})])
         except Refused as refused:
-            return Missing("no-sdk", f"{release}: {refused}", f"{install}, with the CUDA and cuDNN that it asks for")
+            kind = "driver-mismatch" if _OLD_DRIVER in str(refused) else "no-sdk"
+            action = f"{install}, with the CUDA and cuDNN that it asks for; {_FOR_CUDA_12}"
+            return Missing(kind, f"{release}: {refused}", action)
         identity = self._device.identity()
         return self._device.present({"gpu": "NVIDIA GPU", **identity})
 

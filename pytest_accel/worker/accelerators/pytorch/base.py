@@ -140,8 +140,9 @@ class TorchProgram(Accelerator):
     def _compile(self, mode: str) -> None:
         """Have PyTorch's compiler do its work here, in a call that nobody times."""
         self._loaded.compile(mode)
+        zeros = [zero.cpu() for zero in self._zeros()]  # made as those of a call, or that would compile once more
         with told("compile"), self._computing():
-            self._loaded.compute(self._zeros())
+            self._loaded([zero.to(self.device) for zero in zeros])
 
     def _in_tf32(self, operator: str, precision: str) -> bool:
         is_one = operator in torch_model.TENSOR_CORE_OPERATORS

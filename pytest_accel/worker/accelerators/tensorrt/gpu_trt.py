@@ -32,7 +32,7 @@ from pytest_accel.worker.accelerators.tensorrt.log import capturing_logger
 from pytest_accel.worker.formats import batch_axes, onnx_file, onnx_model, yardstick
 from pytest_accel.worker.formats.quantise import require
 from pytest_accel.worker.hardware import gpu_peak, nvml, versions
-from pytest_accel.worker.hardware.cuda import Cuda
+from pytest_accel.worker.hardware.cuda import FOR_CUDA_12, Cuda
 from pytest_accel.worker.hardware.nvidia_gpu import NvidiaGpu
 
 _ENGINE = "model.engine"
@@ -226,7 +226,7 @@ class GpuTrt(NvidiaGpu):
             return Missing(
                 "driver-mismatch",
                 f"TensorRT {tensorrt.__version__} makes no builder here: {words}",
-                "install a driver that is as new as TensorRT's CUDA libraries, or an older TensorRT",
+                f"install a driver that is as new as TensorRT's CUDA libraries, or an older TensorRT; {FOR_CUDA_12}",
             )
         return None
 

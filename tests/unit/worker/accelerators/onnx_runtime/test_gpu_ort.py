@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from threading import Barrier
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_accel.worker.accelerator import Refused
+from pytest_accel.worker.accelerator import Missing, Refused
 from pytest_accel.worker.accelerators.onnx_runtime.base import Kernel, OnnxRuntime
 from pytest_accel.worker.accelerators.onnx_runtime.gpu_ort import GpuOrt
 from pytest_accel.worker.timing import single_calls
@@ -109,3 +110,27 @@ def test_only_what_the_tensor_cores_compute_is_in_tf32(monkeypatch: pytest.Monke
         "d": "gpu:unknown",
         "e": "gpu:float16",
     }
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version ; GPU=-1", "driver-mismatch"),
+        ("Failed to load library libonnxruntime_providers_cuda.so with error: libcublasLt.so.13", "no-sdk"),
+    ],
+)
+def test_a_release_for_an_older_driver_is_named(monkeypatch: pytest.MonkeyPatch, words: str, kind: str) -> None:
+    def refuse(*_: Any) -> None:
+        raise Refused(words)
+
+    accelerator = before_a_gpu((7, 5))
+    sdk = SimpleNamespace(__version__="1.31.1", get_available_providers=lambda: [CUDA])
+    for name, module in (("onnxruntime", sdk), ("onnx", SimpleNamespace()), ("pynvml", None)):
+        monkeypatch.setitem(sys.modules, name, module)  # type: ignore[arg-type]
+    for name in ("gpu_ort._tiny", "base.session_options"):
+        monkeypatch.setattr(f"pytest_accel.worker.accelerators.onnx_runtime.{name}", lambda *_: None)
+    monkeypatch.setattr(accelerator, "_started", refuse)
+    missing = accelerator.probe()
+    assert isinstance(missing, Missing)
+    assert missing.kind == kind
+    assert missing.action.endswith("the extra gpu-ort-cu12, with onnxruntime-gpu<1.27")

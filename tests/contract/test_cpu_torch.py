@@ -112,17 +112,17 @@ class TestCpuTorch(AcceleratorContract):
         assert client.predict({"index": np.array([1])})
 
     @pytest.mark.slow
-    def test_a_compiled_program_answers_the_same_and_was_compiled_while_it_was_loaded(
-        self, client: WorkerClient, artefact: Path, loaded: Loaded
+    def test_a_compiled_program_answers_the_same_and_is_compiled_while_it_is_loaded(
+        self, client: WorkerClient, programs: Path
     ) -> None:
-        inputs = made_up(loaded, rows=1)
+        inputs = {"left": np.ones((1, 4), np.float32), "right": np.array([3])}
+        self.load_program(client, programs, "two_inputs")
         expected = client.predict(inputs)
-        compiled = client.load(artefact, self.complete(compile="default"))
+        compiled = client.load(programs / "two_inputs", self.complete(compile="default"))
         client.stage([inputs])
         warm = client.warm_up(min_calls=1, min_s=0, max_s=1, window=1)
         assert warm.first_inference_ns < 1e9 * compiled.load_s / 2
-        for name, output in client.predict(inputs).items():
-            np.testing.assert_allclose(output, expected[name], rtol=1e-3, atol=1e-5)
+        self.assert_same(client.predict(inputs), expected)
 
     def load_program(self, client: WorkerClient, programs: Path, name: str, **options: int) -> Loaded:
         folder = programs / name

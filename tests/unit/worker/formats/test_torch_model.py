@@ -176,7 +176,7 @@ def test_calls_run_what_the_compiler_has_made_and_the_graph_is_observed_as_it_wa
 
     def compiled(module: Any, **how: Any) -> Any:
         asked.append(how)
-        return lambda *args, **kwargs: [2 * output for output in module(*args, **kwargs)]
+        return lambda *args, **kwargs: {name: 2 * output for name, output in module(*args, **kwargs).items()}
 
     monkeypatch.setattr(torch, "compile", compiled)
     path = str(tmp_path / "model.pt2")

@@ -14,9 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, ClassVar, Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
-from pytest_accel.worker.accelerator import Arrays, CompileJob, Missing, Option, Present, Refused
+from pytest_accel.worker.accelerator import Arrays, CompileJob, Missing, Option, Present, Refused, Tensor
 from pytest_accel.worker.accelerators.onnx_runtime import base, provider_options
 from pytest_accel.worker.accelerators.onnx_runtime.base import CPU_PROVIDER, Kernel, OnnxRuntime
+from pytest_accel.worker.accelerators.onnx_runtime.recorded_call import RecordedCall
 from pytest_accel.worker.formats import onnx_file
 from pytest_accel.worker.formats.onnx_model import OPSET
 from pytest_accel.worker.hardware import nvml
@@ -59,10 +60,15 @@ class GpuOrt(NvidiaGpu, OnnxRuntime):
     def __init__(self) -> None:
         super().__init__()
         self._threads = ThreadPoolExecutor(self.in_flight)
+        self._recorded: Optional[RecordedCall] = None
 
     @classmethod
     def impossible(cls, options: Mapping[str, Any]) -> Optional[str]:
-        return provider_options.unfit(options["extra"], options["provider"])
+        return provider_options.unfit(options["extra"], options["provider"], options["load_shape"])
+
+    def close(self) -> None:
+        self._recorded = None
+        super().close()
 
     def probe(self) -> Union[Present, Missing]:
         if (missing := nvml.missing()) is not None:
@@ -103,12 +109,24 @@ class GpuOrt(NvidiaGpu, OnnxRuntime):
 
     def session(self, model: Union[str, bytes], options: Mapping[str, Any], profile: str = "") -> Any:
         wanted = base.session_options(options, profile)
-        providers = self._providers(model, options)
+        providers = self._providers(model, options, recorded=not profile)
         if options["cpu_operators"]:
             providers.append((CPU_PROVIDER, {}))
         else:
             wanted.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         return self._started(model, wanted, providers)
+
+    def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
+        sides = super().load(artefact, options)
+        if options["extra"].get("enable_cuda_graph"):
+            self._recorded = RecordedCall(self._loaded, *sides)
+        return sides
+
+    def infer(self, staged: Any) -> Arrays:
+        if self._recorded is None:
+            return super().infer(staged)
+        with base.told():
+            return self._recorded(staged)
 
     def begin(self, staged: Any) -> Any:
         """Begin one batch in another thread: ONNX Runtime returns from a call only when it is done."""
@@ -127,8 +145,13 @@ class GpuOrt(NvidiaGpu, OnnxRuntime):
                 kernel = kernel._replace(precision="tf32" if kernel.precision == "float32" else kernel.precision)
             yield kernel
 
-    def _providers(self, model: Union[str, bytes], options: Mapping[str, Any]) -> List[Tuple[str, Dict[str, str]]]:
-        """Return the providers with their options. Raises `Refused` for a precision that they cannot keep."""
+    def _providers(
+        self, model: Union[str, bytes], options: Mapping[str, Any], *, recorded: bool = True
+    ) -> List[Tuple[str, Dict[str, str]]]:
+        """Return the providers with their options. Raises `Refused` for a precision that they cannot keep.
+
+        Without ``recorded`` they make no CUDA graph, whose kernels a profile would not show.
+        """
         precision, capability = options["precision"], self._device.compute_capability()
         if precision == "tf32" and capability is not None and capability < nvml.TF32_FROM:
             raise Refused(nvml.NO_TF32.format(*capability))
@@ -143,7 +166,7 @@ class GpuOrt(NvidiaGpu, OnnxRuntime):
         if isinstance(model, str):
             tensorrt["trt_engine_cache_enable"] = "1"
             tensorrt["trt_engine_cache_path"] = os.path.join(os.path.dirname(model), _ENGINES)
-        cuda.update(provider_options.of_cuda(options["extra"]))
+        cuda.update(provider_options.of_cuda(options["extra"], recorded=recorded))
         tensorrt.update(provider_options.of_tensorrt(options["extra"]))
         return [(name, dict(cuda if name == _CUDA else tensorrt)) for name in _PROVIDERS[options["provider"]]]
 

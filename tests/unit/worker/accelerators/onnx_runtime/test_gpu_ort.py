@@ -6,13 +6,15 @@ import sys
 from threading import Barrier
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 
-from pytest_accel.worker.accelerator import Missing, Refused
+from pytest_accel.worker.accelerator import Missing, Refused, Tensor
 from pytest_accel.worker.accelerators.onnx_runtime.base import Kernel, OnnxRuntime
 from pytest_accel.worker.accelerators.onnx_runtime.gpu_ort import GpuOrt
+from pytest_accel.worker.accelerators.onnx_runtime.recorded_call import RecordedCall
 from pytest_accel.worker.timing import single_calls
 
 CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
@@ -24,8 +26,8 @@ def before_a_gpu(capability: tuple[int, int] | None) -> GpuOrt:
     return accelerator
 
 
-def asked(precision: str, provider: str = "cuda", **extra: Any) -> dict[str, Any]:
-    return {"precision": precision, "provider": provider, "extra": extra}
+def asked(precision: str, provider: str = "cuda", load_shape: str = "single_stream", **extra: Any) -> dict[str, Any]:
+    return {"precision": precision, "provider": provider, "load_shape": load_shape, "extra": extra}
 
 
 @pytest.mark.parametrize(("precision", "allowed"), [("fp32", "0"), ("fp16", "0"), ("tf32", "1")])
@@ -66,6 +68,20 @@ def test_an_option_of_tensorrt_needs_its_provider() -> None:
     why = GpuOrt.impossible(asked("fp32", trt_sparsity_enable=True))
     assert why == "extra['trt_sparsity_enable'] is for provider='tensorrt', and not for 'cuda'"
     assert GpuOrt.impossible(asked("fp32", "tensorrt", trt_sparsity_enable=True)) is None
+
+
+@pytest.mark.parametrize(("provider", "load_shape"), [("tensorrt", "single_stream"), ("cuda", "offline")])
+def test_a_cuda_graph_is_for_one_call_of_the_cuda_provider(provider: str, load_shape: str) -> None:
+    why = GpuOrt.impossible(asked("fp32", provider, load_shape, enable_cuda_graph=True))
+    assert why is not None
+    assert why.endswith("records one call: ask for provider='cuda' and load_shape='single_stream'")
+    assert GpuOrt.impossible(asked("fp32", enable_cuda_graph=True)) is None
+
+
+def test_a_cuda_graph_needs_fixed_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", MagicMock())
+    with pytest.raises(Refused, match=r"'x' has sizes that are not fixed, \[1, None\], and a graph repeats"):
+        RecordedCall(MagicMock(), [Tensor("x", "float32", (1, None))], [])
 
 
 class Pairs:

@@ -154,14 +154,17 @@ class EachRelease(StandIn):
         staged = [made_up(loaded, rows=1, seed=seed) for seed in range(1, 4)]
         expected = [client.predict(inputs) for inputs in staged]
         client.stage(staged)
-        for shape, traffic in (("multi_stream", {"concurrency": 3}), ("offline", {})):
-            for checked in client.measure(shape, calls=12, checks=12, **traffic).checked:
+        for timed in (
+            client.measure("multi_stream", calls=12, checks=12, concurrency=3),
+            client.measure("offline", calls=12, checks=12),
+        ):
+            for checked in timed.checked:
                 self.assert_same(checked.outputs, expected[checked.batch])
 
     def test_a_cuda_graph_repeats_the_same_kernels_for_each_shape(
         self, client: WorkerClient, models: Path, tmp_path: Path
     ) -> None:
-        options = {"profile": "1:2:4", "batch_size": 2}
+        options: dict[str, OptionValue] = {"profile": "1:2:4", "batch_size": 2}
         self.compiled(client, onnx(models, "convolution"), tmp_path, **options)
         asked = [*batches(1, size=1), *batches(2, size=2), *batches(1, size=1)]
         expected = [client.predict(inputs) for inputs in asked]
@@ -176,10 +179,13 @@ class EachRelease(StandIn):
         assert [(spec.name, spec.shape) for spec in loaded.signature.outputs] == [("y", (1, 4)), ("places", (2, None))]
         staged = [{"x": np.array([row], np.float32)} for row in ([1, -1, 2, -2], [-1, -1, -1, -1], [3, 4, 5, 6])]
         client.stage(staged)
-        for shape, traffic in (("single_stream", {}), ("multi_stream", {"concurrency": 2}), ("offline", {})):
-            checked = client.measure(shape, calls=6, checks=6, **traffic).checked
-            found = [call.outputs["places"][1].tolist() for call in checked]
-            assert found == [[[0, 2], [], [0, 1, 2, 3]][call.batch] for call in checked]
+        for timed in (
+            client.measure("single_stream", calls=6, checks=6),
+            client.measure("multi_stream", calls=6, checks=6, concurrency=2),
+            client.measure("offline", calls=6, checks=6),
+        ):
+            found = [call.outputs["places"][1].tolist() for call in timed.checked]
+            assert found == [[[0, 2], [], [0, 1, 2, 3]][call.batch] for call in timed.checked]
         with pytest.raises(CompileFailed, match="cuda_graph=True: the shape of 'places' depends on the values"):
             client.load(tmp_path, self.complete(cuda_graph=True))
 
@@ -473,7 +479,7 @@ def test_a_model_of_more_than_two_gigabytes_is_parsed_by_its_path(
             client = WorkerClient(worker, StandIn.deadlines)
             client.compile(client.yardstick(tmp_path / "model"), tmp_path / kind.__name__, options)
             answers.append(client.predict(made_up(client.load(tmp_path / kind.__name__, options), rows=1))["scores"])
-    np.testing.assert_array_equal(*answers)
+    np.testing.assert_array_equal(answers[0], answers[1])
 
 
 IN_FLIGHT = """

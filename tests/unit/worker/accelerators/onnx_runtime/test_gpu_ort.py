@@ -57,8 +57,14 @@ def test_tensorrt_is_not_believed_to_compute_fp32_where_it_has_tf32(
 
 
 def test_the_providers_own_options_go_to_the_provider_that_they_are_of() -> None:
-    extra = {"cudnn_conv_algo_search": "HEURISTIC", "prefer_nhwc": True, "trt_builder_optimization_level": 5}
-    (_, engine), (_, cuda) = before_a_gpu((7, 5))._providers("/artefact/model.onnx", asked("fp32", "tensorrt", **extra))
+    extra: dict[str, Any] = {
+        "cudnn_conv_algo_search": "HEURISTIC",
+        "prefer_nhwc": True,
+        "trt_builder_optimization_level": 5,
+    }
+    (_, engine), (_, cuda) = before_a_gpu((7, 5))._providers(
+        "/artefact/model.onnx", asked("fp32", "tensorrt", trt_builder_optimization_level=5, **extra)
+    )
     assert (cuda["cudnn_conv_algo_search"], cuda["prefer_nhwc"]) == ("HEURISTIC", "1")
     assert engine["trt_builder_optimization_level"] == "5"
     assert not {"prefer_nhwc"} & engine.keys() | {"trt_builder_optimization_level"} & cuda.keys()
@@ -142,7 +148,7 @@ def test_a_release_for_an_older_driver_is_named(monkeypatch: pytest.MonkeyPatch,
     accelerator = before_a_gpu((7, 5))
     sdk = SimpleNamespace(__version__="1.31.1", get_available_providers=lambda: [CUDA])
     for name, module in (("onnxruntime", sdk), ("onnx", SimpleNamespace()), ("pynvml", None)):
-        monkeypatch.setitem(sys.modules, name, module)  # type: ignore[arg-type]
+        monkeypatch.setitem(sys.modules, name, module)
     for name in ("gpu_ort._tiny", "base.session_options"):
         monkeypatch.setattr(f"pytest_accel.worker.accelerators.onnx_runtime.{name}", lambda *_: None)
     monkeypatch.setattr(accelerator, "_started", refuse)

@@ -62,9 +62,7 @@ def test_the_providers_own_options_go_to_the_provider_that_they_are_of() -> None
         "prefer_nhwc": True,
         "trt_builder_optimization_level": 5,
     }
-    (_, engine), (_, cuda) = before_a_gpu((7, 5))._providers(
-        "/artefact/model.onnx", asked("fp32", "tensorrt", trt_builder_optimization_level=5, **extra)
-    )
+    (_, engine), (_, cuda) = before_a_gpu((7, 5))._providers("/artefact/model.onnx", asked("fp32", "tensorrt", **extra))
     assert (cuda["cudnn_conv_algo_search"], cuda["prefer_nhwc"]) == ("HEURISTIC", "1")
     assert engine["trt_builder_optimization_level"] == "5"
     assert not {"prefer_nhwc"} & engine.keys() | {"trt_builder_optimization_level"} & cuda.keys()

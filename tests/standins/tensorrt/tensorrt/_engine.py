@@ -124,7 +124,7 @@ class IExecutionContext:
         #: The stream of calls that are not done yet, and their number.
         self._stream, self._under_way = 0, 0
         self._is_garbage = False
-        self._allocators: dict[str, IOutputAllocator] = {}
+        self._allocators: dict[str, Any] = {}
         self._session = _model.session(engine._model)
         self._shapes = {name: shape for name, shape in engine._inputs.items() if -1 not in shape}
         self._addresses: dict[str, int] = {}
@@ -220,7 +220,8 @@ class IExecutionContext:
 
     def _allocated(self, name: str, output: Any) -> int:
         """The memory for an output: its address, or what its allocator gives, which is told the shape too."""
-        allocator, address = self._allocators.get(name), self._addresses[name]
+        allocator = self._allocators.get(name)
+        address: int = self._addresses[name]
         if allocator is None:
             return address
         size = max(output.nbytes, 1)  # always positive, even for an empty tensor
@@ -270,18 +271,18 @@ class EngineInspector:
 
 
 class IOutputAllocator:
-    """The base of what an application allocates an output with whose shape depends on values."""
+    """The base of what an application allocates an output with whose shape depends on values.
+
+    TensorRT 8 has its methods, which raise. Later releases only look for those of the application.
+    """
 
     def __init__(self) -> None:
         self._made = True
 
-    def reallocate_output(self, tensor_name: str, memory: int, size: int, alignment: int) -> int:
-        raise RuntimeError('Tried to call pure virtual function "IOutputAllocator::reallocate_output"')
+    if FLAVOUR == "8.6":
 
-    if FLAVOUR != "8.6":
+        def reallocate_output(self, tensor_name: str, memory: int, size: int, alignment: int) -> int:
+            raise RuntimeError('Tried to call pure virtual function "IOutputAllocator::reallocate_output"')
 
-        def reallocate_output_async(self, tensor_name: str, memory: int, size: int, alignment: int, stream: int) -> int:
-            return self.reallocate_output(tensor_name, memory, size, alignment)
-
-    def notify_shape(self, tensor_name: str, shape: Dims) -> None:
-        raise RuntimeError('Tried to call pure virtual function "IOutputAllocator::notify_shape"')
+        def notify_shape(self, tensor_name: str, shape: Dims) -> None:
+            raise RuntimeError('Tried to call pure virtual function "IOutputAllocator::notify_shape"')

@@ -147,7 +147,7 @@ class WorkerClient:
         """Return what a remote accelerator runs on with these options. `CompileFailed` says why it cannot be used."""
         return _valid(self._ask("far_side", phase="compile", options=dict(options)), FarSide, "far_side")
 
-    def target(self, options: Mapping[str, Scalar]) -> Target | Missing:
+    def target(self, options: Mapping[str, OptionValue]) -> Target | Missing:
         """Return what these options compile for without the device, or why they do not.
 
         `CompileFailed` says what the compiler has no such device for.
@@ -157,7 +157,7 @@ class WorkerClient:
             return _valid(reply["missing"], Missing, "target")
         return _valid(reply.get("target"), Target, "target")
 
-    def inspect(self, folder: Path, options: Mapping[str, Scalar]) -> Inspection:
+    def inspect(self, folder: Path, options: Mapping[str, OptionValue]) -> Inspection:
         """Return what an artefact tells without its device."""
         reply = self._ask("inspect", phase="inspect", artefact=str(folder), options=dict(options))
         return _valid(reply, Inspection, "inspect")

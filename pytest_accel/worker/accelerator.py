@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from threading import Event
+from threading import Barrier, Event
 from typing import Any, Callable, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple, TypeVar, Union
 
 import numpy as np
@@ -297,6 +297,8 @@ class Accelerator(ABC):
     #: These functions import the SDK, each a ``"module:function"`` of the worker rooms. They start no thread that a
     #: fork would lose, and touch no device: a process that has called them is forked for each launch of a comparison.
     preload: ClassVar[Tuple[str, ...]] = ()
+    #: So many calls of one thread may have begun before the first of them is finished.
+    in_flight: ClassVar[int] = 1
     #: The clock returns nanoseconds and never goes back. An accelerator may have a clock of the device here.
     clock: Callable[[], int] = staticmethod(time.perf_counter_ns)
     #: This tells the user a sentence at once, and it stays to be read: what costs money from now on, for example. The
@@ -410,6 +412,32 @@ class Accelerator(ABC):
     @abstractmethod
     def infer(self, staged: Any) -> Arrays:
         """Run one batch and return the outputs, visible to the host. This is what is timed."""
+
+    def begin(self, staged: Any) -> Any:
+        """Begin the call of one batch, and return what `finish` takes.
+
+        The default makes the whole call. An accelerator with ``in_flight`` calls returns before the device is done.
+        """
+        return self.infer(staged)
+
+    def finish(self, begun: Any) -> Arrays:
+        """Return the outputs of a call that this thread has begun, visible to the host. Calls finish in their order."""
+        outputs: Arrays = begun
+        return outputs
+
+    def open_lanes(self, lanes: int, call: Callable[[], Any]) -> None:
+        """Let ``lanes`` threads make one ``call`` each, all at once.
+
+        What a thread needs for its calls is made in this way before a time is read.
+        """
+        all_there = Barrier(lanes)
+
+        def first() -> bool:
+            all_there.wait()
+            call()
+            return False
+
+        self.side_by_side(lanes, first)
 
     def side_by_side(self, lanes: int, turn: Callable[[], bool]) -> None:
         """Let ``lanes`` threads call ``turn`` again and again until it returns False. The first error ends them all."""

@@ -26,6 +26,18 @@ class RefusesUnknownOperators:
             client.compile(onnx(models, "unknown_operator"), tmp_path / "artefact", self.complete())
 
 
+class HasNoNonZero:
+    """TensorRT for RTX, of a stand-in and NVIDIA's own."""
+
+    complete: ClassVar[Callable[..., dict[str, Any]]]
+
+    def test_an_output_whose_shape_nonzero_finds_is_refused(
+        self, client: WorkerClient, models: Path, tmp_path: Path
+    ) -> None:
+        with pytest.raises(CompileFailed, match="there is no operator 'NonZero': replace it in the model"):
+            client.compile(onnx(models, "where_positive"), tmp_path / "artefact", self.complete())
+
+
 class BuildsEngines(RefusesUnknownOperators):
     """Other refusals, and the progress of a build."""
 

@@ -16,7 +16,7 @@ from pytest_accel.worker.accelerator import Source
 from tests.contract.test_cpu import YARDSTICK_MULTIPLY_ADDS
 
 if TYPE_CHECKING:
-    from pytest_accel.facts.fact import Scalar
+    from pytest_accel.facts.fact import OptionValue
     from pytest_accel.facts.records import Placement
     from pytest_accel.processes.client import Loaded, WorkerClient
     from pytest_accel.worker.accelerator import Arrays
@@ -55,7 +55,7 @@ class CompilingContract(AcceleratorContract):
         source: Source,
         folder: Path,
         calibration: list[Arrays] | None = None,
-        **options: Scalar,
+        **options: OptionValue,
     ) -> Loaded:
         """Compile and load."""
         client.compile(source, folder, self.complete(**options), calibration=calibration or [])
@@ -66,7 +66,7 @@ class CompilingContract(AcceleratorContract):
         with pytest.raises(CompileFailed, match=why):
             client.compile(source, folder / "artefact", self.complete())
 
-    def placed(self, client: WorkerClient, models: Path, folder: Path, **options: Scalar) -> Placement:
+    def placed(self, client: WorkerClient, models: Path, folder: Path, **options: OptionValue) -> Placement:
         """Where the convolution runs, with calibration data at hand."""
         self.compiled(client, Source("onnx", str(models / "convolution.onnx")), folder, images(3), **options)
         return client.placement()[0]

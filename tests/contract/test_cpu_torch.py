@@ -111,6 +111,19 @@ class TestCpuTorch(AcceleratorContract):
             client.predict({"index": np.array([99])})
         assert client.predict({"index": np.array([1])})
 
+    @pytest.mark.slow
+    def test_a_compiled_program_answers_the_same_and_is_compiled_while_it_is_loaded(
+        self, client: WorkerClient, programs: Path
+    ) -> None:
+        inputs = {"left": np.ones((1, 4), np.float32), "right": np.array([3])}
+        self.load_program(client, programs, "two_inputs")
+        expected = client.predict(inputs)
+        compiled = client.load(programs / "two_inputs", self.complete(compile="default"))
+        client.stage([inputs])
+        warm = client.warm_up(min_calls=1, min_s=0, max_s=1, window=1)
+        assert warm.first_inference_ns < 1e9 * compiled.load_s / 2
+        self.assert_same(client.predict(inputs), expected)
+
     def load_program(self, client: WorkerClient, programs: Path, name: str, **options: int) -> Loaded:
         folder = programs / name
         client.compile(Source("torch", str(programs / f"{name}.pt2")), folder, self.complete(**options))

@@ -76,6 +76,16 @@ class TestGpuOrt(AcceleratorContract):
         timed = client.measure("single_stream", calls=5, checks=0)
         assert min(timed.latencies_ns) < 1e8, "the stand-in's slow ones take 100 ms"
 
+    def test_a_cuda_graph_answers_what_it_is_asked_each_time(
+        self, client: WorkerClient, artefact: Path, loaded: Loaded
+    ) -> None:
+        asked = [made_up(loaded, rows=1, seed=seed) for seed in (1, 2, 1)]
+        expected = [client.predict(inputs) for inputs in asked]
+        client.load(artefact, self.complete(extra={"enable_cuda_graph": True}))
+        for inputs, outputs in zip(asked, expected, strict=True):
+            self.assert_same(client.predict(inputs), outputs)
+        assert set(client.placement()[0].operators.values()) == {"gpu:float32"}
+
     def test_converting_with_tensorflow_leaves_the_gpus_memory_to_onnx_runtime(
         self, client: WorkerClient, tmp_path: Path, zoo: Zoo
     ) -> None:

@@ -15,6 +15,7 @@ from pytest_accel.facts.errors import CompileFailed
 from pytest_accel.processes.client import WorkerClient
 from pytest_accel.processes.process import Worker
 from pytest_accel.worker.accelerator import Missing
+from pytest_accel.worker.accelerators.onnx_runtime import provider_options
 from pytest_accel.worker.accelerators.onnx_runtime.gpu_ort import GpuOrt
 from pytest_accel.worker.hardware import device_files
 from tests.contract import test_gpu_ort
@@ -25,10 +26,11 @@ contract = test_gpu_ort.TestGpuOrt
 #: The release that the stand-in was written from.
 RELEASE = "onnxruntime-gpu==1.31.1"
 NAMES = {
-    "cuda": (b"CUDAExecutionProvider", b"device_id", b"use_tf32"),
+    "cuda": (b"CUDAExecutionProvider", b"device_id", b"use_tf32", *map(str.encode, provider_options.CUDA)),
     "tensorrt": (
         *(b"TensorrtExecutionProvider", b"trt_fp16_enable"),
         *(b"trt_engine_cache_enable", b"trt_engine_cache_path"),
+        *map(str.encode, provider_options.TENSORRT),
     ),
 }
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pytest
@@ -16,14 +16,16 @@ from pytest_accel.worker.accelerator import Missing, Present, Source
 from pytest_accel.worker.accelerators.tensorrt.gpu_trt import GpuTrt
 from tests.contract.building_engines import BuildsEngines, RefusesUnknownOperators
 from tests.contract.compiling import CONVOLUTION_FLOPS, ROOT, images, onnx
-from tests.standins.nvidia_host import make_nvidia_host
+from tests.contract.little_room import LittleRoom
+from tests.contract.wheels import run
+from tests.standins.nvidia_host import STANDINS, make_nvidia_host
 from tests.standins.tensorrt_release import choose_release
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from pytest_accel.facts.fact import Scalar
+    from pytest_accel.facts.fact import OptionValue, Scalar
     from pytest_accel.facts.records import Placement
     from pytest_accel.processes.client import Loaded
     from pytest_accel.worker.accelerator import Arrays
@@ -55,19 +57,22 @@ class StandIn(AcceleratorContract):
         subprocess.run([sys.executable, "-m", "tests.models.onnx_recipes", folder], cwd=ROOT, check=True)
         return folder
 
-    def compiled(self, client: WorkerClient, source: Source, folder: Path, **options: Scalar) -> Loaded:
+    def compiled(self, client: WorkerClient, source: Source, folder: Path, **options: OptionValue) -> Loaded:
         """Compile and load, with calibration data at hand."""
         complete = self.complete(**options)
         client.compile(source, folder, complete, calibration=batches(3, size=int(str(complete["batch_size"]))))
         return client.load(folder, complete)
 
-    def placed(self, client: WorkerClient, models: Path, folder: Path, **options: Scalar) -> Placement:
+    def placed(self, client: WorkerClient, models: Path, folder: Path, **options: OptionValue) -> Placement:
         """Where two convolutions and what stands around them run."""
         self.compiled(client, onnx(models, "convolution"), folder, **options)
         return client.placement()[0]
 
 
 class EachRelease(RefusesUnknownOperators, StandIn):
+    #: Numbers among the builder's own options.
+    numbers: ClassVar[Mapping[str, Scalar]] = {"builder_optimization_level": 5, "max_aux_streams": 2}
+
     def test_fp32_is_fp32_alone(self, client: WorkerClient, models: Path, tmp_path: Path) -> None:
         placement = self.placed(client, models, tmp_path)
         assert placement.precisions == {"float32": 4}
@@ -113,7 +118,7 @@ class EachRelease(RefusesUnknownOperators, StandIn):
     def test_int8_learns_for_an_engine_that_takes_several_batches(
         self, client: WorkerClient, models: Path, tmp_path: Path
     ) -> None:
-        options: dict[str, Scalar] = {"precision": "int8", "profile": "1:2:4", "batch_size": 2}
+        options: dict[str, OptionValue] = {"precision": "int8", "profile": "1:2:4", "batch_size": 2}
         assert self.placed(client, models, tmp_path, **options).precisions["int8"] == 2
 
     def test_a_timing_cache_is_read_and_kept(self, client: WorkerClient, models: Path, tmp_path: Path) -> None:
@@ -141,6 +146,60 @@ class EachRelease(RefusesUnknownOperators, StandIn):
         exact = np.array([0.01, 0.01, 8.0])[:, None] * np.linspace(-1, 1, 16).reshape(4, 4).sum(axis=0)
         np.testing.assert_allclose(client.predict(ids)["y"][0], exact, atol=0.3)
 
+    @pytest.mark.parametrize("profile", ["", "1:2:4"])
+    def test_contexts_side_by_side_share_a_profile(
+        self, client: WorkerClient, models: Path, tmp_path: Path, profile: str
+    ) -> None:
+        loaded = self.compiled(client, onnx(models, "convolution"), tmp_path, profile=profile)
+        staged = [made_up(loaded, rows=1, seed=seed) for seed in range(1, 4)]
+        expected = [client.predict(inputs) for inputs in staged]
+        client.stage(staged)
+        for timed in (
+            client.measure("multi_stream", calls=12, checks=12, concurrency=3),
+            client.measure("offline", calls=12, checks=12),
+        ):
+            for checked in timed.checked:
+                self.assert_same(checked.outputs, expected[checked.batch])
+
+    def test_a_cuda_graph_repeats_the_same_kernels_for_each_shape(
+        self, client: WorkerClient, models: Path, tmp_path: Path
+    ) -> None:
+        options: dict[str, OptionValue] = {"profile": "1:2:4", "batch_size": 2}
+        self.compiled(client, onnx(models, "convolution"), tmp_path, **options)
+        asked = [*batches(1, size=1), *batches(2, size=2), *batches(1, size=1)]
+        expected = [client.predict(inputs) for inputs in asked]
+        client.load(tmp_path, self.complete(**options, cuda_graph=True))
+        for inputs, outputs in zip(asked, expected, strict=True):
+            self.assert_same(client.predict(inputs), outputs)
+
+    def test_outputs_whose_shape_depends_on_values_have_the_shape_of_their_call(
+        self, client: WorkerClient, models: Path, tmp_path: Path
+    ) -> None:
+        loaded = self.compiled(client, onnx(models, "where_positive"), tmp_path)
+        assert [(spec.name, spec.shape) for spec in loaded.signature.outputs] == [("y", (1, 4)), ("places", (2, None))]
+        staged = [{"x": np.array([row], np.float32)} for row in ([1, -1, 2, -2], [-1, -1, -1, -1], [3, 4, 5, 6])]
+        client.stage(staged)
+        for timed in (
+            client.measure("single_stream", calls=6, checks=6),
+            client.measure("multi_stream", calls=6, checks=6, concurrency=2),
+            client.measure("offline", calls=6, checks=6),
+        ):
+            found = [call.outputs["places"][1].tolist() for call in timed.checked]
+            assert found == [[[0, 2], [], [0, 1, 2, 3]][call.batch] for call in timed.checked]
+
+    def test_a_cuda_graph_of_outputs_whose_shape_depends_on_values_is_refused(
+        self, client: WorkerClient, models: Path, tmp_path: Path
+    ) -> None:
+        self.compiled(client, onnx(models, "where_positive"), tmp_path)
+        with pytest.raises(CompileFailed, match="cuda_graph=True: the shape of 'places' depends on the values"):
+            client.load(tmp_path, self.complete(cuda_graph=True))
+
+    def test_the_builders_own_options_are_handed_on(self, client: WorkerClient, models: Path, tmp_path: Path) -> None:
+        self.compiled(client, onnx(models, "convolution"), tmp_path, extra={**self.numbers, "sparse_weights": True})
+        built_with = built(tmp_path)
+        assert {name: built_with[name] for name in self.numbers} == self.numbers
+        assert "SPARSE_WEIGHTS" in built_with["flags"]
+
     def error(self, client: WorkerClient, models: Path, folder: Path, precision: str) -> float:
         """How far a precision's answers are from those in FP32, at most."""
         inputs, answers = images(1, seed=9)[0], {}
@@ -152,6 +211,13 @@ class EachRelease(RefusesUnknownOperators, StandIn):
 
 class TestTensorRt10(BuildsEngines, EachRelease):
     release = "10"
+
+    def test_other_layers_may_compute_in_fp16_beside_int8(
+        self, client: WorkerClient, models: Path, tmp_path: Path
+    ) -> None:
+        placement = self.placed(client, models, tmp_path, precision="int8", beside_int8="fp16")
+        assert (placement.precisions["int8"], placement.operators["normalise"]) == (2, "gpu:float16")
+        assert {"INT8", "FP16"} <= set(built(tmp_path)["flags"])
 
     def test_the_identity_is_that_of_the_handle(self, client: WorkerClient) -> None:
         found = client.probe()
@@ -224,10 +290,9 @@ class TestTensorRt10(BuildsEngines, EachRelease):
         with pytest.raises(CompileFailed, match="holds no engine of gpu-trt: compile the model anew"):
             client.load(tmp_path, self.complete())
 
-    def test_tf32_is_not_to_be_had_from_a_gpu_without_it(
-        self, client: WorkerClient, models: Path, tmp_path: Path
-    ) -> None:
-        assert "tf32" not in self.placed(client, models, tmp_path, precision="tf32").precisions
+    def test_tf32_is_refused_on_a_gpu_without_it(self, client: WorkerClient, models: Path, tmp_path: Path) -> None:
+        with pytest.raises(CompileFailed, match=r"compute capability 7\.5 and TF32 begins with 8\.0; use fp32 or fp16"):
+            self.placed(client, models, tmp_path, precision="tf32")
 
     @pytest.mark.parametrize("kind", ["saved_model", "keras"])
     def test_what_tensorflow_made_reads_the_digits_as_before(
@@ -253,6 +318,12 @@ class OtherRelease(EachRelease):
 class TestTensorRt8(OtherRelease):
     release = "8.6"
 
+    def test_an_option_that_this_release_has_not_is_refused_by_name(
+        self, client: WorkerClient, models: Path, tmp_path: Path
+    ) -> None:
+        with pytest.raises(CompileFailed, match=r"8\.6\.1 has no 'tiling_optimization_level=fast': leave"):
+            self.compiled(client, onnx(models, "convolution"), tmp_path, extra={"tiling_optimization_level": "fast"})
+
     def test_a_number_beyond_int32_is_refused(self, client: WorkerClient, models: Path, tmp_path: Path) -> None:
         client.compile(onnx(models, "indices"), tmp_path, self.complete())
         client.load(tmp_path, self.complete())
@@ -277,6 +348,12 @@ class TestTensorRt11(OtherRelease):
         assert (found.device, found.identity["gpu"]) == ("NVIDIA A10G", "NVIDIA A10G")
         assert "gpu_power_limit_w" not in found.identity, "which is a T4's here"
         assert found.peak_flops == pytest.approx(280e12, rel=0.01)
+
+    def test_no_other_precision_beside_int8_is_to_be_had(
+        self, client: WorkerClient, models: Path, tmp_path: Path
+    ) -> None:
+        with pytest.raises(CompileFailed, match=r"beside_int8='fp16': TensorRT 11\.4\.0\.106 computes in the types"):
+            self.placed(client, models, tmp_path, precision="int8", beside_int8="fp16")
 
     def test_tf32_is_had_when_asked_for(self, client: WorkerClient, models: Path, tmp_path: Path) -> None:
         placement = self.placed(client, models, tmp_path, precision="tf32")
@@ -330,8 +407,66 @@ def test_outputs_that_are_not_there_yet_are_no_numbers(tmp_path: Path, monkeypat
         assert np.isnan(client.predict(made_up(loaded, rows=1))["scores"]).all()
 
 
+def built(artefact: Path) -> dict[str, Any]:
+    """How the stand-in built the engine of an artefact."""
+    made: dict[str, Any] = json.loads((artefact / "model.engine").read_bytes().partition(b"\n")[0])["built_with"]
+    return made
+
+
 def batches(count: int, *, size: int) -> list[Arrays]:
     """Images in batches."""
     return [
         {"image": np.concatenate([image["image"] for image in images(size, seed=seed)])} for seed in range(1, count + 1)
     ]
+
+
+def test_calls_that_cannot_be_recorded_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_nvidia_host(monkeypatch, tmp_path, "cuda", "tensorrt", misbehaves="no-graph")
+    options = StandIn.complete(cuda_graph=True)
+    with Worker("gpu-trt", f"{GpuTrt.__module__}:GpuTrt", log_dir=tmp_path) as worker:
+        client = WorkerClient(worker, StandIn.deadlines)
+        client.compile(client.yardstick(tmp_path / "model"), tmp_path / "artefact", options)
+        loaded = client.load(tmp_path / "artefact", options)
+        with pytest.raises(UnfitInput, match=r"be recorded as a CUDA graph: .* is capturing.*; leave cuda_graph"):
+            client.predict(made_up(loaded, rows=1))
+
+
+def test_a_model_of_more_than_two_gigabytes_is_parsed_by_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_nvidia_host(monkeypatch, tmp_path, "cuda", "tensorrt")
+    options, answers = StandIn.complete(), []
+    for kind in (GpuTrt, LittleRoom):
+        with Worker("gpu-trt", f"{kind.__module__}:{kind.__name__}", log_dir=tmp_path) as worker:
+            client = WorkerClient(worker, StandIn.deadlines)
+            client.compile(client.yardstick(tmp_path / "model"), tmp_path / kind.__name__, options)
+            answers.append(client.predict(made_up(client.load(tmp_path / kind.__name__, options), rows=1))["scores"])
+    np.testing.assert_array_equal(answers[0], answers[1])
+
+
+IN_FLIGHT = """
+import sys
+import numpy as np
+from cuda import _runtime as cuda
+from pytest_accel.worker.accelerators.tensorrt.gpu_trt import GpuTrt
+from pytest_accel.worker.timing import single_calls
+options = {name: option.default for name, option in GpuTrt.options().items()}
+accelerator, seen = GpuTrt(), []
+source = accelerator.yardstick(sys.argv[1])
+accelerator.compile(source, sys.argv[1], options, lambda *_: None)
+inputs, _ = accelerator.load(sys.argv[1], options)
+staged = [accelerator.stage({each.name: np.ones(each.shape, each.dtype) for each in inputs}) for _ in range(2)]
+wait = cuda.board.run
+cuda.board.run = lambda handle: (seen.append(sum(map(bool, cuda.board.streams.values()))), wait(handle))[1]
+getattr(single_calls, sys.argv[2])(accelerator, staged, 6, 0)
+print(*seen)
+"""
+
+
+@pytest.mark.parametrize(("shape", "at_each_wait"), [("single_stream", [1] * 6), ("offline", [2, 1, *[2] * 5, 1])])
+def test_offline_has_work_in_a_second_stream_while_it_waits_for_the_first(
+    tmp_path: Path, shape: str, at_each_wait: list[int]
+) -> None:
+    path = [STANDINS / sdk for sdk in ("tensorrt", "cuda", "pynvml")]
+    seen = run("-c", IN_FLIGHT, str(tmp_path), shape, path=path, STANDIN_MISBEHAVES="")
+    assert [int(streams) for streams in seen.split()] == at_each_wait

@@ -39,6 +39,8 @@ def test_why_it_cannot_be_used_is_told_with_what_to_do(
     assert missing.kind == kind
     assert words in missing.reason
     assert missing.action
+    for_older_drivers = habit in ("insufficient-driver", "no-builder")
+    assert ("gpu-trt-cu12, with tensorrt-cu12<11 and cuda-python<13" in missing.action) == for_older_drivers
 
 
 @pytest.mark.parametrize(("lacking", "words"), [("tensorrt", "TensorRT"), ("cuda", "cuda-python")])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from pytest_accel.processes.client import WorkerClient
 from pytest_accel.processes.process import Worker
 from pytest_accel.worker.accelerator import Missing, Present, Target
 from pytest_accel.worker.accelerators.tensorrt.gpu_trt_rtx import GpuTrtRtx
-from tests.contract.building_engines import BuildsEngines
+from tests.contract.building_engines import BuildsEngines, HasNoNonZero
 from tests.contract.compiling import onnx
 from tests.contract.test_gpu_trt import OtherRelease, batches
 from tests.standins.nvidia_host import make_nvidia_host
@@ -35,9 +35,14 @@ def make_machine(patch: pytest.MonkeyPatch, folder: Path, gpu: str = "A10G") -> 
     patch.setenv("STANDIN_GPU", gpu)
 
 
-class TestTensorRtRtx(BuildsEngines, OtherRelease):
+class TestTensorRtRtx(BuildsEngines, HasNoNonZero, OtherRelease):
     accelerator = GpuTrtRtx
+    numbers: ClassVar[Mapping[str, Scalar]] = {"l2_limit_for_tiling": 4096, "max_aux_streams": 2}
+    # Its options have no timing cache and no CUDA graph, and its parser no NonZero.
     test_a_timing_cache_is_read_and_kept = None  # type: ignore[assignment]
+    test_a_cuda_graph_repeats_the_same_kernels_for_each_shape = None  # type: ignore[assignment]
+    test_outputs_whose_shape_depends_on_values_have_the_shape_of_their_call = None  # type: ignore[assignment]
+    test_a_cuda_graph_of_outputs_whose_shape_depends_on_values_is_refused = None  # type: ignore[assignment]
 
     @pytest.fixture(scope="class", autouse=True)
     @classmethod
@@ -84,6 +89,17 @@ class TestTensorRtRtx(BuildsEngines, OtherRelease):
         assert (here.device, elsewhere.device) == ("sm86", "sm120")
         assert here.versions["tensorrt-rtx"] == "1.7.1.116"
         assert not {"nvidia-driver", "cuda-driver"} & here.versions.keys(), "which another machine has others of"
+
+    @pytest.mark.parametrize(("target", "taken"), [("sm75", False), ("", True), ("sm120", True)])
+    def test_tf32_is_refused_for_a_target_without_it(
+        self, client: WorkerClient, models: Path, tmp_path: Path, target: str, taken: bool
+    ) -> None:
+        options = self.complete(precision="tf32", target=target)
+        if taken:
+            client.compile(onnx(models, "convolution"), tmp_path, options)
+        else:
+            with pytest.raises(CompileFailed, match=r"compute capability 7\.5 and TF32 begins with 8\.0"):
+                client.compile(onnx(models, "convolution"), tmp_path, options)
 
     def test_an_engine_for_another_gpu_is_refused(self, client: WorkerClient, models: Path, tmp_path: Path) -> None:
         options = self.complete(target="sm89")

@@ -41,11 +41,13 @@ SYMBOLS = """
 """
 #: What we ask for with hasattr, so that it must be as absent in the stand-in as it is in the release.
 ASKED_FOR = {
-    "": ["IInt8EntropyCalibrator2", "IProgressMonitor"],
+    "": ["IInt8EntropyCalibrator2", "IProgressMonitor", "TilingOptimizationLevel"],
     "BuilderFlag": ["FP16", "INT8"],
+    "IBuilderConfig": ["max_num_tactics", "l2_limit_for_tiling", "tiling_optimization_level", "max_aux_streams"],
     "ICudaEngine": ["device_memory_size", "device_memory_size_v2"],
     "IExecutionContext": ["execute_async_v3"],
     "NetworkDefinitionCreationFlag": ["EXPLICIT_BATCH"],
+    "PreviewFeature": ["PROFILE_SHARING_0806"],
 }
 #: Our own code on the real module: the logger, the calibrator, the monitor and what is told where there is no builder.
 OURS = """

@@ -20,7 +20,7 @@ from pytest_accel.processes.process import Worker
 from pytest_accel.worker.accelerator import Missing, Source, Target
 from pytest_accel.worker.accelerators.tensorrt.gpu_trt_rtx import GpuTrtRtx
 from pytest_accel.worker.hardware import device_files
-from tests.contract.building_engines import BuildsEngines
+from tests.contract.building_engines import BuildsEngines, HasNoNonZero
 from tests.contract.compiling import CONVOLUTION_FLOPS, ROOT, images, onnx
 from tests.contract.surface import lacking
 from tests.contract.test_real_tensorrt import STANDINS, public_names, surface_of
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from pytest_accel.facts.fact import Scalar
+    from pytest_accel.facts.fact import OptionValue
     from pytest_accel.facts.records import Placement
     from pytest_accel.worker.accelerator import Arrays
     from tests.models.zoo import Examples, Zoo
@@ -43,7 +43,7 @@ REFERENCE = f"{GpuTrtRtx.__module__}:GpuTrtRtx"
 OBSERVED = {"fp32": "float32", "tf32": "unknown", "fp16": "float16", "bf16": "bfloat16", "fp8": "fp8", "int8": "int8"}
 
 
-def complete(**changes: Scalar) -> dict[str, Scalar]:
+def complete(**changes: OptionValue) -> dict[str, OptionValue]:
     """Every option with its value."""
     defaults = {name: option.default for name, option in GpuTrtRtx.options().items()}
     return {**defaults, "target": "sm89", **changes}
@@ -67,7 +67,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def built(
-    client: WorkerClient, source: Source, folder: Path, calibration: list[Arrays] | None = None, **options: Scalar
+    client: WorkerClient, source: Source, folder: Path, calibration: list[Arrays] | None = None, **options: OptionValue
 ) -> tuple[Placement, float]:
     """What the compiler says of the layers, and the size of the engine in MB."""
     client.compile(source, folder, complete(**options), calibration=calibration or [])
@@ -77,8 +77,8 @@ def built(
     return placement, (folder / "model.engine").stat().st_size / 1e6
 
 
-class TestBuilding(BuildsEngines):
-    complete: ClassVar[Callable[..., dict[str, Scalar]]] = staticmethod(complete)
+class TestBuilding(BuildsEngines, HasNoNonZero):
+    complete: ClassVar[Callable[..., dict[str, OptionValue]]] = staticmethod(complete)
 
     @pytest.mark.parametrize("precision", OBSERVED)
     def test_every_precision_is_the_one_that_convolutions_have(
@@ -143,6 +143,13 @@ class TestBuilding(BuildsEngines):
         with pytest.raises(CompileFailed, match=f"there is no operator '{operator}': replace it"):
             client.compile(onnx(models, model), tmp_path / "artefact", complete())
 
+    def test_the_builders_own_options_are_taken(self, client: WorkerClient, models: Path, tmp_path: Path) -> None:
+        values: dict[type, bool | int] = {bool: True, int: 4096}
+        entries = GpuTrtRtx.options()["extra"].entries
+        extra = {name: entry.choices[-1] if entry.choices else values[entry.type] for name, entry in entries.items()}
+        placement, _ = built(client, onnx(models, "convolution"), tmp_path, extra=extra)
+        assert placement.precisions == {"float32": 4}
+
     def test_an_operator_that_nvidia_does_not_have_is_refused_by_name(
         self, client: WorkerClient, tmp_path: Path
     ) -> None:
@@ -154,7 +161,7 @@ class TestBuilding(BuildsEngines):
         self, client: WorkerClient, models: Path, tmp_path: Path
     ) -> None:
         for precision in ("fp32", "int8"):
-            options: dict[str, Scalar] = {"precision": precision, "profile": "1:2:4", "batch_size": 2}
+            options: dict[str, OptionValue] = {"precision": precision, "profile": "1:2:4", "batch_size": 2}
             calibration = [{"image": np.concatenate([image["image"]] * 2)} for image in images(2)]
             placement, _ = built(client, onnx(models, "convolution"), tmp_path / precision, calibration, **options)
             assert placement.operators["mix"] == f"gpu:{OBSERVED[precision]}"

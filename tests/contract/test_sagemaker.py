@@ -20,7 +20,7 @@ from tests.standins.sagemaker_runtime.running import ACCESS_KEY, SECRET_KEY, TOK
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pytest_accel.facts.fact import Scalar
+    from pytest_accel.facts.fact import OptionValue
     from tests.models.zoo import Examples, Zoo
 
 
@@ -54,7 +54,7 @@ def well_behaved(loopback: Loopback) -> Iterator[None]:
 
 class TestSageMaker(AcceleratorContract):
     accelerator = SageMaker
-    options: ClassVar[Mapping[str, Scalar]] = {"endpoint": "linear"}
+    options: ClassVar[Mapping[str, OptionValue]] = {"endpoint": "linear"}
 
     @pytest.fixture(scope="class")
     @classmethod

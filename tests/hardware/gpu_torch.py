@@ -140,7 +140,7 @@ def check_nvml_identity(subject: Subject) -> Finding:
 def check_cuda_streams(subject: Subject) -> Finding:
     """Copies through our own streams come back whole, and events are in order."""
     from pytest_accel.acceptance.finding import Broken, Finding, NotApplicable
-    from pytest_accel.worker.hardware.cuda import Cuda, DeviceMemory, PinnedMemory, Stream
+    from pytest_accel.worker.hardware.cuda import Cuda, DeviceMemory, Event, PinnedMemory, Stream
 
     try:
         cuda = Cuda()
@@ -149,10 +149,11 @@ def check_cuda_streams(subject: Subject) -> Finding:
     stream, there = Stream(cuda), DeviceMemory(cuda, BYTES)
     sent, back = PinnedMemory(cuda, BYTES), PinnedMemory(cuda, BYTES)
     sent.as_array((BYTES,), "uint8")[:] = 171
-    began = stream.mark()
+    began, ended = Event(cuda), Event(cuda)
+    stream.mark(began)
     stream.upload(sent, there, BYTES)
     stream.download(there, back, BYTES)
-    ended = stream.mark()
+    stream.mark(ended)
     stream.synchronize()
     if not (back.as_array((BYTES,), "uint8") == 171).all():
         raise Broken("what came back from the GPU is not what was sent")

@@ -161,6 +161,15 @@ def bytes_first() -> onnx.ModelProto:
     return made
 
 
+def where_positive() -> onnx.ModelProto:
+    """What is positive, and where: as many places as there are, so that the shape depends on the values."""
+    positive = helper.make_node("Relu", ["x"], ["y"], "rectify")
+    places = helper.make_node("NonZero", ["y"], ["places"], "find")
+    made = model([positive, places], {"x": ["n", 4]}, {"y": ["n", 4]})
+    made.graph.output.append(helper.make_tensor_value_info("places", TensorProto.INT64, [2, "found"]))
+    return made
+
+
 def already_quantised() -> onnx.ModelProto:
     """A convolution between the Q/DQ pairs of an INT8 model."""
     random = np.random.default_rng(4)
@@ -297,6 +306,7 @@ RECIPES = {
     "any_size": any_size,
     "bytes_first": bytes_first,
     "already_quantised": already_quantised,
+    "where_positive": where_positive,
 }
 
 if __name__ == "__main__":

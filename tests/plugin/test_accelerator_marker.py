@@ -27,6 +27,15 @@ def test_list_values_expand_to_their_product(project: Project) -> None:
     ]
 
 
+def test_the_entries_of_an_option_are_in_the_id(project: Project) -> None:
+    assert collected(
+        project, "'gpu-trt', precision='fp16', extra=[{}, {'sparse_weights': True, 'max_aux_streams': 2}]"
+    ) == [
+        "test_it.py::test_it[gpu-trt-fp16]",
+        "test_it.py::test_it[gpu-trt-fp16-max_aux_streams2-sparse_weights]",
+    ]
+
+
 def test_markers_and_names_add_up(project: Project) -> None:
     assert collected(project, "'cpu', 'inf1', batch_size=2", "'fake', cores=2") == [
         "test_it.py::test_it[fake-cores2]",
@@ -77,6 +86,14 @@ def test_a_tests_marker_replaces_the_same_variant_of_its_module(project: Project
         ("'fake', max_accuracy_drop=1.5", "*max_accuracy_drop=1.5 is a share, so at most 1: 0.015 means 1.5 %*"),
         ("'fake', load_shape='offlin'", "*load_shape='offlin' is none of*did you mean 'offline'?*"),
         ("'fake', load_shape='offline', p99_ms=5", "*load_shape='offline' measures throughput alone; *"),
+        (
+            "'gpu-trt', extra={'builder_optimisation_level': 5}",
+            "*'gpu-trt': extra has no entry 'builder_optimisation_level', did you mean 'builder_optimization_level'?*",
+        ),
+        (
+            "'gpu-ort', extra={'cudnn_conv_algo_search': 'FASTEST'}",
+            "*extra[[]'cudnn_conv_algo_search'[]]='FASTEST' is none of 'EXHAUSTIVE', *",
+        ),
         ("'fake', input_shapes=[1]", "*input_shapes=[[]1[]] must map input names to shapes*"),
         ("'fake', on_compile_error='skip'", "*on_compile_error='skip' is none of 'fail', 'xfail', 'record'*"),
     ],

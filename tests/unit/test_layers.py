@@ -32,7 +32,7 @@ WORKER_FLOORS = (
     "serve",
     "accelerators",
     "timing formats hardware",
-    "accelerator kernel_files redaction vendor_errors wire",
+    "accelerator kernel_files lanes redaction vendor_errors wire",
 )
 
 

@@ -206,6 +206,9 @@ class FakeAccelerator(Accelerator):
             self._time.advance(duration_ns)
         return self._outputs(staged)
 
+    def open_lanes(self, lanes: int, call: Callable[[], Any]) -> None:
+        """Make no call: a simulated lane needs nothing."""
+
     def side_by_side(self, lanes: int, turn: Callable[[], bool]) -> None:
         """Simulate the lanes: every lane has a time, and the lane with the earliest time has the next turn."""
         free_ns = [self._time()] * lanes

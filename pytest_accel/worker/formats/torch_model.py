@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from typing import Any, Callable, Dict, Mapping, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
 
 from pytest_accel.worker import wire
 from pytest_accel.worker.accelerator import Arrays, Refused, Tensor
@@ -146,14 +146,27 @@ class ExportedProgram:
         self._dtypes = [getattr(torch, output.dtype) for output in self.outputs]
         _move_constants(program, device)
         self.module = program.module().to(device)
+        #: What a call runs: the module, or what PyTorch's compiler has made of it.
+        self._run = self.module
+
+    def compile(self, mode: str) -> None:
+        """Let calls run what ``torch.compile`` makes of the program in this mode. The first one compiles."""
+        import torch
+
+        self._run = torch.compile(self.module, mode=mode, dynamic=False)
 
     def __call__(self, inputs: Sequence[Any]) -> Arrays:
         """Make one call and return the outputs as arrays of the host, in the types of the signature."""
-        made = self._tensors(self._called(self.module, inputs))
-        return {
-            output.name: tensor.to(dtype).cpu().numpy()
-            for output, tensor, dtype in zip(self.outputs, made, self._dtypes)
-        }
+        return self.arrays([tensor.cpu() for tensor in self.compute(inputs)])
+
+    def compute(self, inputs: Sequence[Any]) -> List[Any]:
+        """Make one call and return the outputs as tensors of the device, in the types of the signature."""
+        made = self._tensors(self._called(self._run, inputs))
+        return [tensor.to(dtype) for tensor, dtype in zip(made, self._dtypes)]
+
+    def arrays(self, outputs: Sequence[Any]) -> Arrays:
+        """Return the outputs of a call by name, which are tensors of the host, as arrays in the same memory."""
+        return {output.name: tensor.numpy() for output, tensor in zip(self.outputs, outputs)}
 
     def flat(self) -> Any:
         """Return a module that takes positional tensors and returns a tuple of tensors, as a tracer needs it."""

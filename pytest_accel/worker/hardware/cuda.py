@@ -1,4 +1,4 @@
-"""CUDA as far as running an engine takes it: the device in use, page-locked and device memory, one stream.
+"""CUDA as far as running an engine takes it: the device in use, page-locked and device memory, streams and graphs.
 
 It goes through cuda-python, whose calls return a tuple with the error first and raise nothing; here a failure raises.
 `pytest_accel.worker.hardware.gpu_peak` says what a device could do at most.
@@ -9,20 +9,22 @@ from __future__ import annotations
 import ctypes
 import weakref
 from dataclasses import dataclass
-from typing import Any, Dict, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Optional, Tuple, Union
 
 import numpy as np
 
 from pytest_accel.worker.accelerator import Missing, Refused
 from pytest_accel.worker.vendor_errors import explained
 
+#: _TOO_OLD is the error where the libraries are of a later CUDA than the driver.
+_TOO_OLD = "cudaErrorInsufficientDriver"
 #: _MISSING has the kind of absence, and what can be done about it, by the name of the first call's error.
 _MISSING = {
     "cudaErrorNoDevice": (
         "no-hardware",
         "let this process see a GPU: CUDA_VISIBLE_DEVICES hides what it does not name",
     ),
-    "cudaErrorInsufficientDriver": (
+    _TOO_OLD: (
         "driver-mismatch",
         "install a driver that is as new as the CUDA libraries, or newer",
     ),
@@ -93,13 +95,15 @@ class Cuda:
             raise CudaError(error.name, message)
         return values[0] if len(values) == 1 else values
 
-    def missing(self) -> Optional[Missing]:
-        """Return why no device can be used, None when one can."""
+    def missing(self, for_older_driver: str = "") -> Optional[Missing]:
+        """Return why no device can be used, None when one can. ``for_older_driver`` is what an older driver takes."""
         try:
             self.call("cudaGetDeviceCount")
             self.call("cudaFree", 0)  # the first call that needs the device itself
         except CudaError as error:
             kind, action = _MISSING.get(error.name, ("no-driver", "run nvidia-smi, which tells more"))
+            if error.name == _TOO_OLD and for_older_driver:
+                action = f"{action}, or {for_older_driver}"
             return Missing(kind, str(error), action)
         except RuntimeError as error:  # cuda-python before 12.8, which cannot load libcuda.so.1
             return Missing("no-driver", f"CUDA cannot be used: {error}", "install the NVIDIA driver's libcuda.so.1")
@@ -154,15 +158,28 @@ class PinnedMemory:
 class Event:
     """A moment in a stream by the device's clock. It is known after the stream has been synchronised."""
 
-    def __init__(self, cuda: Cuda, stream: Any) -> None:
+    def __init__(self, cuda: Cuda) -> None:
         self._cuda = cuda
-        self._event = cuda.call("cudaEventCreate")
-        weakref.finalize(self, cuda.api.cudaEventDestroy, self._event).atexit = False
-        cuda.call("cudaEventRecord", self._event, stream)
+        self.handle = cuda.call("cudaEventCreate")
+        weakref.finalize(self, cuda.api.cudaEventDestroy, self.handle).atexit = False
 
     def ms_since(self, earlier: Event) -> float:
         """Return the milliseconds since ``earlier``, to half a microsecond."""
-        return float(self._cuda.call("cudaEventElapsedTime", earlier._event, self._event))
+        return float(self._cuda.call("cudaEventElapsedTime", earlier.handle, self.handle))
+
+
+class Graph:
+    """Work that was recorded in a stream, and is put into a stream again as a whole."""
+
+    def __init__(self, cuda: Cuda, recorded: Any) -> None:
+        self._cuda = cuda
+        self._executable = cuda.call("cudaGraphInstantiate", recorded, 0)
+        weakref.finalize(self, cuda.api.cudaGraphExecDestroy, self._executable).atexit = False
+        cuda.call("cudaGraphDestroy", recorded)
+
+    def launch(self, stream: Stream) -> None:
+        """Put the work into ``stream``."""
+        self._cuda.call("cudaGraphLaunch", self._executable, stream.queue)
 
 
 class Stream:
@@ -171,27 +188,41 @@ class Stream:
     def __init__(self, cuda: Cuda) -> None:
         self._cuda = cuda
         # Non-blocking: the default stream would make TensorRT wait for the whole device.
-        self._stream = cuda.call("cudaStreamCreateWithFlags", cuda.api.cudaStreamNonBlocking)
-        self.handle = int(self._stream)
-        weakref.finalize(self, cuda.api.cudaStreamDestroy, self._stream).atexit = False
+        self.queue = cuda.call("cudaStreamCreateWithFlags", cuda.api.cudaStreamNonBlocking)
+        self.handle = int(self.queue)
+        weakref.finalize(self, cuda.api.cudaStreamDestroy, self.queue).atexit = False
 
     def upload(self, source: PinnedMemory, target: DeviceMemory, size: int) -> None:
         """Copy ``size`` bytes to the device."""
         kind = self._cuda.api.cudaMemcpyKind.cudaMemcpyHostToDevice
-        self._cuda.call("cudaMemcpyAsync", target.address, source.address, size, kind, self._stream)
+        self._cuda.call("cudaMemcpyAsync", target.address, source.address, size, kind, self.queue)
 
     def download(self, source: DeviceMemory, target: PinnedMemory, size: int) -> None:
         """Copy ``size`` bytes to the host."""
         kind = self._cuda.api.cudaMemcpyKind.cudaMemcpyDeviceToHost
-        self._cuda.call("cudaMemcpyAsync", target.address, source.address, size, kind, self._stream)
+        self._cuda.call("cudaMemcpyAsync", target.address, source.address, size, kind, self.queue)
 
-    def mark(self) -> Event:
+    def mark(self, event: Event) -> None:
         """Let the device record the time when it reaches this place of the queue."""
-        return Event(self._cuda, self._stream)
+        self._cuda.call("cudaEventRecord", event.handle, self.queue)
+
+    def record(self, enqueue: Callable[[], None], option: str) -> Graph:
+        """Return what ``enqueue`` puts into this stream, which is not done meanwhile.
+
+        Raises `Refused`, which names the ``option``, where work of it cannot be recorded.
+        """
+        mode = self._cuda.api.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        self._cuda.call("cudaStreamBeginCapture", self.queue, mode)
+        try:
+            enqueue()
+        except Refused as refused:
+            self._cuda.api.cudaStreamEndCapture(self.queue)  # which fails too, and tells less
+            raise Refused(f"{option}: this cannot be recorded as a CUDA graph: {refused}; leave {option} out") from None
+        return Graph(self._cuda, self._cuda.call("cudaStreamEndCapture", self.queue))
 
     def synchronize(self) -> None:
         """Wait until all work is done. Raises `CudaError` for whatever went wrong in it."""
-        self._cuda.call("cudaStreamSynchronize", self._stream)
+        self._cuda.call("cudaStreamSynchronize", self.queue)
 
 
 def _free_with(memory: Union[DeviceMemory, PinnedMemory], cuda: Cuda, function: str) -> None:

@@ -120,6 +120,7 @@ class Device:
         """Return flat facts. What the driver does not know is left out."""
         memory, mig = self._ask("nvmlDeviceGetMemoryInfo"), self._ask_card("nvmlDeviceGetMigMode")
         limit_mw, capability = self._ask_card("nvmlDeviceGetPowerManagementLimit"), self.compute_capability()
+        ecc = self._ask_card("nvmlDeviceGetEccMode")
         facts: Dict[str, Union[str, int, float, bool, None]] = {
             "gpu": _text(self._ask("nvmlDeviceGetName")),
             "gpu_uuid": _text(self._ask("nvmlDeviceGetUUID")),
@@ -129,6 +130,7 @@ class Device:
             "gpu_memory_mb": None if memory is None else memory.total // 2**20,
             "gpu_power_limit_w": None if limit_mw is None else round(limit_mw / 1000),
             "gpu_mig": None if mig is None else bool(mig[0]),
+            "gpu_ecc": None if ecc is None else bool(ecc[0]),
             **self._mps(),
         }
         return {name: value for name, value in facts.items() if value is not None}

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import gc
 import time
+from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 from math import sqrt
 from statistics import median
-from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, List, Sequence
+from typing import TYPE_CHECKING, Any, Deque, Dict, Iterable, Iterator, List, Sequence
 
 import numpy as np
 
@@ -152,28 +153,44 @@ def _time_each(accelerator: Accelerator, turns: Iterable[Any], calls: int, kept:
 
 
 def offline(accelerator: Accelerator, staged: Sequence[Any], calls: int, checks: int) -> CallTimes:
-    """Issue ``calls`` calls back to back and synchronise once at the end: the load shape for throughput.
+    """Keep as many calls in flight as one thread can, and await the rest at the end: the load shape for throughput.
 
-    ``latencies_ns`` are the times from the return of one call to the return of the next. The last of them ends with the
+    ``latencies_ns`` are the times from the end of one call to the end of the next. The last of them ends with the
     synchronisation, so that they add up to ``wall_ns``. Of an asynchronous device only the sum says something.
     """
-    clock, infer = accelerator.clock, accelerator.infer
-    returned_ns = [0] * (calls + 1)
+    clock, begin, in_flight = accelerator.clock, accelerator.begin, accelerator.in_flight
+    ended_ns = [0] * (calls + 1)
     kept: Dict[int, Arrays] = {position: {} for position in spread(calls, checks)}
+    begun: Deque[Any] = deque()
+
+    def finish(position: int) -> None:
+        outputs = accelerator.finish(begun.popleft())
+        if position in kept:
+            kept[position] = copied(outputs)
+        ended_ns[position + 1] = clock()
+
+    _fill_once(accelerator, staged)
     accelerator.synchronize()
     gc.collect()
     with without_garbage_collection():
-        returned_ns[0] = clock()
+        ended_ns[0] = clock()
         for position, inputs in enumerate(islice(cycle(staged), calls)):
-            outputs = infer(inputs)
-            if position in kept:
-                kept[position] = copied(outputs)
-            del outputs  # so that the next call finds the memory free
-            returned_ns[position + 1] = clock()
+            begun.append(begin(inputs))
+            if len(begun) == in_flight:
+                finish(position + 1 - in_flight)
+        while begun:
+            finish(calls - len(begun))
         accelerator.synchronize()
-        returned_ns[calls] = clock()
-    latencies_ns = [stop - start for start, stop in zip(returned_ns, returned_ns[1:])]
-    return CallTimes(latencies_ns, returned_ns[calls] - returned_ns[0], checked(kept, len(staged)))
+        ended_ns[calls] = clock()
+    latencies_ns = [stop - start for start, stop in zip(ended_ns, ended_ns[1:])]
+    return CallTimes(latencies_ns, ended_ns[calls] - ended_ns[0], checked(kept, len(staged)))
+
+
+def _fill_once(accelerator: Accelerator, staged: Sequence[Any]) -> None:
+    """Have as many calls in flight as there will be, where there are several: each has memory of its own to make."""
+    if accelerator.in_flight > 1:
+        for begun in [accelerator.begin(staged[0]) for _ in range(accelerator.in_flight)]:
+            accelerator.finish(begun)
 
 
 def spread(calls: int, checks: int) -> List[int]:

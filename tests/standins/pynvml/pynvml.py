@@ -2,8 +2,8 @@
 
 The names, values and error texts are those of the release; the functions are the ones that we ask. The card's figures
 are those of its data sheet. ``STANDIN_MISBEHAVES`` is a list of habits, of which these are NVML's: ``driver-missing``,
-``driver-mismatch``, ``lost-device``, ``old-driver``, ``hot``, ``hot-between`` (only between two questions, so that
-nothing but the counter tells), ``fixed-clocks``, ``exclusive``, ``prohibited``, ``shared`` (process
+``driver-mismatch``, ``lost-device``, ``old-driver``, ``ecc-off``, ``hot``, ``hot-between`` (only between two
+questions, so that nothing but the counter tells), ``fixed-clocks``, ``exclusive``, ``prohibited``, ``shared`` (process
 ``STANDIN_NEIGHBOUR``, or the first one of the machine, computes too), ``idle-neighbour`` (it only holds memory) and
 ``mig`` (an A100 in two slices of different sizes, which have no clocks of their own).
 """
@@ -162,6 +162,14 @@ def nvmlDeviceGetMigMode(device: str) -> list[int]:  # noqa: N802
     if not _does("mig"):
         raise NVMLError(NVML_ERROR_NOT_SUPPORTED)
     return [1, 1]
+
+
+def nvmlDeviceGetEccMode(handle: str) -> list[int]:  # noqa: N802
+    """The mode now and after the next start; a GeForce has none."""
+    _whole(handle)
+    if _does("old-driver"):
+        raise NVMLError(NVML_ERROR_NOT_SUPPORTED)
+    return [0 if _does("ecc-off") else 1, 1]
 
 
 def nvmlDeviceGetPowerManagementLimit(handle: str) -> int:  # noqa: N802

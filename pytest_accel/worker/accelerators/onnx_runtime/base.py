@@ -11,6 +11,7 @@ import os
 import re
 import tempfile
 from abc import abstractmethod
+from contextlib import contextmanager
 from typing import Any, ClassVar, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
@@ -259,14 +260,21 @@ def session_options(options: Mapping[str, Any], profile: str) -> Any:
 
 
 def _run(session: Any, outputs: Optional[Sequence[str]], inputs: Arrays) -> List[Any]:
-    try:
+    with told():
         results: List[Any] = session.run(outputs, inputs)
+    return results
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Raise ONNX Runtime's errors of a call as `Refused`, or as `RuntimeError` where the device is at fault."""
+    try:
+        yield
     except Exception as error:  # ONNX Runtime's errors have no base class of their own
         message = explained("ONNX Runtime cannot run this model", error)
         if type(error).__name__ == "EPFail":  # the device's fault, which no other model or input would help
             raise RuntimeError(message) from error
         raise Refused(message) from error
-    return results
 
 
 def _tensors(session: Any) -> Tuple[List[Tensor], List[Tensor]]:

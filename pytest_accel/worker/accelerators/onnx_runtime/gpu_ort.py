@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, ClassVar, Dict, Iterator, List, Mapping, Tuple, Union
+from typing import Any, ClassVar, Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
-from pytest_accel.worker.accelerator import CompileJob, Missing, Option, Present, Refused, Target
-from pytest_accel.worker.accelerators.onnx_runtime import base
+from pytest_accel.worker.accelerator import Arrays, CompileJob, Missing, Option, Present, Refused, Target, Tensor
+from pytest_accel.worker.accelerators.onnx_runtime import base, provider_options
 from pytest_accel.worker.accelerators.onnx_runtime.base import CPU_PROVIDER, Kernel, OnnxRuntime
+from pytest_accel.worker.accelerators.onnx_runtime.recorded_call import RecordedCall
 from pytest_accel.worker.formats import onnx_file
 from pytest_accel.worker.formats.onnx_model import OPSET
 from pytest_accel.worker.hardware import nvml
@@ -31,6 +33,10 @@ _IN_TF32 = re.compile(r"(Fused)?(Conv|ConvTranspose|MatMul|Gemm|Einsum)")
 _OVERRIDE = "NVIDIA_TF32_OVERRIDE"
 #: _NOT_STARTED finds the words in ONNX Runtime's log that say what kept a provider from starting.
 _NOT_STARTED = re.compile(r"Failed to (?:load library|create) [^\n\x1b]+|CUDA failure [^\n\x1b]+")
+#: _OLD_DRIVER is what CUDA says where its libraries are newer than the driver.
+_OLD_DRIVER = "CUDA driver version is insufficient"
+#: _FOR_CUDA_12 is what goes with a driver that knows CUDA 12 and not 13.
+_FOR_CUDA_12 = "or for a driver of CUDA 12 the extra gpu-ort-cu12, with onnxruntime-gpu<1.27"
 _LOOSE_NODES = "assigned to the default CPU EP"
 
 
@@ -39,6 +45,7 @@ class GpuOrt(NvidiaGpu, OnnxRuntime):
 
     name = "gpu-ort"
     extra = "gpu-ort"
+    in_flight = 2  # two calls go on at once, each in a stream that ONNX Runtime gives it
     devices: ClassVar[Mapping[str, str]] = {_CUDA: "gpu", _TENSORRT: "gpu", CPU_PROVIDER: "cpu"}
     own_options: ClassVar[Mapping[str, Option]] = {
         "precision": Option(str, "fp32", choices=("fp32", "tf32", "fp16"), doc="FP16 with inputs and outputs in FP32"),
@@ -47,7 +54,21 @@ class GpuOrt(NvidiaGpu, OnnxRuntime):
             bool, False, doc="operators that the provider lacks may run on the processor; the placement names them"
         ),
         "optimisation": base.OPTIMISATION,
+        "extra": Option(dict, {}, entries=provider_options.ENTRIES, doc="the provider's own options"),
     }
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._threads = ThreadPoolExecutor(self.in_flight)
+        self._recorded: Optional[RecordedCall] = None
+
+    @classmethod
+    def impossible(cls, options: Mapping[str, Any]) -> Optional[str]:
+        return provider_options.unfit(options["extra"], options["provider"], options["load_shape"])
+
+    def close(self) -> None:
+        self._recorded = None
+        super().close()
 
     def probe(self) -> Union[Present, Missing]:
         if (missing := nvml.missing()) is not None:
@@ -68,7 +89,9 @@ class GpuOrt(NvidiaGpu, OnnxRuntime):
         try:
             self._started(_tiny(), base.session_options({"optimisation": "all"}, ""), [(_CUDA, {})])
         except Refused as refused:
-            return Missing("no-sdk", f"{release}: {refused}", f"{install}, with the CUDA and cuDNN that it asks for")
+            kind = "driver-mismatch" if _OLD_DRIVER in str(refused) else "no-sdk"
+            action = f"{install}, with the CUDA and cuDNN that it asks for; {_FOR_CUDA_12}"
+            return Missing(kind, f"{release}: {refused}", action)
         identity = self._device.identity()
         return self._device.present({"gpu": "NVIDIA GPU", **identity})
 
@@ -106,12 +129,32 @@ class GpuOrt(NvidiaGpu, OnnxRuntime):
 
     def session(self, model: Union[str, bytes], options: Mapping[str, Any], profile: str = "") -> Any:
         wanted = base.session_options(options, profile)
-        providers = self._providers(model, options)
+        providers = self._providers(model, options, recorded=not profile)
         if options["cpu_operators"]:
             providers.append((CPU_PROVIDER, {}))
         else:
             wanted.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         return self._started(model, wanted, providers)
+
+    def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
+        sides = super().load(artefact, options)
+        if options["extra"].get("enable_cuda_graph"):
+            self._recorded = RecordedCall(self._loaded, *sides)
+        return sides
+
+    def infer(self, staged: Any) -> Arrays:
+        if self._recorded is None:
+            return super().infer(staged)
+        with base.told():
+            return self._recorded(staged)
+
+    def begin(self, staged: Any) -> Any:
+        """Begin one batch in another thread: ONNX Runtime returns from a call only when it is done."""
+        return self._threads.submit(self.infer, staged)
+
+    def finish(self, begun: Any) -> Arrays:
+        outputs: Arrays = begun.result()
+        return outputs
 
     def kernels(self) -> Iterator[Kernel]:
         """Yield the kernels. TensorRT makes one kernel, and the precisions inside it are unknown."""
@@ -122,8 +165,13 @@ class GpuOrt(NvidiaGpu, OnnxRuntime):
                 kernel = kernel._replace(precision="tf32" if kernel.precision == "float32" else kernel.precision)
             yield kernel
 
-    def _providers(self, model: Union[str, bytes], options: Mapping[str, Any]) -> List[Tuple[str, Dict[str, str]]]:
-        """Return the providers with their options. Raises `Refused` for a precision that they cannot keep."""
+    def _providers(
+        self, model: Union[str, bytes], options: Mapping[str, Any], *, recorded: bool = True
+    ) -> List[Tuple[str, Dict[str, str]]]:
+        """Return the providers with their options. Raises `Refused` for a precision that they cannot keep.
+
+        Without ``recorded`` they make no CUDA graph, whose kernels a profile would not show.
+        """
         precision, capability = options["precision"], self._device.compute_capability()
         if precision == "tf32" and capability is not None and capability < nvml.TF32_FROM:
             raise Refused(nvml.NO_TF32.format(*capability))
@@ -138,6 +186,8 @@ class GpuOrt(NvidiaGpu, OnnxRuntime):
         if isinstance(model, str):
             tensorrt["trt_engine_cache_enable"] = "1"
             tensorrt["trt_engine_cache_path"] = os.path.join(os.path.dirname(model), _ENGINES)
+        cuda.update(provider_options.of_cuda(options["extra"], recorded=recorded))
+        tensorrt.update(provider_options.of_tensorrt(options["extra"]))
         return [(name, dict(cuda if name == _CUDA else tensorrt)) for name in _PROVIDERS[options["provider"]]]
 
     def _started(self, model: Union[str, bytes], wanted: Any, providers: List[Tuple[str, Dict[str, str]]]) -> Any:

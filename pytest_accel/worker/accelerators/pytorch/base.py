@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import ExitStack
-from typing import Any, ClassVar, Dict, List, Mapping, Optional, Tuple
+from contextlib import ExitStack, contextmanager
+from typing import Any, ClassVar, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from pytest_accel.worker.accelerator import (
     COMMON_OPTIONS,
@@ -32,6 +32,24 @@ _MODEL = "model.pt2"
 BATCH_SIZE = Option(int, 1, minimum=1, compiled_in=False, doc=COMMON_OPTIONS["batch_size"].doc)
 #: _CAST_TO has the name of the type that PyTorch casts to for a precision.
 _CAST_TO = {"fp16": "float16", "bf16": "bfloat16"}
+
+
+def compile_option(*modes: str) -> Option:
+    """Return the option that chooses among the modes of PyTorch's compiler."""
+    doc = "mode of torch.compile; none runs the exported program as it is, operator by operator"
+    return Option(str, "none", choices=("none", *modes), compiled_in=False, doc=doc)
+
+
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """Raise PyTorch's errors within the block as `Refused`, or as `RuntimeError` where the device is at fault."""
+    try:
+        yield
+    except Exception as error:  # PyTorch's are RuntimeErrors, AssertionErrors of its guards, and others
+        message = explained(f"PyTorch cannot {what} this model", error)
+        if type(error).__name__ == "AcceleratorError":  # the device's fault, which nothing else would help
+            raise RuntimeError(message) from error
+        raise Refused(message) from error
 
 
 class TorchProgram(Accelerator):
@@ -85,6 +103,8 @@ class TorchProgram(Accelerator):
             raise Refused(why)
         self._program, self._options = program, options
         self._axes = batch_axes.axes_of(ends, batch_size)
+        if options["compile"] != "none":
+            self._compile(options["compile"])
         return batch_axes.with_axes(sides, self._axes)
 
     def stage(self, inputs: Arrays) -> Any:
@@ -93,14 +113,8 @@ class TorchProgram(Accelerator):
         return [torch.tensor(inputs[tensor.name]) for tensor in self._loaded.inputs]
 
     def infer(self, staged: Any) -> Arrays:
-        try:
-            with self._computing():
-                return self._loaded([tensor.to(self.device) for tensor in staged])
-        except Exception as error:  # PyTorch's errors are RuntimeErrors, AssertionErrors of its guards, and others
-            message = explained("PyTorch cannot run this model", error)
-            if type(error).__name__ == "AcceleratorError":  # the device's fault, which nothing else would help
-                raise RuntimeError(message) from error
-            raise Refused(message) from error
+        with told("run"), self._computing():
+            return self._loaded([tensor.to(self.device) for tensor in staged])
 
     def placement(self) -> Observed:
         """Return where PyTorch dispatched the operators of one call, and in which precision."""
@@ -136,6 +150,13 @@ class TorchProgram(Accelerator):
     @property
     def _loaded(self) -> torch_model.ExportedProgram:
         return require_loaded(self._program)
+
+    def _compile(self, mode: str) -> None:
+        """Have PyTorch's compiler do its work here, in a call that nobody times."""
+        self._loaded.compile(mode)
+        zeros = [zero.cpu() for zero in self._zeros()]  # made as those of a call, or that would compile once more
+        with told("compile"), self._computing():
+            self._loaded([zero.to(self.device) for zero in zeros])
 
     def _in_tf32(self, operator: str, precision: str) -> bool:
         is_one = operator in torch_model.TENSOR_CORE_OPERATORS

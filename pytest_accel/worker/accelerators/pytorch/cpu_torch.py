@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Mapping, Union
 
 from pytest_accel.worker.accelerator import Missing, Option, Present, Refused
-from pytest_accel.worker.accelerators.pytorch.base import BATCH_SIZE, TorchProgram
+from pytest_accel.worker.accelerators.pytorch.base import BATCH_SIZE, TorchProgram, compile_option
 from pytest_accel.worker.hardware import processor
 
 
@@ -22,6 +22,7 @@ class CpuTorch(TorchProgram):
         "batch_size": BATCH_SIZE,
         "precision": Option(str, "fp32", choices=("fp32", "bf16"), doc="BF16 is PyTorch's automatic mixed precision"),
         "threads": Option(int, 0, minimum=0, compiled_in=False, doc="threads of one call; 0 is PyTorch's choice"),
+        "compile": compile_option("default", "max-autotune"),
     }
 
     def __init__(self) -> None:

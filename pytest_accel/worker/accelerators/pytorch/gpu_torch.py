@@ -1,19 +1,23 @@
 """The ``gpu-torch`` accelerator: PyTorch on an NVIDIA GPU.
 
 PyTorch moves nothing to another device by itself, but computes convolutions in TF32 by default. A call begins and ends
-with arrays of the host. So it includes both copies, and no work of it is left in the device's queue. Calls side by side
-have streams of their own. It shares `pytest_accel.worker.accelerators.pytorch.base` with ``cpu-torch``.
+with arrays of the host. So it includes both copies, from and to page-locked memory, and leaves no work in the device's
+queue. Each of several calls at the same time has a stream of its own. It shares
+`pytest_accel.worker.accelerators.pytorch.base` with ``cpu-torch``.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Any, ClassVar, Deque, Dict, List, Mapping, Optional, Tuple, Union
+from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from pytest_accel.worker.accelerator import Arrays, Missing, Option, Present, Refused, Tensor
-from pytest_accel.worker.accelerators.pytorch.base import BATCH_SIZE, TorchProgram
+from pytest_accel.worker.accelerators.pytorch.base import BATCH_SIZE, TorchProgram, compile_option, told
 from pytest_accel.worker.hardware import nvml
 from pytest_accel.worker.hardware.nvidia_gpu import NvidiaGpu
+from pytest_accel.worker.lanes import Lanes
+
+#: _RECORDING are the modes of the compiler that make CUDA graphs, which belong to one thread and one call at a time.
+_RECORDING = ("reduce-overhead", "max-autotune")
 
 #: _CLOCKS_OF_A_ROUND is how many clocks of the GPU a round of work takes, which is about a microsecond.
 _CLOCKS_OF_A_ROUND = 1500
@@ -25,6 +29,7 @@ class GpuTorch(NvidiaGpu, TorchProgram):
     name = "gpu-torch"
     extra = "gpu-torch"
     device, place = "cuda", "gpu"
+    in_flight = 2  # the copies of one call go on beside the computing of the other
     own_options: ClassVar[Mapping[str, Option]] = {
         "batch_size": BATCH_SIZE,
         "precision": Option(
@@ -33,12 +38,22 @@ class GpuTorch(NvidiaGpu, TorchProgram):
             choices=("fp32", "tf32", "fp16", "bf16"),
             doc="FP16 and BF16 are PyTorch's automatic mixed precision",
         ),
+        "compile": compile_option("default", "max-autotune-no-cudagraphs", *_RECORDING),
     }
 
     def __init__(self) -> None:
         super().__init__()
-        #: These streams wait for a call, the one that was used last at the end. There are as many as calls in flight.
-        self._idle: Deque[Any] = deque()
+        self._lanes: Lanes[_Lane] = Lanes(_Lane)
+
+    @classmethod
+    def impossible(cls, options: Mapping[str, Any]) -> Optional[str]:
+        compile_mode, shape = options["compile"], options["load_shape"]
+        if compile_mode in _RECORDING and shape != "single_stream":
+            return (
+                f"compile={compile_mode!r} makes CUDA graphs, of which PyTorch runs one at a time, in one thread: use "
+                f"'default' or 'max-autotune-no-cudagraphs' for load_shape={shape!r}"
+            )
+        return None
 
     def probe(self) -> Union[Present, Missing]:
         if (missing := nvml.missing()) is not None:
@@ -95,30 +110,41 @@ class GpuTorch(NvidiaGpu, TorchProgram):
         torch.cuda.synchronize()  # the streams of calls do not wait for the copies of the weights
         return loaded
 
-    def infer(self, staged: Any) -> Arrays:
-        """Run one batch in a stream that no other call uses meanwhile, and wait for this stream alone."""
-        import torch
+    def stage(self, inputs: Arrays) -> Any:
+        return [tensor.pin_memory() for tensor in super().stage(inputs)]
 
+    def infer(self, staged: Any) -> Arrays:
+        return self.finish(self.begin(staged))
+
+    def begin(self, staged: Any) -> _Lane:
+        """Put the work of one batch into a stream that no other call uses meanwhile."""
+        lane = self._lanes.take()
         try:
-            stream = self._idle.pop()
-        except IndexError:
-            stream = torch.cuda.Stream()
-        with torch.cuda.stream(stream):
-            outputs = super().infer(staged)
-        stream.synchronize()
-        self._idle.append(stream)
-        return outputs
+            with told("run"), self._computing(), lane.in_stream():
+                taken = [tensor.to(self.device, non_blocking=True) for tensor in staged]
+                lane.download(self._loaded.compute(taken))
+        except BaseException:
+            self._lanes.give_back(lane)
+            raise
+        return lane
+
+    def finish(self, begun: _Lane) -> Arrays:
+        """Wait for the stream of a call, and return the outputs, which this thread's next call overwrites."""
+        self._lanes.give_back(begun)
+        with told("run"):
+            begun.stream.synchronize()
+        return self._loaded.arrays(begun.outputs)
 
     def work_ahead(self, rounds: int, *, wait: bool = False) -> None:
         """Let the GPU wait in the stream of the next call, for a number of its own clocks."""
         import torch
 
-        stream = self._idle.pop() if self._idle else torch.cuda.Stream()
-        with torch.cuda.stream(stream):
+        lane = self._lanes.take()
+        with lane.in_stream():
             torch.cuda._sleep(rounds * _CLOCKS_OF_A_ROUND)
-        self._idle.append(stream)
+        self._lanes.give_back(lane)
         if wait:
-            stream.synchronize()
+            lane.stream.synchronize()
 
     def device_memory_mb(self) -> Optional[float]:
         import torch
@@ -128,8 +154,38 @@ class GpuTorch(NvidiaGpu, TorchProgram):
 
     def close(self) -> None:
         super().close()
-        self._idle.clear()
+        self._lanes = Lanes(_Lane)
         import torch
 
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
+
+
+class _Lane:
+    """What one call needs to itself: a stream, and page-locked memory for what it returns."""
+
+    def __init__(self) -> None:
+        import torch
+
+        self.stream = torch.cuda.Stream()
+        self.outputs: List[Any] = []
+
+    def in_stream(self) -> Any:
+        """Return a context whose work goes into the stream."""
+        import torch
+
+        return torch.cuda.stream(self.stream)
+
+    def download(self, computed: Sequence[Any]) -> None:
+        """Let the device copy tensors into the memory of this lane, which is made anew where it does not fit."""
+        if [(kept.shape, kept.dtype) for kept in self.outputs] != [(made.shape, made.dtype) for made in computed]:
+            self.outputs = [_page_locked(made) for made in computed]
+        for kept, made in zip(self.outputs, computed):
+            kept.copy_(made, non_blocking=True)
+
+
+def _page_locked(tensor: Any) -> Any:
+    """Return memory of the host for a tensor, which the device copies to without waiting for the host."""
+    import torch
+
+    return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)

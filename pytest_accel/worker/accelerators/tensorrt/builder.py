@@ -12,11 +12,11 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from pytest_accel.worker.accelerator import Arrays, Progress, Refused
-from pytest_accel.worker.accelerators.tensorrt import kept_files
+from pytest_accel.worker.accelerators.tensorrt import builder_options, kept_files
 from pytest_accel.worker.accelerators.tensorrt.callbacks import calibrator, monitor
 from pytest_accel.worker.accelerators.tensorrt.element_types import as_taken
 from pytest_accel.worker.accelerators.tensorrt.log import done
@@ -28,6 +28,11 @@ from pytest_accel.worker.vendor_errors import explained
 PRECISIONS = ("fp32", "tf32", "fp16", "int8")
 #: _FLAGS has the flags that allow the builder to choose a precision.
 _FLAGS = {"fp16": "FP16", "int8": "INT8"}
+#: _NO_CHOICE says why layers have no other precision beside INT8 where the model says what each computes in.
+_NO_CHOICE = (
+    "beside_int8='fp16': TensorRT {} computes in the types that the model has, and chooses none: leave it out, or pass "
+    "a model in Q/DQ form that is in FP16 beside it"
+)
 
 
 @dataclass(frozen=True)
@@ -52,14 +57,17 @@ class Batches:
 class Recipe:
     """How to build. ``batches`` is None for a model of fixed shape. Builds share ``timing_cache``, a file.
 
-    ``target`` is the compute capability to build for, such as "sm89", which TensorRT for RTX wants to know. A model
-    that is below FP32, when its precision has been written into it, is kept in the file ``written_model``.
+    ``beside_int8`` is what layers may compute in beside INT8, and ``extra`` has the builder's own options. ``target``
+    is the compute capability to build for, such as "sm89", which TensorRT for RTX wants to know. A model that is below
+    FP32, when its precision has been written into it, is kept in the file ``written_model``.
     """
 
     precision: str
     batches: Optional[Batches] = None
     workspace_mb: Optional[int] = None
     timing_cache: str = ""
+    beside_int8: str = "fp32"
+    extra: Mapping[str, Any] = field(default_factory=dict)
     target: str = ""
     written_model: str = ""
 
@@ -78,6 +86,8 @@ def _built(
     if recipe.precision in CALIBRATED:
         check_inputs(set(_inputs(model)), calibration)
     if is_strongly_typed(tensorrt):
+        if recipe.beside_int8 != "fp32":
+            raise Refused(_NO_CHOICE.format(tensorrt.__version__))
         model = written_precision.write(model, recipe.precision, calibration, progress, scratch)
         calibration = ()
     if recipe.written_model and graph_precisions.is_below_fp32(model):
@@ -88,7 +98,9 @@ def _built(
     network = _parsed(builder, model, logger, scratch)
     config = builder.create_builder_config()
     config.profiling_verbosity = tensorrt.ProfilingVerbosity.DETAILED  # or the inspector names no precisions
-    _set_precision(config, recipe.precision, tensorrt)
+    _set_precision(config, recipe, tensorrt)
+    _share_profiles(config, tensorrt)
+    builder_options.apply(config, recipe.extra, tensorrt)
     if recipe.target:
         _set_target(config, recipe.target, logger)
     if recipe.workspace_mb is not None:
@@ -148,11 +160,19 @@ def _described(error: Any, model: Any) -> str:
     return f"{error.code().name}{place}: {error.desc()}"
 
 
-def _set_precision(config: Any, precision: str, tensorrt: Any) -> None:
-    if precision != "tf32":
+def _set_precision(config: Any, recipe: Recipe, tensorrt: Any) -> None:
+    if recipe.precision != "tf32":
         config.clear_flag(tensorrt.BuilderFlag.TF32)
-    if precision in _FLAGS and not is_strongly_typed(tensorrt):
-        config.set_flag(getattr(tensorrt.BuilderFlag, _FLAGS[precision]))
+    allowed = [name for name in (recipe.precision, recipe.beside_int8) if name in _FLAGS]
+    for name in () if is_strongly_typed(tensorrt) else allowed:
+        config.set_flag(getattr(tensorrt.BuilderFlag, _FLAGS[name]))
+
+
+def _share_profiles(config: Any, tensorrt: Any) -> None:
+    """Let several contexts use a profile at once. TensorRT 8.6 has to be told, later ones do so always."""
+    feature = getattr(getattr(tensorrt, "PreviewFeature", None), "PROFILE_SHARING_0806", None)
+    if feature is not None and not config.get_preview_feature(feature):
+        config.set_preview_feature(feature, True)
 
 
 def _set_target(config: Any, target: str, logger: Any) -> None:

@@ -1,6 +1,6 @@
-"""The objects that TensorRT calls while it builds: a calibrator that gives it batches, and a monitor of progress.
+"""The objects that TensorRT calls: a calibrator and a monitor of progress while it builds, and an allocator in a call.
 
-Both are of classes of the module ``tensorrt``, so they are made inside functions. The logger is in
+They are of classes of the module ``tensorrt``, so they are made inside functions. The logger is in
 `pytest_accel.worker.accelerators.tensorrt.log`.
 """
 
@@ -75,3 +75,28 @@ def monitor(progress: Progress, tensorrt: Any) -> Any:
                 progress(1.0, phase_name.lower())  # the last step may not be told
 
     return Monitor()
+
+
+def output_allocator(held: DeviceMemory, tensorrt: Any) -> Any:
+    """Return an allocator for an output whose shape depends on values. It gives TensorRT the memory that is held.
+
+    ``shape`` is that of the last call. TensorRT tells it before it returns from ``execute_async_v3``.
+    """
+
+    class Allocator(tensorrt.IOutputAllocator):  # type: ignore[misc]
+        def __init__(self) -> None:
+            tensorrt.IOutputAllocator.__init__(self)
+            self.shape: Tuple[int, ...] = ()
+
+        def reallocate_output(self, tensor_name: str, memory: int, size: int, alignment: int) -> int:
+            return held.address if size <= held.size else 0  # no address lets the call fail
+
+        def reallocate_output_async(
+            self, tensor_name: str, memory: int, size: int, alignment: int, stream: int
+        ) -> int:  # from 10 on
+            return self.reallocate_output(tensor_name, memory, size, alignment)
+
+        def notify_shape(self, tensor_name: str, shape: Sequence[int]) -> None:
+            self.shape = tuple(shape)
+
+    return Allocator()

@@ -26,6 +26,7 @@ from pytest_accel.worker.accelerator import (
     VendorTool,
     require_loaded,
 )
+from pytest_accel.worker.accelerators.tensorrt import builder_options
 from pytest_accel.worker.accelerators.tensorrt.builder import PRECISIONS, Batches, Recipe, build
 from pytest_accel.worker.accelerators.tensorrt.engine import Engine
 from pytest_accel.worker.accelerators.tensorrt.log import capturing_logger
@@ -47,10 +48,16 @@ class GpuTrt(NvidiaGpu):
     product: ClassVar[str] = "TensorRT"
     #: This package has it, and its version counts.
     package: ClassVar[str] = "tensorrt"
+    #: A driver that is older than the CUDA libraries takes this.
+    for_older_driver: ClassVar[str] = (
+        "an older TensorRT: for a driver of CUDA 12 the extra gpu-trt-cu12, with tensorrt-cu12<11 and cuda-python<13"
+    )
     name = "gpu-trt"
     extra = "gpu-trt"
     sources = ("saved_model", "keras", "onnx")
     calibrated: ClassVar[Tuple[str, ...]] = ("int8",)
+    concurrent = True
+    in_flight = 2  # the copies of one call go on beside the computing of the other
     converts: ClassVar[Mapping[str, Tuple[str, ...]]] = {
         "saved_model": ("signature", "batch_size", "profile"),
         "keras": ("signature", "batch_size", "profile"),
@@ -63,6 +70,11 @@ class GpuTrt(NvidiaGpu):
         ),
         "workspace_mb": Option(int, None, minimum=1, doc="memory that one layer may use; TensorRT's default is all"),
         "timing_cache": Option(str, "", doc="file of kernels' times that builds share, so that they choose alike"),
+        "beside_int8": Option(
+            str, "fp32", choices=("fp32", "fp16"), doc="what layers may compute in beside INT8, up to TensorRT 10"
+        ),
+        "cuda_graph": Option(bool, False, compiled_in=False, doc="calls repeat the engine's kernels as a CUDA graph"),
+        "extra": Option(dict, {}, entries=builder_options.ENTRIES, doc="the builder's own options"),
     }
     former_options: ClassVar[Mapping[str, str]] = {
         "mode": "use the accelerator 'gpu-tftrt' for engines inside a SavedModel, and leave mode= out for all others"
@@ -76,6 +88,8 @@ class GpuTrt(NvidiaGpu):
 
     @classmethod
     def impossible(cls, options: Mapping[str, Any]) -> Optional[str]:
+        if options.get("beside_int8", "fp32") != "fp32" and options["precision"] != "int8":
+            return f"beside_int8={options['beside_int8']!r} says what computes beside INT8: ask for precision='int8'"
         if not options["profile"]:
             return None
         try:
@@ -108,7 +122,7 @@ class GpuTrt(NvidiaGpu):
         except ImportError as error:
             return self._missing_sdk("cuda-python", error)
         # In this order: where CUDA does not work, TensorRT may crash.
-        missing = nvml.missing() or cuda.missing() or self._missing_tensorrt()
+        missing = nvml.missing() or cuda.missing(self.for_older_driver) or self._missing_tensorrt()
         if missing is not None:
             return missing
         device = cuda.device()
@@ -131,6 +145,9 @@ class GpuTrt(NvidiaGpu):
         options = job.options
         if options["precision"] in self.calibrated:
             require(job.calibration, options["precision"])
+        capability = self._capability(options)
+        if options["precision"] == "tf32" and capability < nvml.TF32_FROM:
+            raise Refused(nvml.NO_TF32.format(*capability))
         job.progress(None, f"converting {job.source.path}")
         model, ends = _converted(job.source, options)
         plan = build(model, self._recipe(job), job.calibration, job.progress, self._tensorrt_logger())
@@ -160,6 +177,7 @@ class GpuTrt(NvidiaGpu):
             cuda=Cuda(),
             logger=self._tensorrt_logger(),
             new_context=self._new_context,
+            cuda_graph=options.get("cuda_graph", False),
         )
         sides = self._engine.inputs, self._engine.outputs
         return batch_axes.with_axes(sides, batch_axes.kept_axes(artefact, batch_axes.ends_of(*sides)))
@@ -168,11 +186,13 @@ class GpuTrt(NvidiaGpu):
         return require_loaded(self._engine).stage(inputs)
 
     def infer(self, staged: Any) -> Arrays:
-        return require_loaded(self._engine).infer(staged)
+        return self.finish(self.begin(staged))
 
-    def synchronize(self) -> None:
-        if self._engine is not None:
-            self._engine.synchronize()
+    def begin(self, staged: Any) -> Any:
+        return require_loaded(self._engine).begin(staged)
+
+    def finish(self, begun: Any) -> Arrays:
+        return require_loaded(self._engine).finish(begun)
 
     def placement(self) -> Observed:
         return require_loaded(self._engine).placement()
@@ -215,7 +235,13 @@ class GpuTrt(NvidiaGpu):
             batches=Batches.parse(options["profile"]) if options["profile"] else None,
             workspace_mb=options.get("workspace_mb"),
             timing_cache=options.get("timing_cache", ""),
+            beside_int8=options.get("beside_int8", "fp32"),
+            extra=options["extra"],
         )
+
+    def _capability(self, options: Mapping[str, Any]) -> Tuple[int, int]:
+        """Return the compute capability that is built for."""
+        return Cuda().device().compute_capability
 
     def _bound_to(self, options: Mapping[str, Any]) -> Dict[str, str]:
         """Return what an engine with these options will be bound to."""
@@ -272,7 +298,7 @@ class GpuTrt(NvidiaGpu):
             return Missing(
                 "driver-mismatch",
                 f"{self.product} {tensorrt.__version__} makes no builder here: {words}",
-                "install a driver that is as new as TensorRT's CUDA libraries, or an older TensorRT",
+                f"install a driver that is as new as its CUDA libraries, or {self.for_older_driver}",
             )
         return None
 
@@ -280,6 +306,17 @@ class GpuTrt(NvidiaGpu):
 def _converted(source: Source, options: Mapping[str, Any]) -> Tuple[Any, batch_axes.Ends]:
     """Return the source as an ONNX model of one batch size, or of any where there is a profile; and its signature."""
     return onnx_model.converted(source, options["signature"], None if options["profile"] else options["batch_size"])
+
+
+def _recipe(options: Mapping[str, Any]) -> Recipe:
+    return Recipe(
+        precision=options["precision"],
+        batches=Batches.parse(options["profile"]) if options["profile"] else None,
+        workspace_mb=options["workspace_mb"],
+        timing_cache=options["timing_cache"],
+        beside_int8=options["beside_int8"],
+        extra=options["extra"],
+    )
 
 
 def _int64_inputs(model: Any) -> List[str]:

@@ -27,7 +27,7 @@ from pytest_accel.worker.accelerator import (
     require_loaded,
     share_on,
 )
-from pytest_accel.worker.accelerators.tensorrt import layer_list
+from pytest_accel.worker.accelerators.tensorrt import builder_options, layer_list
 from pytest_accel.worker.accelerators.tensorrt.builder import PRECISIONS, Recipe
 from pytest_accel.worker.accelerators.tensorrt.gpu_trt import FACTS, GpuTrt
 from pytest_accel.worker.accelerators.tensorrt.log import done
@@ -37,6 +37,19 @@ from pytest_accel.worker.hardware.cuda import Cuda
 
 #: _TARGETS are the compute capabilities that NVIDIA builds for; the empty one stands for the GPU that is here.
 _TARGETS = ("", "sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
+#: _OF_TENSORRT_ALONE are options that this product has no use for. Its builder times no kernels and chooses no
+#: precisions, and its engines are not made for being recorded as a CUDA graph.
+_OF_TENSORRT_ALONE = ("workspace_mb", "timing_cache", "beside_int8", "cuda_graph")
+#: _ENTRIES are those of ``extra`` that its builder takes without a GPU, and that are not about timing kernels.
+_ENTRIES = (
+    "direct_io",
+    "distributive_independence",
+    "l2_limit_for_tiling",
+    "max_aux_streams",
+    "sparse_weights",
+    "strict_nans",
+    "tiling_optimization_level",
+)
 #: _WRITTEN is the file in an artefact with the model as it was compiled.
 _WRITTEN = os.path.join(BESIDE, "model.onnx")
 #: _UNREADABLE are precisions for which ONNX Runtime has no kernels on a processor.
@@ -49,15 +62,19 @@ class GpuTrtRtx(GpuTrt):
     name = "gpu-trt-rtx"
     product = "TensorRT for RTX"
     package = "tensorrt-rtx"
+    for_older_driver = "an older TensorRT for RTX"
     extra = "gpu-trt-rtx"
     calibrated = ("int8", "fp8")
     own_options: ClassVar[Mapping[str, Option]] = {
-        **{name: option for name, option in GpuTrt.own_options.items() if name not in ("workspace_mb", "timing_cache")},
+        **{name: option for name, option in GpuTrt.own_options.items() if name not in _OF_TENSORRT_ALONE},
         "precision": Option(
             str,
             "fp32",
             choices=(*PRECISIONS, "bf16", "fp8"),
             doc="INT8 and FP8 need calibration data; FP32 is without TF32",
+        ),
+        "extra": replace(
+            GpuTrt.own_options["extra"], entries={name: builder_options.ENTRIES[name] for name in _ENTRIES}
         ),
         "target": Option(
             str, "", choices=_TARGETS, doc="compute capability to build for, such as 'sm89'; empty for the GPU here"
@@ -158,6 +175,10 @@ class GpuTrtRtx(GpuTrt):
         options = job.options
         written = "" if options["precision"] in _UNREADABLE else os.path.join(job.artefact, _WRITTEN)
         return replace(super()._recipe(job), target=options["target"], written_model=written)
+
+    def _capability(self, options: Mapping[str, Any]) -> Tuple[int, int]:
+        digits = options["target"][len("sm") :]
+        return int(digits[:-1]), int(digits[-1])
 
     def _bound_to(self, options: Mapping[str, Any]) -> Dict[str, str]:
         return {self.package: self._tensorrt().__version__, "compute_capability": options["target"]}

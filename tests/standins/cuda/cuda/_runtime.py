@@ -28,13 +28,20 @@ __all__ = [
     "cudaGetDeviceCount",
     "cudaGetDeviceProperties",
     "cudaGetErrorString",
+    "cudaGraphDestroy",
+    "cudaGraphExecDestroy",
+    "cudaGraphInstantiate",
+    "cudaGraphLaunch",
     "cudaMalloc",
     "cudaMallocHost",
     "cudaMemcpyAsync",
     "cudaMemcpyKind",
     "cudaRuntimeGetVersion",
+    "cudaStreamBeginCapture",
+    "cudaStreamCaptureMode",
     "cudaStreamCreateWithFlags",
     "cudaStreamDestroy",
+    "cudaStreamEndCapture",
     "cudaStreamNonBlocking",
     "cudaStreamSynchronize",
 ]
@@ -67,11 +74,19 @@ class cudaError_t(IntEnum):  # noqa: N801
     cudaErrorNotReady = 600  # noqa: N815
     cudaErrorIllegalAddress = 700  # noqa: N815
     cudaErrorSystemDriverMismatch = 803  # noqa: N815
+    cudaErrorStreamCaptureUnsupported = 900  # noqa: N815
+    cudaErrorStreamCaptureInvalidated = 901  # noqa: N815
 
 
 class cudaMemcpyKind(IntEnum):  # noqa: N801
     cudaMemcpyHostToDevice = 1  # noqa: N815
     cudaMemcpyDeviceToHost = 2  # noqa: N815
+
+
+class cudaStreamCaptureMode(IntEnum):  # noqa: N801
+    cudaStreamCaptureModeGlobal = 0  # noqa: N815
+    cudaStreamCaptureModeThreadLocal = 1  # noqa: N815
+    cudaStreamCaptureModeRelaxed = 2  # noqa: N815
 
 
 class cudaDeviceAttr(IntEnum):  # noqa: N801
@@ -90,6 +105,8 @@ _WORDS = {
     cudaError_t.cudaErrorNotReady: b"device not ready",
     cudaError_t.cudaErrorIllegalAddress: b"an illegal memory access was encountered",
     cudaError_t.cudaErrorSystemDriverMismatch: b"system has unsupported display driver / cuda driver combination",
+    cudaError_t.cudaErrorStreamCaptureUnsupported: b"operation not permitted when stream is capturing",
+    cudaError_t.cudaErrorStreamCaptureInvalidated: b"operation failed due to a previous error during capture",
 }
 _FIRST_ERRORS = {
     "hidden-device": cudaError_t.cudaErrorNoDevice,
@@ -107,6 +124,8 @@ class Board:
         self.memory: dict[int, bytearray] = {}
         self.pinned: dict[int, Any] = {}
         self.streams: dict[int, list[Callable[[], None]]] = {}
+        #: What a stream was asked for while it is recorded; None once something could not be.
+        self.recorded: dict[int, list[Callable[[], None]] | None] = {}
         #: With the habit ``returns-early``: what the last wait has left undone, until the next call of another kind.
         self.late: list[Callable[[], None]] = []
         self.free = 1024 if "small-memory" in HABITS else MEMORY
@@ -125,8 +144,18 @@ class Board:
         self.streams[handle] = []
         return _Stream(handle)
 
+    def enqueue(self, handle: int, step: Callable[[], None]) -> None:
+        """Put work into a stream, or into what is recorded of it."""
+        if handle not in self.recorded:
+            self.streams[handle].append(step)
+        elif (recorded := self.recorded[handle]) is not None:
+            recorded.append(step)
+
     def run(self, handle: int) -> cudaError_t:
         """Do what a stream was asked for."""
+        if handle in self.recorded:
+            self.recorded[handle] = None
+            return cudaError_t.cudaErrorStreamCaptureUnsupported
         if self.left == 0:
             return cudaError_t.cudaErrorECCUncorrectable
         self.left -= 1
@@ -248,7 +277,7 @@ def cudaMemcpyAsync(  # noqa: N802
         else:
             ctypes.memmove(dst, bytes(board.memory[src][:count]), count)
 
-    board.streams[int(stream)].append(copy)
+    board.enqueue(int(stream), copy)
     return (SUCCESS,)
 
 
@@ -264,7 +293,7 @@ def cudaEventRecord(event: Any, stream: _Stream) -> tuple[cudaError_t]:  # noqa:
     def note() -> None:
         event.ms = board.clock_ms
 
-    board.streams[int(stream)].append(note)
+    board.enqueue(int(stream), note)
     return (SUCCESS,)
 
 
@@ -285,3 +314,34 @@ def cudaStreamDestroy(stream: _Stream) -> tuple[cudaError_t]:  # noqa: N802
 
 def cudaStreamSynchronize(stream: _Stream) -> tuple[cudaError_t]:  # noqa: N802
     return (board.run(int(stream)),)
+
+
+def cudaStreamBeginCapture(stream: _Stream, mode: cudaStreamCaptureMode) -> tuple[cudaError_t]:  # noqa: N802
+    board.recorded[int(stream)] = []
+    return (SUCCESS,)
+
+
+def cudaStreamEndCapture(stream: _Stream) -> tuple[cudaError_t, Any]:  # noqa: N802
+    recorded = board.recorded.pop(int(stream))
+    if recorded is None:
+        return cudaError_t.cudaErrorStreamCaptureInvalidated, None
+    return SUCCESS, SimpleNamespace(steps=recorded)
+
+
+def cudaGraphInstantiate(graph: Any, flags: int) -> tuple[cudaError_t, Any]:  # noqa: N802
+    return SUCCESS, SimpleNamespace(steps=list(graph.steps))
+
+
+def cudaGraphLaunch(graphExec: Any, stream: _Stream) -> tuple[cudaError_t]:  # noqa: N802, N803
+    for step in graphExec.steps:
+        board.enqueue(int(stream), step)
+    return (SUCCESS,)
+
+
+def cudaGraphDestroy(graph: Any) -> tuple[cudaError_t]:  # noqa: N802
+    return (SUCCESS,)
+
+
+def cudaGraphExecDestroy(graphExec: Any) -> tuple[cudaError_t]:  # noqa: N802, N803
+    graphExec.steps.clear()
+    return (SUCCESS,)

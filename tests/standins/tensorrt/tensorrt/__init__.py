@@ -8,8 +8,8 @@ device memory. It runs in the streams of the stand-in for cuda-python, so answer
 ``STANDIN_MISBEHAVES`` is a comma-separated list of habits, of which these are TensorRT's: ``falls-back`` (a coarser
 precision that was asked for is quietly not taken), ``casts`` (layers get a coarser one than was asked for), ``nan``,
 ``out-of-memory`` (building needs more than there is), ``slow-compile``, ``refuses-operator`` (Relu), ``names-only``
-(the inspector has no details), ``no-builder`` (the builder finds no driver), ``old-release`` (from before 8.5) and
-``placeholder`` (a package of this name that is not TensorRT).
+(the inspector has no details), ``no-builder`` (the builder finds no driver), ``no-graph`` (calls cannot be recorded),
+``old-release`` (from before 8.5) and ``placeholder`` (a package of this name that is not TensorRT).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tensorrt._builder import (
     OnnxParser,
     ParserError,
 )
-from tensorrt._engine import EngineInspector, ICudaEngine, IExecutionContext, Runtime
+from tensorrt._engine import EngineInspector, ICudaEngine, IExecutionContext, IOutputAllocator, Runtime
 from tensorrt._names import (
     FLAVOUR,
     HABITS,
@@ -32,10 +32,12 @@ from tensorrt._names import (
     DataType,
     Dims,
     ErrorCode,
+    HardwareCompatibilityLevel,
     ILogger,
     LayerInformationFormat,
     MemoryPoolType,
     NetworkDefinitionCreationFlag,
+    PreviewFeature,
     ProfilingVerbosity,
     TensorIOMode,
     TensorLocation,
@@ -49,6 +51,7 @@ __all__ = [
     "Dims",
     "EngineInspector",
     "ErrorCode",
+    "HardwareCompatibilityLevel",
     "IBuilderConfig",
     "ICudaEngine",
     "IExecutionContext",
@@ -56,12 +59,14 @@ __all__ = [
     "ILogger",
     "INetworkDefinition",
     "IOptimizationProfile",
+    "IOutputAllocator",
     "ITimingCache",
     "LayerInformationFormat",
     "MemoryPoolType",
     "NetworkDefinitionCreationFlag",
     "OnnxParser",
     "ParserError",
+    "PreviewFeature",
     "ProfilingVerbosity",
     "Runtime",
     "TensorIOMode",
@@ -79,5 +84,6 @@ if FLAVOUR != "11":
     __all__ += ["IInt8EntropyCalibrator2"]
 if FLAVOUR != "8.6":
     from tensorrt._builder import IProgressMonitor
+    from tensorrt._names import TilingOptimizationLevel
 
-    __all__ += ["IProgressMonitor"]
+    __all__ += ["IProgressMonitor", "TilingOptimizationLevel"]

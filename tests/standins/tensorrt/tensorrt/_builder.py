@@ -18,10 +18,13 @@ from tensorrt._names import (
     BuilderFlag,
     DataType,
     ErrorCode,
+    HardwareCompatibilityLevel,
     ILogger,
     MemoryPoolType,
     NetworkDefinitionCreationFlag,
+    PreviewFeature,
     ProfilingVerbosity,
+    TilingOptimizationLevel,
     __version__,
     own_part_of,
 )
@@ -97,11 +100,19 @@ class OnnxParser:
         return self._errors[index]
 
     def parse(self, model: bytes, path: str | None = None) -> bool:
+        if any(tensor.external_data for tensor in onnx.load_from_string(bytes(model)).graph.initializer):
+            self._errors = [ParserError(ErrorCode.INVALID_GRAPH, "Failed to open file: the weights have no path")]
+            return False
+        return self._parse(onnx.load_from_string(bytes(model)))
+
+    def parse_from_file(self, model: str) -> bool:
+        return self._parse(onnx.load(model))
+
+    def _parse(self, read: Any) -> bool:
         if not self._network._explicit_batch:
             self._errors = [ParserError(ErrorCode.INVALID_GRAPH, _NO_EXPLICIT_BATCH)]
             return False
-        read = onnx.load_from_string(bytes(model))
-        unknown = [at for at, node in enumerate(read.graph.node) if not _known(node)]
+        unknown = [at for at, node in enumerate(read.graph.node) if not self._knows(node)]
         desc = 'creator && "Plugin not found, are the plugin name, version, and namespace correct?"'
         code = ErrorCode.INVALID_NODE if FLAVOUR == "11" else ErrorCode.UNSUPPORTED_NODE
         self._errors = [ParserError(code, desc, at) for at in unknown]
@@ -113,10 +124,9 @@ class OnnxParser:
         self._network._model = read
         return not self._errors
 
-
-def _known(node: Any) -> bool:
-    refused = "refuses-operator" in HABITS and node.op_type == "Relu"
-    return onnx.defs.has(node.op_type, node.domain) and not refused
+    def _knows(self, node: Any) -> bool:
+        refused = "refuses-operator" in HABITS and node.op_type == "Relu"
+        return onnx.defs.has(node.op_type, node.domain) and not refused
 
 
 class IOptimizationProfile:
@@ -143,10 +153,17 @@ class IBuilderConfig:
     """How to build."""
 
     profiling_verbosity: Any
+    builder_optimization_level: int
+    avg_timing_iterations: int
+    max_aux_streams: int
+    hardware_compatibility_level: Any
     if FLAVOUR != "11":
         int8_calibrator: Any = None
     if FLAVOUR != "8.6":
         progress_monitor: Any = None
+        max_num_tactics: int
+        l2_limit_for_tiling: int
+        tiling_optimization_level: Any
 
     def __init__(self, logger: ILogger) -> None:
         self.profiling_verbosity = ProfilingVerbosity.LAYER_NAMES_ONLY
@@ -155,12 +172,24 @@ class IBuilderConfig:
         self._workspace = cuda.MEMORY
         self._profiles: list[IOptimizationProfile] = []
         self._timing_cache = ITimingCache(b"")
+        self._previews = {feature for feature in PreviewFeature if FLAVOUR == "10" and "SHARING" in feature.name}
+        self.builder_optimization_level, self.avg_timing_iterations, self.max_aux_streams = 3, 1, -1
+        self.hardware_compatibility_level = HardwareCompatibilityLevel.NONE
+        if FLAVOUR != "8.6":
+            self.max_num_tactics, self.l2_limit_for_tiling = -1, -1
+            self.tiling_optimization_level = TilingOptimizationLevel.NONE
 
     def set_flag(self, flag: Any) -> None:
         self._flags.add(flag)
 
     def clear_flag(self, flag: Any) -> None:
         self._flags.discard(flag)
+
+    def set_preview_feature(self, feature: Any, enable: bool) -> None:
+        (self._previews.add if enable else self._previews.discard)(feature)
+
+    def get_preview_feature(self, feature: Any) -> bool:
+        return feature in self._previews
 
     def set_memory_pool_limit(self, pool: Any, pool_size: int) -> None:
         assert pool is MemoryPoolType.WORKSPACE
@@ -270,9 +299,18 @@ class Builder:
         header = {
             "version": __version__,
             "profiles": [profile._shapes for profile in config._profiles],
+            "shares_profiles": FLAVOUR != "8.6" or any("SHARING" in feature.name for feature in config._previews),
+            "built_with": _built_with(config),
             "layers": layers if config.profiling_verbosity is ProfilingVerbosity.DETAILED else _names(layers),
         }
         return IHostMemory(json.dumps(header).encode() + b"\n" + model.SerializeToString())
+
+
+def _built_with(config: IBuilderConfig) -> dict[str, Any]:
+    """What is known of how an engine was built."""
+    flags = sorted(flag.name for flag in config._flags)
+    numbers = {name: value for name, value in vars(config).items() if isinstance(value, int) and name[0] != "_"}
+    return {"flags": flags, **numbers, "hardware_compatibility_level": config.hardware_compatibility_level.name}
 
 
 def _tell(monitor: Any, layers: int) -> None:

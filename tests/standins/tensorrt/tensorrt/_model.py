@@ -131,6 +131,8 @@ def layers(model: Any, *, tf32: bool, asked: set[str]) -> list[dict[str, Any]]:
         multiplies = node.op_type in ("Conv", "Gemm", "MatMul")
         if multiplies and precision == "float32" and tf32 and cuda.CAPABILITY >= (8, 0):
             precision = "tf32"
+        if precision == "float32" and {"INT8", "FP16"} <= asked:  # computed in FP32 all the same
+            precision = "float16"
         precision = _misbehaved(precision, asked)
         layer = {
             "Name": " + ".join(names),

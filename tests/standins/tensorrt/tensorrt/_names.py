@@ -23,10 +23,17 @@ def _enum(name: str, **values: int) -> Any:
 
 
 BuilderFlag = {
-    "8.6": _enum("BuilderFlag", FP16=0, INT8=1, DISABLE_TIMING_CACHE=6, TF32=7),
-    "10": _enum("BuilderFlag", FP16=0, INT8=1, DISABLE_TIMING_CACHE=5, TF32=6),
-    "11": _enum("BuilderFlag", DISABLE_TIMING_CACHE=5, TF32=6),
+    "8.6": _enum("BuilderFlag", FP16=0, INT8=1, DISABLE_TIMING_CACHE=6, TF32=7, SPARSE_WEIGHTS=8),
+    "10": _enum("BuilderFlag", FP16=0, INT8=1, DISABLE_TIMING_CACHE=5, TF32=6, SPARSE_WEIGHTS=7),
+    "11": _enum("BuilderFlag", DISABLE_TIMING_CACHE=5, TF32=6, SPARSE_WEIGHTS=7),
 }[FLAVOUR]
+PreviewFeature = {
+    "8.6": _enum("PreviewFeature", PROFILE_SHARING_0806=2),
+    "10": _enum("PreviewFeature", PROFILE_SHARING_0806=0, ALIASED_PLUGIN_IO_10_03=1),
+    "11": _enum("PreviewFeature", ALIASED_PLUGIN_IO_10_03=0),
+}[FLAVOUR]
+HardwareCompatibilityLevel = _enum("HardwareCompatibilityLevel", NONE=0, AMPERE_PLUS=1)
+TilingOptimizationLevel = _enum("TilingOptimizationLevel", NONE=0, FAST=1, MODERATE=2, FULL=3)
 NetworkDefinitionCreationFlag = {
     "8.6": _enum("NetworkDefinitionCreationFlag", EXPLICIT_BATCH=0),
     "10": _enum("NetworkDefinitionCreationFlag", EXPLICIT_BATCH=0, STRONGLY_TYPED=1),

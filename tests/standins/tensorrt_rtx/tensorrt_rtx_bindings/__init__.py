@@ -26,15 +26,17 @@ from tensorrt import (
     ILogger,
     INetworkDefinition,
     IOptimizationProfile,
+    IOutputAllocator,
     IProgressMonitor,
     LayerInformationFormat,
     MemoryPoolType,
     NetworkDefinitionCreationFlag,
-    OnnxParser,
     ParserError,
+    PreviewFeature,
     ProfilingVerbosity,
     TensorIOMode,
     TensorLocation,
+    TilingOptimizationLevel,
 )
 from tensorrt._names import PybindEnum
 
@@ -54,6 +56,7 @@ __all__ = [
     "ILogger",
     "INetworkDefinition",
     "IOptimizationProfile",
+    "IOutputAllocator",
     "IProgressMonitor",
     "IRuntimeCache",
     "IRuntimeConfig",
@@ -62,10 +65,12 @@ __all__ = [
     "NetworkDefinitionCreationFlag",
     "OnnxParser",
     "ParserError",
+    "PreviewFeature",
     "ProfilingVerbosity",
     "Runtime",
     "TensorIOMode",
     "TensorLocation",
+    "TilingOptimizationLevel",
     "__version__",
 ]
 
@@ -83,6 +88,13 @@ _HERE = "SM{}{}".format(*cuda.CAPABILITY)
 _KINDS = {"CaskConvolution": "correlation", "gemm": "gemm"}
 _MOVES = {"Reformat": "Cast", "Shuffle": "Resh", "NoOp": "Gath"}
 _STUB = "__myelin_CASK_STUB"
+
+
+class OnnxParser(tensorrt.OnnxParser):  # type: ignore[misc]
+    """Reads models. Of the operators that TensorRT knows, this one has no implementation here."""
+
+    def _knows(self, node: Any) -> bool:
+        return node.op_type != "NonZero" and bool(super()._knows(node))
 
 
 class IBuilderConfig(tensorrt.IBuilderConfig):  # type: ignore[misc]
@@ -204,7 +216,7 @@ class IExecutionContext(tensorrt.IExecutionContext):  # type: ignore[misc]
     """An engine at work, with its kernels."""
 
     def __init__(self, engine: ICudaEngine, runtime_config: IRuntimeConfig) -> None:
-        super().__init__(engine)
+        super().__init__(engine, 0)
         for layer in engine._facts["layers"]:
             runtime_config._cache._kernels.setdefault(layer["Name"], os.getpid())
         strategy = runtime_config.dynamic_shapes_kernel_specialization_strategy

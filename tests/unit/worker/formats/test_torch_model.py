@@ -167,3 +167,25 @@ def test_the_content_of_a_tensor_is_told_whatever_its_type_and_strides() -> None
     assert len(torch_model.content(tensor.to(torch.bfloat16))) == 12
     assert torch_model.content(torch.tensor(1, dtype=torch.int64)) == np.int64(1).tobytes()
     assert torch_model.content(torch.empty(0)) == b""
+
+
+def test_calls_run_what_the_compiler_has_made_and_the_graph_is_observed_as_it_was(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def compiled(module: Any, **how: Any) -> Any:
+        asked.append(how)
+        return lambda *args, **kwargs: {name: 2 * output for name, output in module(*args, **kwargs).items()}
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    path = str(tmp_path / "model.pt2")
+    torch_model.export(Network("tuple"), {"x": torch.ones(1, 4), "scale": torch.ones(1)}, path)
+    program = torch_model.ExportedProgram(path)
+    with torch.inference_mode():
+        before, seen = program(inputs(2)), program.observe(inputs(2))
+        program.compile("max-autotune")
+        assert asked == [{"mode": "max-autotune", "dynamic": False}]
+        for name, output in program(inputs(2)).items():
+            np.testing.assert_allclose(output, 2 * before[name])
+        assert program.observe(inputs(2)) == seen

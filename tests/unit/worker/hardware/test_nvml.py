@@ -42,8 +42,16 @@ def test_a_t4_is_told_by_its_own_facts() -> None:
         "gpu_clock_mhz": 1590,
         "gpu_memory_mb": 15360,
         "gpu_power_limit_w": 70,
+        "gpu_ecc": True,
     }
     assert nvml.Device().driver_version() == "580.126.09"
+
+
+def test_memory_without_error_correction_is_another_kind_of_card(misbehave: Callable[[str], None]) -> None:
+    misbehave("ecc-off")
+    assert nvml.Device().identity()["gpu_ecc"] is False
+    misbehave("old-driver")
+    assert "gpu_ecc" not in nvml.Device().identity()
 
 
 def test_what_an_sdk_tells_of_its_own_handle_comes_first() -> None:

@@ -4,7 +4,8 @@ import itertools
 from functools import partial
 from math import ceil, exp, factorial, sqrt
 from statistics import mean, stdev
-from threading import Barrier
+from threading import Barrier, get_ident
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -208,6 +209,33 @@ def test_calls_of_a_real_accelerator_are_in_flight_together(shape: Callable[...,
     assert len(timed.latencies_ns) == 6
     assert 0 < max(timed.latencies_ns) <= timed.wall_ns
     assert [each.outputs["y"].tolist() for each in timed.checked] == [[0.0], [1.0]]
+
+
+class Counts(Cpu):
+    """Notes which thread makes each call, and how many calls there were before the first that was timed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: list[int] = []
+        self.untimed = 0
+        self.clock = self._read
+
+    def _read(self) -> int:
+        self.untimed = self.untimed or len(self.threads)
+        return perf_counter_ns()
+
+    def infer(self, staged: Any) -> dict[str, np.ndarray]:
+        self.threads.append(get_ident())
+        return {}
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_each_lane_makes_a_call_before_the_first_that_is_timed(lanes: int) -> None:
+    accelerator = Counts()
+    timed = side_by_side.multi_stream(accelerator, [None], calls=20, checks=0, concurrency=lanes)
+    assert (accelerator.untimed, len(set(accelerator.threads[:lanes]))) == (lanes, lanes)
+    assert len(timed.latencies_ns) == 20
+    assert len(accelerator.threads) == 20 + lanes
 
 
 class Breaks(Pairs):

@@ -113,6 +113,45 @@ def test_offline_synchronises_once_and_its_times_add_up(loaded: Callable[..., Fa
     assert timed.wall_ns == sum(timed.latencies_ns)
 
 
+class Ahead(FakeAccelerator):
+    """Takes a call when it begins, and 5 ms for all that have begun when the first of them is finished."""
+
+    in_flight = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.under_way = 0
+        self.most = 0
+
+    def begin(self, staged: Any) -> Any:
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        return staged
+
+    def finish(self, begun: Any) -> dict[str, np.ndarray]:
+        self._time.advance(5 * MS)
+        self.under_way -= 1
+        return {"y": begun["x"]}
+
+
+@pytest.mark.parametrize("calls", [1, 2, 5])
+def test_offline_keeps_calls_in_flight_and_finishes_them_in_order(calls: int) -> None:
+    accelerator = Ahead()
+    timed = single_calls.offline(accelerator, batches(3), calls=calls, checks=calls)
+    assert (accelerator.most, accelerator.under_way) == (2, 0)
+    assert timed.latencies_ns == [5 * MS] * calls
+    assert timed.wall_ns == calls * 5 * MS
+    assert [(call.batch, call.outputs["y"][0, 0]) for call in timed.checked] == [
+        (position % 3, position % 3 + 1.0) for position in range(calls)
+    ]
+
+
+def test_what_calls_in_flight_need_is_made_before_the_time(loaded: Callable[..., FakeAccelerator]) -> None:
+    accelerator = Ahead()
+    single_calls.offline(accelerator, batches(1), calls=1, checks=0)
+    assert accelerator.clock() == 15 * MS, "two calls that nobody timed, and one"
+
+
 def test_a_block_settles_untimed(loaded: Callable[..., FakeAccelerator]) -> None:
     accelerator = loaded(latency_ms=[90, 1, 2])
     assert single_calls.time_block(accelerator, batches(1), calls=2, settle=1) == [1 * MS, 2 * MS]

@@ -9,14 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 
 from pytest_accel.worker.accelerator import Missing, Refused
+from pytest_accel.worker.accelerators.pytorch import gpu_torch
 from pytest_accel.worker.accelerators.pytorch.gpu_torch import GpuTorch
-from pytest_accel.worker.timing import side_by_side
+from pytest_accel.worker.timing import side_by_side, single_calls
+
+if TYPE_CHECKING:
+    import numpy as np
 
 torch: Any = pytest.importorskip("torch", reason="needs pip install 'pytest-accel[cpu-torch]'")
 
@@ -92,6 +95,8 @@ class Streams:
         self.own = threading.local()
         self.used: list[int] = []
         self.waits_for_all = 0
+        self.streams: set[Stream] = set()
+        self.most_busy = 0
 
     def stream(self, stream: Any) -> Any:
         """A block whose work goes to ``stream``."""
@@ -102,15 +107,20 @@ class Streams:
         yield
         self.own.stream = None
 
-    def call(self, _inputs: Any) -> Any:
+    def compute(self, _inputs: Any) -> list[Any]:
         """One call of a program, in the stream of its thread."""
         stream = getattr(self.own, "stream", None)
         assert stream is not None, "the default stream, in which one call waits for all others"
         assert not stream.busy, "two calls in one stream wait for each other"
         stream.busy = True
         self.used.append(id(stream))
+        self.streams.add(stream)
+        self.most_busy = max(self.most_busy, sum(each.busy for each in self.streams))
         time.sleep(0.002)
-        return {"y": np.zeros(1)}
+        return [torch.zeros(1)]
+
+    def arrays(self, outputs: list[Any]) -> dict[str, np.ndarray]:
+        return {"y": outputs[0].numpy()}
 
     def synchronize(self) -> None:
         self.waits_for_all += 1
@@ -131,23 +141,58 @@ def streams(monkeypatch: pytest.MonkeyPatch) -> Streams:
     monkeypatch.setattr(torch.cuda, "stream", streams.stream)
     monkeypatch.setattr(torch.cuda, "synchronize", streams.synchronize)
     monkeypatch.setattr(GpuTorch, "device", "cpu")
+    monkeypatch.setattr(gpu_torch, "_page_locked", torch.empty_like)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
     return streams
 
 
 def test_calls_side_by_side_have_streams_of_their_own_and_wait_for_no_other(streams: Streams) -> None:
     accelerator = GpuTorch()
     accelerator._options = {"precision": "fp32"}
-    accelerator._program = streams.call  # type: ignore[assignment]
+    accelerator._program = streams  # type: ignore[assignment]
     for _ in range(2):
         side_by_side.multi_stream(accelerator, [[torch.ones(1)]], 30, 0, concurrency=3)
-    assert len(streams.used) == 60
+    assert len(streams.used) == 2 * (30 + 3), "and one of each lane that is not timed"
     assert len(set(streams.used)) <= 3, "and the next measurement has the same ones, with the memory that they hold"
     assert streams.waits_for_all == 0
 
 
+def test_offline_has_a_call_in_a_second_stream_while_it_waits_for_the_first(streams: Streams) -> None:
+    accelerator = GpuTorch()
+    accelerator._options = {"precision": "fp32"}
+    accelerator._program = streams  # type: ignore[assignment]
+    single_calls.offline(accelerator, [[torch.ones(1)]], 6, 0)
+    first, second = streams.used[:2]
+    assert first != second
+    assert len(streams.used) == 2 + 6
+    assert set(streams.used) == {first, second}
+    assert streams.most_busy == 2
+
+
+def test_a_call_that_fails_leaves_its_stream_to_the_next(streams: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
+    accelerator = GpuTorch()
+    accelerator._options = {"precision": "fp32"}
+    accelerator._program = streams  # type: ignore[assignment]
+    with monkeypatch.context() as patch:
+        patch.setattr(streams, "compute", lambda _inputs: torch.ones(2) @ torch.ones(3))
+        with pytest.raises(Refused, match="PyTorch cannot run this model: inconsistent tensor size"):
+            accelerator.infer([torch.ones(1)])
+    accelerator.infer([torch.ones(1)])
+    assert len(list(accelerator._lanes)) == 1
+
+
+@pytest.mark.parametrize("mode", ["reduce-overhead", "max-autotune"])
+def test_a_compiler_that_makes_cuda_graphs_runs_one_call_at_a_time(mode: str) -> None:
+    options = {name: option.default for name, option in GpuTorch.options().items()}
+    assert GpuTorch.impossible({**options, "compile": mode}) is None
+    why = GpuTorch.impossible({**options, "compile": mode, "load_shape": "offline"})
+    assert why is not None
+    assert why.startswith(f"compile={mode!r} makes CUDA graphs, of which PyTorch runs one at a time")
+
+
 def test_calls_begin_when_the_weights_are_there(streams: Streams, tmp_path: Path) -> None:
     torch.export.save(torch.export.export(torch.nn.Linear(2, 2), (torch.ones(1, 2),)), tmp_path / "model.pt2")
-    GpuTorch().load(str(tmp_path), {"precision": "fp32", "batch_size": 1})
+    GpuTorch().load(str(tmp_path), {"precision": "fp32", "batch_size": 1, "compile": "none"})
     assert streams.waits_for_all == 1
 
 
@@ -165,6 +210,7 @@ def test_work_ahead_is_in_the_stream_of_the_next_call(monkeypatch: pytest.Monkey
     """The kernel that only waits goes into the stream that the next call takes."""
     used: list[Any] = []
     stream = SimpleNamespace(synchronize=lambda: used.append("synchronised"))
+    monkeypatch.setattr(torch.cuda, "Stream", lambda: stream)
 
     @contextmanager
     def entered(chosen: Any) -> Iterator[None]:
@@ -174,12 +220,12 @@ def test_work_ahead_is_in_the_stream_of_the_next_call(monkeypatch: pytest.Monkey
     monkeypatch.setattr(torch.cuda, "stream", entered)
     monkeypatch.setattr(torch.cuda, "_sleep", used.append)
     accelerator = GpuTorch()
-    accelerator._idle.append(stream)
     accelerator.work_ahead(2)
     assert used == [stream, 3000]
     accelerator.work_ahead(1, wait=True)
     assert used[2:] == [stream, 1500, "synchronised"]
-    assert list(accelerator._idle) == [stream], "which the next call takes"
+    assert accelerator._lanes.take().stream is stream, "which the next call takes"
+    assert len(list(accelerator._lanes)) == 1
 
 
 def test_the_loop_beside_it_runs_on_the_gpu() -> None:

@@ -7,6 +7,8 @@ import pytest
 from pytest_accel.worker.accelerators.tensorrt.builder import Batches
 from pytest_accel.worker.accelerators.tensorrt.gpu_trt import GpuTrt
 
+DEFAULTS = {name: option.default for name, option in GpuTrt.options().items()}
+
 
 @pytest.mark.parametrize("text", ["8", "1:8", "1:8:4", "0:1:2", "a:b:c", "1:2:3:4", ""])
 def test_a_profile_is_three_rising_sizes(text: str) -> None:
@@ -29,7 +31,7 @@ def test_a_profile_is_read_in_the_order_of_its_name() -> None:
     ],
 )
 def test_a_batch_that_no_profile_takes_is_impossible(profile: str, batch_size: int, why: str | None) -> None:
-    assert GpuTrt.impossible({"profile": profile, "batch_size": batch_size}) == why
+    assert GpuTrt.impossible({**DEFAULTS, "profile": profile, "batch_size": batch_size}) == why
 
 
 #: What trtexec of TensorRT 10.3 prints in the end.
@@ -53,3 +55,9 @@ def test_the_older_line_from_end_to_end_is_another_one() -> None:
     tool = GpuTrt.vendor_tool("artefact", "inputs", 40, {})
     assert tool is not None
     assert not re.search(tool.median, "[I] End-to-End Host Latency: min = 1 ms, mean = 2 ms, median = 2 ms")
+
+
+def test_what_computes_beside_int8_needs_int8() -> None:
+    why = GpuTrt.impossible({**DEFAULTS, "precision": "fp16", "beside_int8": "fp16"})
+    assert why == "beside_int8='fp16' says what computes beside INT8: ask for precision='int8'"
+    assert GpuTrt.impossible({**DEFAULTS, "precision": "int8", "beside_int8": "fp16"}) is None

@@ -58,7 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shape = (ROWS, *each.shape)
             drawn = random.normal(size=shape) if each.dtype == "float32" else random.integers(0, 9, shape)
             inputs[each.name] = drawn.astype(each.dtype)
-        np.savez(folder / f"{name}.npz", **inputs)
+        np.savez(folder / f"{name}.npz", **inputs)  # type: ignore[arg-type] # NumPy takes any names
     run_all("onnx", "onnxruntime", folder)
     return folder
 

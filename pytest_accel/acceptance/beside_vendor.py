@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: _TYPICAL_CALLS is the number of calls that tell how many make a turn.
 _TYPICAL_CALLS = 10
+#: _WARM_UP_S is the number of seconds that ours may warm up at most; a busy machine never gets steady.
+_WARM_UP_S = 5.0
 #: _MOST_TURNS is how many times the planned turns a tool gets. One that is not done by then never will be.
 _MOST_TURNS = 20
 
@@ -56,7 +58,7 @@ class Beside:
         latencies_ns, wall_ns, load = [], 0, Load.of(self.variant, [])
         loaded = ours.load(self.artefact, self.variant.options)
         ours.stage([{spec.name: np.load(self.inputs / f"{spec.name}.npy") for spec in loaded.signature.inputs}])
-        warm_up(ours)
+        warm_up(ours, max_s=_WARM_UP_S)
         calls = max(1, round(self.turn_s * 1e9 / median(ours.time_block(calls=_TYPICAL_CALLS).latencies_ns)))
         tool = self.tool(self.turns * calls)
         if tool is None:

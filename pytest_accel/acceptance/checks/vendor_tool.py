@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from pytest_accel.acceptance.beside_vendor import Beside, write_inputs
@@ -16,8 +17,14 @@ if TYPE_CHECKING:
 LIMIT = Limit.ratio(1.05, either_way=True)
 #: LOOKS are the numbers of rounds after which the answer may be clear.
 LOOKS = (6, 12)
+#: MOST_S is the number of seconds after which no further round begins: a busy machine may take minutes for one.
+MOST_S = 180.0
 TURN_S = 0.25
 TURNS = 6
+
+
+class _OutOfTime(Exception):
+    """No further round may begin."""
 
 
 def check_vendor_tool(subject: Subject) -> Finding:
@@ -27,8 +34,11 @@ def check_vendor_tool(subject: Subject) -> Finding:
     with subject.alone():
         beside = _prepared(subject)
         tools: list[str] = []
+        began_s = time.monotonic()
 
         def play() -> Costs:
+            if time.monotonic() - began_s > MOST_S:
+                raise _OutOfTime
             number = len(tools) + 1
             subject.session.tell("timing it beside the vendor's tool", f"round {number}, {LOOKS[0]} to {LOOKS[-1]}")
             with subject.session.forked_client(subject.accelerator) as ours:
@@ -37,7 +47,10 @@ def check_vendor_tool(subject: Subject) -> Finding:
             subject.raw_answers["vendor-tool.txt"] = played.output
             return played.medians()
 
-        found = until_sure(Rounds(play), lambda costs: costs["ours"] / costs["theirs"], limit=LIMIT, looks=LOOKS)
+        try:
+            found = until_sure(Rounds(play), lambda costs: costs["ours"] / costs["theirs"], limit=LIMIT, looks=LOOKS)
+        except _OutOfTime:
+            return Finding(f"{len(tools)} rounds in {MOST_S:.0f} s decide nothing", outcome="inconclusive")
     numbers = {
         "ours_p50_ms": found.typical("ours"),
         "vendor_p50_ms": found.typical("theirs"),

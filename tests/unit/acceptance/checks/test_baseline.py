@@ -56,3 +56,9 @@ def test_work_that_is_not_seen_fails(subject: FakeSubject, monkeypatch: pytest.M
 def test_noise_is_inconclusive(subject: FakeSubject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(baseline, "race", lambda *_, **__: ())
     assert check_more_work(subject).outcome == "inconclusive"
+
+
+def test_a_run_that_decides_nothing_saves_nothing_and_is_no_fault(subject: FakeSubject) -> None:
+    found = check_saved_baseline(subject)  # in the controller's own process, where no speed is judged
+    assert found.outcome == "inconclusive"
+    assert "not saved: inconclusive" in found.reason

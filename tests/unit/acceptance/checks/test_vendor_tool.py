@@ -7,6 +7,7 @@ import pytest
 
 from pytest_accel.acceptance import beside_vendor
 from pytest_accel.acceptance.beside_vendor import Played
+from pytest_accel.acceptance.checks import vendor_tool
 from pytest_accel.acceptance.checks.vendor_tool import LOOKS, check_vendor_tool
 from pytest_accel.acceptance.finding import Broken, NotApplicable
 from pytest_accel.session.session import Session
@@ -52,6 +53,13 @@ def test_a_noisy_machine_is_inconclusive(in_processes: FakeSubject, monkeypatch:
     played = rounds(monkeypatch, 0.8, 1.25)
     assert check_vendor_tool(in_processes).outcome == "inconclusive"
     assert len(played) == LOOKS[-1]
+
+
+def test_rounds_that_take_too_long_decide_nothing(in_processes: FakeSubject, monkeypatch: pytest.MonkeyPatch) -> None:
+    played = rounds(monkeypatch, 1.0)
+    monkeypatch.setattr(vendor_tool, "MOST_S", -1.0)
+    found = check_vendor_tool(in_processes)
+    assert (found.outcome, played) == ("inconclusive", [])
 
 
 def test_one_without_a_tool_is_not_compared(in_processes: FakeSubject) -> None:

@@ -406,7 +406,7 @@ def deleters(state_home: Path) -> list[psutil.Process]:
 
 def eventually(holds: Callable[[], bool]) -> None:
     """Wait for what another process does soon."""
-    until_s = time.monotonic() + 20
+    until_s = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < until_s, "it never happened"
         time.sleep(0.05)

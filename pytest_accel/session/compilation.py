@@ -153,14 +153,13 @@ class _Compilation:
             converted = client.convert(source, folder / _CONVERTED, self.variant.options, self._tell)
             (folder / f"{_CONVERTED}.json").write_bytes(msgspec.json.encode(converted))
 
-        made_for, versions = self._depends_on
+        _, versions = self._depends_on  # what is converted is the same for every device
         key = cache_key(
             "conversion",
             model=self.model.digest,
             accelerator=name,
             options={option: self.variant.options[option] for option in depends_on},
             versions=versions,
-            hardware=made_for,
             code=self.session.code_digest(name),
         )
         entry = self.session.cache.entry(key, convert, label=f"conversion of {self.model.name} for {name}")

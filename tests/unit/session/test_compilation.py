@@ -14,7 +14,7 @@ from pytest_accel.facts.errors import CompileFailed, UsageError
 from pytest_accel.inputs.registry import Registry
 from pytest_accel.session.compilation import cached_artefact, compile_candidate, stored_artefacts
 from pytest_accel.testing import FakeAccelerator
-from pytest_accel.worker.accelerator import BESIDE, Source
+from pytest_accel.worker.accelerator import BESIDE, Source, Target
 from pytest_accel.worker.accelerators.fake import ENVIRONMENT_VARIABLE
 
 if TYPE_CHECKING:
@@ -169,6 +169,21 @@ def test_a_conversion_is_made_anew_for_what_it_depends_on_alone(converter: Works
     converter.start_again()
     converting(converter, batch_size=2, precision="int8")
     assert (converter.count("convert"), converter.count("compile")) == (2, 3)
+
+
+class ConvertingForTargets(Converting):
+    """Compiles for as many cores as the option names."""
+
+    def target(self, options: Mapping[str, Any]) -> Target:
+        return Target(f"{options['cores']} cores", {"compiler": "7"})
+
+
+def test_a_conversion_serves_every_device_that_is_compiled_for(workshop: Workshop) -> None:
+    workshop.registry = Registry({"fake": f"{__name__}:{ConvertingForTargets.__name__}"})
+    workshop.start_again()
+    first, second = converting(workshop, cores=1), converting(workshop, cores=2)
+    assert (first.compiled_for, second.compiled_for) == ("1 cores", "2 cores")
+    assert (workshop.count("convert"), workshop.count("compile")) == (1, 2)
 
 
 def test_compiling_takes_as_long_as_it_would_without_a_cached_conversion(converter: Workshop) -> None:

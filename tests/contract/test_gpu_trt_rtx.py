@@ -79,7 +79,9 @@ class TestTensorRtRtx(BuildsEngines, HasNoNonZero, OtherRelease):
         assert (model is not None) == runnable
         if model is not None:
             inputs = batches(1, size=1)[0]
-            (answer,) = onnxruntime.InferenceSession(model.path).run(["norm"], inputs)
+            wanted = onnxruntime.SessionOptions()
+            wanted.add_session_config_entry("session.disable_quant_qdq", "1")  # INT8 kernels may overflow
+            (answer,) = onnxruntime.InferenceSession(model.path, wanted).run(["norm"], inputs)
             np.testing.assert_allclose(answer, client.predict(inputs)["norm"], rtol=1e-3, atol=1e-3)
 
     def test_the_target_is_the_gpu_that_is_here_unless_another_is_named(self, client: WorkerClient) -> None:

@@ -48,6 +48,8 @@ class GpuTrt(NvidiaGpu):
     product: ClassVar[str] = "TensorRT"
     #: This package has it, and its version counts.
     package: ClassVar[str] = "tensorrt"
+    #: This is its command that times an engine.
+    tool: ClassVar[str] = "trtexec"
     #: A driver that is older than the CUDA libraries takes this.
     for_older_driver: ClassVar[str] = (
         "an older TensorRT: for a driver of CUDA 12 the extra gpu-trt-cu12, with tensorrt-cu12<11 and cuda-python<13"
@@ -102,17 +104,17 @@ class GpuTrt(NvidiaGpu):
 
     @classmethod
     def vendor_tool(cls, artefact: str, inputs: str, calls: int, options: Mapping[str, Any]) -> Optional[VendorTool]:
-        """Return NVIDIA's ``trtexec``, whose "Latency" has both copies in it as ours has.
+        """Return NVIDIA's tool for the product, whose "Latency" has both copies in it as ours has.
 
         It makes ``calls`` calls however long they take, and draws inputs of its own.
         """
         engine = os.path.join(artefact, _ENGINE)
         arguments = (f"--loadEngine={engine}", f"--iterations={calls}", "--duration=0")
         return VendorTool(
-            "trtexec",
+            cls.tool,
             arguments,
             begins="Starting inference",
-            program="trtexec",
+            program=cls.tool,
             median=r"\] Latency: .*?median = ([\d.]+) ms",
         )
 

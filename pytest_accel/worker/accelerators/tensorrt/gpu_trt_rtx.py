@@ -62,6 +62,7 @@ class GpuTrtRtx(GpuTrt):
     name = "gpu-trt-rtx"
     product = "TensorRT for RTX"
     package = "tensorrt-rtx"
+    tool = "tensorrt_rtx"
     for_older_driver = "an older TensorRT for RTX"
     extra = "gpu-trt-rtx"
     calibrated = ("int8", "fp8")

@@ -29,3 +29,9 @@ def test_an_entry_that_its_builder_takes_is_held_to_its_values() -> None:
 def test_what_it_leaves_out_it_can_do_without() -> None:
     options = {name: option.default for name, option in OPTIONS.items()}
     assert GpuTrtRtx.impossible({**options, "precision": "int8", "profile": "1:2:4", "batch_size": 2}) is None
+
+
+def test_the_tool_beside_it_is_of_its_own_product() -> None:
+    tool = GpuTrtRtx.vendor_tool("artefact", "inputs", 40, {})
+    assert tool is not None
+    assert (tool.name, tool.program) == ("tensorrt_rtx", "tensorrt_rtx")

@@ -60,8 +60,10 @@ class TestInf1(NeuronContract):
             client.compile(source, tmp_path / "artefact", options)
             with pytest.raises(CompileFailed, match="became 2 Neuron operators, and the runtime copies a model of one"):
                 client.load(tmp_path / "artefact", options)
-            one_copy = {**options, "data_parallel": 1}
-            client.predict(made_up(client.load(tmp_path / "artefact", one_copy), rows=6))
+        with self.worker(tmp_path) as worker:
+            one_copy = WorkerClient(worker, self.deadlines)
+            loaded = one_copy.load(tmp_path / "artefact", {**options, "data_parallel": 1})
+            one_copy.predict(made_up(loaded, rows=6))
 
     @pytest.mark.slow
     def test_groups_of_cores_run_side_by_side_and_are_free_with_the_end_of_their_worker(

@@ -82,12 +82,12 @@ def deployed(**changes: Scalar) -> dict[str, Scalar]:
 
 @contextmanager
 def worker(
-    log_dir: Path, announce: Callable[[str], None] = lambda _: None, deploy_s: float = 60.0
+    log_dir: Path, announce: Callable[[str], None] = lambda _: None, deploy_s: float = 180.0
 ) -> Iterator[WorkerClient]:
     """A worker that is killed at the end, as workers are."""
     reference = f"{SageMaker.__module__}:{SageMaker.__qualname__}"
     with Worker("sagemaker", reference, log_dir=log_dir, announce=announce) as process:
-        yield WorkerClient(process, Deadlines(compile_s=600.0, run_s=60.0, deploy_s=deploy_s), deploys=True)
+        yield WorkerClient(process, Deadlines(compile_s=600.0, run_s=180.0, deploy_s=deploy_s), deploys=True)
 
 
 def test_it_answers_like_any_other_and_is_gone_once_its_worker_was_killed(

@@ -163,6 +163,8 @@ def _subgraph(members: list[str], nodes: dict[str, Any]) -> tuple[Any, list[str]
         shapes = nodes[_name(source)].attr["_output_shapes"].list.shape
         if shapes:
             placeholder.attr["shape"].shape.CopyFrom(shapes[0])
+            if shapes[0].dim:
+                placeholder.attr["shape"].shape.dim[0].size = -1  # the runtime sees to the batch itself
     return subgraph, inputs
 
 

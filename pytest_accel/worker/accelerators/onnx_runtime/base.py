@@ -82,6 +82,10 @@ _BOOKKEEPING = frozenset(
 #: sessions.
 _ADDED_TO_A_NAME = re.compile(r"(_nchwc|_token_\d+)*_kernel_time$")
 
+#: _BLOCKED finds the kernels in the processor's own layout. ONNX Runtime's ``NchwcTransformer`` names them for what
+#: they give out, and whether there are any depends on the vectors of the processor.
+_BLOCKED = re.compile(r"_nchwc(_token_\d+)*_kernel_time$")
+
 
 class Kernel(NamedTuple):
     """One computing kernel of a call: the operator's name and type, the provider, and the first input's precision."""
@@ -232,6 +236,7 @@ class OnnxRuntime(Accelerator):
         events = json.loads(self._profile())
         ran = [event for event in events if event.get("cat") == "Node" and "input_type_shape" in event["args"]]
         quantised = any(graph_precisions.QUANTISED.search(event["args"]["op_name"]) for event in ran)
+        makers = {output: node for node in onnx_file.read_graph(self._path).graph.node for output in node.output}
         for position, kernel in enumerate(ran):
             facts = kernel["args"]
             types = [element_type for tensor in facts["input_type_shape"] for element_type in tensor]
@@ -239,8 +244,20 @@ class OnnxRuntime(Accelerator):
             if precision == "int8" and not quantised:
                 continue
             if precision is not None and facts["op_name"] not in _BOOKKEEPING:
-                name = _ADDED_TO_A_NAME.sub("", kernel["name"]) or f"{facts['op_name']} {position}"
+                name = _name_of(kernel["name"], facts["op_name"], makers) or f"{facts['op_name']} {position}"
                 yield Kernel(name, facts["op_name"], facts["provider"], precision)
+
+
+def _name_of(profiled: str, kind: str, makers: Mapping[str, Any]) -> str:
+    """Return the name of a kernel's operator in the model. ``makers`` are the nodes by what they give out.
+
+    An activation that was fused into a blocked kernel lies between its output and the operator of its ``kind``.
+    """
+    name = _ADDED_TO_A_NAME.sub("", profiled)
+    maker = makers.get(name) if _BLOCKED.search(profiled) else None
+    while maker is not None and maker.op_type != kind:
+        maker = makers.get(maker.input[0]) if len(maker.input) == 1 else None
+    return maker.name if maker is not None else name
 
 
 def session_options(options: Mapping[str, Any], profile: str) -> Any:

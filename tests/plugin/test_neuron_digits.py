@@ -256,7 +256,8 @@ def test_the_smallest_instances_save_and_compare(
 def test_a_machine_without_the_chip_compiles_and_the_chip_only_measures(neuron: Project, digits_cnn: Path) -> None:
     machine = neuron.pytester.path / "machine"
     neuron.monkeypatch.setenv("ACCEL_HOST_ROOT", str(neuron.pytester.path / "nowhere"))
-    test = TEST.format(habits=[""], model=str(digits_cnn), marker=", min_on_device=0.9", do=CHECK, chip="inf1")
+    asked = {"marker": ", min_on_device=0.9", "do": CHECK, "chip": "inf1", "batch_size": 1}
+    test = TEST.format(habits=[""], model=str(digits_cnn), **asked)
     neuron.pytester.makepyfile(test_digits=test)
     result = neuron.run("--accel-compile-only", "--accel-report=run.json", workers=True)
     assert result.parseoutcomes() == {"compiled": 1}

@@ -111,5 +111,5 @@ def _spoilt(array: np.ndarray) -> np.ndarray:
         array.flat[0] = np.nan
     if misbehaves("casts"):
         mantissa, exponent = np.frexp(array)
-        array = np.ldexp(np.round(mantissa * 4) / 4, exponent).astype(array.dtype)
+        array = np.ldexp(np.round(mantissa * 2) / 2, exponent).astype(array.dtype)
     return array

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pytest_accel.check.check import Check
 from pytest_accel.check.compile_only import CompileOnlyCheck
-from pytest_accel.check.failed import CheckFailed
+from pytest_accel.check.failed import CheckFailed, require_passed
 from pytest_accel.check.left_out import Unmeasured
 from pytest_accel.facts.errors import NotRun, Pruned, UsageError
 from pytest_accel.inputs.calibration import SAMPLES, choose
@@ -18,6 +18,7 @@ from pytest_accel.inputs.models import FILE_KINDS, resolve
 from pytest_accel.inputs.variants import BUDGETS, check_budgets
 from pytest_accel.measuring.results import Latency
 from pytest_accel.session.compilation import compile_candidate
+from pytest_accel.session.compile_target import why_not_had
 from pytest_accel.session.reference import Reference
 
 if TYPE_CHECKING:
@@ -98,8 +99,9 @@ class AccelModel:
             self.waited_s = self._stack.enter_context(session.exclusive(self.variant.accelerator))
         plan = self.plan.override(overrides, session.registry) if overrides else self.plan
         self._overridden.update(overrides)
-        if overrides and (lack := session.lack(plan.variant)) is not None:
-            raise UsageError(f"{plan.variant.id} cannot run here: {lack}")
+        if overrides and (why_not := why_not_had(session, plan.variant)) is not None:
+            what = "be compiled" if session.settings.compile_only else "run"
+            raise UsageError(f"{plan.variant.id} cannot {what} here: {why_not}")
         session.tell(f"reading {name or 'the model'}")
         accelerator = session.registry.find(plan.variant.accelerator)
         kinds = {**FILE_KINDS, **accelerator.file_kinds}
@@ -346,7 +348,7 @@ class CompiledModel:
                 self._owner.measured(record.measurement)
             if compile_only:
                 self._owner.looked()
-            check.require_passed(record)
+            require_passed(record, strict=self._owner.session.settings.strict)
             return record
 
     def _require_not_run(self) -> NoReturn:

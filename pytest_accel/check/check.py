@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 import msgspec
 
 from pytest_accel import verdict
-from pytest_accel.check.failed import require_passed
 from pytest_accel.check.resume_key import check_key
 from pytest_accel.check.saving import saved
 from pytest_accel.facts.errors import UnfitInput, UsageError
@@ -30,7 +29,7 @@ from pytest_accel.regression.pacemaker import yardstick_pace
 from pytest_accel.regression.question import Contest
 from pytest_accel.session.baseline_owners import BaselineOwner
 from pytest_accel.session.reference import Reference
-from pytest_accel.store.baseline import make_baseline, why_not_replaced
+from pytest_accel.store.baseline import make_baseline
 from pytest_accel.store.changes import changes_since
 from pytest_accel.worker.accelerator import Present
 
@@ -322,8 +321,6 @@ class Check:
         session, measurement = self._session, record.measurement
         if measurement is None:
             return record
-        stored = self._baseline
-        kept_for = why_not_replaced(stored, record) if stored is not None else ""
 
         def write(mode: SaveMode) -> bool:
             remote = session.registry.find(self._candidate.variant.accelerator).remote
@@ -331,14 +328,7 @@ class Check:
             baseline = make_baseline(record, [measurement], duets, today=datetime.datetime.now().date())
             return session.baselines.save(baseline, mode=mode)
 
-        return saved(
-            record,
-            session.settings.save,
-            path=self._baseline_path,
-            has_one=stored is not None,
-            kept_for=kept_for,
-            write=write,
-        )
+        return saved(record, session.settings.save, path=self._baseline_path, stored=self._baseline, write=write)
 
     def _with_divergence(self, record: TestRecord, dataset: Dataset) -> TestRecord:
         """Return the record with the first divergence beside an accuracy that fails, where the project asks for it."""
@@ -349,10 +339,6 @@ class Check:
         explained = msgspec.structs.replace(failing[0], details=(*failing[0].details, sentence))
         verdicts = tuple(explained if answer is failing[0] else answer for answer in record.verdicts)
         return msgspec.structs.replace(record, verdicts=verdicts)
-
-    def require_passed(self, record: TestRecord) -> None:
-        """Raise `CheckFailed` unless the record passes under this session's settings."""
-        require_passed(record, strict=self._session.settings.strict)
 
 
 def _first(dataset: Dataset) -> list[Arrays]:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from pytest_accel import verdict
-from pytest_accel.check.failed import require_passed
 from pytest_accel.check.saving import saved
 from pytest_accel.facts.errors import UsageError
 from pytest_accel.facts.records import Budgets, TestRecord
@@ -57,10 +56,6 @@ class CompileOnlyCheck:
         self._claim_baseline("" if accuracy is None else accuracy.dataset_digest)
         compiled = verdict.Compiled(candidate.artefact, inspection.placement, accuracy)
         return self._saved(self._record(compiled, self._judge(compiled, prediction)))
-
-    def require_passed(self, record: TestRecord) -> None:
-        """Raise `CheckFailed` unless the record passes under this session's settings."""
-        require_passed(record, strict=self._session.settings.strict)
 
     def _predict(self, inspection: Inspection, data: Any, metric: Metric | None) -> Prediction:
         if inspection.model is None:
@@ -171,6 +166,7 @@ class CompileOnlyCheck:
             placement=compiled.placement,
             compiled_for=candidate.compiled_for,
             prediction=compiled.prediction,
+            provenance=self._session.provenance,
         )
         if self._baseline is None:
             return record
@@ -184,5 +180,4 @@ class CompileOnlyCheck:
             baseline = make_compiled_baseline(record, today=datetime.datetime.now().date())
             return session.compiled_baselines.save(baseline, mode=mode)
 
-        has_one = self._baseline is not None
-        return saved(record, session.settings.save, path=self._baseline_path, has_one=has_one, write=write)
+        return saved(record, session.settings.save, path=self._baseline_path, stored=self._baseline, write=write)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from pytest_accel import verdict
-from pytest_accel.store.baseline import why_not_saved
+from pytest_accel.store.baseline import why_not_replaced, why_not_saved
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from pytest_accel.facts.records import TestRecord
     from pytest_accel.facts.settings import SaveMode
+    from pytest_accel.store.baseline import AnyBaseline
 
 
 def saved(
@@ -22,18 +23,18 @@ def saved(
     mode: SaveMode | None,
     *,
     path: Path,
-    has_one: bool,
+    stored: AnyBaseline | None,
     write: Callable[[SaveMode], bool],
-    kept_for: str = "",
 ) -> TestRecord:
     """Save a check as the baseline at ``path``, unless it may not become one; the record says which.
 
-    ``kept_for`` says why the one that is there has to stay, empty where it need not. ``write`` writes the new one and
-    returns whether it did: another process may have been first.
+    ``stored`` is the one that is there. ``write`` writes the new one and returns whether it did: another process may
+    have been first.
     """
-    if mode is None or (mode == "new" and has_one):
+    if mode is None or (mode == "new" and stored is not None):
         return record
-    if reasons := why_not_saved(record) or kept_for:
+    kept = why_not_replaced(stored, record) if stored is not None else ""
+    if reasons := why_not_saved(record) or kept:
         return replace(record, baseline=f"{path} not saved: {reasons}")
     if not write(mode):
         return replace(record, baseline=f"{path} kept")

@@ -63,7 +63,8 @@ def _show(arguments: argparse.Namespace) -> int:
         print_table(heads, measured)
     if compiled:
         print("compiled and not run")
-        print_table(("compiled for", "model", "variant", "compile s", "size MB", "predicted top-1", "saved"), compiled)
+        made = ("compile s", "size MB", "predicted top-1")
+        print_table(("compiled for", "model", "variant", *made, "saved", "commit"), compiled)
     if not baselines:
         print(f"no baseline in {root}{' has ' if arguments.words else ''}{' and '.join(arguments.words)}")
     return DONE if baselines else FOUND
@@ -101,6 +102,7 @@ def _compiled_row(baseline: CompiledBaseline) -> tuple[str, ...]:
         number(baseline.artefact.size_mb),
         number(baseline.prediction.top1 if baseline.prediction else None),
         baseline.saved,
+        str(baseline.provenance) or "-",
     )
 
 

@@ -34,6 +34,11 @@ def why_not_compiled(session: Session, variant: Variant) -> str | None:
     return f"{found.reason}: {absence}" if found.kind == "needs-device" else f"{found.reason}; {found.action}"
 
 
+def why_not_had(session: Session, variant: Variant) -> str | None:
+    """Return why this run cannot have a variant, or None where it can. A run that only compiles needs no device."""
+    return why_not_compiled(session, variant) if session.settings.compile_only else session.lack(variant)
+
+
 def under_test(session: Session, variant: Variant) -> tuple[Hardware, dict[str, str]]:
     """Return the device and the versions that a record of a variant names.
 

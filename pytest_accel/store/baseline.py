@@ -101,7 +101,7 @@ class CompiledBaseline(Fact, frozen=True, kw_only=True):
     """All that later runs with ``--accel-compile-only`` are compared with; nothing in it was measured on the device.
 
     ``compiled_for`` is the kind of device, ``hardware`` the machine that has compiled, and ``prediction`` the accuracy
-    that another runtime computed.
+    that another runtime computed. ``test`` and ``provenance`` are those of a `Baseline`.
     """
 
     schema: int = SCHEMA
@@ -114,6 +114,8 @@ class CompiledBaseline(Fact, frozen=True, kw_only=True):
     artefact: Artefact
     placement: Placement | None = None
     prediction: Accuracy | None = None
+    test: str = ""
+    provenance: Provenance = Provenance()
 
     @property
     def kept_for(self) -> str:
@@ -165,9 +167,11 @@ def make_baseline(
     )
 
 
-def why_not_replaced(stored: Baseline, record: TestRecord) -> str:
+def why_not_replaced(stored: AnyBaseline, record: TestRecord) -> str:
     """Return why this run may not take a baseline's place: another test needs it for other data. Empty when it may."""
-    digests = {accuracy.dataset_digest for accuracy in (stored.accuracy, record.accuracy) if accuracy is not None}
+    of_stored = stored.accuracy if isinstance(stored, Baseline) else stored.prediction
+    accuracies = (of_stored, record.accuracy or record.prediction)
+    digests = {accuracy.dataset_digest for accuracy in accuracies if accuracy is not None}
     if len(digests) < 2 or stored.test in ("", record.function):
         return ""
     return (
@@ -190,6 +194,8 @@ def make_compiled_baseline(record: TestRecord, *, today: datetime.date) -> Compi
         artefact=record.artefact,
         placement=_legible(record.placement),
         prediction=record.prediction,
+        test=record.function,
+        provenance=record.provenance,
     )
 
 

@@ -443,6 +443,29 @@ def test_two_models_do_not_share_one_baseline(runner: Project) -> None:
     result.stdout.fnmatch_lines(["*baselines/compile-only/fake-1000/same/fake.json, cannot serve different models: *"])
 
 
+def test_a_variant_that_the_test_chooses_itself_needs_no_device_either(runner: Project) -> None:
+    runner.pytester.makepyfile(
+        test_model="""
+        import pytest
+
+        @pytest.mark.accelerator("fake")
+        def test_it(accel_model):
+            accel_model("model.fake.json", cores=2).check()
+    """
+    )
+    assert compile_only(runner).parseoutcomes() == {"compiled": 1}
+
+
+def test_records_and_baselines_of_it_know_their_commit_and_their_test(runner: Project) -> None:
+    runner.monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    runner.monkeypatch.setenv("GITHUB_SHA", "c0ffee")
+    compile_only(runner, "--accel-save-baseline")
+    assert [record.provenance.commit for record in records(runner)] == ["c0ffee"]
+    (file,) = runner.pytester.path.glob("baselines/compile-only/*/*/*.json")
+    stored = json.loads(file.read_text(encoding="utf-8"))
+    assert (stored["test"], stored["provenance"]["commit"]) == (records(runner)[0].function, "c0ffee")
+
+
 # Real compilers
 
 

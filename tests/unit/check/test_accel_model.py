@@ -135,7 +135,7 @@ def strict(workshop: Workshop, handed: AccelModel) -> AccelModel:
 
 def passed(handed: AccelModel, monkeypatch: pytest.MonkeyPatch, *args: Any, **named: Any) -> None:
     """A check that passes, whatever it finds."""
-    monkeypatch.setattr("pytest_accel.check.check.Check.require_passed", lambda *_: None)
+    monkeypatch.setattr("pytest_accel.check.accel_model.require_passed", lambda *_, **__: None)
     handed(*args).check(**named)
 
 
@@ -173,7 +173,7 @@ def test_a_strict_test_does_not_end_before_its_checks(strict: AccelModel, monkey
 def test_a_strict_test_judges_what_its_marker_names(
     strict: AccelModel, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pytest_accel.check.check.Check.require_passed", lambda *_: None)
+    monkeypatch.setattr("pytest_accel.check.accel_model.require_passed", lambda *_, **__: None)
     strict("model.fake.json", batch_size=8).check()
     with pytest.raises(UsageError, match="the marked variant fake-b2 was never judged, which --accel-strict does not"):
         strict.require_judged()

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_accel import verdict
 from pytest_accel.check.check import LOOKS, Check
-from pytest_accel.check.failed import CheckFailed
+from pytest_accel.check.failed import CheckFailed, require_passed
 from pytest_accel.facts.records import Artefact, Budgets, Ratio
 from pytest_accel.facts.verdicts import Verdict
 from pytest_accel.inputs.registry import Registry
@@ -167,28 +167,27 @@ def test_offline_is_asked_for_as_such(workshop: Workshop) -> None:
     assert (record.measurement.load_shape, record.measurement.items_per_call) == ("offline", 4)
 
 
-def failure(workshop: Workshop, record: TestRecord, strict: bool = False) -> str:
-    workshop.start_again(strict=strict)
-    with check(workshop) as it, pytest.raises(CheckFailed) as raised:
-        it.require_passed(record)
+def failure(record: TestRecord, strict: bool = False) -> str:
+    with pytest.raises(CheckFailed) as raised:
+        require_passed(record, strict=strict)
     assert raised.value.record is record
     return str(raised.value)
 
 
-def test_a_failure_says_what_why_and_how_to_see_it_again(workshop: Workshop) -> None:
+def test_a_failure_says_what_why_and_how_to_see_it_again() -> None:
     slow = Verdict(kind="sla-breach", question="sla", summary="p99 >= 9 ms.", details=("Slow calls came in clusters.",))
     fine = Verdict(kind="pass", question="accuracy", summary="All is right.")
     unsure = Verdict(kind="inconclusive", question="regression", summary="Not known.")
-    assert failure(workshop, facts.record(verdicts=(fine, slow, unsure))).splitlines() == [
+    assert failure(facts.record(verdicts=(fine, slow, unsure))).splitlines() == [
         "sla-breach: resnet50[gpu-trt-int8-b8] p99 >= 9 ms.",
         "  Slow calls came in clusters.",
         "Reproduce: pytest 'test_resnet50.py::test_resnet50[gpu-trt-int8-b8]' --accelerator=gpu-trt",
     ]
 
 
-def test_a_failure_marks_what_only_a_strict_run_fails_on(workshop: Workshop) -> None:
+def test_a_failure_marks_what_only_a_strict_run_fails_on() -> None:
     unsure = Verdict(kind="inconclusive", question="sla", summary="Not known.")
-    first, *_ = failure(workshop, facts.record(verdicts=(unsure,)), strict=True).splitlines()
+    first, *_ = failure(facts.record(verdicts=(unsure,)), strict=True).splitlines()
     assert first == "inconclusive: resnet50[gpu-trt-int8-b8] Not known. (fails under --accel-strict)"
 
 
@@ -201,17 +200,14 @@ def test_a_failure_marks_what_only_a_strict_run_fails_on(workshop: Workshop) -> 
     ],
     ids=["changed", "the same", "no baseline"],
 )
-def test_a_failure_tells_what_changed_since_the_baseline(
-    workshop: Workshop, changed: dict[str, Any], lines: list[str]
-) -> None:
+def test_a_failure_tells_what_changed_since_the_baseline(changed: dict[str, Any], lines: list[str]) -> None:
     slow = Verdict(kind="regressed", question="regression", summary="1.3 times.")
-    assert failure(workshop, facts.record(verdicts=(slow,), **changed)).splitlines()[1:-1] == lines
+    assert failure(facts.record(verdicts=(slow,), **changed)).splitlines()[1:-1] == lines
 
 
-def test_a_record_without_any_verdict_does_not_pass(workshop: Workshop) -> None:
-    failure(workshop, facts.record(verdicts=()))
+def test_a_record_without_any_verdict_does_not_pass() -> None:
+    failure(facts.record(verdicts=()))
 
 
-def test_a_record_that_passes_is_let_through(workshop: Workshop) -> None:
-    with check(workshop) as it:
-        it.require_passed(facts.record())
+def test_a_record_that_passes_is_let_through() -> None:
+    require_passed(facts.record(), strict=False)

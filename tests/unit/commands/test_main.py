@@ -438,7 +438,7 @@ def with_compiled(store: Baselines) -> CompiledBaselines:
 def test_show_has_a_table_of_what_was_not_run(run: Callable[..., Ran], with_compiled: CompiledBaselines) -> None:
     *_, title, heads, row = run("baseline", "show").lines
     assert (title, heads.split()[:2]) == ("compiled and not run", ["compiled", "for"])
-    assert row.split() == ["sm75", "resnet50", "gpu-trt-int8-b8", "60", "97.8", "0.9167", "2026-11-23"]
+    assert row.split() == ["sm75", "resnet50", "gpu-trt-int8-b8", "60", "97.8", "0.9167", "2026-11-23", "-"]
     assert run("baseline", "show", "compile-only").lines[0] == "compiled and not run"
 
 

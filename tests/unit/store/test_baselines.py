@@ -13,6 +13,7 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from pytest_accel.facts.errors import BaselineError
@@ -20,7 +21,7 @@ from pytest_accel.facts.fingerprint import fingerprint_of
 from pytest_accel.facts.records import Accuracy, Artefact, Hardware, OutputErrors, Placement, Variant
 from pytest_accel.facts.verdicts import Verdict, VerdictKind
 from pytest_accel.store import baselines as module
-from pytest_accel.store.baseline import MOST_OPERATORS, make_baseline, why_not_saved
+from pytest_accel.store.baseline import MOST_OPERATORS, make_baseline, why_not_replaced, why_not_saved
 from pytest_accel.store.baselines import Baselines, CompiledBaselines, dump, read
 from tests.unit.facts import T4, TODAY, baseline, compiled, compiled_baseline, duet, hardware, measurement, record
 
@@ -132,6 +133,19 @@ def test_how_to_accept_a_slower_model_is_said() -> None:
     regressed = Verdict(kind="regressed", question="regression", summary="8 % slower")
     assert why_not_saved(record(verdicts=(regressed,))).endswith("remove the stored baseline and save again)")
     assert why_not_saved(record(verdicts=())) == "nothing was judged"
+
+
+@pytest.mark.parametrize("compile_only", [False, True], ids=["measured", "compiled"])
+def test_another_tests_baseline_for_other_data_stays(compile_only: bool) -> None:
+    stored, make, part = (
+        (compiled_baseline(), compiled, "prediction") if compile_only else (baseline(), record, "accuracy")
+    )
+    accuracy = record().accuracy
+    assert accuracy is not None
+    other_data = {part: msgspec.structs.replace(accuracy, dataset_digest="s2")}
+    assert why_not_replaced(stored, make(test="b.py::test_b", **other_data)).startswith(f"{stored.test} has saved it")
+    assert why_not_replaced(stored, make(test="b.py::test_b")) == "", "the same data"
+    assert why_not_replaced(stored, make(**other_data)) == "", "the same test"
 
 
 @pytest.mark.parametrize(

@@ -236,7 +236,10 @@ class OnnxRuntime(Accelerator):
         events = json.loads(self._profile())
         ran = [event for event in events if event.get("cat") == "Node" and "input_type_shape" in event["args"]]
         quantised = any(graph_precisions.QUANTISED.search(event["args"]["op_name"]) for event in ran)
-        makers = {output: node for node in onnx_file.read_graph(self._path).graph.node for output in node.output}
+        # The names of a large model are looked up where they are needed alone.
+        blocked = any(_BLOCKED.search(event["name"]) for event in ran)
+        nodes = onnx_file.read_graph(self._path).graph.node if blocked else ()
+        makers = {output: node for node in nodes for output in node.output}
         for position, kernel in enumerate(ran):
             facts = kernel["args"]
             types = [element_type for tensor in facts["input_type_shape"] for element_type in tensor]

@@ -18,7 +18,7 @@ from pytest_accel.worker.accelerator import Arrays, CompileJob, Missing, Option,
 from pytest_accel.worker.accelerators.onnx_runtime import base, provider_options
 from pytest_accel.worker.accelerators.onnx_runtime.base import CPU_PROVIDER, Kernel, OnnxRuntime
 from pytest_accel.worker.accelerators.onnx_runtime.recorded_call import RecordedCall
-from pytest_accel.worker.formats import onnx_file
+from pytest_accel.worker.formats import written_precision
 from pytest_accel.worker.formats.onnx_model import OPSET
 from pytest_accel.worker.hardware import nvml
 from pytest_accel.worker.hardware.nvidia_gpu import NvidiaGpu
@@ -121,11 +121,7 @@ class GpuOrt(NvidiaGpu, OnnxRuntime):
     def prepared(self, model: Any, job: CompileJob, scratch: str) -> Any:
         if job.options["precision"] != "fp16" or job.options["provider"] == "tensorrt":  # which casts by itself
             return model
-        from onnxruntime.transformers.float16 import convert_float_to_float16
-
-        onnx_file.require_one_message(model, "FP16")
-        job.progress(None, "converting to FP16")
-        return convert_float_to_float16(model, keep_io_types=True)
+        return written_precision.write(model, "fp16", job.calibration, job.progress, scratch)
 
     def session(self, model: Union[str, bytes], options: Mapping[str, Any], profile: str = "") -> Any:
         wanted = base.session_options(options, profile)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from tests.plugin.conftest import Project
 from tests.standins import neuron_host
 from tests.standins.nvidia_host import make_nvidia_host
 
+#: STRANGER has the process id of a program of another session, as a service has that was there before the tests.
+STRANGER = "STRANGER"
 PLACEHOLDER = "raise ImportError('WRONG PACKAGE. Please install the package from Neuron Repository - ...')"
 
 
@@ -27,7 +30,7 @@ def without_drivers(patch: pytest.MonkeyPatch, folder: Path) -> None:
 def in_use(patch: pytest.MonkeyPatch, folder: Path) -> None:
     """A GPU whose driver was half upgraded, an Inferentia chip that another process holds, no AWS account."""
     make_nvidia_host(patch, folder, misbehaves="driver-mismatch")
-    neuron_host.make(folder, "inf1", processes={1: "python serve.py"})
+    neuron_host.make(folder, "inf1", processes={int(os.environ[STRANGER]): "python serve.py"})
     patch.setenv("ACCEL_SAGEMAKER", "allow")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
         patch.delenv(name, raising=False)
@@ -58,7 +61,7 @@ MACHINES: dict[Callable[[pytest.MonkeyPatch, Path], None], dict[str, str]] = {
     },
     in_use: {
         "gpu": "driver-mismatch: the NVIDIA driver's NVML says: RM has detected an NVML/RM version mismatch.",
-        "inf1": "busy: another process holds NeuronCores: 1 (python serve.py)",
+        "inf1": "busy: another process holds NeuronCores: {stranger} (python serve.py)",
         "inf2": "no-hardware: no inf2 device: the Neuron device on the PCI bus is of another kind (0x7064)",
         "sagemaker": "no-access: boto3 finds no credentials",
     },
@@ -74,12 +77,20 @@ MACHINES: dict[Callable[[pytest.MonkeyPatch, Path], None], dict[str, str]] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def stranger(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as process:
+        monkeypatch.setenv(STRANGER, str(process.pid))
+        yield process.pid
+        process.kill()
+
+
 @pytest.mark.parametrize(
     "machine",
     [without_drivers, *(pytest.param(each, marks=pytest.mark.slow) for each in (in_use, without_sdks, outdated))],
 )
 def test_each_reason_is_told_apart_with_what_to_do(
-    project: Project, machine: Callable[[pytest.MonkeyPatch, Path], None]
+    project: Project, machine: Callable[[pytest.MonkeyPatch, Path], None], stranger: int
 ) -> None:
     project.monkeypatch.delenv("ACCEL_SAGEMAKER", raising=False)
     machine(project.monkeypatch, project.pytester.mkdir("machine"))
@@ -87,5 +98,5 @@ def test_each_reason_is_told_apart_with_what_to_do(
     assert result.ret == 0
     for accelerator, reason in MACHINES[machine].items():
         at = next(number for number, line in enumerate(result.outlines) if line.split()[:1] == [accelerator])
-        assert reason in result.outlines[at], result.stdout.str()
+        assert reason.format(stranger=stranger) in result.outlines[at], result.stdout.str()
         assert result.outlines[at + 1].strip(), "what to do"

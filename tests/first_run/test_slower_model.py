@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tests.models.zoo import Zoo
 
 SAMPLES = 16
+#: SAVES is how many times the baseline is tried to be saved, which a busy machine may not decide at once.
+SAVES = 3
 TEST = """
 import pytest
 
@@ -36,7 +38,7 @@ accel_compare_budget = 60
 
 
 class Project:
-    """A project with one model and one test; its baseline is saved when it is made."""
+    """A project with one model and one test; ``saved`` is the check whose baseline was to be saved when it was made."""
 
     def __init__(self, folder: Path, zoo: Zoo, config: pytest.Config) -> None:
         self._folder = folder
@@ -46,7 +48,14 @@ class Project:
         (folder / "pytest.ini").write_text(INI, encoding="utf-8")
         images, labels = zoo.validation("resnet50")
         np.savez(folder / "digits.npz", image=images[:SAMPLES], labels=labels[:SAMPLES])
-        self.check("resnet50", "the baseline of ResNet-50 is saved", "--accel-save-baseline")
+        self.saved = self._save()
+
+    def _save(self) -> TestRecord:
+        for _ in range(SAVES):
+            saved = self.check("resnet50", "the baseline of ResNet-50 is saved", "--accel-save-baseline")
+            if saved.kind != "inconclusive":
+                break
+        return saved
 
     def check(self, model: str, title: str, *args: str) -> TestRecord:
         """Run the project's test on a model and show what a user sees of it."""
@@ -63,8 +72,10 @@ class Project:
 
 @pytest.fixture(scope="module")
 def project(zoo: Zoo, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Project:
-    """The project, on a machine that has the accelerator."""
-    return Project(tmp_path_factory.mktemp("project"), zoo, pytestconfig)
+    """The project with its baseline, on a machine that is not too busy for one."""
+    made = Project(tmp_path_factory.mktemp("project"), zoo, pytestconfig)
+    skip_if_undecided(made.saved)
+    return made
 
 
 def test_an_unchanged_model_passes(project: Project) -> None:

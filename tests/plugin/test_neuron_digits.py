@@ -225,7 +225,9 @@ def test_a_sweep_of_batch_and_cores_has_a_row_for_what_is_refused(neuron: Projec
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("chip", "marker"), [("inf2", ", core_group=1"), ("inf1", ", neuroncores=4")])
+@pytest.mark.parametrize(
+    ("chip", "marker"), [("inf2", ", core_group=1"), ("trn1", ", core_group=1"), ("inf1", ", neuroncores=4")]
+)
 def test_the_smallest_instances_save_and_compare(
     neuron: Project, digits_cnn: Path, zoo: Zoo, chip: str, marker: str
 ) -> None:

@@ -16,7 +16,7 @@ from pytest_accel import verdict
 from pytest_accel.check.resume_key import check_key
 from pytest_accel.check.saving import saved
 from pytest_accel.facts.errors import UnfitInput, UsageError
-from pytest_accel.facts.records import Budgets, TestRecord
+from pytest_accel.facts.records import Budgets, Creep, TestRecord
 from pytest_accel.inputs.datasets import open_dataset
 from pytest_accel.inputs.synthetic import describe_made_up
 from pytest_accel.inputs.variants import with_defaults
@@ -25,18 +25,16 @@ from pytest_accel.measuring.divergence import describe_divergence, first_diverge
 from pytest_accel.measuring.highest_rate import HALVINGS, search
 from pytest_accel.measuring.latency import Load, Steady, planned_calls
 from pytest_accel.measuring.output_comparison import first_difference
-from pytest_accel.regression.pacemaker import yardstick_pace
-from pytest_accel.regression.question import Contest
+from pytest_accel.regression.pacemaker import YARDSTICK, yardstick_pace
+from pytest_accel.regression.question import Anchor, Contest
 from pytest_accel.session.baseline_owners import BaselineOwner
 from pytest_accel.session.reference import Reference
-from pytest_accel.store.baseline import make_baseline
+from pytest_accel.store.baseline import differs, make_baseline
 from pytest_accel.store.changes import changes_since
 from pytest_accel.worker.accelerator import Present
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pytest_accel.facts.records import Accuracy, Measurement, Placement, Signature
+    from pytest_accel.facts.records import Accuracy, Duet, Measurement, Placement, Signature
     from pytest_accel.facts.settings import SaveMode
     from pytest_accel.facts.verdicts import Verdict
     from pytest_accel.inputs.datasets import Dataset
@@ -112,7 +110,13 @@ class Check:
         """
         dataset = self._open(data)
         key = check_key(
-            self._candidate, self._plan, self._budgets, test=self._test, metric=metric, baseline=self._baseline
+            self._candidate,
+            self._plan,
+            self._budgets,
+            test=self._test,
+            metric=metric,
+            baseline=self._baseline,
+            anchor=self._anchor.baseline,
         )
         if (known := self._session.finished.take(key, lambda: dataset.digest)) is not None:
             self._claim_baseline(dataset.digest)
@@ -133,7 +137,7 @@ class Check:
             standing=self._stand(measurement, batches),
         )
         record = msgspec.structs.replace(self._with_divergence(self._record(facts), dataset), key=key)
-        return self._saved(record, batches)
+        return self._saved(self._with_pace(record, batches), batches)
 
     @explains_made_up
     def evaluate(self, data: Any, metric: Metric | None) -> Accuracy:
@@ -212,31 +216,41 @@ class Check:
         more = verdict.further_calls(measurement, self._budgets, confidence=confidence, looks=looks)
         return steady.extend(measurement, more, load) if 0 < more <= planned else measurement
 
+    @property
+    def _kept_as(self) -> tuple[str, str, str]:
+        """What the baseline is kept for, and the names of the model and the variant."""
+        candidate = self._candidate
+        return candidate.hardware.fingerprint, candidate.model.name, candidate.variant.id
+
     @cached_property
     def _baseline(self) -> Baseline | None:
-        candidate = self._candidate
-        return self._session.baselines.find(candidate.hardware.fingerprint, candidate.model.name, candidate.variant.id)
+        return self._session.baselines.find(*self._kept_as)
+
+    @cached_property
+    def _anchor(self) -> Anchor:
+        """What creep is judged by. It is looked for only where somebody has set a limit."""
+        session = self._session
+        if self._budgets.max_creep is None or not session.anchor:
+            return Anchor("")
+        return Anchor(session.anchor, session.anchored_baselines.find(*self._kept_as))
 
     def _claim_baseline(self, dataset_digest: str) -> None:
         """Require that nobody uses the same baseline for something else, where there is or will be one."""
-        settings, candidate = self._session.settings, self._candidate
-        if settings.against is not None or (self._baseline is None and settings.save is None):
+        session, model = self._session, self._candidate.model
+        if session.settings.against is not None:
             return
-        owner = BaselineOwner(self._test, candidate.model.digest, dataset_digest)
-        self._session.baseline_owners.claim(self._baseline_path, model=candidate.model.name, owner=owner)
-
-    @property
-    def _baseline_path(self) -> Path:
-        """Where the baseline is, or would be; relative to the project where it is in there."""
-        candidate, session = self._candidate, self._session
-        path = session.baselines.path(candidate.hardware.fingerprint, candidate.model.name, candidate.variant.id)
-        return session.shown(path)
+        owner = BaselineOwner(self._test, model.digest, dataset_digest)
+        read = [session.baselines] if self._baseline is not None else []
+        written = [session.saved_baselines] if session.settings.save is not None else []
+        for folder in [*read, *written]:
+            path = session.shown(folder.path(*self._kept_as))
+            session.baseline_owners.claim(path, model=model.name, owner=owner)
 
     def _stand(self, measurement: Measurement, batches: Sequence[Arrays]) -> Standing:
         if self._candidate.is_exclusive:  # the launches of a comparison need what this worker has
             self._loaded.release()
-        limit = self._budgets.max_regression
-        return Contest(self._candidate, batches, measurement, limit).stand(self._baseline)
+        contest = Contest(self._candidate, batches, measurement, self._budgets)
+        return contest.stand(self._baseline, self._anchor)
 
     def _judge(self, facts: CheckFacts) -> tuple[Verdict, ...]:
         """Ask every question that can be asked, accuracy first: a fast wrong answer is worthless."""
@@ -279,7 +293,7 @@ class Check:
     @property
     def _placement_to_keep(self) -> Placement | None:
         """The placement of the baseline, unless this run replaces it."""
-        if self._baseline is None or self._session.settings.save == "all":
+        if self._baseline is None or self._session.settings.replaces_baselines:
             return None
         return self._baseline.placement
 
@@ -312,23 +326,53 @@ class Check:
             opponent=standing.opponent,
             provenance=self._session.provenance,
         )
-        if self._baseline is None or standing.opponent:
+        if standing.opponent:
             return record
-        return msgspec.structs.replace(record, changes=changes_since(self._baseline, record))
+        if self._baseline is not None:
+            changes, beside = (
+                changes_since(self._baseline, record),
+                self._baseline.compared(self._session.settings.compare),
+            )
+            record = msgspec.structs.replace(record, changes=changes, beside=beside)
+        return msgspec.structs.replace(record, creep=self._creep(standing, record))
+
+    def _creep(self, standing: Standing, record: TestRecord) -> Creep | None:
+        """Return what has been added up since the anchor, where that was measured."""
+        anchor, crept = self._anchor, standing.crept
+        if crept is None or anchor.baseline is None or anchor.compared is None:
+            return None
+        changes = changes_since(anchor.baseline, record)
+        return Creep(anchor=anchor.compared, duet=crept.duet, ratio=crept.ratio, changes=changes)
 
     def _saved(self, record: TestRecord, batches: Sequence[Arrays]) -> TestRecord:
         """Save this run as the baseline where it is asked to, unless it may not become one; the record says which."""
         session, measurement = self._session, record.measurement
-        if measurement is None:
+        if measurement is None or session.settings.save is None:
             return record
+        folder, because = session.saved_baselines, session.settings.because
 
         def write(mode: SaveMode) -> bool:
-            remote = session.registry.find(self._candidate.variant.accelerator).remote
-            duets = [] if remote else [yardstick_pace(self._candidate, batches)]
-            baseline = make_baseline(record, [measurement], duets, today=datetime.datetime.now().date())
-            return session.baselines.save(baseline, mode=mode)
+            duets, today = self._paces(record, batches), datetime.datetime.now().date()
+            return folder.save(make_baseline(record, [measurement], duets, today=today, because=because), mode=mode)
 
-        return saved(record, session.settings.save, path=self._baseline_path, stored=self._baseline, write=write)
+        path, stored = session.shown(folder.path(*self._kept_as)), folder.find(*self._kept_as)
+        return saved(record, session, path=path, stored=stored, write=write)
+
+    def _paces(self, record: TestRecord, batches: Sequence[Arrays]) -> list[Duet]:
+        """Return the candidate's pace beside the yardstick, none for what runs on another machine."""
+        if record.pace is not None:
+            return [record.pace]
+        remote = self._session.registry.find(self._candidate.variant.accelerator).remote
+        return [] if remote else [yardstick_pace(self._candidate, batches)]
+
+    def _with_pace(self, record: TestRecord, batches: Sequence[Arrays]) -> TestRecord:
+        """Return the record with all that a baseline has, where somebody may accept what differs from the baseline."""
+        session = self._session
+        if not differs(record) or session.settings.save is not None or not session.settings.keeps_record:
+            return record
+        if record.duet is not None and record.duet.pacemaker == YARDSTICK:
+            return msgspec.structs.replace(record, pace=record.duet)
+        return msgspec.structs.replace(record, pace=next(iter(self._paces(record, batches)), None))
 
     def _with_divergence(self, record: TestRecord, dataset: Dataset) -> TestRecord:
         """Return the record with the first divergence beside an accuracy that fails, where the project asks for it."""

@@ -24,7 +24,6 @@ from pytest_accel.store.changes import changes_of_compiled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from pytest_accel.facts.settings import SaveMode
     from pytest_accel.facts.verdicts import Verdict
@@ -131,26 +130,25 @@ class CompileOnlyCheck:
         except UsageError:
             return ()
 
+    @property
+    def _kept_as(self) -> tuple[str, str, str]:
+        """What the baseline is kept for, and the names of the model and the variant."""
+        candidate = self._candidate
+        return candidate.compiled_for, candidate.model.name, candidate.variant.id
+
     @cached_property
     def _baseline(self) -> CompiledBaseline | None:
-        candidate = self._candidate
-        return self._session.compiled_baselines.find(candidate.compiled_for, candidate.model.name, candidate.variant.id)
-
-    @property
-    def _baseline_path(self) -> Path:
-        """Where the baseline is, or would be."""
-        candidate, session = self._candidate, self._session
-        return session.shown(
-            session.compiled_baselines.path(candidate.compiled_for, candidate.model.name, candidate.variant.id)
-        )
+        return self._session.compiled_baselines.find(*self._kept_as)
 
     def _claim_baseline(self, dataset_digest: str) -> None:
         """Require that nobody uses the same baseline for something else, where there is or will be one."""
-        if self._baseline is None and self._session.settings.save is None:
-            return
-        model = self._candidate.model
+        model, session = self._candidate.model, self._session
         owner = BaselineOwner(self._test, model.digest, dataset_digest)
-        self._session.baseline_owners.claim(self._baseline_path, model=model.name, owner=owner)
+        read = [session.compiled_baselines] if self._baseline is not None else []
+        written = [session.saved_compiled_baselines] if session.settings.save is not None else []
+        for folder in [*read, *written]:
+            path = session.shown(folder.path(*self._kept_as))
+            session.baseline_owners.claim(path, model=model.name, owner=owner)
 
     def _record(self, compiled: verdict.Compiled, verdicts: tuple[Verdict, ...]) -> TestRecord:
         candidate = self._candidate
@@ -175,9 +173,11 @@ class CompileOnlyCheck:
     def _saved(self, record: TestRecord) -> TestRecord:
         """Save this check as the baseline where the run asks for that; the record says whether it was."""
         session = self._session
+        folder = session.saved_compiled_baselines
 
         def write(mode: SaveMode) -> bool:
-            baseline = make_compiled_baseline(record, today=datetime.datetime.now().date())
-            return session.compiled_baselines.save(baseline, mode=mode)
+            today, because = datetime.datetime.now().date(), session.settings.because
+            return folder.save(make_compiled_baseline(record, today=today, because=because), mode=mode)
 
-        return saved(record, session.settings.save, path=self._baseline_path, stored=self._baseline, write=write)
+        path, stored = session.shown(folder.path(*self._kept_as)), folder.find(*self._kept_as)
+        return saved(record, session, path=path, stored=stored, write=write)

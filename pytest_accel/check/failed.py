@@ -46,7 +46,18 @@ def failure_message(record: TestRecord, failing: Sequence[Verdict], *, strict: b
         lines.append(f"Nothing that is recorded differs from {record.opponent}.")
     elif record.ratio is not None:
         lines.append("Nothing that is recorded has changed since the baseline.")
-    more = f" --accel-against={shlex.quote(record.opponent)}" if record.opponent else ""
+    lines += _changes_since_anchor(record, failing)
+    more = f" --accel-compare={record.beside.name}" if record.beside is not None and record.beside.name else ""
+    more += f" --accel-against={shlex.quote(record.opponent)}" if record.opponent else ""
     more += " --accel-compile-only" if record.compiled_for else ""
     lines.append(f"Reproduce: pytest '{record.test}' --accelerator={record.variant.accelerator}{more}")
     return "\n".join(lines)
+
+
+def _changes_since_anchor(record: TestRecord, failing: Sequence[Verdict]) -> list[str]:
+    """Say what has changed since the anchor, where creep is what fails."""
+    if record.creep is None or not any(answer.question == "creep" for answer in failing):
+        return []
+    if not record.creep.changes:
+        return ["Nothing that is recorded has changed since the anchor."]
+    return ["Changed since the anchor:", *(f"  {change}" for change in record.creep.changes)]

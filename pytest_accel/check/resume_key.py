@@ -30,15 +30,17 @@ def check_key(
     test: str,
     metric: object,
     baseline: Baseline | None,
+    anchor: Baseline | None,
 ) -> str:
     """Return a digest of all that a check's result depends on, except its data, which `Finished.take` compares.
 
-    The text of the test's own file is part of it, and that of the metric. The baseline is not where this run writes one
-    itself.
+    The text of the test's own file is part of it, and that of the metric. What it is compared with is too, but for
+    baselines that this run writes itself.
     """
     session = candidate.session
     file = session.settings.rootdir / test.partition("::")[0]
-    beside = [] if baseline is None or session.settings.save else [_digest(baseline), session.comparisons]
+    stored = [anchor] if session.settings.saves_compared else [baseline, anchor]
+    beside = [_digest(each) for each in stored if each is not None]
     made_of = [
         test,
         hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "",
@@ -51,7 +53,7 @@ def check_key(
         plan.input_shapes,
         metric_digest(metric),
         {name: getattr(session.settings, name) for name in BINDING},
-        beside,
+        [*beside, session.comparisons] if beside else [],
     ]
     return hashlib.sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest()[:32]
 

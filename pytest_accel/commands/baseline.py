@@ -1,4 +1,7 @@
-"""``pytest-accel baseline`` lists stored baselines, shows how two differ, and removes some."""
+"""``pytest-accel baseline`` lists stored baselines, shows how two differ, and removes some.
+
+What accepts a change is in `baseline_accept`, and what names baselines in `baseline_names`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_accel.commands import baseline_accept, baseline_names
 from pytest_accel.commands.console import DONE, FOUND, add_json, at_least_zero, number, print_json, print_table
 from pytest_accel.facts.errors import UsageError
 
@@ -31,6 +35,10 @@ def add(area: argparse.ArgumentParser) -> None:
         command.set_defaults(command=function)
     for command in (show, prune):
         command.add_argument("--baseline-dir", type=Path, default=Path("baselines"), metavar="DIR")
+        command.add_argument("--name", default="", metavar="NAME", help="those that are kept under this name")
+    baseline_accept.add(commands.add_parser("accept", help="make what a run has measured the baseline, with a reason"))
+    baseline_names.add_copy(commands.add_parser("copy", help="keep the stored baselines under a name too"))
+    baseline_names.add_anchor(commands.add_parser("anchor", help="tell or choose the anchor that creep is judged by"))
     for command in (show, diff):
         add_json(command)
 
@@ -39,7 +47,7 @@ def _show(arguments: argparse.Namespace) -> int:
     from pytest_accel.store.baseline import Baseline, CompiledBaseline
     from pytest_accel.store.baselines import read
 
-    root: Path = arguments.baseline_dir
+    root = _root(arguments)
     paths = [path for path in _paths(root) if all(word in str(path) for word in arguments.words)]
     baselines = [read(path) for path in paths]
     measured = [_baseline_row(found) for found in baselines if isinstance(found, Baseline)]
@@ -68,6 +76,16 @@ def _show(arguments: argparse.Namespace) -> int:
     if not baselines:
         print(f"no baseline in {root}{' has ' if arguments.words else ''}{' and '.join(arguments.words)}")
     return DONE if baselines else FOUND
+
+
+def _root(arguments: argparse.Namespace) -> Path:
+    """Return the folder of the baselines, or of those of a name."""
+    from pytest_accel.store.named_baselines import folder_of, require
+
+    root: Path = arguments.baseline_dir
+    if arguments.name:
+        require(root, arguments.name)
+    return folder_of(root, arguments.name)
 
 
 def _paths(root: Path) -> list[Path]:
@@ -149,7 +167,8 @@ def _prune(arguments: argparse.Namespace) -> int:
     conditions = (arguments.fingerprint, arguments.model, arguments.variant, arguments.older_than)
     if all(condition is None for condition in conditions):
         raise UsageError("say which baselines to remove: --fingerprint, --model, --variant or --older-than")
-    baselines, root = Baselines(arguments.baseline_dir), arguments.baseline_dir
+    root = _root(arguments)
+    baselines = Baselines(root)
     kept: list[tuple[Path, AnyBaseline]] = [*baselines.iterate(), *CompiledBaselines(root).iterate()]
     doomed = [path for path, found in kept if _fits(found, arguments)]
     for path in doomed:

@@ -142,6 +142,7 @@ class Budgets(Fact, frozen=True, kw_only=True):
     max_flips: int | float | None = None
     max_error_ratio: float | None = None
     max_regression: float | None = None
+    max_creep: float | None = None
     min_on_device: float | None = None
     max_memory_mb: float | None = None
     max_artefact_mb: float | None = None
@@ -409,6 +410,30 @@ class Provenance(Fact, frozen=True, kw_only=True):
         return f"{self.commit[:SHOWN_OF_COMMIT]}{changed}" if self.commit else ""
 
 
+class ComparedBaseline(Fact, frozen=True, kw_only=True):
+    """Which baseline a check was compared with: its day, its artefact and its commit.
+
+    ``name`` is that of a named baseline, and is empty for the default one.
+    """
+
+    saved: str
+    artefact_key: str
+    commit: str = ""
+    name: str = ""
+
+
+class Creep(Fact, frozen=True, kw_only=True):
+    """The candidate beside the anchor: all that its model has become slower by since that was chosen.
+
+    ``ratio`` is None where no undisturbed launch was played. ``changes`` are those since the anchor, a sentence each.
+    """
+
+    anchor: ComparedBaseline
+    duet: Duet
+    ratio: Ratio | None
+    changes: tuple[str, ...] = ()
+
+
 def function_of(test: str) -> str:
     """Return a test's id without its parameters."""
     return test.partition("[")[0]
@@ -446,6 +471,12 @@ class TestRecord(Fact, frozen=True, kw_only=True):
     compiled_for: str = ""
     #: The accuracy that another runtime computed with the file that was compiled. The device has not shown it.
     prediction: Accuracy | None = None
+    #: The baseline that ``ratio`` and ``changes`` are measured against; None where it is an opponent, or nothing.
+    beside: ComparedBaseline | None = None
+    #: What has been added up since the anchor, where that was asked.
+    creep: Creep | None = None
+    #: Launches beside the yardstick, which a baseline made of this record has; None where they were not played.
+    pace: Duet | None = None
 
     @property
     def function(self) -> str:

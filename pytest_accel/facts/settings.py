@@ -11,7 +11,21 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SaveMode = Literal["all", "new"]
+SaveMode = Literal["all", "new", "accept"]
+
+
+class Saving(NamedTuple):
+    """This is what ``--accel-save-baseline`` asks for.
+
+    ``mode`` "new" writes only missing baselines, and "accept" writes also those of models that got slower. ``name`` is
+    that of named baselines, and is empty for the baselines that runs are compared with by default.
+    """
+
+    mode: SaveMode
+    name: str = ""
+
+    def __str__(self) -> str:
+        return self.name or self.mode
 
 
 class Opponent(NamedTuple):
@@ -54,7 +68,13 @@ class Settings:
     #: ``strict`` fails a run on what it could not decide or measure.
     strict: bool = field(default=False, metadata=NOT_BINDING)
     #: ``save`` says which baselines are written, and is None where none is.
-    save: SaveMode | None = None
+    save: Saving | None = None
+    #: ``because`` is the reason why slower models are accepted.
+    because: str = field(default="", metadata=NOT_BINDING)
+    #: ``compare`` names the baselines that are compared with, and is empty for the default ones.
+    compare: str = ""
+    #: ``baseline_max_age_days`` is the age from which on a baseline is told.
+    baseline_max_age_days: float = field(default=365.0, metadata=NOT_BINDING)
     #: ``resume`` takes over what an interrupted run has finished.
     resume: bool = field(default=False, metadata=NOT_BINDING)
     #: ``compile_only`` compiles models and runs none.
@@ -95,6 +115,21 @@ class Settings:
     budgets: Mapping[str, float] = field(default_factory=dict, metadata=NOT_BINDING)
     #: ``against`` is the opponent that is compared with in place of stored baselines, or None.
     against: Opponent | None = None
+
+    @property
+    def keeps_record(self) -> bool:
+        """Say whether this run leaves a record, which a baseline can be made of later."""
+        return any(path.suffix == ".json" for path in self.reports)
+
+    @property
+    def saves_compared(self) -> bool:
+        """Say whether this run writes baselines among those that it is compared with."""
+        return self.save is not None and self.save.name == self.compare
+
+    @property
+    def replaces_baselines(self) -> bool:
+        """Say whether this run writes baselines in the place of those that it is compared with."""
+        return self.saves_compared and self.save is not None and self.save.mode != "new"
 
 
 def binding_settings() -> tuple[str, ...]:

@@ -31,14 +31,17 @@ UNDECIDED: frozenset[VerdictKind] = frozenset({"inconclusive", "incomparable", "
 LEFT_OUT: frozenset[VerdictKind] = frozenset({"refused", "pruned"})
 #: NOT_RUN are verdicts of variants that were not run, as the marker or the run asks for: they neither pass nor fail.
 NOT_RUN: frozenset[VerdictKind] = LEFT_OUT | {"compiled"}
+#: ACCEPT_COMMAND makes what a run has measured the new baseline.
+ACCEPT_COMMAND = "pytest-accel baseline accept run.json --because TEXT"
 #: Question names the questions that a verdict can answer.
-Question: TypeAlias = Literal["accuracy", "sla", "regression", "placement", "resources", "measurement"]
+Question: TypeAlias = Literal["accuracy", "sla", "regression", "creep", "placement", "resources", "measurement"]
 
 
 class Verdict(Fact, frozen=True, kw_only=True):
     """One answer to one question, as a sentence a user can act on; ``details`` are the lines below it.
 
     ``budget`` names the latency limit that was judged, such as ``p99_ms``; it is empty for other answers.
+    ``since_baseline`` says that the answer is about a difference from the baseline, which a new one would settle.
     """
 
     kind: VerdictKind
@@ -46,3 +49,4 @@ class Verdict(Fact, frozen=True, kw_only=True):
     summary: str
     details: tuple[str, ...] = ()
     budget: str = ""
+    since_baseline: bool = False

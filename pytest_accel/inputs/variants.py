@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 BUDGETS: tuple[str, ...] = Budgets.__struct_fields__
 #: _SHARES are budgets that are shares of one, so that 5 for 5 % is an error; the rest are positive numbers.
-_SHARES = frozenset({"max_accuracy_drop", "min_accuracy", "min_on_device", "max_regression"})
+_SHARES = frozenset({"max_accuracy_drop", "min_accuracy", "min_on_device", "max_regression", "max_creep"})
 
 #: ON_COMPILE_ERROR is what a marker may ask for where a compiler refuses a variant.
 ON_COMPILE_ERROR = ("fail", "xfail", "record")

@@ -178,8 +178,8 @@ def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str]
 
 def pytest_report_header(config: pytest.Config) -> str | None:
     settings = config.stash[SETTINGS]
-    chosen = (settings.accelerators, settings.save, settings.strict, settings.reports, settings.against)
-    if not (any(chosen) or settings.compile_only):
+    chosen = (settings.accelerators, settings.save, settings.compare, settings.strict, settings.reports)
+    if not (any(chosen) or settings.against or settings.compile_only):
         return None
     from pytest_accel.report.terminal import header
 

@@ -6,15 +6,16 @@ What cannot be right is a `pytest.UsageError`. It names the option or ini key an
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_args
 
 import pytest
 
-from pytest_accel.facts.settings import Opponent, default_lock_dir
+from pytest_accel.facts.settings import Opponent, SaveMode, Saving, default_lock_dir
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pytest_accel.facts.settings import Settings
     from pytest_accel.inputs.registry import Registry
 
 
@@ -60,6 +61,11 @@ def seconds(given: Given) -> float:
 def megabytes(given: Given) -> float:
     """Return a size that is more than 0."""
     return _more_than_zero(given, "MB")
+
+
+def days(given: Given) -> float:
+    """Return an age that is more than 0."""
+    return _more_than_zero(given, "days")
 
 
 def _more_than_zero(given: Given, unit: str) -> float:
@@ -132,6 +138,64 @@ def resume(given: Given) -> bool:
     if given.value and given.config.getoption("accel_against") is not None:
         raise pytest.UsageError("--accel-resume: an opponent is measured here and now, so leave --accel-against out")
     return bool(given.value)
+
+
+def saving(given: Given) -> Saving | None:
+    """Return which baselines this run writes, or None where it writes none."""
+    text: str | None = given.value
+    option, config = f"--accel-save-baseline={text}", given.config
+    if text != "accept" and config.getoption("accel_because"):
+        raise pytest.UsageError("--accel-because is the reason for --accel-save-baseline=accept, which is not given")
+    if text is None:
+        return None
+    if text == "accept" and not (config.getoption("accel_because") or "").strip():
+        raise pytest.UsageError(f"{option}: say why the slower models are accepted, with --accel-because=TEXT")
+    if text in get_args(SaveMode):
+        return Saving(cast("SaveMode", text))
+    if "/" in text or "::" in text or (config.invocation_params.dir / text).exists():
+        raise pytest.UsageError(f"{option}: to choose tests, write --accel-save-baseline=all {text}")
+    _require_name(option, text)
+    return Saving("all", text)
+
+
+def reason(given: Given) -> str:
+    """Return a text without white space around it."""
+    return str(given.value).strip()
+
+
+def compared(given: Given) -> str:
+    """Return the name of the baselines that this run is compared with, which is empty for the default ones."""
+    name: str = given.value
+    if not name:
+        return ""
+    if given.config.getoption("accel_against") is not None:
+        raise pytest.UsageError(
+            "--accel-compare: an opponent takes the place of baselines, so leave --accel-against out"
+        )
+    _require_name(f"--accel-compare={name}", name)
+    return name
+
+
+def require_compared(settings: Settings) -> None:
+    """Raise `pytest.UsageError` where there are no baselines of the name that this run is to be compared with."""
+    if not settings.compare:
+        return
+    from pytest_accel.facts.errors import UsageError
+    from pytest_accel.store.named_baselines import require
+
+    try:
+        require(settings.baseline_dir, settings.compare)
+    except UsageError as error:
+        raise pytest.UsageError(f"--accel-compare={settings.compare}: {error}") from None
+
+
+def _require_name(option: str, text: str) -> None:
+    from pytest_accel.store.named_baselines import is_name
+
+    if not is_name(text):
+        raise pytest.UsageError(
+            f"{option}: a name of baselines has letters, digits, '_', '-' and '.', for example release-1.4"
+        )
 
 
 def compile_only(given: Given) -> bool:

@@ -63,10 +63,30 @@ SETTING_OPTIONS = (
     ),
     OptionSpec(
         "accel_save_baseline",
-        "write baselines from this run; 'new' writes only missing ones",
+        "write baselines from this run: 'all' (the default), 'new' for missing ones alone, 'accept' also for models "
+        "that got slower, or a NAME to keep them under beside the others",
         flag="--accel-save-baseline",
         setting="save",
-        arguments={"nargs": "?", "const": "all", "choices": ("all", "new")},
+        read=option_values.saving,
+        arguments={"nargs": "?", "const": "all", "metavar": "WHICH"},
+    ),
+    OptionSpec(
+        "accel_because",
+        "the reason why --accel-save-baseline=accept accepts slower models; it stands in their baselines",
+        flag="--accel-because",
+        default="",
+        setting="because",
+        read=option_values.reason,
+        arguments={"metavar": "TEXT"},
+    ),
+    OptionSpec(
+        "accel_compare",
+        "compare with the baselines of this name",
+        flag="--accel-compare",
+        default="",
+        setting="compare",
+        read=option_values.compared,
+        arguments={"metavar": "NAME"},
     ),
     OptionSpec(
         "accel_against",
@@ -86,6 +106,15 @@ SETTING_OPTIONS = (
         setting="baseline_dir",
         read=option_values.folder,
         arguments=_FOLDER,
+    ),
+    OptionSpec(
+        "accel_baseline_max_age_days",
+        "age in days from which on a baseline is told, since its slack hides regressions",
+        in_ini=True,
+        type="float",
+        default=Settings.baseline_max_age_days,
+        setting="baseline_max_age_days",
+        read=option_values.days,
     ),
     OptionSpec(
         "accel_strict",
@@ -286,6 +315,7 @@ BUDGET_OPTIONS = {
         "min_accuracy",
         "max_error_ratio",
         "max_regression",
+        "max_creep",
         "min_on_device",
         "max_memory_mb",
         "max_artefact_mb",
@@ -327,7 +357,7 @@ def read_settings(config: pytest.Config) -> Settings:
         raise pytest.UsageError("--accel-selftest judges processes, so leave --accel-in-process out")
     if config.getoption("accel_selftest") and config.getoption("collectonly"):
         raise pytest.UsageError("--accel-selftest runs no tests, so leave --collect-only out")
-    return Settings(
+    settings = Settings(
         rootdir=config.rootpath,
         budgets=option_values.budgets({name: _value(config, option) for name, option in BUDGET_OPTIONS.items()}),
         **{
@@ -335,6 +365,8 @@ def read_settings(config: pytest.Config) -> Settings:
             for option in SETTING_OPTIONS
         },
     )
+    option_values.require_compared(settings)
+    return settings
 
 
 def _value(config: pytest.Config, option: OptionSpec) -> Any:

@@ -165,7 +165,9 @@ class RunSummary:
         settings, judged = self._settings, {record.test for record in self._records}
         if not self._records or self._deselected or self._broken_off(session) or self._others:
             return
-        if settings.accelerators is not None or settings.against is not None or self._marked - judged - self._skipped:
+        if settings.accelerators is not None or self._marked - judged - self._skipped:
+            return
+        if settings.against is not None or settings.compare:
             return
         from pytest_accel.plugin import completeness
         from pytest_accel.store.baselines import Baselines
@@ -269,7 +271,7 @@ class RunSummary:
         # That plugin annotates every failing test, accelerator tests among them.
         if not config.pluginmanager.hasplugin("pytest_github_actions_annotate_failures"):
             yield from github.errors(self._failures, self._settings.rootdir)
-        yield from github.warnings([*notes.notes(self._records), *self._warnings])
+        yield from github.warnings([*notes.notes(self._records), *self._old(), *self._warnings])
 
     def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:
         """Sum the run up for people. GitHub Actions, too, reads its commands from the terminal's output."""
@@ -295,8 +297,17 @@ class RunSummary:
         facts = [fact for kind in kinds for fact in kind(records)]
         for fact in [*facts, *notes.waits(self._waits_s)]:
             terminalreporter.write_line(fact)
-        for note in [*notes.notes(records), *notes.absences(self._absent), *self._warnings]:
+        for note in [*notes.notes(records), *self._old(), *notes.absences(self._absent), *self._warnings]:
             terminalreporter.write_line(note, yellow=True)
+
+    def _old(self) -> Iterator[str]:
+        """Say which baselines are too old, unless this run was to renew them."""
+        from pytest_accel.report import notes
+
+        if self._settings.replaces_baselines:
+            return iter(())
+        max_age_days, today = self._settings.baseline_max_age_days, self._started.date()
+        return notes.old_baselines(self._records, max_age_days=max_age_days, today=today)
 
 
 def _failure(report: pytest.TestReport | pytest.CollectReport) -> Failure:

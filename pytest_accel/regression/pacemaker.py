@@ -20,6 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from pytest_accel.facts.errors import WorkerError
 from pytest_accel.facts.records import Duet, DuetLaunch, Ratio, Variant
 from pytest_accel.inputs.models import Model
@@ -67,29 +69,52 @@ class Compared:
 
 
 def against_baseline(
-    candidate: Candidate, batches: Sequence[Arrays], baseline: Baseline, gate: Gate
+    candidate: Candidate,
+    batches: Sequence[Arrays],
+    baseline: Baseline,
+    gate: Gate,
+    *,
+    name: str = "the baseline",
+    earlier: Compared | None = None,
 ) -> Compared | None:
-    """Compare with the stored baseline; None when it has no pacemaker in common with what this machine can run."""
+    """Compare with a stored baseline; None when it has no pacemaker in common with what this machine can run.
+
+    ``name`` is that of the baseline in lines of progress. Of an ``earlier`` comparison of the same candidate the
+    launches count here too, where they were played beside the same pacemaker.
+    """
     side, session = side_of(candidate, batches), candidate.session
-    title = f"comparing {candidate} with the baseline"
+    title = f"comparing {candidate} with {name}"
     folder, why_not = artefact_of_baseline(session.cache, baseline.artefact, baseline.variant)
     if folder is not None:
+        duet = _begun(earlier, OWN_ARTEFACT, baseline.artefact.key)
         try:
-            launches = race(side, replace(side, folder=folder), gate, title=title)
+            launches = race(side, replace(side, folder=folder), gate, title=title, played=duet.launches)
         except WorkerError as error:
             # An SDK may refuse what an older one compiled; the candidate itself has just run.
             why_not = f"the baseline's artefact cannot be run any more ({error})"
             session.tell(why_not)
         else:
-            duet = Duet(pacemaker=OWN_ARTEFACT, pacemaker_digest=baseline.artefact.key, launches=launches)
+            duet = msgspec.structs.replace(duet, launches=launches)
             return Compared(duet, gate.ratio(duet))
     baseline_duet = baseline.duet(YARDSTICK, YARDSTICK_EDITION)
     if baseline_duet is None:
         return None
     network, foreign_load = yardstick(session, candidate.variant), ForeignLoad()
-    launches = race(side, network, gate, title=title, baseline_duet=baseline_duet)
-    duet = Duet(pacemaker=YARDSTICK, pacemaker_digest=YARDSTICK_EDITION, launches=launches)
-    return Compared(duet, gate.ratio(duet, baseline_duet), baseline_duet, foreign_load.cores(), why_not)
+    duet = _begun(earlier, YARDSTICK, YARDSTICK_EDITION)
+    launches = race(side, network, gate, title=title, baseline_duet=baseline_duet, played=duet.launches)
+    busy_cores = foreign_load.cores() or 0.0
+    if duet.launches and earlier is not None:
+        busy_cores = max(busy_cores, earlier.foreign_load_cores or 0.0)
+    duet = msgspec.structs.replace(duet, launches=launches)
+    return Compared(duet, gate.ratio(duet, baseline_duet), baseline_duet, busy_cores, why_not)
+
+
+def _begun(earlier: Compared | None, pacemaker: str, digest: str) -> Duet:
+    """Return the launches that an earlier comparison has played beside a pacemaker, which may be none."""
+    beside = (pacemaker, digest)
+    if earlier is not None and (earlier.duet.pacemaker, earlier.duet.pacemaker_digest) == beside:
+        return earlier.duet
+    return Duet(pacemaker=pacemaker, pacemaker_digest=digest, launches=())
 
 
 def fits_another(rounds: int, spent_s: float, budget_s: float) -> bool:
@@ -98,17 +123,27 @@ def fits_another(rounds: int, spent_s: float, budget_s: float) -> bool:
 
 
 def race(
-    candidate: Side, opponent: Side, gate: Gate, *, title: str, baseline_duet: Duet | None = None
+    candidate: Side,
+    opponent: Side,
+    gate: Gate,
+    *,
+    title: str,
+    baseline_duet: Duet | None = None,
+    played: Sequence[DuetLaunch] = (),
 ) -> tuple[DuetLaunch, ...]:
-    """Play launches of both sides until the gate has decided, or the time budget of a comparison is spent."""
+    """Play launches of both sides until the gate has decided, or the time budget of a comparison is spent.
+
+    Returns them all, those that were ``played`` before among them.
+    """
     session = candidate.session
-    launches: list[DuetLaunch] = []
+    launches = list(played)
     began_s = time.monotonic()
     rng = random.Random()
     while gate.wants_more(launches, baseline_duet):
         spent_s, budget_s = time.monotonic() - began_s, session.settings.compare_budget_s
         # One launch decides nothing, so two are always played.
-        if len(launches) >= 2 and not fits_another(len(launches), spent_s, budget_s):
+        new = len(launches) - len(played)
+        if len(launches) >= 2 and new and not fits_another(new, spent_s, budget_s):
             break
         session.tell(title, f"launch {len(launches) + 1}, at most {max(budget_s - spent_s, 0):.0f} s more")
         launches.append(play(candidate, opponent, rng))

@@ -21,6 +21,7 @@ SIGNS: Mapping[Outcome, str] = {"failed": "✗", "undecided": "?", "left-out": "
 SHOWN_IN: Mapping[Question, tuple[str, ...]] = {
     "accuracy": ("metric", "top-1 %", "agreement %", "error", "change", "predicted"),
     "regression": ("ratio",),
+    "creep": ("creep",),
     "placement": ("on device", "operators"),
 }
 #: NBSP keeps a number and its unit on one line.

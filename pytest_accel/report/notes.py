@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -59,6 +60,18 @@ def changes(records: Iterable[TestRecord]) -> Iterator[str]:
             variants.setdefault(record.changes, []).append(f"{record.model}[{record.variant.id}]")
     for changed, names in variants.items():
         yield f"changed since the baseline: {'; '.join(changed)} ({_first(names)})"
+
+
+def old_baselines(records: Iterable[TestRecord], *, max_age_days: float, today: datetime.date) -> Iterator[str]:
+    """Say which baselines are older than they may be: a model that got faster since may get slower again unseen."""
+    oldest = (today - datetime.timedelta(days=min(max_age_days, (today - datetime.date.min).days))).isoformat()
+    old = [(record.beside.saved, record) for record in records if record.beside is not None]
+    named = [f"{record.model}[{record.variant.id}] of {saved}" for saved, record in old if saved < oldest]
+    if named:
+        yield (
+            f"baselines older than {max_age_days:g} days, which may hide regressions: {_first(named)}; "
+            "--accel-save-baseline renews them"
+        )
 
 
 def savings(records: Iterable[TestRecord]) -> Iterator[str]:

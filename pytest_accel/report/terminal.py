@@ -29,6 +29,8 @@ def header(settings: Settings) -> str:
         parts.append(f"against {settings.against.text}")
     if settings.resume:
         parts.append("resuming")
+    if settings.compare:
+        parts.append(f"compared with {settings.compare}")
     if settings.save:
         parts.append(f"saving baselines ({settings.save})")
     return "accel: " + "; ".join(parts)
@@ -63,7 +65,8 @@ def _cells(record: TestRecord, confidence: float) -> list[str]:
     if record.compiled_for:
         return [record.kind, name, *_compiled(record, record.artefact)]
     resumed = "(resumed)" if record.resumed else ""
-    return [record.kind, name, *_latency(record, confidence), _ratio(record), _accuracy(record.accuracy), resumed]
+    ratios = (_ratio(record), _creep(record))
+    return [record.kind, name, *_latency(record, confidence), *ratios, _accuracy(record.accuracy), resumed]
 
 
 def _compiled(record: TestRecord, artefact: Artefact) -> Iterator[str]:
@@ -86,7 +89,15 @@ def _latency(record: TestRecord, confidence: float) -> Iterator[str]:
 def _ratio(record: TestRecord) -> str:
     if record.ratio is None:
         return ""
-    return f"×{record.ratio.estimate:.3f} {interval(record.ratio)} of {record.opponent or 'baseline'}"
+    beside = record.beside.name if record.beside is not None else ""
+    return f"×{record.ratio.estimate:.3f} {interval(record.ratio)} of {record.opponent or beside or 'baseline'}"
+
+
+def _creep(record: TestRecord) -> str:
+    if record.creep is None or record.creep.ratio is None:
+        return ""
+    ratio = record.creep.ratio
+    return f"×{ratio.estimate:.3f} {interval(ratio)} since {record.creep.anchor.name}"
 
 
 def _accuracy(accuracy: Accuracy | None) -> str:

@@ -30,6 +30,7 @@ COLUMNS = (
     "change",
     "predicted",
     "ratio",
+    "creep",
     "compile s",
     "size MB",
     "host MB",
@@ -61,6 +62,8 @@ def _row(record: TestRecord, confidence: float) -> dict[str, Cell]:
         row[f"{where} MB"] = "" if memory_mb is None else memory_mb
     if (ratio := record.ratio) is not None:
         row["ratio"] = f"×{ratio.estimate:.3f} {interval(ratio)}"
+    if record.creep is not None and (since_anchor := record.creep.ratio) is not None:
+        row["creep"] = f"×{since_anchor.estimate:.3f} {interval(since_anchor)}"
     return row | _artefact(record) | _accuracy(record)
 
 

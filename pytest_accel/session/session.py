@@ -22,6 +22,7 @@ from pytest_accel.processes.shipping import code_digest
 from pytest_accel.session.baseline_owners import BaselineOwners
 from pytest_accel.session.broken_limits import BrokenLimits
 from pytest_accel.session.provenance import provenance_of
+from pytest_accel.store import named_baselines
 from pytest_accel.store.baselines import Baselines, CompiledBaselines
 from pytest_accel.store.cache import Cache, root_of
 from pytest_accel.store.journal import Finished, folder_of
@@ -88,18 +89,41 @@ class Session:
 
     @cached_property
     def baselines(self) -> Baselines:
-        """The stored baselines."""
-        return Baselines(self.settings.baseline_dir)
+        """The baselines that this run is compared with."""
+        return Baselines(self._named(self.settings.compare))
+
+    @cached_property
+    def saved_baselines(self) -> Baselines:
+        """The baselines that this run writes."""
+        return Baselines(self._named(self.settings.save.name if self.settings.save else ""))
+
+    @cached_property
+    def anchor(self) -> str:
+        """The name of the baselines that creep is judged by, which is empty where there are none."""
+        return named_baselines.anchor(self.settings.baseline_dir)
+
+    @cached_property
+    def anchored_baselines(self) -> Baselines:
+        """The baselines that creep is judged by, if there is an anchor."""
+        return Baselines(self._named(self.anchor))
+
+    @cached_property
+    def compiled_baselines(self) -> CompiledBaselines:
+        """The baselines of what was compiled and not run that this run is compared with."""
+        return CompiledBaselines(self._named(self.settings.compare))
+
+    @cached_property
+    def saved_compiled_baselines(self) -> CompiledBaselines:
+        """The baselines of what was compiled and not run that this run writes."""
+        return CompiledBaselines(self._named(self.settings.save.name if self.settings.save else ""))
+
+    def _named(self, name: str) -> Path:
+        return named_baselines.folder_of(self.settings.baseline_dir, name)
 
     @cached_property
     def provenance(self) -> Provenance:
         """Where the results of this run are from."""
         return provenance_of(self.settings.rootdir, self.settings.baseline_dir)
-
-    @cached_property
-    def compiled_baselines(self) -> CompiledBaselines:
-        """The stored baselines of what was compiled and not run."""
-        return CompiledBaselines(self.settings.baseline_dir)
 
     def shown(self, path: Path) -> Path:
         """Return a path as it is told to the user: relative to the project where it is in there."""

@@ -18,25 +18,30 @@ from pytest_accel.facts.fact import AtLeastOne, Fact, NotNegative, Positive
 from pytest_accel.facts.records import (
     Accuracy,
     Artefact,
+    ComparedBaseline,
     Duet,
     Hardware,
     Measurement,
     Placement,
     Provenance,
+    Ratio,
     TestRecord,
     Variant,
 )
-from pytest_accel.facts.verdicts import FAILING
+from pytest_accel.facts.verdicts import ACCEPT_COMMAND, FAILING
 from pytest_accel.stats import nearest_rank
 
 if TYPE_CHECKING:
-    from pytest_accel.facts.verdicts import VerdictKind
+    from pytest_accel.facts.verdicts import Verdict, VerdictKind
 
 #: SCHEMA is the format of a file. Schema 1 described the processor twice.
 SCHEMA = 2
 
 #: MOST_OPERATORS is the most operators that a reviewer would read; a larger placement keeps its counts only.
 MOST_OPERATORS = 256
+#: ACCEPT says how to accept what differs from a baseline.
+ACCEPT = f"to accept it: {ACCEPT_COMMAND}, or --accel-save-baseline=accept --accel-because=TEXT"
+_OFFERED: frozenset[VerdictKind] = FAILING | {"improved"}
 _NOT_SAVED: frozenset[VerdictKind] = frozenset(
     {"not-measured", "inaccurate", "sla-breach", "regressed", "inconclusive"}
 )
@@ -59,11 +64,23 @@ class LaunchSummary(Fact, frozen=True, kw_only=True):
     device_memory_mb: NotNegative | None = None
 
 
+class Acceptance(Fact, frozen=True, kw_only=True):
+    """Why a baseline took the place of another one that it did not pass beside.
+
+    ``ratio`` is its time over that of the other, and ``before`` says which that was. Both are None where it is not
+    known.
+    """
+
+    because: str
+    ratio: Ratio | None = None
+    before: ComparedBaseline | None = None
+
+
 class Baseline(Fact, frozen=True, kw_only=True):
     """All that later runs of one variant are compared with; there may be a duet for each of several pacemakers.
 
     ``saved`` is the day, ``YYYY-MM-DD``, ``test`` the one that saved it, and ``provenance`` the code that it ran. Both
-    are empty where an older release has saved it.
+    are empty where an older release has saved it. ``accepted`` is None where nobody had to accept it.
     """
 
     schema: int = SCHEMA
@@ -79,11 +96,17 @@ class Baseline(Fact, frozen=True, kw_only=True):
     placement: Placement | None = None
     test: str = ""
     provenance: Provenance = Provenance()
+    accepted: Acceptance | None = None
 
     @property
     def kept_for(self) -> str:
         """What it is a baseline of, beside its model and variant: the fingerprint of the hardware."""
         return self.hardware.fingerprint
+
+    def compared(self, name: str = "") -> ComparedBaseline:
+        """Return what a record says of it; ``name`` is that of a named baseline."""
+        key, commit = self.artefact.key, self.provenance.commit
+        return ComparedBaseline(saved=self.saved, artefact_key=key, commit=commit, name=name)
 
     def duet(self, pacemaker: str, digest: str) -> Duet | None:
         """Return the launches beside this pacemaker: paces beside another one do not compare."""
@@ -101,7 +124,7 @@ class CompiledBaseline(Fact, frozen=True, kw_only=True):
     """All that later runs with ``--accel-compile-only`` are compared with; nothing in it was measured on the device.
 
     ``compiled_for`` is the kind of device, ``hardware`` the machine that has compiled, and ``prediction`` the accuracy
-    that another runtime computed. ``test`` and ``provenance`` are those of a `Baseline`.
+    that another runtime computed. ``test``, ``provenance`` and ``accepted`` are those of a `Baseline`.
     """
 
     schema: int = SCHEMA
@@ -116,6 +139,7 @@ class CompiledBaseline(Fact, frozen=True, kw_only=True):
     prediction: Accuracy | None = None
     test: str = ""
     provenance: Provenance = Provenance()
+    accepted: Acceptance | None = None
 
     @property
     def kept_for(self) -> str:
@@ -146,9 +170,17 @@ def summarise(measurement: Measurement) -> LaunchSummary:
 
 
 def make_baseline(
-    record: TestRecord, measurements: Sequence[Measurement], duets: Sequence[Duet], *, today: datetime.date
+    record: TestRecord,
+    measurements: Sequence[Measurement],
+    duets: Sequence[Duet],
+    *,
+    today: datetime.date,
+    because: str = "",
 ) -> Baseline:
-    """Return the baseline that a run would leave: ``measurements`` and ``duets`` are all of its launches."""
+    """Return the baseline that a run would leave: ``measurements`` and ``duets`` are all of its launches.
+
+    ``because`` is the reason why it may take the place of one that it did not pass beside.
+    """
     if record.artefact is None or not measurements:
         raise BaselineError(f"{record.model} for {record.variant.id} was not compiled and measured: nothing to save")
     return Baseline(
@@ -164,6 +196,7 @@ def make_baseline(
         placement=_legible(record.placement),
         test=record.function,
         provenance=record.provenance,
+        accepted=acceptance_of(record, because),
     )
 
 
@@ -180,8 +213,11 @@ def why_not_replaced(stored: AnyBaseline, record: TestRecord) -> str:
     )
 
 
-def make_compiled_baseline(record: TestRecord, *, today: datetime.date) -> CompiledBaseline:
-    """Return the baseline that a run would leave which has compiled a model and not run it."""
+def make_compiled_baseline(record: TestRecord, *, today: datetime.date, because: str = "") -> CompiledBaseline:
+    """Return the baseline that a run would leave which has compiled a model and not run it.
+
+    ``because`` is that of `make_baseline`.
+    """
     if record.artefact is None or not record.compiled_for:
         raise BaselineError(f"{record.model} for {record.variant.id} was not compiled alone: nothing to save")
     return CompiledBaseline(
@@ -196,6 +232,7 @@ def make_compiled_baseline(record: TestRecord, *, today: datetime.date) -> Compi
         prediction=record.prediction,
         test=record.function,
         provenance=record.provenance,
+        accepted=acceptance_of(record, because),
     )
 
 
@@ -206,16 +243,35 @@ def _legible(placement: Placement | None) -> Placement | None:
     return msgspec.structs.replace(placement, operators={})
 
 
-def why_not_saved(record: TestRecord) -> str:
+def acceptance_of(record: TestRecord, because: str) -> Acceptance | None:
+    """Return what a baseline says that is made of this record for a reason; None where nothing had to be accepted."""
+    if not because or not differs(record):
+        return None
+    return Acceptance(because=because, ratio=record.ratio, before=record.beside)
+
+
+def differs(record: TestRecord) -> bool:
+    """Return whether a check has got slower, faster or less accurate than its baseline, which somebody may accept."""
+    return any(verdict.since_baseline and verdict.kind in _OFFERED for verdict in record.verdicts)
+
+
+def why_not_saved(record: TestRecord, *, accepting: bool = False) -> str:
     """Return why this run may not become a baseline: it fails its budgets or is inconclusive. Empty when it may.
 
-    That an artefact has changed is accepted by saving it, since compiling again would only give the same one.
+    That an artefact has changed is accepted by saving it, since compiling again would only give the same one. Creep is
+    judged by the anchor, which stays as it is. With ``accepting`` a difference from the baseline is no reason.
     """
     never = FAILING if record.compiled_for else _NOT_SAVED
-    verdicts = [verdict for verdict in record.verdicts if verdict.kind in never]
+    verdicts = [verdict for verdict in record.verdicts if verdict.kind in never and verdict.question != "creep"]
     if not record.verdicts:
         return "nothing was judged"
-    reasons = "; ".join(f"{verdict.kind}: {verdict.summary}" for verdict in verdicts)
-    if any(verdict.kind == "regressed" for verdict in verdicts):
-        reasons += " (to accept the slower model, remove the stored baseline and save again)"
-    return reasons
+    reasons = [verdict for verdict in verdicts if not (accepting and _is_accepted(verdict))]
+    sentences = "; ".join(f"{verdict.kind}: {verdict.summary}" for verdict in reasons)
+    if reasons and all(_is_accepted(verdict) for verdict in reasons):
+        sentences += f" ({ACCEPT})"
+    return sentences
+
+
+def _is_accepted(verdict: Verdict) -> bool:
+    """Return whether a new baseline answers a verdict for good: it has failed beside the older one."""
+    return verdict.since_baseline and verdict.kind in FAILING

@@ -4,6 +4,8 @@ One small JSON file each, ``<root>/<fingerprint>/<model>/<variant id>.json``, ma
 keys, one fact a line, six significant digits, and the same bytes for the same facts on the same day. It holds a summary
 of each launch instead of its times. Whether a run is slower than its baseline is decided elsewhere.
 
+Those that have a name lie in a folder like ``<root>``: see `named_baselines`.
+
 What was compiled and not run lies apart, ``<root>/compile-only/<kind of device>/<model>/<variant id>.json``: no file of
 one kind can take the place of the other kind.
 """
@@ -19,7 +21,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
@@ -30,11 +32,14 @@ from pytest_accel.store.agreement import disagreement
 from pytest_accel.store.baseline import SCHEMA, AnyBaseline, Baseline, CompiledBaseline
 from pytest_accel.store.files import read_regular, sync, written_beside
 
+if TYPE_CHECKING:
+    from pytest_accel.facts.settings import SaveMode
+
 #: SIGNIFICANT_DIGITS is the number of digits that a measured number keeps.
 SIGNIFICANT_DIGITS = 6
 #: _MEASURED names the parts of a baseline that were measured and are rounded. What was chosen, such as an option, is
 #: kept as it is.
-_MEASURED = ("accuracy", "artefact", "duets", "launches", "placement", "prediction")
+_MEASURED = ("accepted", "accuracy", "artefact", "duets", "launches", "placement", "prediction")
 #: _COMPILE_ONLY is the folder of the baselines of which nothing was measured.
 _COMPILE_ONLY = "compile-only"
 _Kept = TypeVar("_Kept", bound=AnyBaseline)
@@ -102,11 +107,11 @@ class _Folder(Generic[_Kept]):
             path.parent.rmdir()
             path.parent.parent.rmdir()
 
-    def save(self, baseline: _Kept, *, mode: Literal["all", "new"] = "all") -> bool:
+    def save(self, baseline: _Kept, *, mode: SaveMode = "all") -> bool:
         """Write a baseline; whether it was written. Mode "new" leaves a stored one alone.
 
         The file appears whole or not at all, and a write that fails leaves the older one. Of two that write at once,
-        the last one wins in mode "all" and the first one in mode "new".
+        the last one wins, but in mode "new" the first one.
         """
         path = self.path(baseline.kept_for, baseline.model, baseline.variant.id)
         text = dump(baseline)
@@ -116,7 +121,7 @@ class _Folder(Generic[_Kept]):
         with _with_advice(path, "written"):
             path.parent.mkdir(parents=True, exist_ok=True)
             with written_beside(path, text) as temporary:
-                if mode == "all":
+                if mode != "new":
                     temporary.replace(path)
                 else:
                     try:
@@ -165,6 +170,8 @@ def read(path: Path) -> AnyBaseline:
 def dump(baseline: AnyBaseline) -> str:
     """Return the text of a baseline file. Raises `BaselineError` for numbers that JSON does not have."""
     data: dict[str, Any] = msgspec.to_builtins(baseline)
+    if data["accepted"] is None:
+        del data["accepted"]
     for name in data.keys() & set(_MEASURED):
         data[name] = _rounded(data[name], name)
     return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"

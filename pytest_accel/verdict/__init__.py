@@ -17,11 +17,14 @@ from pytest_accel.verdict.plausibility import disturbances, uneven_load
 from pytest_accel.verdict.regression import (
     attribution,
     interval,
+    judge_creep,
     judge_regression,
     left_out,
+    no_anchor,
     no_baseline,
     no_pacemaker,
     other_pacemaker,
+    with_anchor,
     with_baseline,
 )
 from pytest_accel.verdict.resources import judge_resources
@@ -37,6 +40,7 @@ __all__ = [
     "interval",
     "judge_accuracy",
     "judge_calibration",
+    "judge_creep",
     "judge_measurement",
     "judge_placement",
     "judge_regression",
@@ -45,12 +49,14 @@ __all__ = [
     "judge_sla",
     "judged_without_running",
     "left_out",
+    "no_anchor",
     "no_baseline",
     "no_pacemaker",
     "not_run",
     "other_pacemaker",
     "peak_flops",
     "uneven_load",
+    "with_anchor",
     "with_baseline",
 ]
 

@@ -158,7 +158,8 @@ def _judge_drop_since(baseline: Accuracy, score: _Score, accuracy: Accuracy, bud
         return _verdict("incomparable", f"The baseline holds no {score.name} to compare with.")
     summary, kind = _drop(score, before.value, "baseline", budgets)
     flips = flips_since(baseline, accuracy)
-    return _verdict(kind, summary, *([_flips_text(*flips, accuracy.samples)] if flips is not None else []))
+    since = _verdict(kind, summary, *([_flips_text(*flips, accuracy.samples)] if flips is not None else []))
+    return msgspec.structs.replace(since, since_baseline=True)
 
 
 def _drop(score: _Score, expected: float, whose: str, budgets: Budgets) -> tuple[str, VerdictKind]:

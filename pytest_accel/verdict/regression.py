@@ -1,4 +1,4 @@
-"""Is the model slower than its baseline, and if so, what slowed down?
+"""Is the model slower than its baseline, or than the anchor, and if so, what slowed down?
 
 The decision itself is `gate.Gate`'s; here it becomes a sentence with its interval, what it could have missed and
 whether the pacemaker slowed down too.
@@ -10,12 +10,15 @@ from collections.abc import Collection, Sequence
 from statistics import median
 from typing import TYPE_CHECKING
 
-from pytest_accel.facts.verdicts import Verdict
+from msgspec.structs import replace
+
+from pytest_accel.facts.records import SHOWN_OF_COMMIT
+from pytest_accel.facts.verdicts import ACCEPT_COMMAND, Verdict
 from pytest_accel.verdict.gate import WIDEST, undisturbed
 from pytest_accel.verdict.plausibility import unless_disturbed
 
 if TYPE_CHECKING:
-    from pytest_accel.facts.records import Duet, Ratio
+    from pytest_accel.facts.records import ComparedBaseline, Duet, Ratio
     from pytest_accel.verdict.gate import Gate
 
 #: DRIFT is the change of a pacemaker's own time, as a share, from which on it points at the machine or the SDK.
@@ -27,12 +30,14 @@ def judge_regression(
     gate: Gate,
     *,
     opponent: str = "",
+    took_turns: bool = True,
     attribution: str = "",
     disturbed: Sequence[str] = (),
     left_out: Sequence[str] = (),
 ) -> list[Verdict]:
     """Say what the gate has decided about ``opponent``, the baseline by default, with the sentence of `attribution`.
 
+    ``took_turns`` says that the opponent itself ran beside the candidate, and not the yardstick in its place.
     ``disturbed`` holds the reasons why the launches cannot show a regression (`disturbances` of the measurement),
     ``left_out`` the sentences about those that did not count (`left_out`).
     """
@@ -40,7 +45,8 @@ def judge_regression(
         summary = (
             f"The ratio to {opponent or 'the baseline'} is not known: an undisturbed launch on either side is needed."
         )
-        return [Verdict(kind="inconclusive", question="regression", summary=summary, details=tuple(left_out))]
+        undecided = Verdict(kind="inconclusive", question="regression", summary=summary, details=tuple(left_out))
+        return [replace(undecided, since_baseline=not opponent)]
     decision, limit = gate.decide(ratio), 1.0 + gate.max_regression
     against = {"regressed": ">", "pass": "<", "improved": "<", "inconclusive": "around"}[decision]
     time = f"the time of {opponent}" if opponent else "the baseline's time"
@@ -48,6 +54,8 @@ def judge_regression(
         f"{ratio.estimate:.3f} times {time} {interval(ratio)} with "
         f"{100 * ratio.confidence:.4g} % confidence ({ratio.launches} launches); {against} {limit:g}."
     )
+    if decision == "improved" and not opponent:
+        summary += f" Until it is renewed, a model {limit / ratio.upper - 1:.0%} slower than this one would pass."
     details = [
         f"A regression of {ratio.smallest_caught:.1%} would have been caught."
         if ratio.smallest_caught < WIDEST
@@ -58,14 +66,64 @@ def judge_regression(
         more = gate.more_launches(ratio)
         hint = f"About {more} more launches would decide." if more else "It lies too close to the limit to be decided."
         details.append(hint)
-    if decision == "regressed" and opponent:
+    if decision == "regressed" and opponent and took_turns:
         details.append("Both sides took turns on this device, so it is what differs between them, not the machine.")
     if decision == "improved" and not opponent:
-        details.append("Keep the gain: --accel-save-baseline makes it the new baseline.")
+        details.append(f"Keep the gain: --accel-save-baseline, or {ACCEPT_COMMAND}, makes it the new baseline.")
     if attribution:
         details.append(attribution)
-    verdict = Verdict(kind=decision, question="regression", summary=summary, details=tuple(details))
+    verdict = Verdict(
+        kind=decision,
+        question="regression",
+        summary=summary,
+        details=tuple(details),
+        since_baseline=not opponent,
+    )
     return [unless_disturbed(verdict, disturbed)]
+
+
+def judge_creep(
+    ratio: Ratio | None,
+    gate: Gate,
+    *,
+    anchor: ComparedBaseline,
+    took_turns: bool,
+    disturbed: Sequence[str] = (),
+    left_out: Sequence[str] = (),
+) -> list[Verdict]:
+    """Say what the gate has decided about all that was added since the anchor. The arguments are `judge_regression`'s.
+
+    No gain is told: an anchor does not move for one.
+    """
+    (answer,) = judge_regression(
+        ratio, gate, opponent=named(anchor), took_turns=took_turns, disturbed=disturbed, left_out=left_out
+    )
+    details = answer.details
+    if answer.kind == "regressed":
+        details += (
+            "It has added up since then: each change alone may have kept max_regression.",
+            "To accept it, move the anchor: pytest-accel baseline anchor NAME.",
+        )
+    return [
+        replace(answer, kind="pass" if answer.kind == "improved" else answer.kind, question="creep", details=details)
+    ]
+
+
+def no_anchor(name: str, fingerprint: str) -> list[Verdict]:
+    """Return the answer about creep where there is no anchor, or where the one of this ``name`` lacks the variant."""
+    summary = "max_creep is not judged: there is no anchor; pytest-accel baseline anchor NAME chooses one."
+    if name:
+        summary = (
+            f"max_creep is not judged: the anchor {name} has no baseline for {fingerprint}; "
+            f"--accel-save-baseline={name} adds it."
+        )
+    return [Verdict(kind="no-baseline", question="creep", summary=summary)]
+
+
+def named(anchor: ComparedBaseline) -> str:
+    """Return the name of an anchor with its day and commit."""
+    commit = f", commit {anchor.commit[:SHOWN_OF_COMMIT]}" if anchor.commit else ""
+    return f"the anchor {anchor.name} of {anchor.saved}{commit}"
 
 
 def left_out(duet: Duet, baseline_duet: Duet | None) -> tuple[str, ...]:
@@ -140,18 +198,35 @@ def with_baseline(verdicts: Collection[Verdict]) -> tuple[Verdict, ...]:
     """
     return tuple(
         Verdict(kind="pass", question=verdict.question, summary="This run is the baseline from now on.")
-        if verdict.kind in ("no-baseline", "incomparable") or _is_undecided_change(verdict)
+        if verdict.question != "creep" and (_is_missing(verdict) or _is_undecided_change(verdict))
         else verdict
         for verdict in verdicts
     )
+
+
+def with_anchor(verdicts: Collection[Verdict]) -> tuple[Verdict, ...]:
+    """Return the same answers once the anchor has this run, which it had nothing of before."""
+    return tuple(
+        Verdict(kind="pass", question="creep", summary="The anchor has this run from now on.")
+        if verdict.question == "creep" and _is_missing(verdict)
+        else verdict
+        for verdict in verdicts
+    )
+
+
+def _is_missing(verdict: Verdict) -> bool:
+    return verdict.kind in ("no-baseline", "incomparable")
 
 
 def _is_undecided_change(verdict: Verdict) -> bool:
     return (verdict.question, verdict.kind) == ("regression", "inconclusive")
 
 
-def no_pacemaker(saved: str) -> list[Verdict]:
-    """Return the answer where the baseline has nothing that this machine could run beside the candidate."""
-    summary = f"The baseline of {saved} has no pace beside the yardstick, and the cache no longer has its artefact."
+def no_pacemaker(saved: str, anchor: str = "") -> list[Verdict]:
+    """Return the answer where the baseline, or the anchor, has nothing that could run here beside the candidate."""
+    lost = "has no pace beside the yardstick, and the cache no longer has its artefact."
+    if anchor:
+        return [Verdict(kind="incomparable", question="creep", summary=f"The anchor {anchor} {lost}")]
+    summary = f"The baseline of {saved} {lost}"
     renew = "--accel-save-baseline renews it."
     return [Verdict(kind="incomparable", question="regression", summary=summary, details=(renew,))]

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from pytest_accel.commands.main import main
 from tests.plugin.conftest import Project, Template
 
 
@@ -182,3 +183,49 @@ def test_two_tests_on_other_data_do_not_share_a_baseline(project: Project, flag:
 def test_two_tests_on_other_data_need_no_baseline_to_run(project: Project) -> None:
     project.pytester.makepyfile(test_rows=TWO_TESTS)
     project.run(workers=True).assert_outcomes(passed=2)
+
+
+# a slower model that is accepted
+
+SLOWER = ("--accel-save-baseline=accept", "--accel-because=the new head is worth it")
+
+
+def test_a_slower_model_is_accepted_with_the_reason_in_its_baseline(saved: Project) -> None:
+    saved.write_model(latency_ms=1.3)
+    result = saved.run(*SLOWER, workers=True)
+    result.assert_outcomes(failed=1)  # what is accepted was regressed
+    result.stdout.fnmatch_lines(["*baselines/fake-device-*/model/fake.json saved"])
+    accepted = json.loads(saved.baseline().read_bytes())["accepted"]
+    assert accepted["because"] == "the new head is worth it"
+    assert accepted["ratio"]["estimate"] == pytest.approx(1.3)
+    saved.run(workers=True).assert_outcomes(passed=1)
+
+
+def test_a_recorded_run_is_accepted_without_another_one(saved: Project) -> None:
+    saved.write_model(latency_ms=1.3)
+    saved.run("--accel-report=run.json", workers=True).assert_outcomes(failed=1)
+    folder = saved.pytester.path
+    assert main(["baseline", "accept", str(folder / "run.json"), "--because", "worth it"]) == 0
+    accepted = json.loads(saved.baseline().read_bytes())
+    assert accepted["accepted"]["before"]["saved"]
+    assert accepted["duets"][0]["pacemaker"] == "yardstick"
+    saved.run(workers=True).assert_outcomes(passed=1)
+    saved.empty_cache()
+    saved.monkeypatch.setattr("pytest_accel.regression.pacemaker.ForeignLoad.cores", lambda _: 0.0)
+    saved.run(workers=True).assert_outcomes(passed=1)  # by the pace that the record had
+
+
+def test_the_failure_says_how_to_accept(saved: Project) -> None:
+    saved.write_model(latency_ms=1.3)
+    result = saved.run("--accel-save-baseline", workers=True)
+    result.stdout.fnmatch_lines(["*not saved: regressed: * (to accept it: pytest-accel baseline accept run.json *"])
+
+
+def test_an_old_baseline_is_told(saved: Project) -> None:
+    text = saved.baseline().read_text(encoding="utf-8")
+    today = json.loads(text)["saved"]
+    saved.baseline().write_text(text.replace(f'"saved": "{today}"', '"saved": "2020-02-29"'), encoding="utf-8")
+    told = "baselines older than 365 days, which may hide regressions: model[[]fake[]] of 2020-02-29; *"
+    saved.run(workers=True).stdout.fnmatch_lines([told])
+    old_enough = saved.run("-o", "accel_baseline_max_age_days=99999", workers=True)
+    old_enough.stdout.no_fnmatch_line("baselines older than *")

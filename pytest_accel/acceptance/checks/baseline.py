@@ -12,6 +12,7 @@ from pytest_accel.acceptance.finding import Broken, Finding, NotApplicable
 from pytest_accel.acceptance.subject import YARDSTICK
 from pytest_accel.check.failed import CheckFailed
 from pytest_accel.facts.records import Duet
+from pytest_accel.facts.settings import Saving
 from pytest_accel.inputs.synthetic import synthetic
 from pytest_accel.regression.pacemaker import OWN_ARTEFACT, race, side_of
 from pytest_accel.verdict.gate import Gate
@@ -28,7 +29,7 @@ TOLERATED = MORE_WORK / 2
 
 def check_saved_baseline(subject: Subject) -> Finding:
     """Hold where a check saves a baseline."""
-    with subject.with_settings(save="all") as saving:
+    with subject.with_settings(save=Saving("all")) as saving:
         record = _check(saving)
     if record.kind == "inconclusive":
         return Finding(record.baseline, outcome="inconclusive")

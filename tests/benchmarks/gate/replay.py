@@ -153,7 +153,7 @@ def _beside_own_artefact(
         launch, seconds = rng.choice(launches)
         return (launch if about is None or rng.random() < 0.5 else mirror(launch, about)), seconds
 
-    return _judged(draw, gate, budget_s, None)
+    return judged(draw, gate, budget_s, None)
 
 
 def _beside_yardstick(rng: random.Random, launches: Launches, gate: Gate, budget_s: float) -> Replayed:
@@ -161,10 +161,10 @@ def _beside_yardstick(rng: random.Random, launches: Launches, gate: Gate, budget
     shuffled = rng.sample(launches, len(launches))
     stored = tuple(launch for launch, _ in shuffled[:STORED])
     baseline = Duet(pacemaker="yardstick", pacemaker_digest="1", launches=stored)
-    return _judged(lambda: rng.choice(shuffled[STORED:]), gate, budget_s, baseline)
+    return judged(lambda: rng.choice(shuffled[STORED:]), gate, budget_s, baseline)
 
 
-def _judged(
+def judged(
     draw: Callable[[], tuple[DuetLaunch, float]], gate: Gate, budget_s: float, baseline: Duet | None
 ) -> Replayed:
     taken: list[DuetLaunch] = []

@@ -8,9 +8,11 @@ import pytest
 import scipy.stats
 
 from pytest_accel.verdict.gate import Gate
+from tests.benchmarks.gate.creep import FIRST_OVER, STEP, branches
 from tests.benchmarks.gate.replay import GATE, Recording, recordings
 
 VERDICTS = 1000
+BRANCHES = 20
 RECORDINGS = list(recordings())
 
 each_recording = pytest.mark.parametrize(
@@ -67,3 +69,15 @@ def test_whole_launches_in_turns_err_no_more_often_than_promised(recording: Reco
         replay = recording.replay(duet, VERDICTS, apart=True)
         wrong = ("regressed",) if duet in ("same", "yardstick") else ("pass", "improved")
         assert at_most(replay.count(*wrong), 0.05), duet
+
+
+@pytest.mark.statistical
+@each_recording
+def test_what_many_commits_add_is_red_and_equal_commits_are_not(recording: Recording) -> None:
+    for branch in branches(recording, BRANCHES, step=0.0):
+        assert branch.first_red is None
+        assert not branch.is_red_at_once
+    for branch in branches(recording, BRANCHES, step=STEP):
+        assert not branch.is_red_at_once
+        assert branch.first_red is not None
+        assert branch.first_red >= FIRST_OVER - 1

@@ -8,10 +8,12 @@ import pytest
 from pytest_accel.check.compile_only import CompileOnlyCheck
 from pytest_accel.check.failed import CheckFailed, require_passed
 from pytest_accel.facts.records import Budgets
+from pytest_accel.facts.settings import Saving
 from pytest_accel.worker.accelerators.fake import ENVIRONMENT_VARIABLE
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import TestRecord
+    from pytest_accel.facts.settings import SaveMode
     from tests.unit.conftest import Workshop
 
 TEST = "test_it.py::test_it[fake]"
@@ -59,10 +61,10 @@ def test_budgets_of_the_project_hold_here_too(runner: Workshop) -> None:
 
 
 @pytest.mark.parametrize(("save", "times"), [("all", 2), ("new", 1)])
-def test_it_is_saved_as_the_run_asks_for(runner: Workshop, save: str, times: int) -> None:
-    runner.start_again(compile_only=True, save=save)
+def test_it_is_saved_as_the_run_asks_for(runner: Workshop, save: SaveMode, times: int) -> None:
+    runner.start_again(compile_only=True, save=Saving(save))
     first = checked(runner)
-    runner.start_again(compile_only=True, save=save)
+    runner.start_again(compile_only=True, save=Saving(save))
     second = checked(runner, {"compile_s": 3.0})
     assert first.baseline == "baselines/compile-only/fake-1000/model/fake.json saved"
     assert [record.baseline != "" for record in (first, second)].count(True) == times

@@ -7,6 +7,7 @@ import pytest
 
 from pytest_accel.check.resume_key import check_key
 from pytest_accel.facts.records import Budgets
+from pytest_accel.facts.settings import Saving
 from pytest_accel.session.compilation import compile_candidate
 from tests.unit import facts
 
@@ -19,7 +20,7 @@ def key(workshop: Workshop, **changed: Any) -> str:
     options = changed.pop("options", {})
     plan = workshop.plan(**options)
     candidate = compile_candidate(workshop.session, workshop.model(**changed.pop("script", {})), plan.variant)
-    said: dict[str, Any] = {"test": "test_it.py::test_it[fake]", "metric": None, "baseline": None}
+    said: dict[str, Any] = {"test": "test_it.py::test_it[fake]", "metric": None, "baseline": None, "anchor": None}
     budgets = changed.pop("budgets", Budgets(p99_ms=5))
     return check_key(candidate, plan, budgets, **{**said, **changed})
 
@@ -30,6 +31,7 @@ def key(workshop: Workshop, **changed: Any) -> str:
         {"test": "test_it.py::test_other[fake]"},
         {"metric": max},
         {"baseline": facts.baseline()},
+        {"anchor": facts.baseline()},
         {"budgets": Budgets(p99_ms=6)},
         {"options": {"cores": 2}},
         {"options": {"input_shapes": {"x": (4,)}}},
@@ -52,7 +54,7 @@ def test_the_text_of_the_test_is_in_it(workshop: Workshop) -> None:
     [
         ({"confidence": 0.99}, False),
         ({"first_divergence": True}, False),
-        ({"save": "all"}, False),
+        ({"save": Saving("all")}, False),
         ({"in_process": True, "strict": True, "resume": True, "reports": (Path("r.json"),)}, True),
         ({"run_timeout_s": 5.0, "compile_timeout_s": 5.0, "accelerators": ("fake",)}, True),
     ],
@@ -72,5 +74,7 @@ def test_how_many_are_compared_binds_only_where_there_is_a_baseline(workshop: Wo
 
 
 def test_a_baseline_that_the_run_writes_itself_does_not_bind(workshop: Workshop) -> None:
-    workshop.start_again(save="all")
+    workshop.start_again(save=Saving("all"))
     assert key(workshop, baseline=facts.baseline()) == key(workshop)
+    workshop.start_again(save=Saving("all", "release"))
+    assert key(workshop, baseline=facts.baseline()) != key(workshop)

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from pytest_accel import __version__
-from pytest_accel.commands.main import main
 from pytest_accel.facts.records import Provenance, Variant
 from pytest_accel.inputs.registry import Registry
 from pytest_accel.report.devices import table
@@ -21,27 +20,8 @@ from pytest_accel.store.baselines import Baselines, CompiledBaselines
 from pytest_accel.store.cache import Cache
 from pytest_accel.worker.accelerator import Missing
 from tests.unit import facts
+from tests.unit.commands.conftest import Ran
 from tests.unit.facts import T4, baseline, compiled_baseline
-
-
-class Ran:
-    def __init__(self, status: int, out: str, err: str) -> None:
-        self.status, self.out, self.err = status, out, err
-        self.lines = out.splitlines()
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str | Path) -> Ran:
-        try:
-            status = main([str(word) for word in words])
-        except SystemExit as end:  # argparse's own
-            status = int(end.code or 0)
-        return Ran(status, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture

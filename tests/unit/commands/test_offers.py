@@ -14,8 +14,7 @@ from pytest_accel.facts.records import Hardware, RunRecord, TestRecord, Variant
 from pytest_accel.facts.verdicts import Verdict, VerdictKind
 from pytest_accel.report.record import SCHEMA, to_json
 from tests.unit import facts
-from tests.unit.commands.test_main import Ran
-from tests.unit.commands.test_main import run as run
+from tests.unit.commands.conftest import Ran
 from tests.unit.verdict.test_article_tables import ROWS, TABLES
 
 RunCommand = Callable[..., Ran]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_accel.facts.records import Budgets
-from pytest_accel.facts.settings import Settings
+from pytest_accel.facts.settings import Saving, Settings
 from pytest_accel.plugin.options import BUDGET_OPTIONS, OPTIONS, SETTING_OPTIONS, read_settings
 
 
@@ -47,8 +47,11 @@ def test_pytests_help_shows_every_option_with_its_default(pytester: pytest.Pytes
     ("args", "field", "value"),
     [
         (["--accelerator=cpu, gpu", "--accelerator=cpu"], "accelerators", ("cpu", "gpu")),
-        (["--accel-save-baseline"], "save", "all"),
-        (["--accel-save-baseline=new"], "save", "new"),
+        (["--accel-save-baseline"], "save", Saving("all")),
+        (["--accel-save-baseline=new"], "save", Saving("new")),
+        (["--accel-save-baseline=release-1.4"], "save", Saving("all", "release-1.4")),
+        (["--accel-save-baseline=accept", "--accel-because= it is right "], "save", Saving("accept")),
+        (["--accel-save-baseline=accept", "--accel-because= it is right "], "because", "it is right"),
         (["--accel-strict"], "strict", True),
         (["--accel-in-process"], "in_process", True),
         (["--accel-resume"], "resume", True),
@@ -118,6 +121,17 @@ def test_an_interpreter_is_looked_for_from_the_rootdir(pytester: pytest.Pytester
         ([], "accel_compare_budget = nan", "accel_compare_budget=nan must be more than 0 seconds"),
         ([], "accel_selftest_budget = 0", "accel_selftest_budget=0 must be more than 0 seconds"),
         ([], "accel_cache_limit_mb = -1", "accel_cache_limit_mb=-1 must be more than 0 MB"),
+        ([], "accel_baseline_max_age_days = 0", "accel_baseline_max_age_days=0 must be more than 0 days"),
+        (["--accel-save-baseline", "tests"], "", "=tests: to choose tests, write --accel-save-baseline=all tests"),
+        (["--accel-save-baseline", "tests/test_x.py"], "", "write --accel-save-baseline=all tests/test_x.py"),
+        (["--accel-save-baseline", "test_x.py::test_y"], "", "write --accel-save-baseline=all test_x.py::test_y"),
+        (["--accel-save-baseline=a b"], "", "--accel-save-baseline=a b: a name of baselines has letters, digits"),
+        (["--accel-save-baseline=accept"], "", "say why the slower models are accepted, with --accel-because=TEXT"),
+        (["--accel-save-baseline=accept", "--accel-because= "], "", "say why the slower models are accepted"),
+        (["--accel-because=it is right"], "", "--accel-because is the reason for --accel-save-baseline=accept"),
+        (["--accel-compare=new"], "", "--accel-compare=new: a name of baselines has letters, digits"),
+        (["--accel-compare=v9"], "", r"--accel-compare=v9: no baselines in .* are named 'v9': there are no named ones"),
+        (["--accel-compare=v1", "--accel-against=x"], "", "--accel-compare: an opponent takes the place of baselines"),
         ([], "accel_python = inf1", "accel_python: 'inf1' is not NAME=PATH, for example inf1=/opt/"),
         ([], "accel_python = inf1=", "accel_python: 'inf1=' is not NAME=PATH"),
         ([], "accel_python = inf1=none", "accel_python: 'inf1=none': there is no interpreter .*/none"),
@@ -126,5 +140,6 @@ def test_an_interpreter_is_looked_for_from_the_rootdir(pytester: pytest.Pytester
 def test_what_cannot_be_right_names_the_option_and_what_it_takes(
     pytester: pytest.Pytester, args: list[str], ini: str, message: str
 ) -> None:
+    pytester.mkdir("tests")
     with pytest.raises(pytest.UsageError, match=message):
         settings(pytester, *args, ini=ini)

@@ -20,5 +20,14 @@ def test_a_line_says_what_each_setting_is(field: ast.AnnAssign) -> None:
 
 
 def test_a_result_depends_on_what_changes_it() -> None:
-    changing = {"save", "in_process", "compare_budget_s", "confidence", "first_divergence", "github", "against"}
+    changing = {
+        "save",
+        "in_process",
+        "compare_budget_s",
+        "confidence",
+        "first_divergence",
+        "github",
+        "against",
+        "compare",
+    }
     assert set(binding_settings()) == {*changing, "compile_only"}

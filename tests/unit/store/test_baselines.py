@@ -18,7 +18,16 @@ import pytest
 
 from pytest_accel.facts.errors import BaselineError
 from pytest_accel.facts.fingerprint import fingerprint_of
-from pytest_accel.facts.records import Accuracy, Artefact, Hardware, OutputErrors, Placement, Variant
+from pytest_accel.facts.records import (
+    Accuracy,
+    Artefact,
+    ComparedBaseline,
+    Hardware,
+    OutputErrors,
+    Placement,
+    Ratio,
+    Variant,
+)
 from pytest_accel.facts.verdicts import Verdict, VerdictKind
 from pytest_accel.store import baselines as module
 from pytest_accel.store.baseline import MOST_OPERATORS, make_baseline, why_not_replaced, why_not_saved
@@ -130,9 +139,47 @@ def test_a_run_that_holds_its_budgets_may_be_saved(kind: Any) -> None:
 
 
 def test_how_to_accept_a_slower_model_is_said() -> None:
-    regressed = Verdict(kind="regressed", question="regression", summary="8 % slower")
-    assert why_not_saved(record(verdicts=(regressed,))).endswith("remove the stored baseline and save again)")
+    regressed = Verdict(kind="regressed", question="regression", summary="8 % slower", since_baseline=True)
+    slow = record(verdicts=(regressed,))
+    assert why_not_saved(slow).startswith("regressed: 8 % slower (to accept it: pytest-accel baseline accept ")
+    assert why_not_saved(slow, accepting=True) == ""
     assert why_not_saved(record(verdicts=())) == "nothing was judged"
+
+
+def test_what_breaks_a_budget_cannot_be_accepted() -> None:
+    regressed = Verdict(kind="regressed", question="regression", summary="8 % slower", since_baseline=True)
+    late = Verdict(kind="sla-breach", question="sla", summary="p99 9 ms")
+    both = record(verdicts=(regressed, late))
+    assert why_not_saved(both) == "regressed: 8 % slower; sla-breach: p99 9 ms"
+    assert why_not_saved(both, accepting=True) == "sla-breach: p99 9 ms"
+
+
+def test_creep_keeps_nobody_from_saving() -> None:
+    """It is judged by the anchor, which stays as it is."""
+    crept = Verdict(kind="regressed", question="creep", summary="12 % slower")
+    assert why_not_saved(record(verdicts=(crept,))) == ""
+
+
+def test_what_was_accepted_is_in_the_file(store: Baselines) -> None:
+    regressed = Verdict(kind="regressed", question="regression", summary="8 % slower", since_baseline=True)
+    ratio = Ratio(estimate=1.0812345678, lower=1.06, upper=1.1, confidence=0.95, launches=6, smallest_caught=0.07)
+    before = ComparedBaseline(saved="2026-11-01", artefact_key="a" * 32, commit="c" * 40)
+    slow = record(verdicts=(regressed,), ratio=ratio, beside=before)
+    saved = make_baseline(slow, [measurement()], [], today=TODAY, because="the new head is worth it")
+    store.save(saved)
+    (path,) = store.paths()
+    accepted = json.loads(path.read_text())["accepted"]
+    assert accepted["because"] == "the new head is worth it"
+    assert (accepted["ratio"]["estimate"], accepted["ratio"]["upper"]) == (1.08123, 1.1)
+    assert accepted["before"] == {"artefact_key": "a" * 32, "commit": "c" * 40, "name": "", "saved": "2026-11-01"}
+    assert read(path).accepted is not None
+
+
+def test_where_nothing_differed_nothing_was_accepted() -> None:
+    same = record(verdicts=(Verdict(kind="pass", question="regression", summary="", since_baseline=True),))
+    saved = make_baseline(same, [measurement()], [], today=TODAY, because="all of it")
+    assert saved.accepted is None
+    assert "accepted" not in dump(saved)
 
 
 @pytest.mark.parametrize("compile_only", [False, True], ids=["measured", "compiled"])

@@ -14,6 +14,7 @@ from pytest_accel.facts.records import (
     Accuracy,
     Artefact,
     Budgets,
+    ComparedBaseline,
     Conditions,
     Duet,
     DuetLaunch,
@@ -828,3 +829,67 @@ def test_a_run_that_became_the_baseline_misses_none() -> None:
     after = verdict.with_baseline([slow, *verdict.no_baseline("epyc-2c", [])])
     assert after[0] is slow
     assert (after[1].kind, after[1].question) == ("pass", "regression")
+
+
+# --- creep ------------------------------------------------------------------------------------------------------------
+
+ANCHOR = ComparedBaseline(saved="2026-03-01", artefact_key="a" * 32, commit="0123456789abcdef", name="v1.4")
+
+
+def crept(estimate: float, lower: float, upper: float, *, took_turns: bool = True) -> Verdict:
+    gate = Gate(max_regression=0.1)
+    return only(verdict.judge_creep(ratio(estimate, lower, upper), gate, anchor=ANCHOR, took_turns=took_turns))
+
+
+def test_creep_names_the_anchor_with_its_day_and_commit_and_how_to_accept_it() -> None:
+    answer = crept(1.15, 1.12, 1.18)
+    assert (answer.kind, answer.question, answer.since_baseline) == ("regressed", "creep", False)
+    assert answer.summary.startswith(
+        "1.150 times the time of the anchor v1.4 of 2026-03-01, commit 0123456789 [1.120, 1.180] with 95 %"
+    )
+    assert answer.details[1:] == (
+        "Both sides took turns on this device, so it is what differs between them, not the machine.",
+        "It has added up since then: each change alone may have kept max_regression.",
+        "To accept it, move the anchor: pytest-accel baseline anchor NAME.",
+    )
+
+
+def test_beside_the_yardstick_nobody_took_turns_with_the_anchor() -> None:
+    assert not any("took turns" in detail for detail in crept(1.15, 1.12, 1.18, took_turns=False).details)
+
+
+@pytest.mark.parametrize(("estimate", "kind"), [(0.5, "pass"), (1.0, "pass"), (1.1, "inconclusive")])
+def test_an_anchor_moves_for_no_gain(estimate: float, kind: VerdictKind) -> None:
+    answer = crept(estimate, estimate - 0.02, estimate + 0.02)
+    assert (answer.kind, answer.question) == (kind, "creep")
+    assert "--accel-save-baseline" not in " ".join((answer.summary, *answer.details))
+
+
+def test_without_an_anchor_creep_is_not_judged_and_says_what_to_do() -> None:
+    nowhere, elsewhere = only(verdict.no_anchor("", "t4")), only(verdict.no_anchor("v1.4", "t4"))
+    assert (nowhere.kind, nowhere.question) == (elsewhere.kind, elsewhere.question) == ("no-baseline", "creep")
+    assert "pytest-accel baseline anchor NAME chooses one" in nowhere.summary
+    assert "the anchor v1.4 has no baseline for t4; --accel-save-baseline=v1.4 adds it" in elsewhere.summary
+
+
+def test_a_new_baseline_says_nothing_of_the_anchor_nor_the_other_way_round() -> None:
+    both = (*verdict.no_baseline("t4", []), *verdict.no_anchor("", "t4"))
+    assert [each.kind for each in verdict.with_baseline(both)] == ["pass", "no-baseline"]
+    assert [each.kind for each in verdict.with_anchor(both)] == ["no-baseline", "pass"]
+
+
+def test_an_anchor_that_nothing_here_can_be_paced_with_is_incomparable() -> None:
+    answer = only(verdict.no_pacemaker("2026-03-01", "v1.4"))
+    assert (answer.kind, answer.question) == ("incomparable", "creep")
+    assert "The anchor v1.4 has no pace beside the yardstick" in answer.summary
+
+
+def test_the_slack_of_an_old_baseline_is_told() -> None:
+    answer = only(verdict.judge_regression(ratio(0.5, 0.49, 0.52), Gate()))
+    assert answer.summary.endswith("Until it is renewed, a model 102% slower than this one would pass.")
+
+
+@pytest.mark.parametrize(("opponent", "since"), [("", True), ("../main", False)])
+def test_only_what_a_baseline_shows_can_be_accepted(opponent: str, since: bool) -> None:
+    for given in (ratio(1.3, 1.2, 1.4), None):
+        assert only(verdict.judge_regression(given, Gate(), opponent=opponent)).since_baseline is since

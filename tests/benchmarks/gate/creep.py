@@ -23,7 +23,7 @@ from tests.benchmarks.gate.replay import BUDGET_S, Recording, judged, mirror, re
 COMMITS = 20
 #: STEP is what each commit adds to the time of the one before.
 STEP = 0.008
-#: CREEP is what all of them may add together. Two questions are asked about a test, so each is as sure as two tests are.
+#: CREEP is what all of them may add together. A test asks two questions, so each is as sure as two tests are.
 CREEP = Gate(max_regression=0.05, tests=2)
 REGRESSION = Gate(max_regression=0.025, tests=2)
 #: FIRST_OVER is the first commit that is slower than the anchor by more than the limit.

@@ -5,7 +5,6 @@ All are in base units: seconds, bytes, shares of one. What such a file calls the
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 PERCENTILES = (50, 90, 95, 99, 99.9)
 #: BYTES_OF_MEMORY_MB are the bytes in a megabyte of memory, and BYTES_OF_FILE_MB those in one of a file.
 BYTES_OF_MEMORY_MB, BYTES_OF_FILE_MB = 2**20, 10**6
+#: LARGEST is beyond all that can be measured, and no unit of a file makes an infinite number of less.
+LARGEST = 1e300
 
 
 class Quantity(NamedTuple):
@@ -39,9 +40,10 @@ class Figure(NamedTuple):
     percentile: float | None = None
 
     @property
-    def is_finite(self) -> bool:
-        """Whether the number and its bounds can be written in JSON."""
-        return all(math.isfinite(number) for number in (self.value, self.lower, self.upper) if number is not None)
+    def can_be_written(self) -> bool:
+        """Whether the number and its bounds are ones that JSON has, in every unit."""
+        numbers = (abs(number) for number in (self.value, self.lower, self.upper) if number)
+        return all(1 / LARGEST < number < LARGEST for number in numbers)
 
 
 LATENCY = Quantity("latency", "seconds", "Time of a call: this percentage of the calls took no longer.")
@@ -63,31 +65,11 @@ OUTPUT_ERROR = Quantity("output_error", "ratio", "Normalised L2 distance from th
 RELATIVE_TIME = Quantity("relative_time", "ratio", "Time of a call over that of the baseline, or of the opponent.")
 PREDICTED_TOP1 = Quantity("predicted_top1_accuracy", "ratio", "Top-1 accuracy that another runtime computed.")
 PREDICTED_AGREEMENT = Quantity("predicted_agreement", "ratio", "Agreement that another runtime computed.")
-#: QUANTITIES are all that a check may know.
-QUANTITIES = (
-    LATENCY,
-    THROUGHPUT,
-    HOST_MEMORY,
-    DEVICE_MEMORY,
-    LOAD,
-    COMPILE,
-    ARTEFACT_SIZE,
-    ON_DEVICE,
-    TOP1,
-    TOP1_CHANGE,
-    AGREEMENT,
-    METRIC,
-    METRIC_CHANGE,
-    OUTPUT_ERROR,
-    RELATIVE_TIME,
-    PREDICTED_TOP1,
-    PREDICTED_AGREEMENT,
-)
 
 
 def figures_of(record: TestRecord, confidence: float) -> Iterator[Figure]:
     """Give every number that a check found out. Bounds are at ``confidence``, each on its own."""
-    return (figure for figure in _figures(record, confidence) if figure.is_finite)
+    return (figure for figure in _figures(record, confidence) if figure.can_be_written)
 
 
 def _figures(record: TestRecord, confidence: float) -> Iterator[Figure]:

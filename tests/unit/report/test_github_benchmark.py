@@ -7,11 +7,12 @@ import pytest
 from pytest_accel.facts.records import RunRecord
 from pytest_accel.report.github_benchmark import CHARTS, github_benchmark
 from pytest_accel.report.overview import Overview
-from pytest_accel.report.quantities import METRIC, METRIC_CHANGE, QUANTITIES, TOP1_CHANGE
+from pytest_accel.report.quantities import METRIC, METRIC_CHANGE, TOP1_CHANGE
 from tests.formats import refused_by, strictly
 from tests.unit import facts
 from tests.unit.report.test_openmetrics import whole
 from tests.unit.report.test_overview import RATIO
+from tests.unit.report.test_quantities import QUANTITIES
 
 SCHEMA = "github_action_benchmark"
 CHECK = "resnet50 test_resnet50.py::test_resnet50[gpu-trt-int8-b8]"

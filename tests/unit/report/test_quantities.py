@@ -5,11 +5,14 @@ import pytest
 
 from pytest_accel import stats
 from pytest_accel.facts.records import OutputErrors, TestRecord
-from pytest_accel.report.quantities import PERCENTILES, QUANTITIES, Figure, figures_of
+from pytest_accel.report import quantities
+from pytest_accel.report.quantities import PERCENTILES, Figure, Quantity, figures_of
 from tests.unit import facts
 from tests.unit.report.test_overview import RATIO
 
 ACCURACY = facts.record().accuracy
+#: All that a check may know.
+QUANTITIES = [each for each in vars(quantities).values() if isinstance(each, Quantity)]
 
 
 def accuracy_of(**changed: object) -> TestRecord:
@@ -83,7 +86,7 @@ def test_what_another_runtime_predicted_is_no_accuracy_of_the_device() -> None:
     }
 
 
-@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf"), 1e307, 1e-307])
 def test_a_number_that_no_file_can_hold_is_left_out(number: float) -> None:
     assert "metric" not in found(accuracy_of(metric_name="loss", metric=number))
     assert "agreement" in found(accuracy_of(metric_name="loss", metric=number))

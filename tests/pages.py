@@ -10,12 +10,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 ROOT = Path(__file__).parent.parent
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[([^\]]*)\]\(([^)\s]+)\)")
 _ITEM = re.compile(r"(?:[-*]|\d+\.) ")
+#: The words for what a step runs: of GitHub, of GitLab, and of Buildkite.
+_RUNS = ("run", "script", "commands")
 #: A sentence ends where the next one begins with a capital letter, a code span or a bracket.
 _END = re.compile(r"(?<=[.!?])\s+(?=[A-Z\[(`\"'])")
 
@@ -64,6 +69,13 @@ class Page:
         return re.findall(r"^#+ (.+)$", self.without_blocks, re.MULTILINE)
 
     @property
+    def scripts(self) -> Iterator[tuple[str, str]]:
+        """What the steps of the page's CI files run, each with the file's name."""
+        for name, text in self.files("yaml").items():
+            for step in _steps(name, yaml.safe_load(text)):
+                yield from ((name, script) for key in _RUNS if key in step for script in _as_list(step[key]))
+
+    @property
     def anchors(self) -> set[str]:
         """The anchors that a code host gives the headings."""
         return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in self.headings}
@@ -84,6 +96,20 @@ class Page:
                 lines = []
             if line and not line.startswith(("#", "|", "<!--")):
                 lines.append(line[begins.end() :] if begins else line)
+
+
+def _steps(name: str, ci_file: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The steps of a file of GitHub's or Buildkite's, and the jobs of one of GitLab's, which have none."""
+    if name.startswith(".github/"):
+        yield from (step for job in ci_file["jobs"].values() for step in job["steps"])
+    elif name.startswith(".buildkite/"):
+        yield from ci_file["steps"]
+    else:
+        yield from (job for job in ci_file.values() if isinstance(job, dict))
+
+
+def _as_list(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
 
 
 def _plain(text: str) -> str:

@@ -1,6 +1,7 @@
-"""Every example of README and docs/ is run, every command is one that exists, and every workflow is whole.
+"""Every example of README and docs/ is run, and every command is one that exists.
 
-That the pages leave nothing out and read well is tested in `tests.test_docs_complete`.
+The CI files of the pages are tested in `tests.test_docs_ci`. That the pages leave nothing out and read well is tested
+in `tests.test_docs_complete`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from itertools import pairwise
@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import yaml
 
 from pytest_accel.acceptance import record
 from pytest_accel.report.acceptance_table import BEGIN, END
@@ -167,7 +166,7 @@ def test_every_ini_example_is_accepted_as_it_stands(pytester: pytest.Pytester, p
     assert "ERROR" not in result.stderr.str()
 
 
-# Commands and workflows
+# Commands
 
 REGISTER_FAKE = f"def pytest_accel_accelerators(): return {{'fake': {FAKE!r}}}"
 #: What a shell block may hold beside our own commands.
@@ -189,20 +188,11 @@ def commands() -> list[str]:
     A span that only names a command of the console script has ``--help`` behind it.
     """
     lines = [line for page in PAGES for block in page.blocks("sh") for line in block.splitlines()]
-    lines += [line for page in PAGES for _, run in runs_of(page) for line in run.splitlines()]
+    lines += [line for page in PAGES for _, script in page.scripts for line in script.splitlines()]
     for span in (span for page in PAGES for span in page.code if span.startswith(("pytest ", "pytest-accel "))):
         lines.append(f"{span} --help" if re.fullmatch(r"pytest-accel [a-z ]+", span) else span)
     found = [re.search(r"(?:^|&& |\()((?:pytest|pytest-accel) [^#)>]+)", line) for line in lines]
     return list(dict.fromkeys(command[1].strip() for command in found if command is not None))
-
-
-def runs_of(page: Page) -> Iterator[tuple[str, str]]:
-    """The workflow files of a page's steps that run something, each with the step's script."""
-    for name, text in page.files("yaml").items():
-        for job in yaml.safe_load(text)["jobs"].values():
-            for step in job["steps"]:
-                if "run" in step:
-                    yield name, step["run"]
 
 
 @of_each_page
@@ -215,7 +205,7 @@ def test_shell_blocks_hold_known_commands_only(page: Page) -> None:
 def test_every_command_is_one_that_exists(
     pytester: pytest.Pytester, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    program, *args = shlex.split(re.sub(r"\$\{\{.*?\}\}", "cpu", command))
+    program, *args = shlex.split(re.sub(r"\$?\{\{.*?\}\}|\$ACCELERATOR", "cpu", command))
     if paths := [arg for arg in args if arg.startswith("tests/")]:
         markers = {marker.partition(":")[0] for marker in pytestconfig.getini("markers")}
         _check_command_of_this_repository(paths, args, markers)
@@ -279,29 +269,6 @@ def test_every_module_of_the_suite_that_is_run_takes_its_options(command: str) -
     assert told.returncode == 0, told.stderr
     for option in re.findall(r"--[\w-]+", " ".join(args)):
         assert option in told.stdout
-
-
-@pytest.mark.parametrize("page", [page for page in USER_PAGES if page.blocks("yaml")], ids=lambda page: page.name)
-def test_every_workflow_is_whole(page: Page) -> None:
-    """What GitHub needs is there, and what a job needs of another job is that job's to give."""
-    assert len(page.blocks("yaml")) == len(page.files("yaml"))
-    for name, text in page.files("yaml").items():
-        workflow = yaml.safe_load(text)
-        assert re.fullmatch(r"\.github/workflows/[\w-]+\.yml", name)
-        assert workflow[True], "the trigger; YAML takes the word 'on' for true"
-        assert set(workflow) - {True} <= {"name", "permissions", "concurrency", "jobs", "env"}
-        for job in workflow["jobs"].values():
-            assert {"runs-on", "steps", "timeout-minutes"} <= job.keys()
-            assert all(("uses" in step) != ("run" in step) for step in job["steps"])
-            needed = job.get("needs", [])
-            assert ({needed} if isinstance(needed, str) else set(needed)) <= workflow["jobs"].keys()
-        for needed, output in re.findall(r"needs\.(\w+)\.outputs\.(\w+)", text):
-            assert output in workflow["jobs"][needed]["outputs"]
-        for step, output in re.findall(r"steps\.(\w+)\.outputs\.(\w+)", text):
-            (script,) = [run for _, run in runs_of(page) if f'echo "{output}=' in run]
-            assert f"id: {step}" in text
-            assert "$GITHUB_OUTPUT" in script
-    assert any("--accel-strict" in run for _, run in runs_of(page))
 
 
 def test_the_recipe_for_branches_finds_a_branch_slower_than_main(pytester: pytest.Pytester) -> None:

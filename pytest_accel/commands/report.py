@@ -12,16 +12,16 @@ def add(command: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     records = "records that --accel-report=RUN.json has written, one of each machine"
     command.add_argument("runs", nargs="+", type=Path, metavar="RUN.json", help=records)
-    output = "a page with plots (.html) or Markdown (.md)"
+    output = "a page with plots (.html), Markdown (.md), or any other report that --accel-report writes but a record"
     command.add_argument("-o", "--output", type=Path, required=True, metavar="PATH", help=output)
     command.set_defaults(command=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     from pytest_accel.report.record import read_record
-    from pytest_accel.report.write import require_format, write
+    from pytest_accel.report.write import OF_SEVERAL_RUNS, require_format, write
 
-    require_format(arguments.output, (".html", ".md"))
+    require_format(arguments.output, OF_SEVERAL_RUNS)
     runs = [read_record(path) for path in dict.fromkeys(arguments.runs)]
     write(runs, arguments.output)
     checks = sum(len(run.tests) for run in runs)

@@ -154,7 +154,8 @@ SETTING_OPTIONS = (
     ),
     OptionSpec(
         "accel_report",
-        "report the run in a file: its record (.json), a page with plots (.html) or Markdown (.md); repeatable",
+        "report the run in a file: its record (.json), a page with plots (.html), a comment in Markdown (.md), metrics "
+        "for Prometheus (.prom), Bencher (.bmf.json) or github-action-benchmark (.gab.json); repeatable",
         flag="--accel-report",
         setting="reports",
         read=option_values.reports,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_accel import stats
@@ -10,6 +10,10 @@ from pytest_accel.facts.verdicts import FAILING, NOT_RUN, UNDECIDED
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Accuracy, Measurement, TestRecord
+
+
+#: SHOWN_PERCENTILES are the percentiles of latency that people are shown.
+SHOWN_PERCENTILES = (50, 99)
 
 
 def colour(record: TestRecord) -> str:
@@ -20,10 +24,17 @@ def colour(record: TestRecord) -> str:
 
 
 def latency_bounds(measurement: Measurement, confidence: float) -> Iterator[tuple[int, stats.QuantileBound]]:
-    """Give the percentiles of latency that reports show, p50 and p99, with their bounds in milliseconds."""
+    """Give the percentiles of latency that people are shown, p50 and p99, with their bounds in milliseconds."""
+    return zip(SHOWN_PERCENTILES, percentile_bounds(measurement, confidence, SHOWN_PERCENTILES), strict=True)
+
+
+def percentile_bounds(
+    measurement: Measurement, confidence: float, percentiles: Sequence[float]
+) -> Iterator[stats.QuantileBound]:
+    """Give the bounds of some percentiles of latency, in milliseconds."""
     # In the order of the calls: the bound is wider where slow calls came in clusters.
     milliseconds = [nanoseconds / 1e6 for nanoseconds in measurement.latencies_ns]
-    return ((percentile, stats.quantile_bound(milliseconds, percentile / 100, confidence)) for percentile in (50, 99))
+    return (stats.quantile_bound(milliseconds, percentile / 100, confidence) for percentile in percentiles)
 
 
 class Score(NamedTuple):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_accel.facts.errors import AccelError
-from pytest_accel.report import markdown
+from pytest_accel.report.markdown import markdown
 from pytest_accel.report.overview import Overview
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 #: MOST_BYTES is the size of the largest summary of a step that GitHub accepts, in bytes.
 MOST_BYTES = 1024 * 1024
-#: TOO_LONG stands in place of the tables that do not fit.
-TOO_LONG = "The whole of it is more than GitHub shows: `--accel-report=report.md` writes it to a file."
 
 
 def is_here(environ: Mapping[str, str] = os.environ) -> bool:
@@ -35,10 +33,7 @@ def summarise(run: RunRecord, environ: Mapping[str, str] = os.environ) -> None:
     path, overview = Path(environ["GITHUB_STEP_SUMMARY"]), Overview.of([run])
     try:
         size = path.stat().st_size if path.exists() else 0
-        text = markdown.markdown(overview).encode()
-        if size + len(text) > MOST_BYTES:
-            text = "\n".join((*markdown.head(overview), "", TOO_LONG, "")).encode()
-        _append(path, text, size)
+        _append(path, markdown(overview, MOST_BYTES - size).encode(), size)
     except OSError as error:
         raise AccelError(f"GITHUB_STEP_SUMMARY={path}: {error.strerror}") from error
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pytest_accel import stats
+from pytest_accel.report.budgets import budgets
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Accuracy, TestRecord
@@ -30,6 +31,10 @@ def properties(record: TestRecord) -> Iterator[tuple[str, str | float | int]]:
     yield from _accuracy("accel", record.accuracy)
     if record.ratio is not None:
         yield "accel.ratio", round(record.ratio.estimate, 6)
+    for budget in budgets(record):
+        yield f"accel.limit.{budget.name}", round(budget.limit, 6)
+        if budget.measured is not None:
+            yield f"accel.measured.{budget.name}", round(budget.measured, 6)
 
 
 def _compiled(record: TestRecord) -> Iterator[tuple[str, str | float | int]]:

@@ -92,7 +92,7 @@ def _accuracy(record: TestRecord) -> dict[str, Cell]:
 
 def _texts(cells: Sequence[Cell]) -> list[str]:
     """Write the cells of a column. All numbers have the same decimals, enough for the smallest one."""
-    numbers = [abs(cell) for cell in cells if isinstance(cell, float) and cell]
+    numbers = [abs(cell) for cell in cells if isinstance(cell, float) and cell and math.isfinite(cell)]
     decimals = SIGNIFICANT_DIGITS - 1 - math.floor(math.log10(min(numbers))) if numbers else 0
     decimals = max(0, min(MOST_DECIMALS, decimals))
     return [f"{cell:,.{decimals}f}" if isinstance(cell, float) else cell for cell in cells]

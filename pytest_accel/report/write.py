@@ -2,27 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_accel.facts.errors import AccelError, UsageError
+from pytest_accel.report.bencher import bencher
+from pytest_accel.report.github_benchmark import github_benchmark
+from pytest_accel.report.html import page
+from pytest_accel.report.markdown import comment
+from pytest_accel.report.openmetrics import openmetrics
+from pytest_accel.report.overview import Overview
+from pytest_accel.report.record import to_json
 from pytest_accel.store.files import write_whole
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import RunRecord
 
-#: FORMATS are the suffixes of the formats that ``--accel-report`` writes.
-FORMATS = (".json", ".html", ".md")
+
+def _record(runs: Sequence[RunRecord]) -> str:
+    (run,) = runs
+    return to_json(run)
 
 
-def require_format(path: Path, formats: Sequence[str] = FORMATS) -> None:
+def _overview_in(format_: Callable[[Overview], str]) -> Callable[[Sequence[RunRecord]], str]:
+    """Return what writes the overview of some runs in this format."""
+    return lambda runs: format_(Overview.of(runs))
+
+
+#: FORMATS are the formats that ``--accel-report`` writes, by their suffixes.
+FORMATS: Mapping[str, Callable[[Sequence[RunRecord]], str]] = {
+    ".json": _record,
+    ".html": _overview_in(page),
+    ".md": _overview_in(comment),
+    ".prom": _overview_in(openmetrics),
+    ".bmf.json": _overview_in(bencher),
+    ".gab.json": _overview_in(github_benchmark),
+}
+#: OF_SEVERAL_RUNS are the suffixes of the formats that take the runs of several machines.
+OF_SEVERAL_RUNS = tuple(suffix for suffix in FORMATS if suffix != ".json")
+
+
+def require_format(path: Path, formats: Collection[str] = FORMATS) -> None:
     """Raise `UsageError` unless the path's suffix is one of ``formats`` and what it needs is installed."""
-    if path.suffix not in formats:
+    suffix = _suffix(path)
+    if suffix not in formats:
         known = ", ".join(formats)
         raise UsageError(f"{path.name}: the suffix says the format, and only {known} are known")
-    if path.suffix == ".html" and find_spec("jinja2") is None:
+    if suffix == ".html" and find_spec("jinja2") is None:
         raise UsageError(f"{path.name}: the page needs jinja2, which is not here: pip install 'pytest-accel[report]'")
 
 
@@ -32,7 +60,7 @@ def write(runs: Sequence[RunRecord], path: Path) -> None:
     The file appears whole or not at all, and a write that fails leaves the older report. Raises `AccelError` that names
     the path when it cannot be written.
     """
-    text = _text(runs, path.suffix)
+    text = FORMATS[_suffix(path)](runs)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, text)
@@ -40,19 +68,7 @@ def write(runs: Sequence[RunRecord], path: Path) -> None:
         raise AccelError(f"{path}: {error.strerror}; name a file that can be written") from error
 
 
-def _text(runs: Sequence[RunRecord], suffix: str) -> str:
-    if suffix == ".json":
-        from pytest_accel.report.record import to_json
-
-        (run,) = runs
-        return to_json(run)
-    from pytest_accel.report.overview import Overview
-
-    overview = Overview.of(runs)
-    if suffix == ".html":
-        from pytest_accel.report.html import page
-
-        return page(overview)
-    from pytest_accel.report.markdown import markdown
-
-    return markdown(overview)
+def _suffix(path: Path) -> str:
+    """Return the suffix of a known format, the longest that fits; empty where none does."""
+    fitting = (suffix for suffix in FORMATS if path.name.endswith(suffix) and path.name != suffix)
+    return max(fitting, key=len, default="")

@@ -8,7 +8,7 @@ decision about regressions in `gate`.
 from __future__ import annotations
 
 from pytest_accel.facts.verdicts import FAILING, UNDECIDED, VerdictKind
-from pytest_accel.verdict.accuracy import judge_accuracy
+from pytest_accel.verdict.accuracy import judge_accuracy, score_beside_reference
 from pytest_accel.verdict.calibration import judge_calibration
 from pytest_accel.verdict.compiled import Compiled, as_prediction, judge_since, judged_without_running, not_run
 from pytest_accel.verdict.measurement import judge_measurement
@@ -27,8 +27,8 @@ from pytest_accel.verdict.regression import (
     with_anchor,
     with_baseline,
 )
-from pytest_accel.verdict.resources import judge_resources
-from pytest_accel.verdict.sla import further_calls, judge_sla
+from pytest_accel.verdict.resources import judge_resources, peak_memory_mb
+from pytest_accel.verdict.sla import further_calls, judge_sla, throughput_bounds
 
 __all__ = [
     "Compiled",
@@ -55,6 +55,9 @@ __all__ = [
     "not_run",
     "other_pacemaker",
     "peak_flops",
+    "peak_memory_mb",
+    "score_beside_reference",
+    "throughput_bounds",
     "uneven_load",
     "with_anchor",
     "with_baseline",

@@ -58,7 +58,7 @@ def judge_accuracy(
         unjudged, rest = _not_repeated(accuracy), _without_varying(accuracy)
         judged = judge_accuracy(rest, budgets, confidence=confidence, precisions=precisions, baseline=baseline)
         return [unjudged, *(judged if rest.outputs and accuracy.metric is None else [])]
-    score = _score(accuracy)
+    score = score_beside_reference(accuracy)
     if score is not None:
         verdicts = [_judge_drop(score, accuracy, budgets, confidence)]
         if baseline is not None:
@@ -77,7 +77,7 @@ def judge_accuracy(
     return verdicts
 
 
-class _Score(NamedTuple):
+class Score(NamedTuple):
     """What stands for accuracy: the user's metric where there is one, else top-1."""
 
     name: str
@@ -85,17 +85,20 @@ class _Score(NamedTuple):
     reference: float
 
     def text(self, value: float) -> str:
+        """Write a value of this measure."""
         return f"{100 * value:.2f} %" if self.name == "top-1" else f"{value:.4g}"
 
     def points(self, difference: float) -> str:
+        """Write a difference of two values."""
         return f"{100 * difference:.2f} points" if self.name == "top-1" else f"{difference:.4g}"
 
 
-def _score(accuracy: Accuracy) -> _Score | None:
+def score_beside_reference(accuracy: Accuracy) -> Score | None:
+    """Return what stands for accuracy, None where neither a metric nor labels are known of both sides."""
     if accuracy.metric is not None and accuracy.reference_metric is not None:
-        return _Score(accuracy.metric_name, accuracy.metric, accuracy.reference_metric)
+        return Score(accuracy.metric_name, accuracy.metric, accuracy.reference_metric)
     if accuracy.top1 is not None and accuracy.reference_top1 is not None:
-        return _Score("top-1", accuracy.top1, accuracy.reference_top1)
+        return Score("top-1", accuracy.top1, accuracy.reference_top1)
     return None
 
 
@@ -127,7 +130,7 @@ def _without_varying(accuracy: Accuracy) -> Accuracy:
     )
 
 
-def _judge_drop(score: _Score, accuracy: Accuracy, budgets: Budgets, confidence: float) -> Verdict:
+def _judge_drop(score: Score, accuracy: Accuracy, budgets: Budgets, confidence: float) -> Verdict:
     summary, kind = _drop(score, score.reference, "reference", budgets)
     details = [_flips_text(accuracy.flips_lost, accuracy.flips_gained, accuracy.samples)] if accuracy.right else []
     if accuracy.drop_interval is not None:
@@ -143,15 +146,15 @@ def _questions_of(baseline: Accuracy | None, accuracy: Accuracy) -> list[Verdict
     """Say where a run without labels has nothing beside the score of its baseline, or answers other questions."""
     if baseline is None:
         return []
-    before = _score(baseline)
+    before = score_beside_reference(baseline)
     if before is None:
         return [] if baseline.dataset_digest == accuracy.dataset_digest else [_verdict("incomparable", _OTHER_DATA)]
     stored = f"The baseline has {before.name} {before.text(before.value)}"
     return [_verdict("incomparable", f"{stored}, and this run has no labels or metric to compare with it.")]
 
 
-def _judge_drop_since(baseline: Accuracy, score: _Score, accuracy: Accuracy, budgets: Budgets) -> Verdict:
-    before = _score(baseline)
+def _judge_drop_since(baseline: Accuracy, score: Score, accuracy: Accuracy, budgets: Budgets) -> Verdict:
+    before = score_beside_reference(baseline)
     if baseline.dataset_digest != accuracy.dataset_digest:
         return _verdict("incomparable", _OTHER_DATA)
     if before is None or before.name != score.name:
@@ -162,7 +165,7 @@ def _judge_drop_since(baseline: Accuracy, score: _Score, accuracy: Accuracy, bud
     return msgspec.structs.replace(since, since_baseline=True)
 
 
-def _drop(score: _Score, expected: float, whose: str, budgets: Budgets) -> tuple[str, VerdictKind]:
+def _drop(score: Score, expected: float, whose: str, budgets: Budgets) -> tuple[str, VerdictKind]:
     given = budgets.max_accuracy_drop
     limit = DEFAULT_MAX_ACCURACY_DROP if given is None else given
     drop = expected - score.value
@@ -174,7 +177,7 @@ def _drop(score: _Score, expected: float, whose: str, budgets: Budgets) -> tuple
     return summary, "pass" if drop <= limit + ROUNDING else "inaccurate"
 
 
-def _judge_least(score: _Score | None, least: float) -> Verdict:
+def _judge_least(score: Score | None, least: float) -> Verdict:
     if score is None:
         return _verdict("inconclusive", f"min_accuracy={least:g} is not judged: it needs labels or a metric.")
     kind: VerdictKind = "pass" if score.value >= least - ROUNDING else "inaccurate"

@@ -19,7 +19,7 @@ def judge_resources(budgets: Budgets, *, measurement: Measurement | None, artefa
     phases = measurement.phases if measurement is not None else None
     verdicts = []
     if budgets.max_memory_mb is not None:
-        memory_mb, name = _memory(measurement)
+        memory_mb, name = peak_memory_mb(measurement)
         verdicts.append(_judge(f"{name} (max_memory_mb)", memory_mb, budgets.max_memory_mb, "MB"))
     if budgets.max_artefact_mb is not None:
         size_mb = artefact.size_mb if artefact is not None else None
@@ -34,7 +34,8 @@ def judge_resources(budgets: Budgets, *, measurement: Measurement | None, artefa
     return verdicts
 
 
-def _memory(measurement: Measurement | None) -> tuple[float | None, str]:
+def peak_memory_mb(measurement: Measurement | None) -> tuple[float | None, str]:
+    """Return the memory that ``max_memory_mb`` is about, None where it is not known, and what to call it."""
     if measurement is not None and measurement.device_memory_mb is not None:
         return measurement.device_memory_mb, "Peak device memory"
     return (measurement.host_memory_mb if measurement is not None else None), "Peak host memory"

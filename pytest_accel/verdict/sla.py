@@ -38,6 +38,19 @@ def judge_sla(measurement: Measurement, budgets: Budgets, *, confidence: float, 
     return [unless_disturbed(verdict, disturbances(measurement)) for verdict in verdicts]
 
 
+def throughput_bounds(measurement: Measurement, confidence: float) -> tuple[float | None, float | None]:
+    """Return the lower and the upper bound of the throughput, in items per second, each at ``confidence`` on its own.
+
+    Both are None where there are too few calls. The upper one is None, too, where they scatter too much for one.
+    """
+    if len(measurement.latencies_ns) < BLOCKS:
+        return None, None
+    spread = stats.mean_spread(stats.block_means(measurement.latencies_ns, BLOCKS))
+    # Relative to the blocks' mean, so that time between the calls counts too: the wall clock has it.
+    margin = spread.margin(confidence) / spread.mean if spread.mean else 0.0
+    return measurement.throughput / (1.0 + margin), measurement.throughput / (1.0 - margin) if margin < 1.0 else None
+
+
 def further_calls(measurement: Measurement, budgets: Budgets, *, confidence: float, looks: int = 1) -> int:
     """Return how many more calls, none of them slow, would pass every undecided limit; 0 when all are decided."""
     if overloaded(measurement, confidence=confidence, looks=looks):
@@ -201,14 +214,10 @@ def _latency_sla(
 
 def _judge_throughput(measurement: Measurement, least: float, confidence: float, looks: int) -> Verdict:
     calls = len(measurement.latencies_ns)
-    if calls < BLOCKS:
+    lower, upper = throughput_bounds(measurement, stats.per_look_confidence(confidence, looks))
+    if lower is None:
         summary = f"Throughput cannot be bounded: {calls} calls, at least {BLOCKS} needed."
         return Verdict(kind="inconclusive", question="sla", summary=summary)
-    spread = stats.mean_spread(stats.block_means(measurement.latencies_ns, BLOCKS))
-    margin = spread.margin(stats.per_look_confidence(confidence, looks)) / spread.mean
-    # Relative to the blocks' mean, so that time between the calls counts too: the wall clock has it.
-    lower = measurement.throughput / (1.0 + margin)
-    upper = measurement.throughput / (1.0 - margin) if margin < 1.0 else None
     sure = f"with {100 * confidence:.4g} % confidence ({calls} calls)"
     unrest = _unrest(measurement)
     if lower >= least:

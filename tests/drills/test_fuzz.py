@@ -26,8 +26,11 @@ from pytest_accel.inputs.datasets import open_dataset
 from pytest_accel.inputs.registry import Registry
 from pytest_accel.inputs.variants import BUDGETS, check_budgets, expand_marker
 from pytest_accel.processes.client import Deadlines, WorkerClient
+from pytest_accel.report.bencher import bencher
+from pytest_accel.report.github_benchmark import github_benchmark
 from pytest_accel.report.html import page
 from pytest_accel.report.markdown import markdown
+from pytest_accel.report.openmetrics import openmetrics
 from pytest_accel.report.overview import Overview
 from pytest_accel.report.record import read_record, to_json
 from pytest_accel.store.baselines import dump, read
@@ -40,6 +43,7 @@ from pytest_accel.verdict.gate import Gate
 from pytest_accel.worker import wire
 from pytest_accel.worker.accelerator import Source
 from tests.drills.mutation import JSON, OBJECTS, SCALARS, bitten, changed, is_kept, written
+from tests.formats import read_openmetrics, strictly
 from tests.unit import facts
 
 pytestmark = pytest.mark.drill
@@ -120,6 +124,8 @@ RECORD = json.loads(to_json(facts.run(facts.record(measurement=facts.measurement
 @example(text=json.dumps({**RECORD, "started": "yesterday"}).encode())
 @example(text=json.dumps(RECORD).replace("[1000000", f"[{10**400}").encode())
 @example(text=json.dumps(RECORD).replace('"waits_ns": []', '"waits_ns": [1]').encode())
+@example(text=json.dumps(RECORD).replace('"wall_s": 5.05', '"wall_s": 5e-324').encode())
+@example(text=json.dumps(RECORD).replace('"wall_s": 5.05', '"wall_s": 1.7e308').encode())
 def test_records(folder: Path, text: bytes) -> None:
     path = folder / "run.json"
     path.write_bytes(text)
@@ -130,6 +136,9 @@ def test_records(folder: Path, text: bytes) -> None:
     assert msgspec.json.decode(to_json(run), type=RunRecord) == run
     overview = Overview.of([run])
     assert markdown(overview).startswith("## ")
+    read_openmetrics(openmetrics(overview))
+    strictly(bencher(overview))
+    strictly(github_benchmark(overview))
     assert len(text) % 4 or page(overview).startswith("<!")  # which takes longer than all else
 
 

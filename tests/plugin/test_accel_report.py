@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from pytest_accel.report import write
+from pytest_accel.report.markdown import MARKER
 from pytest_accel.report.record import read_record
+from tests.formats import check_by_promtool, read_as_gitlab, read_openmetrics, refused_by, strictly
 from tests.plugin.conftest import Project
 
 
@@ -59,7 +61,10 @@ def test_another_suffix_is_a_usage_error(project: Project) -> None:
     result = project.run("--accel-report=run.yaml")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
-        ["ERROR: --accel-report=run.yaml: the suffix says the format, and only .json, .html, .md are known"]
+        [
+            "ERROR: --accel-report=run.yaml: the suffix says the format, and only "
+            ".json, .html, .md, .prom, .bmf.json, .gab.json are known"
+        ]
     )
 
 
@@ -87,7 +92,8 @@ def test_a_page_and_markdown_tell_what_failed_and_how_to_see_it_again(project: P
 def test_they_are_written_without_a_terminal_and_without_a_measurement(project: Project) -> None:
     project.pytester.makepyfile("def test_unmarked(): pass")
     assert project.run("--accel-report=run.md", "--accel-report=run.html", "-p", "no:terminal").ret == 0
-    assert (project.pytester.path / "run.md").read_text(encoding="utf-8").startswith("## Nothing was measured")
+    text = (project.pytester.path / "run.md").read_text(encoding="utf-8")
+    assert text.startswith(f"{MARKER}\n## Nothing was measured")
 
 
 CRASH = {"failures": {"infer": {"how": "sigsegv", "at_call": 1}}}
@@ -161,6 +167,39 @@ def test_the_page_without_jinja2_is_a_usage_error_at_start_up(
     result = project.run("--accel-report=run.html")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --accel-report=run.html: the page needs jinja2*'pytest-accel[[]report]'"])
+
+
+# What other programs read
+
+
+def test_other_programs_read_what_was_measured(project: Project) -> None:
+    """Each judges its file by rules of its own. A sweep and a test that fails are in them."""
+    project.pytester.makepyfile(
+        test_model="""
+        import pytest
+
+        @pytest.mark.accelerator("fake", batch_size=[1, 2])
+        def test_sweep(accel_model):
+            accel_model("model.fake.json").check(p99_ms=5)
+
+        @pytest.mark.accelerator("fake")
+        def test_slow(accel_model):
+            accel_model("model.fake.json").check(p99_ms=0.5)
+        """
+    )
+    reports = ("run.prom", "run.bmf.json", "run.gab.json")
+    project.run(*(f"--accel-report={name}" for name in reports), workers=True).assert_outcomes(passed=2, failed=1)
+    prom, bmf, gab = ((project.pytester.path / name).read_text(encoding="utf-8") for name in reports)
+    found = read_openmetrics(prom)
+    assert set(found["pytest_accel_latency_seconds"].values()) == {0.001}
+    assert sorted(found["pytest_accel_passed"].values()) == [0, 1, 1]
+    assert len(read_as_gitlab(prom)) == sum(map(len, found.values()))
+    assert refused_by("bencher_metric_format", bmf) == []
+    assert strictly(bmf)["model test_model.py::test_slow[fake]"]["latency-p50-ms"]["value"] == 1.0
+    assert refused_by("github_action_benchmark", gab) == []
+    values = {entry["name"]: entry["value"] for entry in strictly(gab)}
+    assert values["model test_model.py::test_sweep[fake-b2]: latency p50"] == 1.0
+    check_by_promtool(prom)
 
 
 # GitHub Actions
@@ -310,8 +349,9 @@ def test_no_report_says_that_a_run_passed_which_did_not(
     project.monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
     result = project.run("--accel-report=run.md", *args, subprocess=True)
     assert result.ret not in (pytest.ExitCode.OK, pytest.ExitCode.INTERNAL_ERROR)
-    for report in (project.pytester.path / "run.md", summary):
-        assert report.read_text(encoding="utf-8").startswith(f"## {headline}")
+    report = (project.pytester.path / "run.md").read_text(encoding="utf-8")
+    assert report.startswith(f"{MARKER}\n## {headline}")
+    assert summary.read_text(encoding="utf-8").startswith(f"## {headline}")
 
 
 def test_a_run_without_accelerator_tests_tells_github_nothing_of_its_failures(project: Project) -> None:

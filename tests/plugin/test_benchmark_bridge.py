@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -26,6 +27,18 @@ def test_every_latency_of_a_check_is_a_round(project: Project) -> None:
     assert benchmark["stats"]["max"] == pytest.approx(0.0013)
     assert benchmark["extra_info"]["accelerator"] == "fake"
     assert benchmark["options"]["timer"] == "accel_device_clock"
+
+
+def test_its_own_command_compares_two_runs(project: Project) -> None:
+    project.write_test()
+    for name, latency_ms in (("before", 1.0), ("after", 3.0)):
+        project.write_model(latency_ms=latency_ms)
+        project.run(f"--benchmark-json={name}.json").assert_outcomes(passed=1)
+    compared = project.pytester.run(sys.executable, "-m", "pytest_benchmark", "compare", "before.json", "after.json")
+    assert compared.ret == 0
+    compared.stdout.fnmatch_lines_random(
+        ["*test_model[[]fake[]] (*before)*1,000.0000 (1.0)*", "*test_model[[]fake[]] (*after)*3,000.0000 (3.00)*"]
+    )
 
 
 def test_the_table_shows_it(project: Project) -> None:

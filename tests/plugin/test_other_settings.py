@@ -66,6 +66,25 @@ def test_junit_properties_are_plain_numbers(project: Project) -> None:
     assert '<property name="accel.variant" value="fake"' in xml
 
 
+def test_junit_has_every_budget_that_was_given_with_its_limit_and_what_was_measured(project: Project) -> None:
+    project.write_test("p90_ms=5, min_throughput=10, max_artefact_mb=20")
+    project.run("--junitxml=junit.xml").assert_outcomes(passed=1)
+    found = {
+        each.get("name", ""): float(each.get("value", ""))
+        for each in ElementTree.parse(project.pytester.path / "junit.xml").iter("property")
+        if each.get("name", "").startswith(("accel.limit.", "accel.measured."))
+    }
+    size_mb = found.pop("accel.measured.max_artefact_mb")
+    assert 0 <= size_mb < 1
+    assert found == {
+        "accel.limit.p90_ms": 5,
+        "accel.measured.p90_ms": 1,
+        "accel.limit.min_throughput": 10,
+        "accel.measured.min_throughput": pytest.approx(1000),
+        "accel.limit.max_artefact_mb": 20,
+    }
+
+
 def test_a_wrong_ini_value_is_a_usage_error(project: Project) -> None:
     project.pytester.makeini("[pytest]\naccel_confidence = 95")
     result = project.run()

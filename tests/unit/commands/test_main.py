@@ -291,6 +291,17 @@ def test_report_makes_one_of_several_runs(run: Callable[..., Ran], runs: list[Pa
     assert "23 November 2026, 18:30 UTC" in text
 
 
+@pytest.mark.parametrize(
+    ("name", "checks"),
+    [("all.prom", "pytest_accel_passed{"), ("all.bmf.json", '"file-size": {'), ("all.gab.json", ': artefact size"')],
+)
+def test_report_writes_what_other_programs_read_of_all_runs(
+    run: Callable[..., Ran], runs: list[Path], tmp_path: Path, name: str, checks: str
+) -> None:
+    assert run("report", *runs, "-o", tmp_path / name).status == 0
+    assert (tmp_path / name).read_text(encoding="utf-8").count(checks) == 2
+
+
 def test_report_takes_a_record_that_is_given_twice_once(run: Callable[..., Ran], runs: list[Path]) -> None:
     assert run("report", runs[0], runs[0], "-o", "one.md").out == "one.md: 1 run, 1 checks\n"
 
@@ -320,7 +331,8 @@ def test_report_of_what_is_no_record_is_trouble_that_names_it(
 def test_report_says_which_formats_there_are(run: Callable[..., Ran], runs: list[Path]) -> None:
     ran = run("report", *runs, "-o", "all.json")
     assert ran.status == 2
-    assert ran.err == "pytest-accel: all.json: the suffix says the format, and only .html, .md are known\n"
+    known = ".html, .md, .prom, .bmf.json, .gab.json"
+    assert ran.err == f"pytest-accel: all.json: the suffix says the format, and only {known} are known\n"
 
 
 # devices

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pytest_accel.facts.records import Ratio
+from pytest_accel.facts.records import Budgets, Ratio
 from pytest_accel.report.junit import properties
 from tests.unit import facts
 
@@ -20,6 +20,26 @@ def test_every_fact_is_one_plain_number_or_word() -> None:
         "accel.top1": 0.916667,
         "accel.agreement": 1,
         "accel.ratio": 1.25,
+        "accel.limit.p99_ms": 7,
+        "accel.measured.p99_ms": 99,
+    }
+
+
+def test_every_budget_that_was_given_has_its_limit_and_what_was_measured() -> None:
+    given = Budgets(p999_ms=7, min_throughput=50, max_accuracy_drop=0.01, max_regression=0.05, max_memory_mb=100)
+    record = facts.record(measurement=facts.measurement(wall_s=8.0), ratio=RATIO, budgets=given)
+    found = {name.removeprefix("accel."): value for name, value in properties(record)}
+    assert {name: value for name, value in found.items() if name.startswith(("limit.", "measured."))} == {
+        "limit.p999_ms": 7,
+        "measured.p999_ms": 100,
+        "limit.min_throughput": 50,
+        "measured.min_throughput": 100,
+        "limit.max_accuracy_drop": 0.01,
+        "measured.max_accuracy_drop": 0,
+        "limit.max_regression": 0.05,
+        "measured.max_regression": 0.25,
+        "limit.max_memory_mb": 100,
+        "measured.max_memory_mb": 512,
     }
 
 
@@ -29,6 +49,7 @@ def test_what_was_not_found_out_is_left_out() -> None:
         "accel.variant",
         "accel.verdict",
         "accel.fingerprint",
+        "accel.limit.p99_ms",
     ]
 
 

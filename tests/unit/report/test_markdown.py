@@ -4,7 +4,7 @@ import pytest
 
 from pytest_accel.facts.records import Failure, RunRecord
 from pytest_accel.facts.verdicts import Verdict
-from pytest_accel.report.markdown import escape, head, markdown
+from pytest_accel.report.markdown import MARKER, MOST_BYTES_OF_COMMENT, comment, escape, head, markdown
 from pytest_accel.report.overview import Overview
 from tests.unit import facts
 from tests.unit.report.test_overview import RATIO, failure, record
@@ -85,6 +85,41 @@ def test_notes_absent_accelerators_and_versions_come_last() -> None:
 )
 def test_nothing_in_a_record_is_markup(text: str, safe: str) -> None:
     assert escape(text) == safe
+
+
+# Comments
+
+
+def test_a_comment_begins_with_the_line_by_which_the_next_one_finds_it() -> None:
+    run = facts.run(record("sla-breach"), failures=(failure(),))
+    text = comment(Overview.of([run]))
+    assert text == f"{MARKER}\n{markdown(Overview.of([run]))}"
+    assert text.startswith("<!-- pytest-accel -->\n## Failed: 1 of 1 test\n")
+
+
+def test_a_comment_is_as_long_as_github_takes_and_leaves_the_least_needed_out() -> None:
+    failures = tuple(
+        Failure(test=f"t.py::t{n}", file="t.py", line=n, message=f"{n} " + "x" * 1000, details="y" * 9000)
+        for n in range(1, 51)
+    )
+    run = facts.run(record("sla-breach"), failures=failures, warnings=("a note",))
+    text = comment(Overview.of([run]))
+    assert len(text.encode()) <= MOST_BYTES_OF_COMMENT
+    assert text.count("x" * 1000) == 50, "all failures are there"
+    assert "- a note" in text
+    assert text.count("y" * 9000) == 1
+    assert text.endswith(
+        "\nLeft out, because more is not shown here: workers' last words (49). "
+        "`--accel-report=report.html` writes it all.\n"
+    )
+
+
+def test_failures_beyond_the_size_are_counted() -> None:
+    failures = tuple(Failure(test=f"t.py::t{n}", file="t.py", line=n, message="é" * 5000) for n in range(1, 21))
+    text = comment(Overview.of([facts.run(failures=failures)]))
+    assert len(text.encode()) <= MOST_BYTES_OF_COMMENT
+    assert "**t.py::t1** t.py:1" in text
+    assert "more is not shown here: failures (14)." in text
 
 
 def test_names_and_sentences_are_escaped_wherever_they_stand() -> None:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
@@ -25,7 +26,17 @@ def without_jinja2(name: str) -> ModuleSpec | None:
     return None if name == "jinja2" else ModuleSpec(name, None)
 
 
-@pytest.mark.parametrize(("suffix", "start"), [(".json", "{"), (".html", "<!doctype html>"), (".md", "## Passed")])
+@pytest.mark.parametrize(
+    ("suffix", "start"),
+    [
+        (".json", '{\n "schema": 1'),
+        (".html", "<!doctype html>"),
+        (".md", "<!-- pytest-accel -->\n## Passed"),
+        (".prom", "# HELP pytest_accel_passed "),
+        (".bmf.json", '{\n "resnet50 test_resnet50.py::'),
+        (".gab.json", '[\n {\n  "name": "resnet50 test_resnet50.py::'),
+    ],
+)
 def test_the_suffix_says_the_format(tmp_path: Path, suffix: str, start: str) -> None:
     path = tmp_path / "new" / f"run{suffix}"
     write([facts.run(facts.record(measurement=facts.measurement()))], path)
@@ -33,11 +44,23 @@ def test_the_suffix_says_the_format(tmp_path: Path, suffix: str, start: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("formats", "known"), [(module.FORMATS, r"\.json, \.html, \.md"), ((".html", ".md"), r"\.html, \.md")]
+    ("formats", "known"),
+    [
+        (module.FORMATS, r"\.json, \.html, \.md, \.prom, \.bmf\.json, \.gab\.json"),
+        (module.OF_SEVERAL_RUNS, r"\.html, \.md, \.prom, \.bmf\.json, \.gab\.json"),
+    ],
 )
-def test_an_unknown_suffix_is_told_the_known_ones(formats: tuple[str, ...], known: str) -> None:
-    with pytest.raises(UsageError, match=rf"^run\.pdf: the suffix says the format, and only {known} are known$"):
-        require_format(Path("a/run.pdf"), formats)
+@pytest.mark.parametrize("name", ["run.pdf", "run", ".prom", "run.bmf", "run.gab.json.txt"])
+def test_an_unknown_suffix_is_told_the_known_ones(formats: Collection[str], known: str, name: str) -> None:
+    message = rf"^{re.escape(name)}: the suffix says the format, and only {known} are known$"
+    with pytest.raises(UsageError, match=message):
+        require_format(Path("a") / name, formats)
+
+
+def test_a_record_is_not_of_several_runs() -> None:
+    with pytest.raises(UsageError, match=r"^run\.json: the suffix says the format"):
+        require_format(Path("run.json"), module.OF_SEVERAL_RUNS)
+    require_format(Path("run.bmf.json"), module.OF_SEVERAL_RUNS)
 
 
 def test_the_page_needs_an_extra_and_says_which(monkeypatch: pytest.MonkeyPatch) -> None:

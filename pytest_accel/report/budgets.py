@@ -73,6 +73,11 @@ def _regression(record: TestRecord) -> float | None:
     return None if record.ratio is None else record.ratio.estimate - 1.0
 
 
+def _creep(record: TestRecord) -> float | None:
+    ratio = None if record.creep is None else record.creep.ratio
+    return None if ratio is None else ratio.estimate - 1.0
+
+
 def _on_device(record: TestRecord) -> float | None:
     return None if record.placement is None else record.placement.on_device
 
@@ -107,6 +112,7 @@ MEASURED: Mapping[str, Callable[[TestRecord], float | None]] = {
     "max_flips": _flips,
     "max_error_ratio": _error_ratio,
     "max_regression": _regression,
+    "max_creep": _creep,
     "min_on_device": _on_device,
     "max_memory_mb": _memory_mb,
     "max_artefact_mb": _artefact_mb,

@@ -63,6 +63,7 @@ CHARTS: Mapping[Quantity, Chart] = {
     quantities.AGREEMENT: Chart("answers unlike the reference's", "%", _percent_missing),
     quantities.OUTPUT_ERROR: Chart("output error", "normalised L2", _itself),
     quantities.RELATIVE_TIME: Chart("time relative to the baseline or opponent", "times", _itself),
+    quantities.TIME_SINCE_ANCHOR: Chart("time relative to the anchor", "times", _itself),
     quantities.PREDICTED_TOP1: Chart("predicted wrong answers", "%", _percent_missing),
     quantities.PREDICTED_AGREEMENT: Chart("predicted answers unlike the reference's", "%", _percent_missing),
 }

@@ -63,6 +63,7 @@ METRIC = Quantity("metric", "", "The metric of the user.")
 METRIC_CHANGE = Quantity("metric_change", "", "The metric of the user less that of the reference.")
 OUTPUT_ERROR = Quantity("output_error", "ratio", "Normalised L2 distance from the reference, of the worst output.")
 RELATIVE_TIME = Quantity("relative_time", "ratio", "Time of a call over that of the baseline, or of the opponent.")
+TIME_SINCE_ANCHOR = Quantity("time_since_anchor", "ratio", "Time of a call over that of the anchor.")
 PREDICTED_TOP1 = Quantity("predicted_top1_accuracy", "ratio", "Top-1 accuracy that another runtime computed.")
 PREDICTED_AGREEMENT = Quantity("predicted_agreement", "ratio", "Agreement that another runtime computed.")
 
@@ -87,6 +88,8 @@ def _figures(record: TestRecord, confidence: float) -> Iterator[Figure]:
         yield from _answers(record.prediction, PREDICTED_TOP1, PREDICTED_AGREEMENT)
     if record.ratio is not None:
         yield Figure(RELATIVE_TIME, record.ratio.estimate, record.ratio.lower, record.ratio.upper)
+    if record.creep is not None and (ratio := record.creep.ratio) is not None:
+        yield Figure(TIME_SINCE_ANCHOR, ratio.estimate, ratio.lower, ratio.upper)
 
 
 def _speed(measurement: Measurement, confidence: float) -> Iterator[Figure]:

@@ -5,10 +5,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from pytest_accel.facts.records import Accuracy, Budgets, OutputErrors, TestRecord
+from pytest_accel.facts.records import Accuracy, Budgets, Creep, OutputErrors, TestRecord
 from pytest_accel.report.budgets import MEASURED, budgets
 from tests.unit import facts
 from tests.unit.report.test_overview import RATIO
+
+CREEP = Creep(anchor=facts.baseline().compared("v1"), duet=facts.duet(), ratio=RATIO)
 
 
 def errors(normalised_l2: float) -> tuple[OutputErrors, ...]:
@@ -28,7 +30,9 @@ def known(**changed: Any) -> TestRecord:
         outputs=errors(0.3),
         control=errors(0.1),
     )
-    return facts.record(**{"measurement": facts.measurement(), "ratio": RATIO, "accuracy": accuracy, **changed})
+    return facts.record(
+        **{"measurement": facts.measurement(), "ratio": RATIO, "creep": CREEP, "accuracy": accuracy, **changed}
+    )
 
 
 def measured(name: str, limit: float, record: TestRecord) -> float | None:
@@ -56,6 +60,7 @@ def test_every_budget_of_the_marker_has_a_measure() -> None:
         ("max_flips", 0.1, 0.03),
         ("max_error_ratio", 2.0, 3.0),
         ("max_regression", 0.05, 0.25),
+        ("max_creep", 0.1, 0.25),
         ("min_on_device", 0.5, 0.98),
         ("max_memory_mb", 1000.0, 512.0),
         ("max_artefact_mb", 100.0, 97.8),
@@ -69,7 +74,7 @@ def test_what_was_measured_is_in_the_unit_of_the_limit(name: str, limit: float, 
 
 @pytest.mark.parametrize("name", sorted(Budgets.__struct_fields__))
 def test_what_nobody_knows_has_no_measure(name: str) -> None:
-    unknown = known(measurement=None, accuracy=None, ratio=None, placement=None, artefact=None)
+    unknown = known(measurement=None, accuracy=None, ratio=None, creep=None, placement=None, artefact=None)
     assert measured(name, 1.0, unknown) is None
 
 

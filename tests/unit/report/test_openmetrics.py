@@ -11,6 +11,7 @@ from pytest_accel.report.openmetrics import openmetrics
 from pytest_accel.report.overview import Overview
 from tests.formats import check_by_promtool, read_as_gitlab, read_openmetrics
 from tests.unit import facts
+from tests.unit.report.test_budgets import CREEP
 from tests.unit.report.test_overview import RATIO, record
 from tests.unit.report.test_quantities import QUANTITIES
 
@@ -39,6 +40,7 @@ def whole() -> RunRecord:
     checks = [
         facts.record(measurement=measurement, accuracy=known, ratio=RATIO, model=HOSTILE, opponent=HOSTILE),
         facts.record(measurement=measurement, accuracy=known, ratio=RATIO, model=HOSTILE, opponent=HOSTILE),
+        facts.record(measurement=measurement, ratio=RATIO, creep=CREEP),
         facts.compiled(),
         record("refused", measurement=None, artefact=None),
     ]

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from pytest_accel import stats
-from pytest_accel.facts.records import OutputErrors, TestRecord
+from pytest_accel.facts.records import Creep, OutputErrors, TestRecord
 from pytest_accel.report import quantities
 from pytest_accel.report.quantities import PERCENTILES, Figure, Quantity, figures_of
 from tests.unit import facts
@@ -73,6 +73,8 @@ def test_the_users_metric_and_the_error_of_the_worst_output_are_there() -> None:
 
 def test_the_ratio_has_its_interval() -> None:
     assert found(facts.record(ratio=RATIO))["relative_time"][1:4] == (1.25, 1.1, 1.4)
+    creep = Creep(anchor=facts.baseline().compared("v1"), duet=facts.duet(), ratio=RATIO)
+    assert found(facts.record(creep=creep))["time_since_anchor"][1:4] == (1.25, 1.1, 1.4)
 
 
 def test_what_another_runtime_predicted_is_no_accuracy_of_the_device() -> None:

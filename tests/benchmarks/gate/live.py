@@ -60,7 +60,7 @@ class Lived(Fact, frozen=True):
     calls: Calls
 
 
-def write_network(path: Path, blocks: int) -> None:
+def write_network(path: Path, blocks: int, side: int = SIDE) -> None:
     """An ONNX file of so many equal convolutions; each passes on what it gets, within a little noise."""
     from onnx import TensorProto, helper, numpy_helper, save
 
@@ -70,7 +70,7 @@ def write_network(path: Path, blocks: int) -> None:
     nodes = [
         helper.make_node("Conv", [f"x{at}", f"kernel{at}"], [f"x{at + 1}"], pads=[1, 1, 1, 1]) for at in range(blocks)
     ]
-    shape = [1, CHANNELS, SIDE, SIDE]
+    shape = [1, CHANNELS, side, side]
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("x0", f"x{blocks}")]
     graph = helper.make_graph(nodes, "equal", ends[:1], ends[1:], kernels)
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))

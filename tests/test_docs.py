@@ -24,6 +24,8 @@ import pytest
 from pytest_accel.acceptance import record
 from pytest_accel.report.acceptance_table import BEGIN, END
 from pytest_accel.report.record import to_json
+from pytest_accel.store import named_baselines
+from pytest_accel.store.baselines import Baselines
 from pytest_accel.testing import FAKE, fake_model
 from tests.pages import DOCS, PAGES, README, ROOT, USER_PAGES, Page
 from tests.unit import facts
@@ -244,7 +246,8 @@ def _make_checkout(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -
     Path("test_it.py").write_text(
         "import pytest\n@pytest.mark.accelerator('cpu', 'inf1')\ndef test_it(accel_model): ...\n", encoding="utf-8"
     )
-    for machine in ("cpu", "inf1", "runs/cpu", "runs/inf1"):
+    Baselines(named_baselines.folder_of(Path("baselines"), "release-1.4")).save(facts.baseline())
+    for machine in ("run", "cpu", "inf1", "runs/cpu", "runs/inf1"):
         Path(f"{machine}.json").write_text(to_json(facts.run(facts.record())), encoding="utf-8")
     page, stored = Path("docs/accelerators/acceptance.md"), Path("docs/accelerators/acceptance/t4.json")
     stored.parent.mkdir(parents=True)

@@ -26,6 +26,8 @@ from pytest_accel.report.acceptance_table import BEGIN, END
 from pytest_accel.report.record import to_json
 from pytest_accel.store import named_baselines
 from pytest_accel.store.baselines import Baselines
+from pytest_accel.store.history import History
+from pytest_accel.store.history_entry import entry_of
 from pytest_accel.testing import FAKE, fake_model
 from tests.pages import DOCS, PAGES, README, ROOT, USER_PAGES, Page
 from tests.unit import facts
@@ -238,7 +240,7 @@ def test_every_command_is_one_that_exists(
 
 
 def _make_checkout(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the pages' commands find where they are run: tests, records, baselines, and main beside the branch."""
+    """What the pages' commands find where they are run: tests, records, histories, and main beside the branch."""
     branch = pytester.mkdir("branch")
     for folder in ("main/.accel", "branch/baselines", "main/baselines", "branch/runs"):
         (pytester.path / folder).mkdir(parents=True)
@@ -249,6 +251,8 @@ def _make_checkout(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -
     Baselines(named_baselines.folder_of(Path("baselines"), "release-1.4")).save(facts.baseline())
     for machine in ("run", "cpu", "inf1", "runs/cpu", "runs/inf1"):
         Path(f"{machine}.json").write_text(to_json(facts.run(facts.record())), encoding="utf-8")
+    measured = facts.record(measurement=facts.measurement())
+    History(Path("runs/cpu")).add([entry_of(measured, began="2026-11-23T17:00:00+00:00", confidence=0.95)])
     page, stored = Path("docs/accelerators/acceptance.md"), Path("docs/accelerators/acceptance/t4.json")
     stored.parent.mkdir(parents=True)
     page.write_text(f"{BEGIN}\n{END}\n", encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -34,6 +35,14 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     numeric = {at for at, (_, *cells) in enumerate(zip(*table, strict=True)) if all(map(_is_number, cells))}
     for cells in columns.pad(table, right=numeric):
         print(columns.join(cells))
+
+
+def tell_faults(faults: Iterable[str]) -> bool:
+    """Print sentences about what could not be read where errors go, and say whether there are any."""
+    told = list(faults)
+    for fault in told:
+        print(f"pytest-accel: {fault}", file=sys.stderr)
+    return bool(told)
 
 
 def number(value: float | None) -> str:

@@ -1,9 +1,9 @@
 """The ``pytest-accel`` command shows and tidies what is stored, plans CI jobs, reports, and accepts accelerators.
 
 The exit status is 0 for success and 2 for a wrong call or a file that cannot be used. It is 1 for a `diff` with
-differences, a `show` of nothing, a `baseline accept` that leaves something out, a `matrix` without jobs, an `advise`
-that can advise nothing, and an `accept` with a check that failed or an accelerator that is absent. Each command imports
-the modules that it needs when it runs, so that the others start quickly.
+differences, a `show` or `history` of nothing, a `baseline accept` that leaves something out, a `matrix` without jobs,
+an `advise` that can advise nothing, and an `accept` with a check that failed or an accelerator that is absent. Each
+command imports the modules that it needs when it runs, so that the others start quickly.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from pytest_accel import __version__
-from pytest_accel.commands import accept, advise, baseline, cache, devices, matrix, report
+from pytest_accel.commands import accept, advise, baseline, cache, devices, history, matrix, report
 from pytest_accel.commands.console import INTERRUPTED, TROUBLE
 from pytest_accel.facts.errors import AccelError
 
@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"pytest-accel {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     baseline.add(commands.add_parser("baseline", help="stored baselines: show, diff, prune, accept, copy, anchor"))
+    history.add(commands.add_parser("history", help="what runs with --accel-history have measured, over time"))
     cache.add(commands.add_parser("cache", help="the compile cache: list, prune, clear"))
     advise.add(commands.add_parser("advise", help="the cheapest accelerator that passes, by the records of your runs"))
     report.add(commands.add_parser("report", help="one report of the runs of several machines"))

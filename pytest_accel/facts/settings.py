@@ -75,6 +75,8 @@ class Settings:
     compare: str = ""
     #: ``baseline_max_age_days`` is the age from which on a baseline is told.
     baseline_max_age_days: float = field(default=365.0, metadata=NOT_BINDING)
+    #: ``history`` adds what this run measures to the history beside the baselines.
+    history: bool = field(default=False, metadata=NOT_BINDING)
     #: ``resume`` takes over what an interrupted run has finished.
     resume: bool = field(default=False, metadata=NOT_BINDING)
     #: ``compile_only`` compiles models and runs none.

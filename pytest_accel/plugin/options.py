@@ -117,6 +117,15 @@ SETTING_OPTIONS = (
         read=option_values.days,
     ),
     OptionSpec(
+        "accel_history",
+        "add what this run measures to the history beside the baselines, which pytest-accel history shows",
+        flag="--accel-history",
+        in_ini=True,
+        type="bool",
+        default=Settings.history,
+        setting="history",
+    ),
+    OptionSpec(
         "accel_strict",
         "fail on absent hardware, missing baselines, inconclusive results and runs without accelerator tests",
         flag="--accel-strict",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_accel.facts.records import Failure, RunRecord, TestRecord
     from pytest_accel.facts.settings import Settings
     from pytest_accel.plugin.report_data import ReportData
+    from pytest_accel.store.history_entry import HistoryEntry
     from pytest_accel.store.journal import Journal
 
 
@@ -49,6 +50,8 @@ class RunSummary:
         self._rerun: set[str] = set()
         self._warnings: list[str] = []
         self._waits_s: dict[str, float] = {}
+        #: ``_history`` is the file that this run has added to the history.
+        self._history: Path | None = None
         self._all_ran = False
         self._ran: set[str] = set()
 
@@ -127,6 +130,8 @@ class RunSummary:
         self._require_all_judged(session)
         self._look_for_unused_baselines(session)
         self._close_journal(session)
+        if self._settings.history:
+            self._write_history(session)
         if self._settings.reports:
             self._write_reports(session)
         if self._reports_to_github():
@@ -197,7 +202,7 @@ class RunSummary:
     def _journal(self) -> Journal:
         from pytest_accel.store.journal import Journal
 
-        return Journal(self._journals(), self._started.isoformat(timespec="seconds"))
+        return Journal(self._journals(), self._began)
 
     def _journals(self) -> Path:
         from pytest_accel.store.cache import root_of
@@ -217,6 +222,30 @@ class RunSummary:
 
             discard_left(self._journals(), self._ran)
 
+    def _write_history(self, session: pytest.Session) -> None:
+        """Keep what was measured, of a run that was broken off too: the run that resumes it adds it once."""
+        from pytest_accel.facts.errors import AccelError
+        from pytest_accel.store.history import History
+        from pytest_accel.store.history_entry import entry_of, is_kept
+
+        began, confidence = self._began, self._settings.confidence
+        entries = [entry_of(record, began=began, confidence=confidence) for record in self._records if is_kept(record)]
+        try:
+            self._history = History(self._settings.baseline_dir).add(entries)
+        except AccelError as error:
+            self._warnings.append(f"--accel-history: {error}")
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _added_to_history(self) -> Iterator[str]:
+        """Name the file that this run has added to the history."""
+        path, rootdir = self._history, self._settings.rootdir
+        if path is not None:
+            yield f"{path.relative_to(rootdir) if path.is_relative_to(rootdir) else path} added"
+
+    @property
+    def _began(self) -> str:
+        return self._started.isoformat(timespec="seconds")
+
     def _run(self) -> RunRecord:
         from pytest_accel import __version__
         from pytest_accel.facts.records import RunRecord
@@ -226,7 +255,7 @@ class RunSummary:
         return RunRecord(
             schema=SCHEMA,
             version=__version__,
-            started=self._started.isoformat(timespec="seconds"),
+            started=self._began,
             duration_s=round(time.monotonic() - self._started_s, 3),
             tests=tuple(self._records),
             absent=self._absent,
@@ -241,13 +270,24 @@ class RunSummary:
         from pytest_accel.facts.errors import AccelError
         from pytest_accel.report.write import write
 
+        history = self._known_history()
         run = self._run()
         for path in self._settings.reports:
             try:
-                write([run], path)
+                write([run], path, history)
             except AccelError as error:
                 self._warnings.append(f"--accel-report={error}")
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _known_history(self) -> tuple[HistoryEntry, ...]:
+        """Read the history where a page draws it, and tell what of it cannot be read."""
+        if not any(path.suffix == ".html" for path in self._settings.reports):
+            return ()
+        from pytest_accel.store.history import History
+
+        known = History(self._settings.baseline_dir).read()
+        self._warn(known.faults)
+        return known.entries
 
     def _reports_to_github(self) -> bool:
         if not self._settings.github or not (self._records or self._failures or self._absent or self._warnings):
@@ -295,7 +335,7 @@ class RunSummary:
                 terminalreporter.write_line(text, **({colour: True} if colour else {}))
         kinds = (notes.comparisons, notes.changes, notes.savings, notes.resumptions)
         facts = [fact for kind in kinds for fact in kind(records)]
-        for fact in [*facts, *notes.waits(self._waits_s)]:
+        for fact in [*facts, *self._added_to_history(), *notes.waits(self._waits_s)]:
             terminalreporter.write_line(fact)
         for note in [*notes.notes(records), *self._old(), *notes.absences(self._absent), *self._warnings]:
             terminalreporter.write_line(note, yellow=True)

@@ -13,6 +13,7 @@ from pytest_accel.report.model_table import SIGNS, WORD_COLUMNS
 from pytest_accel.report.plots.curves import curves
 from pytest_accel.report.plots.forest import forest
 from pytest_accel.report.plots.scatter import scatter
+from pytest_accel.report.plots.timeline import timeline
 
 if TYPE_CHECKING:
     from pytest_accel.report.overview import Overview
@@ -33,6 +34,7 @@ def page(overview: Overview) -> str:
     return environment.get_template("page.html.jinja").render(
         overview=overview,
         plots_by_table=[(table, *drawn) for table, *drawn in plots if any(drawn)],
+        timelines=[drawn for drawn in map(timeline, overview.history) if drawn is not None],
         failed={failure.test: number for number, failure in enumerate(overview.failures, start=1)},
         answers=answers,
         signs=SIGNS,

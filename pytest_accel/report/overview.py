@@ -17,17 +17,20 @@ from pytest_accel.facts.errors import UsageError
 from pytest_accel.facts.verdicts import SEVERITY, VerdictKind
 from pytest_accel.report import notes, sweep
 from pytest_accel.report.figures import duration
+from pytest_accel.report.history_series import Series, series_of
 from pytest_accel.report.model_table import Outcome, Table, model_table
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Failure, RunRecord, TestRecord
+    from pytest_accel.store.history_entry import HistoryEntry
 
 
 @dataclass(frozen=True)
 class Overview:
     """An overview has everything that a report shows of some runs, in the order in which to read it.
 
-    ``versions`` has the versions of each accelerator's components, by the accelerator and the machine.
+    ``versions`` has the versions of each accelerator's components, by the accelerator and the machine. ``history`` is
+    what earlier runs have measured of the same.
     """
 
     runs: tuple[RunRecord, ...]
@@ -41,10 +44,14 @@ class Overview:
     machines: dict[str, dict[str, str]]
     versions: dict[tuple[str, str], dict[str, str]]
     confidence: float
+    history: tuple[Series, ...]
 
     @classmethod
-    def of(cls, runs: Sequence[RunRecord]) -> Overview:
-        """Make the overview of at least one run. Raises `UsageError` where the runs differ in their confidence."""
+    def of(cls, runs: Sequence[RunRecord], history: Iterable[HistoryEntry] = ()) -> Overview:
+        """Make the overview of at least one run. Raises `UsageError` where the runs differ in their confidence.
+
+        Of the ``history`` it has what is about the models, variants and machines of these runs.
+        """
         confidences = sorted({run.confidence for run in runs})
         if len(confidences) > 1:
             texts = " and ".join(f"{confidence:.4g}" for confidence in confidences)
@@ -66,6 +73,7 @@ class Overview:
             machines={record.hardware.fingerprint: _texts(record.hardware.identity) for record in records},
             versions=_versions(records),
             confidence=confidences[0],
+            history=tuple(_history(records, history)),
         )
 
     @property
@@ -145,6 +153,11 @@ def _absences(runs: Sequence[RunRecord]) -> Iterator[str]:
     for name, reason in absent:
         elsewhere = " (on one of the machines; used on another)" if name in used else ""
         yield from (f"{line}{elsewhere}" for line in notes.absences({name: reason}))
+
+
+def _history(records: Iterable[TestRecord], history: Iterable[HistoryEntry]) -> Iterator[Series]:
+    shown = {(record.model, record.variant.id, record.hardware.fingerprint) for record in records}
+    return series_of(entry for entry in history if (entry.model, entry.variant, entry.fingerprint) in shown)
 
 
 def _versions(records: Iterable[TestRecord]) -> dict[tuple[str, str], dict[str, str]]:

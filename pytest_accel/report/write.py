@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from pytest_accel.facts.errors import AccelError, UsageError
 from pytest_accel.report.bencher import bencher
@@ -19,20 +19,23 @@ from pytest_accel.store.files import write_whole
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import RunRecord
+    from pytest_accel.store.history_entry import HistoryEntry
+
+    _Format: TypeAlias = Callable[[Sequence[RunRecord], Sequence[HistoryEntry]], str]
 
 
-def _record(runs: Sequence[RunRecord]) -> str:
+def _record(runs: Sequence[RunRecord], _: Sequence[HistoryEntry]) -> str:
     (run,) = runs
     return to_json(run)
 
 
-def _overview_in(format_: Callable[[Overview], str]) -> Callable[[Sequence[RunRecord]], str]:
+def _overview_in(format_: Callable[[Overview], str]) -> _Format:
     """Return what writes the overview of some runs in this format."""
-    return lambda runs: format_(Overview.of(runs))
+    return lambda runs, history: format_(Overview.of(runs, history))
 
 
 #: FORMATS are the formats that ``--accel-report`` writes, by their suffixes.
-FORMATS: Mapping[str, Callable[[Sequence[RunRecord]], str]] = {
+FORMATS: Mapping[str, _Format] = {
     ".json": _record,
     ".html": _overview_in(page),
     ".md": _overview_in(comment),
@@ -54,13 +57,15 @@ def require_format(path: Path, formats: Collection[str] = FORMATS) -> None:
         raise UsageError(f"{path.name}: the page needs jinja2, which is not here: pip install 'pytest-accel[report]'")
 
 
-def write(runs: Sequence[RunRecord], path: Path) -> None:
+def write(runs: Sequence[RunRecord], path: Path, history: Sequence[HistoryEntry] = ()) -> None:
     """Write the runs to a file and make its folder. A record, ``.json``, is of a single run.
+
+    A page draws what the ``history`` has about them.
 
     The file appears whole or not at all, and a write that fails leaves the older report. Raises `AccelError` that names
     the path when it cannot be written.
     """
-    text = FORMATS[_suffix(path)](runs)
+    text = FORMATS[_suffix(path)](runs, history)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, text)

@@ -16,7 +16,6 @@ import errno
 import glob
 import hashlib
 import json
-import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -31,12 +30,11 @@ from pytest_accel.store import strict_json
 from pytest_accel.store.agreement import disagreement
 from pytest_accel.store.baseline import SCHEMA, AnyBaseline, Baseline, CompiledBaseline
 from pytest_accel.store.files import read_regular, sync, written_beside
+from pytest_accel.store.significant_digits import rounded
 
 if TYPE_CHECKING:
     from pytest_accel.facts.settings import SaveMode
 
-#: SIGNIFICANT_DIGITS is the number of digits that a measured number keeps.
-SIGNIFICANT_DIGITS = 6
 #: _MEASURED names the parts of a baseline that were measured and are rounded. What was chosen, such as an option, is
 #: kept as it is.
 _MEASURED = ("accepted", "accuracy", "artefact", "duets", "launches", "placement", "prediction")
@@ -173,7 +171,7 @@ def dump(baseline: AnyBaseline) -> str:
     if data["accepted"] is None:
         del data["accepted"]
     for name in data.keys() & set(_MEASURED):
-        data[name] = _rounded(data[name], name)
+        data[name] = rounded(data[name], name)
     return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -217,18 +215,6 @@ def _migrated(data: Any, text: str) -> Any:
 def _require_agreement(baseline: AnyBaseline, text: str) -> None:
     if (found := disagreement(baseline)) is not None:
         raise strict_json.Malformed(strict_json.line_of(text, found.field), found.field, found.problem)
-
-
-def _rounded(value: Any, field: str) -> Any:
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise BaselineError(f"{field} is {value}, which is no measurement: nothing to save")
-        return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
-    if isinstance(value, dict):
-        return {name: _rounded(member, f"{field}.{name}") for name, member in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(member, f"{field}[{index}]") for index, member in enumerate(value)]
-    return value
 
 
 def _file_name(name: str) -> str:

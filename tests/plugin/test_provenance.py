@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.git import commit_all, git
+from tests.git import git_of_nobody as git_of_nobody  # a fixture is found by its name here
 from tests.plugin.conftest import Project, Template
 
 TWO_TESTS = """
@@ -28,21 +30,15 @@ TWO_TESTS = """
 """
 
 
+pytestmark = pytest.mark.usefixtures("git_of_nobody")
+
+
 @pytest.fixture
 def saved(project: Project, template: Template) -> Project:
     """A project whose model takes 1 ms and has a baseline."""
     project.write_test("p99_ms=5, max_regression=0.05")
     template.copy_to(project, "saved baseline", ("--accel-save-baseline",))
     return project
-
-
-def commit_all(folder: Path) -> str:
-    """Make a repository of a folder. Returns its commit."""
-    own = ["-c", "user.name=me", "-c", "user.email=me@here"]
-    for command in (["init", "-q", "-b", "main"], ["add", "test_model.py"], [*own, "commit", "-q", "-m", "all"]):
-        subprocess.run(["git", "-C", str(folder), *command], check=True)
-    told = subprocess.run(["git", "-C", str(folder), "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
-    return told.stdout.strip()
 
 
 def test_record_and_baseline_have_the_commit_and_the_test(project: Project) -> None:
@@ -55,6 +51,45 @@ def test_record_and_baseline_have_the_commit_and_the_test(project: Project) -> N
     assert baseline["provenance"] == {"branch": "main", "commit": commit, "dirty": False, "job": ""}
     assert baseline["test"] == "test_model.py::test_model"
     assert f"commit {commit[:10]}; branch main" in (project.pytester.path / "run.md").read_text()
+
+
+def told(project: Project, folder: Path) -> dict[str, object]:
+    """Where the record of a run in this folder says that it is from."""
+    project.monkeypatch.chdir(folder)
+    run = project.pytester.runpytest_subprocess
+    own = [f"--rootdir={folder}", "--accel-in-process", "--accel-cache-dir=cache", "--accel-report=run.json"]
+    run(*own).assert_outcomes(passed=1)
+    provenance: dict[str, object] = json.loads((folder / "run.json").read_text())["tests"][0]["provenance"]
+    return provenance
+
+
+def test_each_kind_of_checkout_is_told_right(project: Project, tmp_path_factory: pytest.TempPathFactory) -> None:
+    project.write_test()
+    origin, elsewhere = project.pytester.path, tmp_path_factory.mktemp("elsewhere")
+    (origin / "notes.md").touch()
+    first = commit_all(origin)
+    (origin / "notes.md").write_text("more")
+    commit = commit_all(origin, "a second commit")
+    unknown = {"branch": "", "dirty": None, "job": ""}
+
+    git(elsewhere, "clone", "--quiet", "--depth=1", f"file://{origin}", "shallow")
+    assert told(project, elsewhere / "shallow") == {"commit": commit, "branch": "main", "dirty": False, "job": ""}
+
+    git(origin, "worktree", "add", "--quiet", "--detach", str(elsewhere / "detached"), first)
+    assert told(project, elsewhere / "detached") == {**unknown, "commit": first, "dirty": False}
+
+    (elsewhere / "detached" / "notes.md").write_text("changed")
+    assert told(project, elsewhere / "detached") == {**unknown, "commit": first, "dirty": True}
+
+    shutil.copytree(origin, elsewhere / "exported", ignore=shutil.ignore_patterns(".git"))
+    assert told(project, elsewhere / "exported") == {**unknown, "commit": ""}
+
+    project.monkeypatch.setenv("PATH", str(elsewhere))
+    assert told(project, elsewhere / "shallow") == {**unknown, "commit": ""}, "without git"
+    project.monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    project.monkeypatch.setenv("GITHUB_SHA", commit)
+    project.monkeypatch.setenv("GITHUB_REF_NAME", "main")
+    assert told(project, elsewhere / "shallow") == {**unknown, "commit": commit, "branch": "main"}, "by CI alone"
 
 
 def test_a_test_on_other_data_does_not_take_a_baselines_place_in_a_later_run_either(project: Project) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import zipfile
 from collections import Counter
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ from typing import Any
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 
-from pytest_accel.facts.records import Budgets, Failure, RunRecord, TestRecord
+from pytest_accel.facts.records import Budgets, Failure, Provenance, RunRecord, TestRecord
 from pytest_accel.facts.verdicts import Verdict
 from pytest_accel.report.html import page
 from pytest_accel.report.overview import Overview
+from pytest_accel.store.history_entry import HistoryEntry
 from tests.unit import facts
+from tests.unit.report.test_history_series import Runs
 from tests.unit.report.test_overview import RATIO, TEST, failure, record
 from tests.unit.report.test_terminal import accuracy
 
@@ -28,12 +31,12 @@ VOID = {"meta", "link", "br", "img", "line", "path", "circle"}
 class Page(HTMLParser):
     """What a browser makes of a page: its elements with their attributes, its text, and whether all of them end."""
 
-    def __init__(self, run: RunRecord, *more: RunRecord) -> None:
+    def __init__(self, run: RunRecord, *more: RunRecord, history: Sequence[HistoryEntry] = ()) -> None:
         super().__init__()
         self.elements: list[tuple[str, dict[str, str]]] = []
         self.texts: list[str] = []
         self._open: list[str] = []
-        self.source = page(Overview.of([run, *more]))
+        self.source = page(Overview.of([run, *more], history))
         self.feed(self.source)
         self.close()
         assert self._open == []
@@ -204,6 +207,39 @@ def test_a_run_without_measurements_has_a_page_without_plots(tests: tuple[TestRe
     found = Page(facts.run(*tests))
     assert found.attributes("svg", "role") == []
     assert "Plots" not in found.texts
+
+
+def stepped(**changed: Any) -> list[HistoryEntry]:
+    """Eight runs of the model on `cpu`, and eight slower ones."""
+    runs = Runs()
+    for nth in range(16):
+        runs.add(f"B{nth}", 1.0 if nth < 8 else 1.05, "A", **{"variant": "cpu", **changed})
+    return runs.entries
+
+
+def test_the_history_of_what_was_measured_is_drawn_with_its_changes() -> None:
+    found = Page(facts.run(record()), history=stepped())
+    assert "#history" in found.attributes("a", "href")
+    change = "from commit 08aaaaaaaa on 5 % slower"
+    assert f"resnet50[cpu]: 16 runs; {change}" in found.attributes("svg", "aria-label")
+    assert change in found.texts
+    assert found.attributes("line", "class").count("interval") == 16
+    assert (found.attributes("line", "class").count("change"), found.texts.count("+5 %")) == (1, 1)
+    assert "2026-11-01, 08" + "a" * 8 + ", ×1.050, pass" in found.texts
+
+
+def test_the_history_of_other_variants_and_single_runs_is_not_drawn() -> None:
+    for history in (stepped(variant="gpu"), stepped(model="bert"), stepped(fingerprint="other"), stepped()[:1]):
+        assert "history" not in Page(facts.run(record()), history=history).ids()
+
+
+def test_nothing_in_a_history_is_markup() -> None:
+    evil = stepped(test=EVIL, provenance=Provenance(commit="<b>" + "a" * 37))
+    found = Page(facts.run(record()), history=evil)
+    assert {tag for tag, _ in found.elements} == {
+        tag for tag, _ in Page(facts.run(record()), history=stepped()).elements
+    }
+    assert "from commit <b>aaaaaaa on 5 % slower" in found.texts
 
 
 def test_runs_of_several_machines_are_one_page() -> None:

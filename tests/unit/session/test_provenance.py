@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +9,8 @@ import pytest
 
 from pytest_accel.facts.records import Provenance
 from pytest_accel.session.provenance import provenance_of
+from tests.git import commit_all, git
+from tests.git import git_of_nobody as git_of_nobody  # a fixture is found by its name here
 
 NOWHERE: Mapping[str, str] = {}
 GITHUB = {
@@ -38,20 +38,7 @@ BUILDKITE = {
 }
 
 
-@pytest.fixture(autouse=True)
-def git_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither the settings of this machine nor a hook that runs the tests have a say."""
-    for name in [name for name in os.environ if name.startswith("GIT_")]:
-        monkeypatch.delenv(name)
-    for name, value in {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}.items():
-        monkeypatch.setenv(name, value)
-    for role in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{role}_NAME", "me")
-        monkeypatch.setenv(f"GIT_{role}_EMAIL", "me@here")
-
-
-def git(folder: Path, *args: str) -> str:
-    return subprocess.run(["git", "-C", str(folder), *args], check=True, capture_output=True, text=True).stdout.strip()
+pytestmark = pytest.mark.usefixtures("git_of_nobody")
 
 
 @pytest.fixture
@@ -64,8 +51,7 @@ def checkout(tmp_path: Path) -> Path:
         for file in ("test_model.py", "baselines/model.json"):
             (folder / file).parent.mkdir(exist_ok=True)
             (folder / file).write_text(str(number))
-        git(folder, "add", ".")
-        git(folder, "commit", "--quiet", "-m", f"number {number}")
+        commit_all(folder, f"number {number}")
     return folder
 
 

@@ -107,6 +107,8 @@ class Settings:
     confidence: float = 0.95
     #: ``first_divergence`` looks for the place where an inaccurate model starts to differ from FP32.
     first_divergence: bool = False
+    #: ``profile_regressions`` looks for the operators that a slower model lost its time in.
+    profile_regressions: bool = field(default=True, metadata=NOT_BINDING)
     #: ``github`` reports to GitHub Actions in one of its jobs.
     github: bool = True
     #: ``instance_type`` is the cloud's name of this machine, and is None where the machine tells it itself.

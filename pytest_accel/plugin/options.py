@@ -275,6 +275,14 @@ SETTING_OPTIONS = (
         setting="first_divergence",
     ),
     OptionSpec(
+        "accel_profile_regressions",
+        "tell in the failure of a slower model which operators got slower, by the runtime's own profiler",
+        in_ini=True,
+        type="bool",
+        default=Settings.profile_regressions,
+        setting="profile_regressions",
+    ),
+    OptionSpec(
         "accel_github",
         "in a job of GitHub Actions, add the run to the step summary and annotate failing tests",
         in_ini=True,

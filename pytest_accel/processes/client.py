@@ -14,7 +14,7 @@ from pytest_accel.facts.fact import Fact, OptionValue, Scalar
 from pytest_accel.facts.records import Placement, Signature, TensorSpec
 from pytest_accel.facts.settings import Settings
 from pytest_accel.worker import wire
-from pytest_accel.worker.accelerator import FarSide, Intermediate, Missing, Present, Source, Target
+from pytest_accel.worker.accelerator import FarSide, Intermediate, Missing, OperatorTime, Present, Source, Target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -332,6 +332,13 @@ class WorkerClient:
                 "intermediates",
             )
             for tensor in _valid(reply.get("intermediates", ()), list[dict[str, Any]], "intermediates")
+        ]
+
+    def operator_times(self, calls: int) -> list[OperatorTime] | None:
+        """Return how long each operator takes in one of ``calls``, by the runtime's profiler; None: it cannot tell."""
+        reply = self._ask("operator_times", phase="profiling", calls=calls)
+        return _valid({"operators": reply.get("operators")}, dict[str, list[OperatorTime] | None], "profiling")[
+            "operators"
         ]
 
     def close(self) -> None:

@@ -137,10 +137,10 @@ def play_pairs(candidate: Side, pacemaker: Side, rng: random.Random) -> Pairs:
     first_core = rng.randrange(MANY_CORES)
     with ExitStack() as stack:
         clients: dict[str, WorkerClient] = {name: stack.enter_context(sides[name].start()) for name in starts}
-        _load_both(clients, sides, candidate.session.tell.tick)
+        load_both(clients, sides, candidate.session.tell.tick)
         typical_ns: dict[str, float] = {}
         for name in starts:
-            with _turn(clients, name) as client:
+            with turn(clients, name) as client:
                 typical_ns[name] = typical_call_ns(client, sides[name], first_core)
         blocks = dict(zip(starts, block_calls([typical_ns[name] for name in starts]), strict=True))
         pairs = planned_pairs(sum(typical_ns[name] * (blocks[name] + 1) for name in starts))
@@ -150,7 +150,7 @@ def play_pairs(candidate: Side, pacemaker: Side, rng: random.Random) -> Pairs:
         while goes_on(disturbed, pairs):
             pair: list[TimedBlock] = []
             for name in rng.sample(names, 2):
-                with _turn(clients, name) as client:
+                with turn(clients, name) as client:
                     pair.append(client.time_block(calls=blocks[name], settle=1, first_core=first_core))
                 times_ns[name].append(pair[-1].latencies_ns)
             disturbed.append(is_disturbed(pair))
@@ -159,7 +159,7 @@ def play_pairs(candidate: Side, pacemaker: Side, rng: random.Random) -> Pairs:
 
 
 @contextmanager
-def _turn(clients: Mapping[str, WorkerClient], name: str) -> Iterator[WorkerClient]:
+def turn(clients: Mapping[str, WorkerClient], name: str) -> Iterator[WorkerClient]:
     """Let one side run; the other is stopped within the block."""
     (other,) = clients.keys() - {name}
     with clients[other].worker.paused():
@@ -174,7 +174,7 @@ def load(client: WorkerClient, side: Side) -> None:
     client.predict(batches[0])
 
 
-def _load_both(clients: Mapping[str, WorkerClient], sides: Mapping[str, Side], waiting: Callable[[], None]) -> None:
+def load_both(clients: Mapping[str, WorkerClient], sides: Mapping[str, Side], waiting: Callable[[], None]) -> None:
     """Load, stage and call both sides at once: until its first call is done, most of a launch uses one core."""
     with ThreadPoolExecutor(max_workers=len(clients)) as threads:
         try:

@@ -82,7 +82,7 @@ def against_opponent(
         other = replace(side, folder=found.folder, session=found.session)
         launches = race(side, other, gate, title=title)
     duet = Duet(pacemaker=opponent.text, pacemaker_digest=found.origin.model_digest, launches=launches)
-    return Compared(duet, gate.ratio(duet)), differences(found.origin, candidate.origin)
+    return Compared(duet, gate.ratio(duet), sides=(side, other)), differences(found.origin, candidate.origin)
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,8 @@ class Compared:
 
     ``baseline_duet`` holds the launches that the baseline stores, of a comparison beside the yardstick.
     ``foreign_load_cores`` is what other processes used during such a comparison, and ``no_artefact`` says why the
-    baseline's own artefact was not used though the cache has one.
+    baseline's own artefact was not used though the cache has one. ``sides`` are the candidate and the opponent, where
+    that is another artefact of the same model and not the yardstick.
     """
 
     duet: Duet
@@ -66,6 +67,7 @@ class Compared:
     baseline_duet: Duet | None = None
     foreign_load_cores: float | None = None
     no_artefact: str = ""
+    sides: tuple[Side, Side] | None = None
 
 
 def against_baseline(
@@ -86,16 +88,16 @@ def against_baseline(
     title = f"comparing {candidate} with {name}"
     folder, why_not = artefact_of_baseline(session.cache, baseline.artefact, baseline.variant)
     if folder is not None:
-        duet = _begun(earlier, OWN_ARTEFACT, baseline.artefact.key)
+        duet, own = _begun(earlier, OWN_ARTEFACT, baseline.artefact.key), replace(side, folder=folder)
         try:
-            launches = race(side, replace(side, folder=folder), gate, title=title, played=duet.launches)
+            launches = race(side, own, gate, title=title, played=duet.launches)
         except WorkerError as error:
             # An SDK may refuse what an older one compiled; the candidate itself has just run.
             why_not = f"the baseline's artefact cannot be run any more ({error})"
             session.tell(why_not)
         else:
             duet = msgspec.structs.replace(duet, launches=launches)
-            return Compared(duet, gate.ratio(duet))
+            return Compared(duet, gate.ratio(duet), sides=(side, own))
     baseline_duet = baseline.duet(YARDSTICK, YARDSTICK_EDITION)
     if baseline_duet is None:
         return None

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_accel import verdict
+from pytest_accel.regression.operators import with_operators
 from pytest_accel.regression.opponent import against_opponent
 from pytest_accel.regression.pacemaker import OWN_ARTEFACT, Compared, against_baseline
 from pytest_accel.store.changes import version_changes
@@ -90,7 +91,7 @@ class Contest:
             disturbed=verdict.disturbances(self.measurement),
             left_out=verdict.left_out(compared.duet, None),
         )
-        return Standing(verdicts, compared, opponent.text, differences)
+        return Standing(with_operators(verdicts, compared), compared, opponent.text, differences)
 
     def _beside_baseline(self, baseline: Baseline | None) -> Standing:
         candidate = self.candidate
@@ -108,7 +109,7 @@ class Contest:
             disturbed=self._disturbed(compared),
             left_out=_left_out(compared),
         )
-        return Standing(verdicts, compared)
+        return Standing(with_operators(verdicts, compared), compared)
 
     def _with_creep(self, standing: Standing, anchor: Anchor) -> Standing:
         """Add what the anchor says. Launches beside what is the baseline's artefact as well are played once."""

@@ -12,6 +12,7 @@ from pytest_accel.verdict.accuracy import judge_accuracy, score_beside_reference
 from pytest_accel.verdict.calibration import judge_calibration
 from pytest_accel.verdict.compiled import Compiled, as_prediction, judge_since, judged_without_running, not_run
 from pytest_accel.verdict.measurement import judge_measurement
+from pytest_accel.verdict.operators import OperatorComparison, operators_unknown, slower_operators
 from pytest_accel.verdict.placement import judge_placement, peak_flops
 from pytest_accel.verdict.plausibility import disturbances, uneven_load
 from pytest_accel.verdict.regression import (
@@ -32,6 +33,7 @@ from pytest_accel.verdict.sla import further_calls, judge_sla, throughput_bounds
 
 __all__ = [
     "Compiled",
+    "OperatorComparison",
     "as_prediction",
     "attribution",
     "disturbances",
@@ -53,10 +55,12 @@ __all__ = [
     "no_baseline",
     "no_pacemaker",
     "not_run",
+    "operators_unknown",
     "other_pacemaker",
     "peak_flops",
     "peak_memory_mb",
     "score_beside_reference",
+    "slower_operators",
     "throughput_bounds",
     "uneven_load",
     "with_anchor",

@@ -206,6 +206,19 @@ class Intermediate:
 
 
 @dataclass(frozen=True)
+class OperatorTime:
+    """How long one operator takes in one call, by the runtime's own profiler.
+
+    ``name`` is the operator's name in the model, and ``kind`` its type. Operators without a name have one entry for
+    each kind, with the sum of their times.
+    """
+
+    name: str
+    kind: str
+    ns: float
+
+
+@dataclass(frozen=True)
 class VendorTool:
     """How the vendor's own tool times an artefact, one call after the other. Ours has to say the same beside it.
 
@@ -281,6 +294,8 @@ class Accelerator(ABC):
     converts: ClassVar[Mapping[str, Tuple[str, ...]]] = {}
     #: This flag says whether `intermediates` is implemented.
     shows_intermediates: ClassVar[bool] = False
+    #: This flag says whether `operator_times` is implemented.
+    profiles_operators: ClassVar[bool] = False
     #: The accelerator named here computes the outputs of the reference for a kind of source.
     references: ClassVar[Mapping[str, str]] = {"saved_model": "cpu", "keras": "cpu"}
     #: These options are other than their defaults where this accelerator runs the reference.
@@ -507,6 +522,14 @@ class Accelerator(ABC):
         A tensor has the same name in every precision of a model, so that two artefacts can be compared.
         """
         raise NotImplementedError
+
+    def operator_times(self, staged: Sequence[Any], calls: int) -> Optional[List[OperatorTime]]:
+        """Return how long each operator of the loaded artefact takes in one call, by the runtime's own profiler.
+
+        So many ``calls`` are profiled, with the staged batches in turn, after some to warm up. No time that is judged
+        is measured in this process. None: the profiler tells nothing with these options. The default knows nothing.
+        """
+        return None
 
     def flops(self) -> Optional[float]:
         """Return the floating-point operations of one call of the loaded artefact, None when they cannot be counted."""

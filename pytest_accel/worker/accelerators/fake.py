@@ -30,6 +30,7 @@ from pytest_accel.worker.accelerator import (
     Inspected,
     Missing,
     Observed,
+    OperatorTime,
     Option,
     Present,
     Refused,
@@ -75,8 +76,9 @@ class Script:
     inputs, ``nan`` puts one in the first place, ``returned_shape`` and ``returned_dtype`` break what ``outputs`` says.
 
     ``asynchronous`` lets a call return at once and finish when the device is synchronised; ``synchronize_lies`` lets it
-    not wait even then. ``failures`` maps a phase (probe, compile, load, stage, infer, close) to ``{"how", "message",
-    "at_call", "megabytes"}`` where how is refused, error, memory, hang, print, sigkill, sigsegv or sigabrt.
+    not wait even then. ``failures`` maps a phase (probe, compile, load, stage, infer, profile, close) to ``{"how",
+    "message", "at_call", "megabytes"}`` where how is refused, error, memory, hang, print, sigkill, sigsegv or sigabrt.
+    ``operator_ms`` maps the name of an operator to its type and time in a profile; without any there is no profile.
     ``by_precision`` maps a precision to the keys that are different there. ``target`` names the kind of device that is
     compiled for where it is absent, and with ``compiler_tells`` an artefact tells its placement without it.
     """
@@ -112,6 +114,7 @@ class Script:
     operators: Mapping[str, str] = field(
         default_factory=lambda: {"dense": "fake:float32", "softmax": "fake:float32"},
     )
+    operator_ms: Mapping[str, Tuple[str, float]] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=lambda: {"fake-sdk": "1.0"})
     device_memory_mb: Optional[float] = None
     throttled: str = ""
@@ -142,6 +145,7 @@ class FakeAccelerator(Accelerator):
     sources = ("fake",)
     file_kinds: ClassVar[Mapping[str, str]] = {".fake.json": "fake"}
     concurrent = True
+    profiles_operators = True
     references: ClassVar[Mapping[str, str]] = {"fake": "fake"}
     own_options: ClassVar[Mapping[str, Option]] = {
         "precision": Option(str, "fp32", choices=("fp32", "fp16", "int8"), doc="precision of the compiled model"),
@@ -239,6 +243,11 @@ class FakeAccelerator(Accelerator):
 
     def graph_precisions(self, artefact: str, options: Mapping[str, Any]) -> Sequence[str]:
         return _script_at(os.path.join(artefact, _MODEL), options["precision"]).graph_precisions
+
+    def operator_times(self, staged: Sequence[Any], calls: int) -> Optional[List[OperatorTime]]:
+        self._fail("profile")
+        times = [OperatorTime(name, kind, ms * 1e6) for name, (kind, ms) in self._script.operator_ms.items()]
+        return times or None
 
     def flops(self) -> Optional[float]:
         return self._script.flops

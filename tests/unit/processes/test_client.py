@@ -189,6 +189,7 @@ def test_a_device_is_present_or_missing_with_a_reason() -> None:
             "stood still or went back for all of 2 calls",
         ),
         ({"intermediates": 1}, lambda client: client.intermediates({}), "intermediates is malformed"),
+        ({"operators": [1]}, lambda client: client.operator_times(3), "profiling is malformed"),
         ({"flops": "1"}, lambda client: client.placement(), r"placement is malformed: .*float \| null"),
     ],
 )

@@ -6,13 +6,12 @@ prepared for it. `pytest_accel.worker.formats.onnx_model` converts models to ONN
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import tempfile
 from abc import abstractmethod
 from contextlib import contextmanager
-from typing import Any, ClassVar, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, ClassVar, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -31,6 +30,7 @@ from pytest_accel.worker.accelerator import (
     VendorTool,
     share_on,
 )
+from pytest_accel.worker.accelerators.onnx_runtime.profile import Profile
 from pytest_accel.worker.formats import batch_axes, graph_precisions, onnx_file, onnx_model, plain_loop, yardstick
 from pytest_accel.worker.hardware import versions
 from pytest_accel.worker.vendor_errors import explained
@@ -78,13 +78,6 @@ _BOOKKEEPING = frozenset(
         "MemcpyToHost",
     }
 )
-#: _ADDED_TO_A_NAME finds what graph rewriting and profiling add to an operator's name. The number differs between
-#: sessions.
-_ADDED_TO_A_NAME = re.compile(r"(_nchwc|_token_\d+)*_kernel_time$")
-
-#: _BLOCKED finds the kernels in the processor's own layout. ONNX Runtime's ``NchwcTransformer`` names them for what
-#: they give out, and whether there are any depends on the vectors of the processor.
-_BLOCKED = re.compile(r"_nchwc(_token_\d+)*_kernel_time$")
 
 
 class Kernel(NamedTuple):
@@ -194,7 +187,7 @@ class OnnxRuntime(Accelerator):
         return self._staged
 
     def infer(self, staged: Any) -> Arrays:
-        return dict(zip(self._outputs, _run(self._loaded, self._outputs, staged)))
+        return dict(zip(self._outputs, run(self._loaded, self._outputs, staged)))
 
     def placement(self) -> Observed:
         """Return where the kernels of one profiled call ran, and in which precision."""
@@ -223,44 +216,35 @@ class OnnxRuntime(Accelerator):
 
     def _profile(self) -> str:
         """Return what ONNX Runtime's profiler has recorded of one call."""
-        with tempfile.TemporaryDirectory() as folder:
-            session = self.session(self._path, self._options, profile=os.path.join(folder, "profile"))
+
+        def call_once(session: Any) -> None:
             tensors, _ = _tensors(session)
             zeros = {t.name: np.zeros([size or 1 for size in t.shape], t.dtype) for t in tensors}
-            _run(session, None, self._staged or zeros)
+            run(session, None, self._staged or zeros)
+
+        return self.profile(call_once)
+
+    def profile(self, call: Callable[[Any], None]) -> str:
+        """Return what ONNX Runtime's profiler has recorded while ``call`` used a session of its own."""
+        with tempfile.TemporaryDirectory() as folder:
+            session = self.session(self._path, self._options, profile=os.path.join(folder, "profile"))
+            call(session)
             with open(session.end_profiling(), encoding="utf-8") as file:
                 return file.read()
 
     def kernels(self) -> Iterator[Kernel]:
         """Yield the computing kernels of one call that ONNX Runtime's profiler recorded."""
-        events = json.loads(self._profile())
-        ran = [event for event in events if event.get("cat") == "Node" and "input_type_shape" in event["args"]]
-        quantised = any(graph_precisions.QUANTISED.search(event["args"]["op_name"]) for event in ran)
-        # The names of a large model are looked up where they are needed alone.
-        blocked = any(_BLOCKED.search(event["name"]) for event in ran)
-        nodes = onnx_file.read_graph(self._path).graph.node if blocked else ()
-        makers = {output: node for node in nodes for output in node.output}
-        for position, kernel in enumerate(ran):
+        profile = Profile(self._profile(), self._path)
+        quantised = any(graph_precisions.QUANTISED.search(each["args"]["op_name"]) for each in profile.kernels)
+        for position, kernel in enumerate(profile.kernels):
             facts = kernel["args"]
             types = [element_type for tensor in facts["input_type_shape"] for element_type in tensor]
             precision = _PRECISIONS.get(types[0]) if types else None
             if precision == "int8" and not quantised:
                 continue
             if precision is not None and facts["op_name"] not in _BOOKKEEPING:
-                name = _name_of(kernel["name"], facts["op_name"], makers) or f"{facts['op_name']} {position}"
+                name = profile.name_of(kernel) or f"{facts['op_name']} {position}"
                 yield Kernel(name, facts["op_name"], facts["provider"], precision)
-
-
-def _name_of(profiled: str, kind: str, makers: Mapping[str, Any]) -> str:
-    """Return the name of a kernel's operator in the model. ``makers`` are the nodes by what they give out.
-
-    An activation that was fused into a blocked kernel lies between its output and the operator of its ``kind``.
-    """
-    name = _ADDED_TO_A_NAME.sub("", profiled)
-    maker = makers.get(name) if _BLOCKED.search(profiled) else None
-    while maker is not None and maker.op_type != kind:
-        maker = makers.get(maker.input[0]) if len(maker.input) == 1 else None
-    return maker.name if maker is not None else name
 
 
 def session_options(options: Mapping[str, Any], profile: str) -> Any:
@@ -279,7 +263,8 @@ def session_options(options: Mapping[str, Any], profile: str) -> Any:
     return wanted
 
 
-def _run(session: Any, outputs: Optional[Sequence[str]], inputs: Arrays) -> List[Any]:
+def run(session: Any, outputs: Optional[Sequence[str]], inputs: Arrays) -> List[Any]:
+    """Make one call of a session. Its errors are those of `told`."""
     with told():
         results: List[Any] = session.run(outputs, inputs)
     return results

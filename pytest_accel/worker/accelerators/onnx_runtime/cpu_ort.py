@@ -7,21 +7,30 @@ makes INT8.
 from __future__ import annotations
 
 import os
-from typing import Any, ClassVar, List, Mapping, Union
+from typing import Any, ClassVar, List, Mapping, Sequence, Union
 
 from pytest_accel.worker.accelerator import (
     Arrays,
     CompileJob,
     Intermediate,
     Missing,
+    OperatorTime,
     Option,
     Present,
     Refused,
 )
-from pytest_accel.worker.accelerators.onnx_runtime.base import CPU_PROVIDER, OPTIMISATION, OnnxRuntime, session_options
+from pytest_accel.worker.accelerators.onnx_runtime.base import (
+    CPU_PROVIDER,
+    OPTIMISATION,
+    OnnxRuntime,
+    run,
+    session_options,
+)
+from pytest_accel.worker.accelerators.onnx_runtime.profile import Profile
 from pytest_accel.worker.formats import intermediate, onnx_file
 from pytest_accel.worker.formats.quantise import ACTIVATIONS, quantise, require
 from pytest_accel.worker.hardware import processor
+from pytest_accel.worker.timing import operators
 from pytest_accel.worker.vendor_errors import explained
 
 #: _FOLDER_OF_WEIGHTS is the entry of a session that names the folder of weights that are not in the serialised model.
@@ -35,6 +44,7 @@ class CpuOrt(OnnxRuntime):
     extra = "cpu-ort"
     calibrated = ("int8",)
     shows_intermediates = True
+    profiles_operators = True  # on a GPU the profiler times how long a kernel takes to be started
     # INT8 kernels of some processors overflow, and what is right is what the pairs say.
     as_reference: ClassVar[Mapping[str, str]] = {"qdq": "apart"}
     devices: ClassVar[Mapping[str, str]] = {CPU_PROVIDER: "cpu"}
@@ -84,6 +94,12 @@ class CpuOrt(OnnxRuntime):
             return onnxruntime.InferenceSession(model, wanted, providers=[CPU_PROVIDER])
         except Exception as error:  # ONNX Runtime's errors have no base class of their own
             raise Refused(explained("ONNX Runtime cannot load this model", error)) from error
+
+    def operator_times(self, staged: Sequence[Arrays], calls: int) -> List[OperatorTime]:
+        def make_calls(session: Any) -> None:
+            operators.make_calls(lambda inputs: run(session, None, inputs), staged, operators.WARM_UP_CALLS + calls)
+
+        return Profile(self.profile(make_calls), self._path).operator_times(calls)
 
     def intermediates(self, inputs: Arrays) -> List[Intermediate]:
         graph = onnx_file.read_graph(self._path)

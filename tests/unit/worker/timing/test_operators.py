@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+
+from pytest_accel.worker.accelerator import OperatorTime
+from pytest_accel.worker.timing.operators import Execution, Window, make_calls, middle_mean, typical
+
+
+def test_of_many_calls_the_middle_half_counts() -> None:
+    executions, calls = [], []
+    for number, conv_ns in enumerate((100.0, 110.0, 90.0, 100.0, 5000.0, 100.0, 100.0, 1.0)):
+        start = 10_000.0 * number
+        executions += [
+            Execution("a", "Conv", 1, start, start + conv_ns),
+            Execution("b", "Relu", 1, start + conv_ns, start + conv_ns + 7.0),
+        ]
+        calls.append(Window(start, start + 9_000.0))
+    assert typical(executions, calls) == [OperatorTime("a", "Conv", 100.0), OperatorTime("b", "Relu", 7.0)]
+
+
+def test_what_lies_outside_of_the_calls_does_not_count() -> None:
+    executions = [Execution("a", "Conv", 1, begin, begin + 5.0) for begin in (0.0, 100.0, 198.0)]
+    assert typical(executions, [Window(90.0, 200.0)]) == [OperatorTime("a", "Conv", 5.0)]
+
+
+def test_what_is_executed_twice_in_a_call_counts_twice_and_what_is_left_out_of_one_not_at_all() -> None:
+    executions = [Execution("a", "Conv", 1, begin, begin + 5.0) for begin in (0.0, 10.0)]
+    assert typical(executions, [Window(0.0, 50.0), Window(50.0, 90.0)]) == [OperatorTime("a", "Conv", 5.0)]
+
+
+def test_an_operator_has_no_time_of_those_inside_it_but_of_those_beside_it() -> None:
+    executions = [
+        Execution("loop", "Loop", 1, 0.0, 100.0),
+        Execution("branch", "If", 1, 10.0, 60.0),
+        Execution("inner", "Conv", 1, 20.0, 50.0),
+        Execution("other thread", "Conv", 2, 20.0, 80.0),
+        Execution("inner", "Conv", 1, 70.0, 90.0),
+        Execution("after", "Relu", 1, 100.0, 103.0),
+    ]
+    assert {each.name: each.ns for each in typical(executions, [Window(0.0, 200.0)])} == {
+        "loop": 30.0,
+        "branch": 20.0,
+        "inner": 50.0,
+        "other thread": 60.0,
+        "after": 3.0,
+    }
+
+
+@pytest.mark.parametrize(("values", "mean"), [([3.0], 3.0), ([1.0, 3.0], 2.0), ([9.0, 2.0, 4.0, 0.0], 3.0)])
+def test_the_middle_of_few_is_a_mean_too(values: list[float], mean: float) -> None:
+    assert middle_mean(values) == mean
+
+
+def test_calls_take_the_staged_batches_in_turn() -> None:
+    made: list[str] = []
+    make_calls(made.append, ["a", "b"], 3)
+    assert made == ["a", "b", "a"]

@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from pytest_accel.worker.accelerator import Arrays
 
 
+#: TIMES_OFF is the factor by which the times of all operators may differ from that of a call: a profiler takes time
+#: itself, threads run operators side by side, and other processes come and go.
+TIMES_OFF = 8.0
+
+
 class AcceleratorContract:
     """Inherit, set ``accelerator``, and override what your device needs.
 
@@ -226,6 +231,18 @@ class AcceleratorContract:
         assert all(count > 0 for count in placement.precisions.values())
         assert all(":" in where for where in placement.operators.values()), "an operator is at <device>:<precision>"
         assert flops is None or flops > 0
+
+    def test_the_times_of_operators_add_up_to_about_that_of_a_call(self, client: WorkerClient, loaded: Loaded) -> None:
+        client.stage([made_up(loaded, rows=1)])
+        times = client.operator_times(10)
+        if times is None:
+            pytest.skip(f"{self.accelerator.name} has no profiler that tells them")
+        assert self.accelerator.profiles_operators, "or it is never asked"
+        assert all(time.kind and time.ns >= 0.0 for time in times)
+        assert len({(time.name, time.kind) for time in times}) == len(times)
+        operators_ns = sum(time.ns for time in times)
+        call_ns = float(np.median(client.measure("single_stream", calls=10, checks=1).latencies_ns))
+        assert call_ns / TIMES_OFF < operators_ns < call_ns * TIMES_OFF, "not of one call, or in another unit"
 
     def test_the_vendors_own_words_are_text(self, client: WorkerClient, loaded: Loaded) -> None:
         client.predict(made_up(loaded, rows=1))

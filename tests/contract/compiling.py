@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from pytest_accel.facts.errors import CompileFailed, UnfitInput
-from pytest_accel.testing.contract import AcceleratorContract
+from pytest_accel.testing.contract import AcceleratorContract, made_up
 from pytest_accel.worker.accelerator import Source
 from tests.contract.test_cpu import YARDSTICK_MULTIPLY_ADDS
+from tests.models.slower_network import CHANNELS, write_network
 
 if TYPE_CHECKING:
     from pytest_accel.facts.fact import OptionValue
@@ -144,6 +145,17 @@ class CompilingContract(AcceleratorContract):
         placement = self.placed(client, models, tmp_path)
         assert placement.precisions.keys() == {"float32"}
         assert placement.on_device == 1.0
+
+    def test_operators_have_their_times_under_the_names_of_the_model(
+        self, client: WorkerClient, tmp_path: Path
+    ) -> None:
+        source = Source("onnx", str(write_network(tmp_path / "network.onnx")))
+        loaded = self.compiled(client, source, tmp_path / "artefact")
+        client.stage([made_up(loaded, rows=1)])
+        times = client.operator_times(4)
+        assert times is not None
+        convolutions = {time.name for time in times if time.ns > 0 and time.kind.startswith("Conv")}
+        assert convolutions >= {f"conv_{number}" for number in range(len(CHANNELS))}
 
     def test_bytes_that_nobody_quantised_are_no_int8(self, client: WorkerClient, models: Path, tmp_path: Path) -> None:
         self.compiled(client, onnx(models, "bytes_first"), tmp_path)

@@ -75,6 +75,17 @@ class TestCpu(AcceleratorContract):
     def test_the_precisions_of_the_graph_itself_are_known(self, client: WorkerClient, artefact: Path) -> None:
         assert client.graph_precisions(artefact, self.complete()) == ("float32",)
 
+    def test_operators_have_their_times_as_tensorflow_has_fused_them(
+        self, client: WorkerClient, loaded: Loaded
+    ) -> None:
+        client.stage([made_up(loaded, rows=1)])
+        times = client.operator_times(4)
+        assert times is not None
+        placed = client.placement()[0].operators
+        known = [time for time in times if time.name in placed]
+        assert sum(time.ns for time in known) > 0.5 * sum(time.ns for time in times)
+        assert {time.kind.lstrip("_") for time in known} & {"Conv2D", "FusedConv2D"}
+
     def test_the_yardstick_is_counted_and_runs_in_fp32(self, client: WorkerClient, loaded: Loaded) -> None:
         placement, flops = client.placement()
         assert placement.on_device == 1.0

@@ -40,6 +40,15 @@ class TestCpuTorch(AcceleratorContract):
         assert sum(name.startswith("conv2d") for name in placement.operators) == 20
         assert flops == 2 * YARDSTICK_MULTIPLY_ADDS
 
+    def test_operators_have_their_times_under_the_names_of_the_program(
+        self, client: WorkerClient, loaded: Loaded
+    ) -> None:
+        client.stage([made_up(loaded, rows=1)])
+        times = client.operator_times(4)
+        assert times is not None
+        convolutions = {time.name for time in times if time.kind == "conv2d" and time.ns > 0}
+        assert convolutions == {name for name in client.placement()[0].operators if name.startswith("conv2d")}
+
     def test_the_precisions_of_the_program_itself_are_known(self, client: WorkerClient, artefact: Path) -> None:
         assert client.graph_precisions(artefact, self.complete()) == ("float32",)
 
@@ -110,6 +119,13 @@ class TestCpuTorch(AcceleratorContract):
         with pytest.raises(UnfitInput, match=r"PyTorch cannot run this model: .*index out of range"):
             client.predict({"index": np.array([99])})
         assert client.predict({"index": np.array([1])})
+
+    @pytest.mark.slow
+    def test_a_compiled_program_has_no_operators_of_its_own(self, client: WorkerClient, programs: Path) -> None:
+        self.load_program(client, programs, "two_inputs")
+        client.load(programs / "two_inputs", self.complete(compile="default"))
+        client.stage([{"left": np.ones((1, 4), np.float32), "right": np.array([3])}])
+        assert client.operator_times(4) is None
 
     @pytest.mark.slow
     def test_a_compiled_program_answers_the_same_and_is_compiled_while_it_is_loaded(

@@ -22,6 +22,7 @@ from pytest_accel.worker.accelerator import (
     Intermediate,
     Missing,
     Observed,
+    OperatorTime,
     Option,
     Present,
     Progress,
@@ -34,6 +35,7 @@ from pytest_accel.worker.formats import batch_axes, intermediate, onnx_model, op
 from pytest_accel.worker.formats.openvino_model import import_openvino
 from pytest_accel.worker.formats.quantise import QUANTISED_ALREADY, check_inputs, require
 from pytest_accel.worker.hardware import processor, versions
+from pytest_accel.worker.timing import operators
 from pytest_accel.worker.vendor_errors import explained
 
 _MODEL = "model.xml"
@@ -83,6 +85,7 @@ class CpuOpenVino(Accelerator):
     concurrent = True
     calibrated = ("int8",)
     shows_intermediates = True
+    profiles_operators = True
     #: Variants share a conversion, because OpenVINO numbers unnamed layers over all models that a process reads.
     converts: ClassVar[Mapping[str, Tuple[str, ...]]] = {
         "saved_model": ("signature",),
@@ -225,6 +228,17 @@ class CpuOpenVino(Accelerator):
         model = import_openvino().Core().read_model(self._path)
         return intermediate.of_openvino(model, inputs, lambda shown: _compiled(shown, self._options))
 
+    def operator_times(self, staged: Sequence[Any], calls: int) -> List[OperatorTime]:
+        request = _compiled(self._path, self._options, profiled=True).create_infer_request()
+        recorded: List[List[OperatorTime]] = []
+
+        def call(inputs: Any) -> None:
+            request.infer(inputs)
+            recorded.append([_time(layer) for layer in request.get_profiling_info() if _was_run(layer)])
+
+        operators.make_calls(call, staged, operators.WARM_UP_CALLS + calls)
+        return operators.typical(recorded[-calls:])
+
     def raw_answers(self) -> Dict[str, str]:
         layers = [
             {"name": layer.get_friendly_name(), **{key: str(fact.value) for key, fact in layer.get_rt_info().items()}}
@@ -278,7 +292,18 @@ def _quantised(model: Any, calibration: Sequence[Arrays], progress: Progress) ->
         raise Refused(explained("NNCF cannot quantise this model", error)) from error
 
 
-def _compiled(model_or_path: Any, options: Mapping[str, Any]) -> Any:
+def _was_run(layer: Any) -> bool:
+    """Return whether a layer was run itself: one that was fused into another has a record without a time."""
+    return bool(layer.status == layer.Status.EXECUTED)
+
+
+def _time(layer: Any) -> OperatorTime:
+    """Return the time of a layer that OpenVINO has counted. A name that it made up is none."""
+    name = "" if _MADE_UP_NAME.fullmatch(layer.node_name) else layer.node_name
+    return OperatorTime(name, layer.node_type, 1e9 * layer.real_time.total_seconds())
+
+
+def _compiled(model_or_path: Any, options: Mapping[str, Any], *, profiled: bool = False) -> Any:
     """Compile the model with exactly the options asked for. Raises `Refused` where OpenVINO would use others."""
     openvino = import_openvino()
     core = openvino.Core()
@@ -286,8 +311,11 @@ def _compiled(model_or_path: Any, options: Mapping[str, Any]) -> Any:
         raise Refused("precision='bf16': this processor has no BF16 instructions; use fp32 or int8")
     asked = {"precision": _PRECISION_HINTS[options["precision"]], "hint": options["hint"].upper()}
     asked.update({name: options[name] for name in ("streams", "threads") if options[name]})
+    properties: Dict[str, Any] = {_PROPERTIES[name]: value for name, value in asked.items()}
+    if profiled:
+        properties["PERF_COUNT"] = True
     try:
-        model = core.compile_model(model_or_path, _DEVICE, {_PROPERTIES[name]: value for name, value in asked.items()})
+        model = core.compile_model(model_or_path, _DEVICE, properties)
     except RuntimeError as error:
         raise Refused(explained("OpenVINO cannot compile this model", error)) from error
     for name, value in asked.items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from itertools import cycle, islice
-from typing import Callable, DefaultDict, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple, TypeVar
+from typing import Callable, DefaultDict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple, TypeVar
 
 from pytest_accel.worker.accelerator import OperatorTime
 
@@ -16,7 +16,6 @@ from pytest_accel.worker.accelerator import OperatorTime
 WARM_UP_CALLS = 2
 
 _Staged = TypeVar("_Staged")
-_Key = Tuple[str, str]
 
 
 class Execution(NamedTuple):
@@ -35,6 +34,10 @@ class Window(NamedTuple):
     begin_ns: float
     end_ns: float
 
+    def has(self, execution: Execution) -> bool:
+        """Return whether an execution began and ended in this time."""
+        return self.begin_ns <= execution.begin_ns and execution.end_ns <= self.end_ns
+
 
 def make_calls(call: Callable[[_Staged], object], staged: Sequence[_Staged], calls: int) -> None:
     """Make so many calls, with the staged batches in turn."""
@@ -42,34 +45,37 @@ def make_calls(call: Callable[[_Staged], object], staged: Sequence[_Staged], cal
         call(inputs)
 
 
-def typical(executions: Iterable[Execution], calls: Sequence[Window]) -> List[OperatorTime]:
-    """Return the time of each operator in one of the ``calls``; what was executed outside of them does not count."""
-    times_ns: DefaultDict[_Key, List[float]] = defaultdict(lambda: [0.0] * len(calls))
-    ordered = sorted(executions, key=lambda each: (each.begin_ns, -each.end_ns))
-    for number, window in enumerate(calls):
-        within = [each for each in ordered if window.begin_ns <= each.begin_ns and each.end_ns <= window.end_ns]
-        for execution, own_ns in own_times(within):
-            times_ns[execution.name, execution.kind][number] += own_ns
+def typical(calls: Sequence[Iterable[OperatorTime]]) -> List[OperatorTime]:
+    """Return the time of each operator in one of the ``calls``. What is listed twice in a call counts twice."""
+    times_ns: DefaultDict[Tuple[str, str], List[float]] = defaultdict(lambda: [0.0] * len(calls))
+    for number, operators in enumerate(calls):
+        for operator in operators:
+            times_ns[operator.name, operator.kind][number] += operator.ns
     return [OperatorTime(name, kind, middle_mean(each)) for (name, kind), each in times_ns.items()]
 
 
-def own_times(ordered: Iterable[Execution]) -> Iterator[Tuple[Execution, float]]:
-    """Yield executions with the nanoseconds of each, without those of executions inside it on its thread.
+def typical_within(executions: Iterable[Execution], calls: Iterable[Window]) -> List[OperatorTime]:
+    """Return what `typical` does of the executions within the ``calls``. Those outside of them do not count."""
+    ordered = sorted(executions, key=lambda each: (each.begin_ns, -each.end_ns))
+    return typical([list(own_times([each for each in ordered if call.has(each)])) for call in calls])
+
+
+def own_times(ordered: Sequence[Execution]) -> Iterator[OperatorTime]:
+    """Yield the time of each execution without that of executions inside it on its thread.
 
     They come in the order in which they began, the outer before the inner one.
     """
-    inside_ns: Dict[int, float] = {}
+    inside_ns = [0.0] * len(ordered)
     running: DefaultDict[int, List[int]] = defaultdict(list)
-    executions = list(ordered)
-    for position, execution in enumerate(executions):
-        outer = running[execution.thread]
-        while outer and executions[outer[-1]].end_ns < execution.end_ns:
-            outer.pop()
-        if outer:
-            inside_ns[outer[-1]] = inside_ns.get(outer[-1], 0.0) + execution.end_ns - execution.begin_ns
-        outer.append(position)
-    for position, execution in enumerate(executions):
-        yield execution, execution.end_ns - execution.begin_ns - inside_ns.get(position, 0.0)
+    for position, execution in enumerate(ordered):
+        around = running[execution.thread]
+        while around and ordered[around[-1]].end_ns < execution.end_ns:
+            around.pop()
+        if around:
+            inside_ns[around[-1]] += execution.end_ns - execution.begin_ns
+        around.append(position)
+    for execution, others_ns in zip(ordered, inside_ns):
+        yield OperatorTime(execution.name, execution.kind, execution.end_ns - execution.begin_ns - others_ns)
 
 
 def middle_mean(values: Sequence[float]) -> float:

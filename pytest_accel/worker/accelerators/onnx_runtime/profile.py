@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Set
 
 from pytest_accel.worker.formats import onnx_file
-from pytest_accel.worker.timing.operators import Execution, Window, typical
+from pytest_accel.worker.timing.operators import Execution, Window, typical_within
 
 if TYPE_CHECKING:
     from pytest_accel.worker.accelerator import OperatorTime
@@ -42,7 +42,7 @@ class Profile:
     def operator_times(self, calls: int) -> List[OperatorTime]:
         """Return the time of each operator in one of the last ``calls``."""
         runs = [_window(event) for event in self._events if event["name"] == "model_run"]
-        return typical((self._execution(kernel) for kernel in self.kernels), sorted(runs)[-calls:])
+        return typical_within((self._execution(kernel) for kernel in self.kernels), sorted(runs)[-calls:])
 
     def _execution(self, kernel: Mapping[str, Any]) -> Execution:
         name = self.name_of(kernel) or _ADDED_TO_A_NAME.sub("", kernel["name"])

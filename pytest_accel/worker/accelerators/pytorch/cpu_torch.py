@@ -5,10 +5,11 @@ It shares `pytest_accel.worker.accelerators.pytorch.base` with ``gpu-torch``.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Mapping, Union
+from typing import Any, ClassVar, List, Mapping, Optional, Sequence, Union
 
-from pytest_accel.worker.accelerator import Missing, Option, Present, Refused
-from pytest_accel.worker.accelerators.pytorch.base import BATCH_SIZE, TorchProgram, compile_option
+from pytest_accel.worker.accelerator import Missing, OperatorTime, Option, Present, Refused
+from pytest_accel.worker.accelerators.pytorch import profile
+from pytest_accel.worker.accelerators.pytorch.base import BATCH_SIZE, TorchProgram, compile_option, told
 from pytest_accel.worker.hardware import processor
 
 
@@ -18,6 +19,7 @@ class CpuTorch(TorchProgram):
     name = "cpu-torch"
     extra = "cpu-torch"
     device = place = "cpu"
+    profiles_operators = True
     own_options: ClassVar[Mapping[str, Option]] = {
         "batch_size": BATCH_SIZE,
         "precision": Option(str, "fp32", choices=("fp32", "bf16"), doc="BF16 is PyTorch's automatic mixed precision"),
@@ -44,3 +46,10 @@ class CpuTorch(TorchProgram):
         torch.set_float32_matmul_precision("highest")
         self._usual_threads = self._usual_threads or torch.get_num_threads()
         torch.set_num_threads(options["threads"] or self._usual_threads)
+
+    def operator_times(self, staged: Sequence[Any], calls: int) -> Optional[List[OperatorTime]]:
+        """Return the times, None where PyTorch's compiler has made kernels that have no names of the program."""
+        if self._options["compile"] != "none":
+            return None
+        with told("run"), self._computing():
+            return profile.operator_times(self._loaded.marked, staged, calls)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from typing import Any, ClassVar, Dict, List, Mapping, Optional, Tuple, Union
+from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from pytest_accel.worker.accelerator import (
     COMMON_OPTIONS,
@@ -18,6 +18,7 @@ from pytest_accel.worker.accelerator import (
     CompileJob,
     Missing,
     Observed,
+    OperatorTime,
     Option,
     Present,
     Refused,
@@ -25,6 +26,7 @@ from pytest_accel.worker.accelerator import (
     Tensor,
     VendorTool,
 )
+from pytest_accel.worker.accelerators.tensorflow import profile
 from pytest_accel.worker.formats import plain_loop, saved_graph, saved_model, yardstick
 from pytest_accel.worker.hardware import processor, versions
 from pytest_accel.worker.vendor_errors import explained
@@ -41,6 +43,7 @@ class Cpu(Accelerator):
     extra = "cpu"
     sources = ("saved_model", "keras")
     concurrent = True
+    profiles_operators = True
     # TensorFlow makes its threads when it runs its first operation.
     preload = ("pytest_accel.worker.formats.saved_model:preload_tensorflow",)
     own_options: ClassVar[Mapping[str, Option]] = {
@@ -125,6 +128,9 @@ class Cpu(Accelerator):
 
     def flops(self) -> Optional[float]:
         return saved_model.count_flops(self._inlined())
+
+    def operator_times(self, staged: Sequence[Any], calls: int) -> Optional[List[OperatorTime]]:
+        return profile.operator_times(self.infer, staged, calls)
 
     def raw_answers(self) -> Dict[str, str]:
         return {"tensorflow-build.json": json.dumps(dict(_tensorflow().sysconfig.get_build_info()), default=str)}

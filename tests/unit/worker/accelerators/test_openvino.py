@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from pytest_accel.worker.accelerator import OperatorTime
 from pytest_accel.worker.accelerators import openvino
 from pytest_accel.worker.accelerators.openvino import CpuOpenVino
 
@@ -53,3 +56,18 @@ def test_benchmark_app_runs_as_the_options_say(options: dict[str, Any], flags: l
     *_, model, _, inputs, _, calls = tool.arguments[: tool.arguments.index("-hint")]
     assert (model, inputs, calls) == ("artefact/model.xml", f"image:{tmp_path}/image.npy", "40")
     assert list(tool.arguments[tool.arguments.index("-hint") :]) == [*flags, "-infer_precision", "f32", "-ip", "f32"]
+
+
+def test_a_layer_without_a_name_of_the_model_has_its_time_under_its_type() -> None:
+    made_up, named = (
+        SimpleNamespace(node_name=name, node_type="Eltwise", real_time=timedelta(microseconds=12))
+        for name in ("Multiply_1234", "scale")
+    )
+    assert openvino._time(made_up) == OperatorTime("", "Eltwise", 12_000.0)
+    assert openvino._time(named).name == "scale"
+
+
+def test_a_layer_that_was_fused_into_another_was_not_run() -> None:
+    status = SimpleNamespace(EXECUTED=2, NOT_RUN=0)
+    assert not openvino._was_run(SimpleNamespace(status=0, Status=status))
+    assert openvino._was_run(SimpleNamespace(status=2, Status=status))

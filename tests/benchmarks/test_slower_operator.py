@@ -36,8 +36,10 @@ SDKS = {"cpu-ort": "onnxruntime", "cpu-openvino": "openvino"}
 @pytest.fixture
 def session(tmp_path: Path) -> Iterator[Session]:
     """A session with nothing in its cache."""
-    places = {"baseline_dir": tmp_path, "cache_dir": tmp_path / "cache", "lock_dir": tmp_path / "locks"}
-    made = Session(Settings(rootdir=tmp_path, **places), Registry.discover(), tell=Silence())
+    settings = Settings(
+        rootdir=tmp_path, baseline_dir=tmp_path, cache_dir=tmp_path / "cache", lock_dir=tmp_path / "locks"
+    )
+    made = Session(settings, Registry.discover(), tell=Silence())
     yield made
     made.close()
 

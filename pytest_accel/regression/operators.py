@@ -1,7 +1,7 @@
 """Which operator got slower? Both sides once more, with the runtime's own profiler, after a regression was judged.
 
 Such a launch is never judged: a profiler takes time itself. Whatever goes wrong in it changes no verdict. The sides
-take turns as in a duet, so that a busy machine slows down both, and of several turns the middle one counts.
+take turns as in a duet, so that a busy machine slows down both, and of several turns the faster ones count.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pytest_accel.regression import duet
 from pytest_accel.regression.pacemaker import OWN_ARTEFACT, fits_another
 from pytest_accel.verdict import OperatorComparison
 from pytest_accel.worker.accelerator import OperatorTime
+from pytest_accel.worker.timing.operators import fastest_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -35,7 +36,7 @@ TURNS = 5
 BUDGET_S = 30.0
 #: TURN_NS is the number of nanoseconds of the calls of a turn: of a slow model there are fewer.
 TURN_NS = 1_000_000_000
-#: FEWEST_CALLS is the number of calls of a turn at least. The middle half of them counts.
+#: FEWEST_CALLS is the number of calls of a turn at least.
 FEWEST_CALLS = 4
 #: MOST_CALLS is the number of calls of a turn at most: a profiler writes a record for each operator of each.
 MOST_CALLS = 20
@@ -83,7 +84,7 @@ def compare_operators(candidate: Side, opponent: Side, *, calls: int) -> Operato
     profiles = play_turns({"candidate": candidate, "opponent": opponent}, calls)
     if any(profile is None for side in profiles.values() for profile in side):
         return None
-    before, after = (_middle(filter(None, profiles[name])) for name in ("opponent", "candidate"))
+    before, after = (_fastest(filter(None, profiles[name])) for name in ("opponent", "candidate"))
     return OperatorComparison.of(before, after)
 
 
@@ -118,11 +119,11 @@ def _one_after_the_other(sides: Mapping[str, Side], calls: int) -> Mapping[str, 
     return profiles
 
 
-def _middle(profiles: Iterable[Profile]) -> list[OperatorTime]:
-    """Return the median of each operator's times over the turns of one side."""
+def _fastest(profiles: Iterable[Profile]) -> list[OperatorTime]:
+    """Return the time of each operator in the faster half of one side's turns."""
     turns = [{(operator.name, operator.kind): operator.ns for operator in profile} for profile in profiles]
     operators = dict.fromkeys(operator for turn in turns for operator in turn)
-    return [OperatorTime(*each, median(turn.get(each, 0.0) for turn in turns)) for each in operators]
+    return [OperatorTime(*each, fastest_mean([turn.get(each, 0.0) for turn in turns], 0.5)) for each in operators]
 
 
 def _calls(played: Duet) -> int:

@@ -121,9 +121,9 @@ def test_a_device_of_one_process_has_one_side_after_the_other(
     assert workshop.asked == 2 * ["load", "stage", "predict", "operator_times"]
 
 
-def test_of_several_turns_the_middle_one_counts() -> None:
-    turns = [[OperatorTime("conv", "Conv", ns)] for ns in (5.0, 900.0, 4.0)]
-    assert operators._middle(turns) == [OperatorTime("conv", "Conv", 5.0)]
+def test_of_several_turns_the_faster_half_counts() -> None:
+    turns = [[OperatorTime("conv", "Conv", ns)] for ns in (6.0, 900.0, 4.0, 70.0)]
+    assert operators._fastest(turns) == [OperatorTime("conv", "Conv", 5.0)]
 
 
 @pytest.mark.parametrize(("p50_ms", "calls"), [(0.1, 20), (100.0, 10), (5000.0, 4)])

@@ -2,7 +2,7 @@
 
 A profiler records when each operator began and ended. An operator such as a loop has others inside it, whose time is
 theirs. Other processes make an operator slower and never faster, so of all calls the fastest quarter counts: with the
-middle half, beside eight busy processes on two cores, a wrong operator came first in 3 of 20 networks.
+middle half, and a load of eight on two cores, a wrong operator came first in 3 of 20 networks.
 """
 
 from __future__ import annotations

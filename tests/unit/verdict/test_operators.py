@@ -70,6 +70,8 @@ def test_another_fusion_is_no_operator_that_got_slower() -> None:
 def test_operators_without_a_name_are_no_partners() -> None:
     unnamed = [OperatorTime("", "Conv", 1e6)], [OperatorTime("", "Conv", 2e6)]
     assert told(*unnamed)[1].startswith("  Conv (all whose names differ): 1.00 -> 2.00 ms")
+    some_named = [*unnamed[0], *times(Conv_x=0.5)], unnamed[1]
+    assert told(*some_named)[1].startswith("  Conv (all whose names differ): 1.50 -> 2.00 ms")
 
 
 @pytest.mark.parametrize(("after_ms", "named"), [(1.02, False), (0.9, False), (1.2, True)])

@@ -17,7 +17,7 @@ import msgspec
 from pytest_accel import verdict
 from pytest_accel.facts.errors import AccelError
 from pytest_accel.regression import duet
-from pytest_accel.regression.pacemaker import OWN_ARTEFACT, fits_another
+from pytest_accel.regression.pacemaker import fits_another
 from pytest_accel.verdict import OperatorComparison
 from pytest_accel.worker.accelerator import OperatorTime
 from pytest_accel.worker.timing.operators import fastest_mean
@@ -45,7 +45,7 @@ MOST_CALLS = 20
 Profile: TypeAlias = "Sequence[OperatorTime]"
 
 
-def with_operators(verdicts: list[Verdict], compared: Compared) -> list[Verdict]:
+def with_operators(verdicts: list[Verdict], compared: Compared, opponent: str = "the baseline") -> list[Verdict]:
     """Return the verdicts; one that is ``regressed`` names the operators that got slower, or says why it cannot.
 
     Beside the yardstick nothing is told: that knows no operator of the baseline.
@@ -53,14 +53,14 @@ def with_operators(verdicts: list[Verdict], compared: Compared) -> list[Verdict]
     if compared.sides is None or not compared.sides[0].session.settings.profile_regressions:
         return verdicts
     return [
-        msgspec.structs.replace(answer, details=(*answer.details, *_told_of(compared, *compared.sides)))
+        msgspec.structs.replace(answer, details=(*answer.details, *_told_of(compared, *compared.sides, name=opponent)))
         if answer.kind == "regressed"
         else answer
         for answer in verdicts
     ]
 
 
-def _told_of(compared: Compared, candidate: Side, opponent: Side) -> tuple[str, ...]:
+def _told_of(compared: Compared, candidate: Side, opponent: Side, *, name: str) -> tuple[str, ...]:
     """Return what is told of the operators of a comparison that was lost."""
     if not candidate.session.registry.find(candidate.accelerator).profiles_operators:
         return verdict.operators_unknown(f"nothing profiles the operators of {candidate.accelerator}")
@@ -71,8 +71,7 @@ def _told_of(compared: Compared, candidate: Side, opponent: Side) -> tuple[str, 
     if comparison is None:
         return verdict.operators_unknown("the profiler tells nothing of them for these options")
     assert compared.ratio is not None, "without a ratio nothing has regressed"
-    beside = "the baseline" if compared.duet.pacemaker == OWN_ARTEFACT else compared.duet.pacemaker
-    return verdict.slower_operators(comparison, ratio=compared.ratio.estimate, opponent=beside)
+    return verdict.slower_operators(comparison, ratio=compared.ratio.estimate, opponent=name)
 
 
 def compare_operators(candidate: Side, opponent: Side, *, calls: int) -> OperatorComparison | None:

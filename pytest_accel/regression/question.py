@@ -91,7 +91,7 @@ class Contest:
             disturbed=verdict.disturbances(self.measurement),
             left_out=verdict.left_out(compared.duet, None),
         )
-        return Standing(with_operators(verdicts, compared), compared, opponent.text, differences)
+        return Standing(with_operators(verdicts, compared, opponent.text), compared, opponent.text, differences)
 
     def _beside_baseline(self, baseline: Baseline | None) -> Standing:
         candidate = self.candidate
@@ -129,7 +129,8 @@ class Contest:
             disturbed=self._disturbed(crept),
             left_out=_left_out(crept),
         )
-        return replace(standing, verdicts=[*standing.verdicts, *verdicts], crept=crept)
+        answers = with_operators(verdicts, crept, name)
+        return replace(standing, verdicts=[*standing.verdicts, *answers], crept=crept)
 
     def _disturbed(self, compared: Compared) -> tuple[str, ...]:
         """Return why launches cannot show a regression, a sentence each."""

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from pytest_accel.facts.records import Conditions
+from pytest_accel.facts.records import Budgets, Conditions
 from pytest_accel.facts.settings import Opponent
 from pytest_accel.regression import operators
 from pytest_accel.regression.operators import compare_operators
 from pytest_accel.regression.pacemaker import side_of, yardstick_pace
-from pytest_accel.regression.question import Contest
+from pytest_accel.regression.question import Anchor, Contest
 from pytest_accel.testing import FakeAccelerator
 from pytest_accel.worker.accelerator import OperatorTime
 from tests.unit import facts
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("few_pairs")
 
+LIMIT = Budgets(max_regression=0.05)
+NO_ANCHOR = Anchor("")
 BEFORE = {"conv": ("Conv", 0.6), "relu": ("Relu", 0.4)}
 AFTER = {"conv": ("Conv", 0.9), "relu": ("Relu", 0.4)}
 HEADING = "All operators together: 1.00 -> 1.30 ms, by the runtime's own profiler in a launch that is not judged."
@@ -38,7 +40,7 @@ def beside_its_baseline(workshop: Workshop, *, cached: bool = True, after_ms: fl
     after = workshop.compile(workshop.model(**{"latency_ms": after_ms, "operator_ms": AFTER, **script}))
     workshop.asked.clear()
     measurement = msgspec.structs.replace(facts.measurement(), conditions=Conditions())
-    (answer,) = Contest(after, inputs("x"), measurement, 0.05).stand(baseline).verdicts
+    (answer,) = Contest(after, inputs("x"), measurement, LIMIT).stand(baseline, NO_ANCHOR).verdicts
     return answer
 
 
@@ -56,13 +58,23 @@ def test_an_opponent_of_the_run_is_profiled_too(workshop: Workshop) -> None:
     older = workshop.model("older", latency_ms=1.0, operator_ms=BEFORE)
     workshop.start_again(against=Opponent("model", older.path, "older.fake.json"))
     after = workshop.compile(workshop.model(latency_ms=1.3, operator_ms={**AFTER, "more": ("Add", 0.1)}))
-    (answer,) = Contest(after, inputs("x"), facts.measurement(), 0.05).stand(None).verdicts
+    (answer,) = Contest(after, inputs("x"), facts.measurement(), LIMIT).stand(None, NO_ANCHOR).verdicts
     assert answer.details[-3:] == (
         NAMED.replace("100 %", "75 %"),
         "  more (Add), in this model alone: 0.000 -> 0.100 ms (+0.100 ms, 25 % of the slowdown)",
         "Operators without a partner of their name and type, as other fusions have: 0 ms of older.fake.json, 0.100 ms "
         "of this model.",
     )
+
+
+def test_what_has_crept_in_since_the_anchor_is_named_too(workshop: Workshop) -> None:
+    before = workshop.compile(workshop.model(latency_ms=1.0, operator_ms=BEFORE))
+    anchor = Anchor("v1", baseline_of(before, yardstick_pace(before, inputs("x"))))
+    after = workshop.compile(workshop.model(latency_ms=1.3, operator_ms={"merged": ("Gelu", 1.3)}))
+    measurement = msgspec.structs.replace(facts.measurement(), conditions=Conditions())
+    _, creep = Contest(after, inputs("x"), measurement, Budgets(max_creep=0.1)).stand(None, anchor).verdicts
+    assert (creep.question, creep.kind) == ("creep", "regressed")
+    assert creep.details[-1].endswith("as other fusions have: 1.00 ms of the anchor v1, 1.30 ms of this model.")
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_operators_without_a_name_are_no_partners() -> None:
 def test_operators_are_named_only_where_they_show_the_slowdown(after_ms: float, named: bool) -> None:
     first, *rest = told(times(Conv_a=1.0), times(Conv_a=after_ms), ratio=1.2)
     assert bool(rest) == named
-    assert ("it is between the operators, or in the runtime" in first) == (not named)
+    assert ("it is between the operators, or other processes hid it" in first) == (not named)
 
 
 def test_a_little_without_a_partner_is_not_told() -> None:

@@ -90,7 +90,8 @@ def slower_operators(comparison: OperatorComparison, *, ratio: float, opponent: 
     profiled = f"All operators together: {_times(before_ms, after_ms)}, by the runtime's own profiler"
     slowdown_ms = after_ms - before_ms
     if slowdown_ms <= SHOWN * (ratio - 1.0) * before_ms:
-        return (f"{profiled}. That shows little of the slowdown: it is between the operators, or other processes hid it.",)
+        little = "That shows little of the slowdown: it is between the operators, or other processes hid it."
+        return (f"{profiled}. {little}",)
     slower = [each for each in comparison.changes[:MOST_NAMED] if each.difference_ms > SMALL * slowdown_ms]
     return (
         f"{profiled} in a launch that is not judged. Most of it:",

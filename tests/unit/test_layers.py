@@ -16,7 +16,7 @@ import pytest_accel
 #: climbs, and packages on one floor do not know each other. What is imported for types alone counts too.
 FLOORS = (
     "plugin commands testing",
-    "acceptance",
+    "acceptance bisect",
     "report check",
     "regression",
     "measuring",

@@ -87,7 +87,7 @@ class Bisection:
         self._require_good(fault)
         while (narrowed := narrow(self.history, partial(self._known, fault))).ask is not None:
             self._steps_left = steps_for(len(narrowed.suspects))
-            title = f"1 of {len(narrowed.suspects)} that may be the first bad one"
+            title = f"one of {len(narrowed.suspects)}"
             self._decided(title, narrowed.ask, fault)
         return self._finding(fault, narrowed)
 

@@ -53,7 +53,7 @@ class CommitTrials:
         """Return what the test shows at a commit."""
         return self._at(point, self._cache, Terms(str(self._opponent), confidence, compare_budget_s))
 
-    def in_place(self, folder: Path, *, confidence: float, compare_budget_s: float) -> Trial:
+    def in_place(self, folder: Path, confidence: float, compare_budget_s: float) -> Trial:
         """Return what the test shows in the user's own checkout, as it is."""
         terms = Terms(str(self._opponent), confidence, compare_budget_s)
         return self.run("checkout", Place(Path(sys.executable), folder, {}), self._cache, terms)

@@ -108,10 +108,6 @@ class Repository:
         """Return whether known files of the checkout are not as in its commit."""
         return bool(self.git("status", "--porcelain", "--untracked-files=no"))
 
-    def subject(self, commit: str) -> str:
-        """Return a commit's short hash and the first line of its message."""
-        return self.git("show", "--no-patch", f"--abbrev={SHOWN_OF_COMMIT}", "--format=%h %s", commit)
-
     @contextmanager
     def checkout(self, commit: str, folder: Path) -> Iterator[Path]:
         """Give the commit's files in ``folder``, and remove them at the end."""
@@ -148,6 +144,10 @@ class Commits:
     repository: Repository
     good: str
     bad: str
+
+    def shown(self, point: str) -> str:
+        """Return a commit's short hash and the first line of its message."""
+        return self.repository.git("show", "--no-patch", f"--abbrev={SHOWN_OF_COMMIT}", "--format=%h %s", point)
 
     def suspects(self, goods: Sequence[str], bad: str) -> list[str]:
         """Return what may be the first bad commit. The one that halves the rest best comes first."""

@@ -16,6 +16,7 @@ import msgspec
 
 from pytest_accel.bisect.trial import Trial, reason_of, verdicts_of, why_unusable
 from pytest_accel.facts.errors import AccelError
+from pytest_accel.facts.records import SHOWN_OF_COMMIT
 from pytest_accel.report.record import read_record
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ class PytestRun:
         record, log = base.with_name(f"{base.name}.json"), base.with_name(f"{base.name}.log")
         began_s = time.monotonic()
         with log.open("wb") as output:
-            status = self._wait(self._command(place, cache, record, terms), place, output.fileno())
+            command = self._command(place, cache, record, terms)
+            status = self._wait(command, place, output.fileno(), name[:SHOWN_OF_COMMIT])
         seconds = time.monotonic() - began_s
         return _trial(name, _read(record), status, terms, seconds, log)
 
@@ -79,7 +81,7 @@ class PytestRun:
         where = [f"--accel-cache-dir={cache}", f"--accel-report={record}", "-o", "accel_github=false"]
         return [str(place.python), "-m", "pytest", *self.selection, *where, *terms.options]
 
-    def _wait(self, command: Sequence[str], place: Place, output: int) -> int:
+    def _wait(self, command: Sequence[str], place: Place, output: int, name: str) -> int:
         """Wait for the end of pytest. It has a session of its own, so that Ctrl-C reaches it once, through us."""
         process = subprocess.Popen(
             command,
@@ -94,7 +96,7 @@ class PytestRun:
             while True:
                 with suppress(subprocess.TimeoutExpired):
                     return process.wait(_LOOK_EVERY_S)
-                self.tell.tick()
+                self.tell(f"running {name}")
 
 
 @contextmanager

@@ -25,6 +25,9 @@ class History(Protocol):
     def bad(self) -> str:
         """The point that is taken for bad."""
 
+    def shown(self, point: str) -> str:
+        """Return a point as people name it."""
+
     def suspects(self, goods: Sequence[str], bad: str) -> list[str]:
         """Return what may be the first bad point, ``bad`` itself included.
 

@@ -10,17 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_accel.commands.console import DONE, FOUND
+from pytest_accel.commands.console import DONE, FOUND, INTERRUPTED
 from pytest_accel.facts.errors import AccelError, UsageError
 from pytest_accel.facts.settings import Settings
 
 if TYPE_CHECKING:
-    from pytest_accel.bisect.bisection import Finding, Step
-    from pytest_accel.bisect.commit_trials import CommitTrials
+    from contextlib import AbstractContextManager
+
+    from pytest_accel.bisect.bisection import Judge
     from pytest_accel.bisect.commits import Repository
-    from pytest_accel.bisect.kept_trials import KeptTrials
-    from pytest_accel.bisect.trial import Trial
-    from pytest_accel.report.progress import ProgressLine
+    from pytest_accel.bisect.search import History
+    from pytest_accel.bisect.workplace import Workplace
 
 #: _GIT_STATUS is what ``git bisect run`` takes an answer for.
 _GIT_STATUS = {"good": 0, "bad": 1, "undecided": 125}
@@ -29,17 +29,15 @@ _GIT_STOP = 128
 
 
 def add(command: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command. What follows ``--`` is for pytest and is not among them."""
+    """Add the arguments of the command. What follows ``--`` is for pytest, and `split` takes it away before."""
     command.usage = "pytest-accel bisect [options] GOOD BAD -- TEST [pytest options]"
     command.add_argument("revisions", nargs="*", metavar="GOOD BAD", help="a commit before the change, and one with it")
     step = "judge only the checkout as it is, beside GOOD, with the exit status that `git bisect run` asks for"
     command.add_argument("--step", action="store_true", help=step)
     hunt = "what to look for; by default the most severe fault that BAD has"
     command.add_argument("--hunt", choices=("regressed", "inaccurate", "sla-breach", "refused"), help=hunt)
-    confidence = "confidence of the whole answer; default: %(default)s"
-    command.add_argument(
-        "--confidence", type=_confidence, default=Settings.confidence, metavar="SHARE", help=confidence
-    )
+    sure = "confidence of the whole answer; default: %(default)g"
+    command.add_argument("--confidence", type=_confidence, default=Settings.confidence, metavar="SHARE", help=sure)
     budget = "seconds for each comparison, twice as many at a second try; default: %(default)g"
     command.add_argument("--compare-budget", type=_seconds, default=Settings.compare_budget_s, metavar="S", help=budget)
     command.add_argument("--reset", action="store_true", help="forget what an interrupted search has measured")
@@ -71,20 +69,17 @@ def _seconds(text: str) -> float:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    with _ended_like_ctrl_c():
-        if not arguments.step:
-            return _search(arguments)
-        try:
-            return _step(arguments)
-        except (AccelError, OSError) as error:
-            print(f"pytest-accel: {error}", file=sys.stderr)
-            return _GIT_STOP
+    try:
+        with _ended_like_ctrl_c():
+            return _step(arguments) if arguments.step else _commits(arguments)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
 
 
 @contextmanager
 def _ended_like_ctrl_c() -> Iterator[None]:
-    """Let the end that a CI job or a terminal asks for clean up as Ctrl-C does."""
-
+    """Clean up as after Ctrl-C where a CI job is cancelled or a terminal is closed."""
     ends = (signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, signal.default_int_handler) for number in ends}
     try:
@@ -94,129 +89,102 @@ def _ended_like_ctrl_c() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _require_selection(arguments: argparse.Namespace, repository: Repository) -> None:
-    if not arguments.selection:
-        raise UsageError("name the test behind --: pytest-accel bisect GOOD BAD -- tests/test_x.py::test_y")
-    for word in arguments.selection:
-        if Path(word).is_absolute() and Path(word).is_relative_to(repository.top):
-            raise UsageError(f"{word}: name it relative to this folder, because each commit is in a folder of its own")
+def _commits(arguments: argparse.Namespace) -> int:
+    from pytest_accel.bisect.commit_trials import CommitTrials
+    from pytest_accel.bisect.commits import Commits
 
-
-def _search(arguments: argparse.Namespace) -> int:
-    from pytest_accel.bisect.bisection import Bisection
-    from pytest_accel.bisect.commits import Commits, Repository
-
-    repository = Repository(Path.cwd())
-    if len(arguments.revisions) != 2:
-        raise UsageError("name two commits: pytest-accel bisect GOOD BAD -- tests/test_x.py::test_y")
-    _require_selection(arguments, repository)
-    good, bad = map(repository.commit, arguments.revisions)
-    repository.require_ancestor(good, bad)
+    good, bad = _names(arguments, "GOOD BAD")
+    repository = _repository(arguments)
+    history = Commits(repository, repository.commit(good), repository.commit(bad))
+    repository.require_ancestor(history.good, history.bad)
     if repository.has_changes():
         print("note: this checkout has changes that are in no commit; they take no part")
-    with _workplace(arguments, repository, (good, bad)) as (kept, trials, tell):
-        if len(kept):
-            print(f"going on with {len(kept)} finished runs ({kept.folder}; --reset drops them)")
-        trials.make_opponent(good)
-        search = Bisection(
-            Commits(repository, good, bad),
-            trials,
-            kept,
-            follow=lambda step: _tell(step, repository, tell),
-            confidence=arguments.confidence,
-            compare_budget_s=arguments.compare_budget,
-            hunt=arguments.hunt,
-        )
-        finding = search.find()
-        _print(finding, repository)
-    return FOUND if finding.undecided else DONE
+    with _workplace(arguments, [*_identity(repository), history.good, history.bad]) as work:
+        trials = CommitTrials(repository, work.run, work.kept.folder, work.scratch)
+        trials.make_opponent(history.good)
+        return _search(arguments, history, trials, work)
 
 
 def _step(arguments: argparse.Namespace) -> int:
-    """Judge the checkout as it is. Each call is a decision of its own, at the confidence that was asked for."""
-    from pytest_accel.bisect.commits import Repository
+    """Judge the checkout as it is, at the confidence that was asked for. Trouble ends ``git bisect run``."""
+    from pytest_accel.bisect.commit_trials import CommitTrials
     from pytest_accel.bisect.trial import FAULTS
+    from pytest_accel.commands.bisect_lines import of_trial
 
-    repository = Repository(Path.cwd())
-    if len(arguments.revisions) != 1:
-        raise UsageError("name the good commit alone: pytest-accel bisect --step GOOD -- tests/test_x.py::test_y")
-    _require_selection(arguments, repository)
-    good = repository.commit(arguments.revisions[0])
-    with _workplace(arguments, repository, (good, "the checkout")) as (_, trials, tell):
-        trials.make_opponent(good)
-        trial = trials.in_place(Path.cwd(), confidence=arguments.confidence, compare_budget_s=arguments.compare_budget)
-        tell.clear()
-        answer = trial.answer(FAULTS[arguments.hunt or "regressed"])
-        print(f"{answer:<9}  {_measured(trial)}")
+    try:
+        (good,) = _names(arguments, "GOOD")
+        repository = _repository(arguments)
+        commit = repository.commit(good)
+        with _workplace(arguments, [*_identity(repository), commit]) as work:
+            trials = CommitTrials(repository, work.run, work.kept.folder, work.scratch)
+            trials.make_opponent(commit)
+            trial = trials.in_place(Path.cwd(), arguments.confidence, arguments.compare_budget)
+            answer = trial.answer(FAULTS[arguments.hunt or "regressed"])
+            work.tell.clear()
+            print(of_trial(answer, "the checkout", trial))
+    except (AccelError, OSError) as error:
+        print(f"pytest-accel: {error}", file=sys.stderr)
+        return _GIT_STOP
     return _GIT_STATUS[answer]
 
 
-@contextmanager
-def _workplace(
-    arguments: argparse.Namespace, repository: Repository, points: Sequence[str]
-) -> Iterator[tuple[KeptTrials, CommitTrials, ProgressLine]]:
-    """Give what has been measured of this question, what runs trials, and the line that shows progress."""
-    from pytest_accel import __version__
-    from pytest_accel.bisect.commit_trials import CommitTrials
-    from pytest_accel.bisect.kept_trials import KeptTrials, folder_of, forget_old, held
-    from pytest_accel.bisect.pytest_run import PytestRun
-    from pytest_accel.report.progress import ProgressLine
-    from pytest_accel.store.cache import default_root
-    from pytest_accel.store.files import discard
-    from pytest_accel.store.scratch import Scratch
+def _names(arguments: argparse.Namespace, wanted: str) -> list[str]:
+    """Return the revisions. Raises `UsageError` where they are not as many as are wanted, or where no test is named."""
+    names: list[str] = arguments.revisions
+    if len(names) != len(wanted.split()) or not arguments.selection:
+        step = "--step " if arguments.step else ""
+        raise UsageError(f"call it so: pytest-accel bisect {step}{wanted} -- tests/test_x.py::test_y")
+    return names
 
-    asked = (arguments.hunt or "", str(arguments.confidence), str(arguments.compare_budget), *arguments.selection)
-    here = (__version__, sys.executable, repository.common, str(repository.prefix))
-    folder = folder_of((arguments.cache_dir or default_root()).absolute(), (*here, *points, *asked))
-    forget_old(folder.parent)
+
+def _repository(arguments: argparse.Namespace) -> Repository:
+    """Return the repository around this folder. Raises `UsageError` for a test that is named as a file of it."""
+    from pytest_accel.bisect.commits import Repository
+
+    repository = Repository(Path.cwd())
+    for word in arguments.selection:
+        if Path(word).is_absolute() and Path(word).is_relative_to(repository.top):
+            raise UsageError(f"{word}: name it relative to this folder, because each commit has a folder of its own")
     repository.forget_lost_worktrees()
-    tell = ProgressLine(lambda text: print(text, end="", file=sys.stderr, flush=True), rewrites=sys.stderr.isatty())
-    with held(folder):
-        if arguments.reset:
-            discard(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        scratch = Scratch()
-        run = PytestRun(arguments.selection, folder / "logs", tell)
-        try:
-            yield KeptTrials(folder), CommitTrials(repository, run, folder, scratch.path), tell
-        except KeyboardInterrupt:
-            tell.clear()
-            print("interrupted; the same command goes on from here", file=sys.stderr)
-            raise
-        finally:
-            tell.clear()
-            scratch.close()
+    return repository
 
 
-def _tell(step: Step, repository: Repository, tell: ProgressLine) -> None:
-    """Print a line for one decision."""
-    tell.clear()
-    trial, left = step.trial, step.steps_left
-    how = "measured before" if step.is_kept else f"{trial.seconds:.0f} s"
-    ends = f"about {left} more to make" if left else "the last one, unless one stays undecided"
-    name = repository.subject(trial.point)
-    print(f"{step.answer:<9}  {name}  {_measured(trial)}  {how}  ({step.title}; {ends})", flush=True)
-    if step.answer == "undecided":
-        print(f"{'':<9}  {trial.reason}; {trial.log}", flush=True)
+def _identity(repository: Repository) -> list[str]:
+    return [repository.common, str(repository.prefix)]
 
 
-def _measured(trial: Trial) -> str:
-    from pytest_accel.verdict.regression import interval
+def _workplace(arguments: argparse.Namespace, place: Sequence[str]) -> AbstractContextManager[Workplace]:
+    """Return the workplace of a question. Whatever could change its answer is part of the question."""
+    from pytest_accel import __version__
+    from pytest_accel.bisect.workplace import workplace
+    from pytest_accel.store.cache import default_root
 
-    if trial.ratio is None:
-        return trial.reason
-    return f"×{trial.ratio.estimate:.3f} {interval(trial.ratio)}"
+    asked = [arguments.hunt or "", str(arguments.confidence), str(arguments.compare_budget)]
+    cache: Path = arguments.cache_dir or default_root()
+    question = [__version__, sys.executable, *place, *asked]
+    return workplace(cache.absolute(), question, arguments.selection, reset=arguments.reset)
 
 
-def _print(finding: Finding, repository: Repository) -> None:
-    """Print the answer, how sure it is, and what was measured at that commit and right before it."""
-    sure = f"{100 * finding.confidence:.4g} % confidence over {finding.decisions} decisions"
-    if not finding.undecided:
-        print(f"first commit that is {finding.fault}: {repository.subject(finding.first_bad)} ({sure})")
-    else:
-        print(f"the first commit that is {finding.fault} is one of these ({sure}):")
-        for commit in (*finding.undecided, finding.first_bad):
-            print(f"  {repository.subject(commit)}")
-    for trial in finding.trials:
-        place = "at" if trial.point == finding.first_bad else "before"
-        print(f"  {place:<7} {repository.subject(trial.point)}: {_measured(trial)}")
+def _search(arguments: argparse.Namespace, history: History, judge: Judge, work: Workplace) -> int:
+    from pytest_accel.bisect.bisection import Bisection, Step
+    from pytest_accel.commands.bisect_lines import of_finding, of_step
+
+    def follow(step: Step) -> None:
+        work.tell.clear()
+        print(of_step(step, history), flush=True)
+
+    if len(work.kept):
+        print(f"going on after {len(work.kept)} runs that are kept in {work.kept.folder}; --reset drops them")
+    search = Bisection(
+        history,
+        judge,
+        work.kept,
+        follow,
+        confidence=arguments.confidence,
+        compare_budget_s=arguments.compare_budget,
+        hunt=arguments.hunt,
+    )
+    finding = search.find()
+    for line in of_finding(finding, history):
+        print(line)
+    return FOUND if finding.undecided else DONE

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from pytest_accel.bisect.bisection import described
 from pytest_accel.verdict.regression import interval
 
 if TYPE_CHECKING:
     from pytest_accel.bisect.bisection import Finding, Step
     from pytest_accel.bisect.search import History
     from pytest_accel.bisect.trial import Answer, Trial
+    from pytest_accel.facts.records import Ratio
 
 
 def of_step(step: Step, history: History) -> str:
@@ -21,25 +23,27 @@ def of_step(step: Step, history: History) -> str:
 
 
 def of_trial(answer: Answer, name: str, trial: Trial) -> str:
-    """Return the line of one trial. One that is undecided says why, and where pytest's output is."""
-    why = f"  {trial.reason} ({trial.log})" if answer == "undecided" and trial.ratio is not None else ""
-    return f"{answer:<9}  {name}  {_measured(trial)}{why}"
+    """Return the line of one trial. Without a ratio, or undecided, it says why, and where pytest's output is."""
+    parts = [f"{answer:<9}", name]
+    if trial.ratio is not None:
+        parts.append(_in_words(trial.ratio))
+    if trial.ratio is None or answer == "undecided":
+        parts.append(described(trial))
+    return "  ".join(parts)
 
 
 def of_finding(finding: Finding, history: History) -> Iterator[str]:
     """Return the answer, how sure it is, and what was measured there and right before."""
     sure = f"{100 * finding.confidence:.4g} % confidence over {finding.decisions} decisions"
     if finding.undecided:
-        yield f"first {finding.fault}: one of these, of which all but the last could not be decided ({sure})"
+        yield f"first {finding.fault}: one of these; all but the last could not be decided ({sure})"
         yield from (f"  {history.shown(point)}" for point in (*finding.undecided, finding.first_bad))
     else:
         yield f"first {finding.fault}: {history.shown(finding.first_bad)} ({sure})"
     for trial in finding.trials:
         place = "there" if trial.point == finding.first_bad else "before"
-        yield f"  {place:<6}  {history.shown(trial.point)}  {_measured(trial)}"
+        yield f"  {place:<6}  {history.shown(trial.point)}  {_in_words(trial.ratio) if trial.ratio else trial.reason}"
 
 
-def _measured(trial: Trial) -> str:
-    if trial.ratio is None:
-        return trial.reason
-    return f"×{trial.ratio.estimate:.3f} {interval(trial.ratio)}"
+def _in_words(ratio: Ratio) -> str:
+    return f"×{ratio.estimate:.3f} {interval(ratio)}"

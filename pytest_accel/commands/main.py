@@ -1,4 +1,4 @@
-"""The ``pytest-accel`` command shows and tidies what is stored, plans CI jobs, reports, and accepts accelerators.
+"""The ``pytest-accel`` command shows and tidies what is stored, plans CI jobs, reports, bisects, and accepts hardware.
 
 The exit status is 0 for success and 2 for a wrong call or a file that cannot be used. It is 1 for a `diff` with
 differences, a `show` or `history` of nothing, a `baseline accept` that leaves something out, a `matrix` without jobs,

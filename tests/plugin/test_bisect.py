@@ -147,7 +147,7 @@ def test_commits_without_the_test_are_a_range_and_folders_below_the_top_are_kept
     bad = search.repo.commit("Find it again", **files, **{"models/model__fake__json": refused})
     assert search.run(good, bad, "--", TEST, NO_WORKERS) == 1
     assert f"undecided  {without[:10]} Lose the test  there is no such test, or it cannot be collected" in search.out
-    assert search.lines[-5].startswith("first refused by the compiler: one of these, of which all but the last could")
+    assert search.lines[-5].startswith("first refused by the compiler: one of these; all but the last could")
     assert search.lines[-4:-2] == [f"  {without[:10]} Lose the test", f"  {bad[:10]} Find it again"]
 
 

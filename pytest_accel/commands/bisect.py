@@ -1,11 +1,11 @@
-"""``pytest-accel bisect`` finds the commit that made a model slower, wrong, or impossible to compile."""
+"""``pytest-accel bisect`` finds the commit or version that made a model slower, wrong, or impossible to compile."""
 
 from __future__ import annotations
 
 import argparse
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +32,12 @@ def add(command: argparse.ArgumentParser) -> None:
     """Add the arguments of the command. What follows ``--`` is for pytest, and `split` takes it away before."""
     command.usage = "pytest-accel bisect [options] GOOD BAD -- TEST [pytest options]"
     command.add_argument("revisions", nargs="*", metavar="GOOD BAD", help="a commit before the change, and one with it")
+    package = "versions of a package in place of commits: NAME==GOOD..BAD, of those that pip offers"
+    command.add_argument("--package", metavar="SPAN", help=package)
+    deps = "with --package: also install what each version requires and this environment has not"
+    command.add_argument("--with-deps", action="store_true", help=deps)
+    envs = "with --package: where the environment of each version is kept; default: in the cache folder"
+    command.add_argument("--envs", type=Path, metavar="DIR", help=envs)
     step = "judge only the checkout as it is, beside GOOD, with the exit status that `git bisect run` asks for"
     command.add_argument("--step", action="store_true", help=step)
     hunt = "what to look for; by default the most severe fault that BAD has"
@@ -71,10 +77,21 @@ def _seconds(text: str) -> float:
 def _run(arguments: argparse.Namespace) -> int:
     try:
         with _ended_like_ctrl_c():
-            return _step(arguments) if arguments.step else _commits(arguments)
+            return _kind_of_search(arguments)(arguments)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
+
+
+def _kind_of_search(arguments: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
+    """Return what was asked for. Raises `UsageError` for options that do not go together."""
+    if arguments.package is None:
+        if arguments.with_deps or arguments.envs is not None:
+            raise UsageError("--with-deps and --envs are about the environments of --package")
+        return _step if arguments.step else _commits
+    if arguments.step:
+        raise UsageError("--step is about commits, so leave --package out")
+    return _versions
 
 
 @contextmanager
@@ -105,6 +122,22 @@ def _commits(arguments: argparse.Namespace) -> int:
         return _search(arguments, history, trials, work)
 
 
+def _versions(arguments: argparse.Namespace) -> int:
+    from pytest_accel.bisect.environments import Environments
+    from pytest_accel.bisect.version_trials import VersionTrials
+    from pytest_accel.bisect.versions import Span, offered_versions
+
+    _names(arguments, "")
+    history = offered_versions(Span.read(arguments.package))
+    place = [str(Path.cwd()), history.package, *history.versions, str(arguments.with_deps)]
+    with _workplace(arguments, place) as work:
+        root = (arguments.envs or _cache(arguments) / "environments").absolute()
+        environments = Environments(root, history.package, arguments.with_deps, work.tell)
+        opponent = environments.python(history.good, "opponent")
+        trials = VersionTrials(environments, work.run, Path.cwd(), work.kept.folder / "cache", opponent)
+        return _search(arguments, history, trials, work)
+
+
 def _step(arguments: argparse.Namespace) -> int:
     """Judge the checkout as it is, at the confidence that was asked for. Trouble ends ``git bisect run``."""
     from pytest_accel.bisect.commit_trials import CommitTrials
@@ -132,8 +165,9 @@ def _names(arguments: argparse.Namespace, wanted: str) -> list[str]:
     """Return the revisions. Raises `UsageError` where they are not as many as are wanted, or where no test is named."""
     names: list[str] = arguments.revisions
     if len(names) != len(wanted.split()) or not arguments.selection:
-        step = "--step " if arguments.step else ""
-        raise UsageError(f"call it so: pytest-accel bisect {step}{wanted} -- tests/test_x.py::test_y")
+        options = "--step " if arguments.step else "--package=NAME==GOOD..BAD " if arguments.package else ""
+        shown = f"{options}{wanted}".strip()
+        raise UsageError(f"call it so: pytest-accel bisect {shown} -- tests/test_x.py::test_y")
     return names
 
 
@@ -157,12 +191,17 @@ def _workplace(arguments: argparse.Namespace, place: Sequence[str]) -> AbstractC
     """Return the workplace of a question. Whatever could change its answer is part of the question."""
     from pytest_accel import __version__
     from pytest_accel.bisect.workplace import workplace
-    from pytest_accel.store.cache import default_root
 
     asked = [arguments.hunt or "", str(arguments.confidence), str(arguments.compare_budget)]
-    cache: Path = arguments.cache_dir or default_root()
     question = [__version__, sys.executable, *place, *asked]
-    return workplace(cache.absolute(), question, arguments.selection, reset=arguments.reset)
+    return workplace(_cache(arguments), question, arguments.selection, reset=arguments.reset)
+
+
+def _cache(arguments: argparse.Namespace) -> Path:
+    from pytest_accel.store.cache import default_root
+
+    cache: Path = arguments.cache_dir or default_root()
+    return cache.absolute()
 
 
 def _search(arguments: argparse.Namespace, history: History, judge: Judge, work: Workplace) -> int:

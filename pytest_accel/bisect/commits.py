@@ -85,7 +85,7 @@ class Repository:
     def commit(self, revision: str) -> str:
         """Return the whole hash of a revision. Raises `UsageError` where there is no such commit."""
         try:
-            return self.git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+            return self.git("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
         except GitFailed:
             raise UsageError(f"{revision}: no such commit in {self.top}{self._shallow_hint()}") from None
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import subprocess
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,11 @@ def test_a_version_that_pip_cannot_install(wheels: Path, tmp_path: Path) -> None
     for _ in range(2):  # what was left of the first attempt is no environment
         with pytest.raises(NotInstalled, match=rf"^pip says: ERROR: .*{PACKAGE}==3\.0"):
             made.python("3.0")
+
+
+def test_a_version_that_this_environment_has_too_is_installed_all_the_same(wheels: Path, tmp_path: Path) -> None:
+    """Otherwise it would change with this environment, for which it is no longer made."""
+    version = metadata.version("iniconfig")
+    write_wheel(wheels, version, package="iniconfig")
+    made = Environments(tmp_path / "envs", "iniconfig", False, Heard())
+    assert told_by(made.python(version), "import iniconfig; print(iniconfig.VERSION)") == version

@@ -25,6 +25,7 @@ from tests.unit.bisect.scripted import CLOSE, GOOD, INACCURATE, NOTHING, REFUSED
         ("refused", REFUSED, "bad"),
         ("refused", INACCURATE, "good"),
         ("refused", NOTHING, "undecided"),
+        ("refused", (Given(kind="not-measured", question="measurement"),), "undecided"),
         ("sla-breach", (Given(kind="pass", question="sla"), Given(kind="sla-breach", question="sla")), "bad"),
         ("sla-breach", (Given(kind="pass", question="sla"), Given(kind="inconclusive", question="sla")), "undecided"),
     ],

@@ -8,6 +8,7 @@ from functools import partial
 from math import fsum
 from typing import TYPE_CHECKING, Protocol
 
+from pytest_accel.bisect.pytest_run import UNASKED_COMPARE_S
 from pytest_accel.bisect.search import History, Narrowed, error_share, narrow, steps_for
 from pytest_accel.facts.errors import AccelError
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 #: TRIES is how often a point is run at most: once more, with twice the time, where the first time has not decided.
 TRIES = 2
-#: _UNASKED_COMPARE_S is the time in seconds for a comparison that nobody asks about.
-_UNASKED_COMPARE_S = 1.0
 
 
 class Judge(Protocol):
@@ -132,7 +131,7 @@ class Bisection:
 
     def _budget_s(self, fault: Fault | None) -> float:
         asked = fault is None or fault.kind == "regressed"
-        return self.compare_budget_s if asked else min(_UNASKED_COMPARE_S, self.compare_budget_s)
+        return self.compare_budget_s if asked else min(UNASKED_COMPARE_S, self.compare_budget_s)
 
     def _known(self, fault: Fault, point: str) -> Answer | None:
         trials = self.kept.at(point)

@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_accel.bisect.bisection import NotAsNamed, described
-from pytest_accel.bisect.pytest_run import Place, PytestRun, Terms
-from pytest_accel.bisect.trial import Trial
+from pytest_accel.bisect.pytest_run import UNASKED_COMPARE_S, Place, PytestRun, Terms
+from pytest_accel.bisect.trial import FAULTS, Trial
+from pytest_accel.facts.settings import Settings
 from pytest_accel.store.files import discard
 
 if TYPE_CHECKING:
     from pytest_accel.bisect.commits import Repository
-
-#: _UNDECIDED_S is the time in seconds for a comparison whose answer nobody needs.
-_UNDECIDED_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -42,8 +40,8 @@ class CommitTrials:
             return
         being_made = self.folder / "opponent-being-made"
         discard(being_made)
-        trial = self._at(good, being_made, Terms("", 0.95, _UNDECIDED_S))
-        if not trial.verdicts:
+        trial = self._at(good, being_made, Terms("", Settings.confidence, UNASKED_COMPARE_S))
+        if not trial.verdicts or trial.answer(FAULTS["refused"]) == "bad":
             advice = "name one variant of one test that runs there, such as 'tests/test_x.py::test_y[cpu-ort-b8]'"
             raise NotAsNamed(f"GOOD cannot be judged: {described(trial)}; {advice}")
         shutil.copytree(being_made, self._cache, dirs_exist_ok=True)

@@ -26,6 +26,8 @@ from pytest_accel.store.locks import folders, if_free, lock_at
 #: KEPT_S is the number of seconds after which a search that nobody goes on with is forgotten.
 KEPT_S = 7 * 24 * 3600
 _TRIALS = "trials.json"
+#: LOGS is the folder in it that each run writes to, so that it is as old as the last run.
+LOGS = "logs"
 
 
 class KeptTrials:
@@ -78,7 +80,7 @@ def held(folder: Path) -> Iterator[None]:
 def forget_old(parent: Path) -> None:
     """Remove the folders of searches that nobody has gone on with for `KEPT_S`."""
     for folder in folders(parent):
-        if age_s(folder / _TRIALS) > KEPT_S:
+        if age_s(folder / LOGS) > KEPT_S:
             with if_free(lock_at(folder.with_suffix(".lock"))) as free:
                 if free:
                     discard(folder)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pytest_accel.facts.progress import StepProgress
     from pytest_accel.facts.records import RunRecord
 
+#: UNASKED_COMPARE_S is the time in seconds for a comparison whose answer nobody needs.
+UNASKED_COMPARE_S = 1.0
 #: _LOOK_EVERY_S is the number of seconds between two looks at whether pytest has ended.
 _LOOK_EVERY_S = 0.2
 #: _PATIENCE_S is the number of seconds that pytest may take to end after Ctrl-C, before it is killed.

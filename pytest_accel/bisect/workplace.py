@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_accel.bisect.kept_trials import KeptTrials, folder_of, forget_old, held
+from pytest_accel.bisect.kept_trials import LOGS, KeptTrials, folder_of, forget_old, held
 from pytest_accel.bisect.pytest_run import PytestRun
 from pytest_accel.report.progress import ProgressLine
 from pytest_accel.store.files import discard
@@ -40,7 +40,7 @@ def workplace(cache: Path, question: Sequence[str], selection: Sequence[str], *,
         tell = ProgressLine(lambda text: print(text, end="", file=sys.stderr, flush=True), rewrites=sys.stderr.isatty())
         scratch = Scratch()
         try:
-            yield Workplace(KeptTrials(folder), PytestRun(selection, folder / "logs", tell), scratch.path, tell)
+            yield Workplace(KeptTrials(folder), PytestRun(selection, folder / LOGS, tell), scratch.path, tell)
         finally:
             tell.clear()
             scratch.close()

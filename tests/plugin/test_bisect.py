@@ -163,6 +163,13 @@ def test_a_good_commit_that_cannot_be_judged_names_its_reason_and_log(search: Se
     assert search.logs[0].is_file()
 
 
+def test_a_good_commit_that_does_not_compile_is_no_opponent(search: Search) -> None:
+    good = search.begin(failures={"compile": {"how": "refused", "message": "no such operator"}})
+    search.model("Anything")
+    assert search.run(good, "main", "--", TEST, NO_WORKERS) == 2
+    assert "pytest-accel: GOOD cannot be judged: not-measured: The compiler refused it: no such operator" in search.err
+
+
 def test_ends_without_a_difference(search: Search) -> None:
     good = search.begin()
     search.repo.commit("Write a page", page__md="text")

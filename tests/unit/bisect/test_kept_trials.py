@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_accel.bisect.kept_trials import KEPT_S, KeptTrials, folder_of, forget_old, held
+from pytest_accel.bisect.kept_trials import KEPT_S, LOGS, KeptTrials, folder_of, forget_old, held
 from pytest_accel.facts.errors import AccelError, UsageError
 from tests.unit.bisect.scripted import REGRESSED, ratio, trial
 
@@ -44,10 +44,10 @@ def test_one_question_has_one_search_at_a_time(tmp_path: Path) -> None:
 def test_searches_that_nobody_goes_on_with_are_forgotten(tmp_path: Path) -> None:
     old, new, running = (tmp_path / name for name in ("old", "new", "running"))
     for folder in (old, new, running):
-        KeptTrials(folder).add(trial())
+        (folder / LOGS).mkdir(parents=True)
     long_ago_s = time.time() - KEPT_S - 10
     for folder in (old, running):
-        os.utime(folder / "trials.json", (long_ago_s, long_ago_s))
+        os.utime(folder / LOGS, (long_ago_s, long_ago_s))
     with held(running):
         forget_old(tmp_path)
     assert [folder.exists() for folder in (old, new, running)] == [False, True, True]

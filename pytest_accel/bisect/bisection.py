@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: TRIES is how often a point is run at most: once more, with twice the time, where the first time has not decided.
 TRIES = 2
+#: _AGAIN says what to do about an end without an answer.
+_AGAIN = "mend that, or give more time with --compare-budget, and --reset has it run again"
 
 
 class Judge(Protocol):
@@ -96,14 +98,15 @@ class Bisection:
             if self.hunt in (None, fault.kind):
                 return fault
         if _answer(trial, None) == "undecided":
-            raise NotAsNamed(f"BAD could not be decided: {described(trial)}")
+            raise NotAsNamed(f"BAD could not be decided: {described(trial)}; {_AGAIN}")
         raise NotAsNamed(f"BAD is not {self.hunt or 'bad'}, so there is nothing to look for: {described(trial)}")
 
     def _require_good(self, fault: Fault) -> None:
         trial = self._decided("GOOD beside itself", self.history.good, fault)
         if (answer := trial.answer(fault)) != "good":
-            found = f"is {fault} too" if answer == "bad" else "could not be decided"
-            raise NotAsNamed(f"GOOD {found}: {described(trial)}")
+            found = f"is {fault} too: " if answer == "bad" else "could not be decided: "
+            again = "" if answer == "bad" else f"; {_AGAIN}"
+            raise NotAsNamed(f"GOOD {found}{described(trial)}{again}")
 
     def _decided(self, title: str, point: str, fault: Fault | None) -> Trial:
         """Return the trial that counts at a point; it is made where there is none yet."""

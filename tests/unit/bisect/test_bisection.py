@@ -130,7 +130,7 @@ def test_a_bad_end_without_the_wanted_fault_ends_the_search(search: Callable[...
 
 @pytest.mark.parametrize("verdicts", [NOTHING, CLOSE])
 def test_a_bad_end_without_an_answer_ends_the_search(search: Callable[..., Bisection], verdicts: Verdicts) -> None:
-    with pytest.raises(NotAsNamed, match="BAD could not be decided: scripted; .* and --reset has it run again"):
+    with pytest.raises(NotAsNamed, match=r"BAD could not be decided: scripted; .* --reset has it run again"):
         search(Script(lambda *_: verdicts)).find()
 
 
@@ -138,7 +138,7 @@ def test_a_bad_end_without_an_answer_ends_the_search(search: Callable[..., Bisec
     ("verdicts", "found"),
     [
         (REGRESSED, "GOOD is regressed too"),
-        (CLOSE, "GOOD could not be decided: scripted; .* and --reset has it run again"),
+        (CLOSE, r"GOOD could not be decided: .* --reset has it run again"),
     ],
 )
 def test_a_good_end_that_is_not_good_ends_the_search(

@@ -2,8 +2,9 @@
 
 The exit status is 0 for success and 2 for a wrong call or a file that cannot be used. It is 1 for a `diff` with
 differences, a `show` or `history` of nothing, a `baseline accept` that leaves something out, a `matrix` without jobs,
-an `advise` that can advise nothing, and an `accept` with a check that failed or an accelerator that is absent. Each
-command imports the modules that it needs when it runs, so that the others start quickly.
+an `advise` that can advise nothing, a `bisect` that ends with several commits, and an `accept` with a check that failed
+or an accelerator that is absent. Each command imports the modules that it needs when it runs, so that the others start
+quickly.
 """
 
 from __future__ import annotations

@@ -196,20 +196,22 @@ def test_calls_that_cannot_be_right(search: Search, words: tuple[str, ...], mess
 
 
 @pytest.mark.parametrize(
-    ("latency_ms", "test", "status"),
-    [(1.0, TEST, 0), (1.3, TEST, 1), (1.0, "test_model.py::test_other", 125)],
+    ("keys", "hunt", "status", "answer"),
+    [
+        ({"latency_ms": 1.3}, "refused", 0, "good "),
+        ({"failures": {"compile": {"how": "refused"}}}, "refused", 1, "bad "),
+        ({"latency_ms": 1.3}, "regressed", 125, "undecided "),  # no speed is judged in the process of pytest
+    ],
     ids=["good", "bad", "undecided"],
 )
-def test_a_step_has_the_status_that_git_asks_for(search: Search, latency_ms: float, test: str, status: int) -> None:
-    other = ONE_TEST.format(more="").replace("test_model(", "test_other(")
+def test_a_step_has_the_status_that_git_asks_for(
+    search: Search, keys: dict[str, Any], hunt: str, status: int, answer: str
+) -> None:
     good = search.begin()
-    search.repo.commit("Another test", test_other__py=other)
-    if status == 125:  # at GOOD it is there, and here it is not
-        good = search.repo.commit("Both", test_model__py=ONE_TEST.format(more="") + other)
-        search.repo.commit("One", test_model__py=ONE_TEST.format(more=""))
-    search.model("Now", latency_ms=latency_ms, cold_calls=1)
-    assert search.run("--step", good, "--", test) == status
-    assert search.lines[-1].startswith({0: "good ", 1: "bad ", 125: "undecided "}[status])
+    (search.repo.path / "model.fake.json").write_text(script(**keys))  # the checkout as it is, and no commit
+    assert search.run("--step", f"--hunt={hunt}", good, "--", TEST, NO_WORKERS) == status
+    assert search.lines[-1].startswith(answer)
+    assert len(search.logs) == 2
 
 
 def test_trouble_in_a_step_ends_a_run_of_git(search: Search) -> None:

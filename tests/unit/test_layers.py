@@ -16,7 +16,7 @@ import pytest_accel
 #: climbs, and packages on one floor do not know each other. What is imported for types alone counts too.
 FLOORS = (
     "plugin commands testing",
-    "acceptance",
+    "acceptance bisect",
     "report check",
     "regression",
     "measuring",
@@ -63,7 +63,7 @@ ENTRANCE = {"pytest_accel.facts.settings", "pytest_accel.plugin.hookspecs", *AT_
 LATER = [f"pytest_accel.plugin.{name}" for name in ["collection", "running", "report_data", "without_tests"]]
 KNOW_PYTEST = {"pytest_accel.testing.contract", "pytest_accel.plugin.benchmark_export", *AT_START, *LATER}
 #: What the package depends on; frameworks and SDKs are imported where they are used, in a worker.
-DEPENDENCIES = {"pytest", "numpy", "msgspec", "filelock", "platformdirs", "psutil", "execnet"}
+DEPENDENCIES = {"pytest", "numpy", "msgspec", "filelock", "platformdirs", "psutil", "execnet", "packaging"}
 
 #: Below this package a family of accelerators is one file or one folder.
 FAMILIES = "pytest_accel.worker.accelerators."

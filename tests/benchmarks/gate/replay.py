@@ -93,7 +93,7 @@ class Recording:
         gate: Gate = GATE,
         *,
         budget_s: float = BUDGET_S,
-        seed: int = 1,
+        seed: int | str = 1,
         mirrored: bool = False,
         apart: bool = False,
     ) -> Replay:

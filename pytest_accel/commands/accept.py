@@ -70,11 +70,11 @@ def _accept(name: str, arguments: argparse.Namespace, before: list[Acceptance]) 
 
     write(before, arguments.output)  # before minutes of work that could not be kept
     with subject_of(name, arguments.python) as subject:
-        told = 0
+        printed = 0
         for acceptance in accept(subject, arguments.only):
-            for result in acceptance.results[told:]:
+            for result in acceptance.results[printed:]:
                 print(f"{result.outcome:<14}  {name:<12}  {result.check:<16}  {result.seconds:5.1f} s  {result.reason}")
-            told = len(acceptance.results)
+            printed = len(acceptance.results)
             write([*before, acceptance], arguments.output)
         folder = arguments.output.with_suffix("") / name
         for file, text in subject.raw_answers.items():

@@ -39,10 +39,10 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 def tell_faults(faults: Iterable[str]) -> bool:
     """Print sentences about what could not be read where errors go, and say whether there are any."""
-    told = list(faults)
-    for fault in told:
+    sentences = list(faults)
+    for fault in sentences:
         print(f"pytest-accel: {fault}", file=sys.stderr)
-    return bool(told)
+    return bool(sentences)
 
 
 def number(value: float | None) -> str:

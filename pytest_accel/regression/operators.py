@@ -53,14 +53,16 @@ def with_operators(verdicts: list[Verdict], compared: Compared, opponent: str = 
     if compared.sides is None or not compared.sides[0].session.settings.profile_regressions:
         return verdicts
     return [
-        msgspec.structs.replace(answer, details=(*answer.details, *_told_of(compared, *compared.sides, name=opponent)))
+        msgspec.structs.replace(
+            answer, details=(*answer.details, *_sentences(compared, *compared.sides, name=opponent))
+        )
         if answer.kind == "regressed"
         else answer
         for answer in verdicts
     ]
 
 
-def _told_of(compared: Compared, candidate: Side, opponent: Side, *, name: str) -> tuple[str, ...]:
+def _sentences(compared: Compared, candidate: Side, opponent: Side, *, name: str) -> tuple[str, ...]:
     """Return what is told of the operators of a comparison that was lost."""
     if not candidate.session.registry.find(candidate.accelerator).profiles_operators:
         return verdict.operators_unknown(f"nothing profiles the operators of {candidate.accelerator}")

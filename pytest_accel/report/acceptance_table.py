@@ -21,7 +21,9 @@ def row(acceptance: Acceptance) -> str:
     """Return one row of the table, in Markdown."""
     device = acceptance.hardware.identity.get("device", "") if acceptance.hardware else ""
     versions = [f"{name} {text}" for name, text in acceptance.versions.items() if name not in _OF_THE_WORKER]
-    return _line([f"`{acceptance.accelerator}`", str(device), ", ".join(versions), acceptance.date, _told(acceptance)])
+    return _line(
+        [f"`{acceptance.accelerator}`", str(device), ", ".join(versions), acceptance.date, _outcome(acceptance)]
+    )
 
 
 def table(acceptances: Sequence[Acceptance], accelerators: Iterable[str]) -> str:
@@ -56,7 +58,7 @@ def _newest(acceptances: Sequence[Acceptance]) -> dict[tuple[str, str], Acceptan
     return newest
 
 
-def _told(acceptance: Acceptance) -> str:
+def _outcome(acceptance: Acceptance) -> str:
     if acceptance.absent:
         return f"absent: {acceptance.absent}"
     counts = [f"{count} {outcome}" for outcome in get_args(Outcome) if (count := acceptance.count(outcome))]

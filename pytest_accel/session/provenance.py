@@ -79,7 +79,7 @@ def _git_status(rootdir: Path, results: Path) -> list[str]:
     options = ["status", "--porcelain=v2", "--branch", "--untracked-files=no", "--no-renames", "--", ":/"]
     without = [f":(exclude){results.relative_to(rootdir)}"] if results.is_relative_to(rootdir) else []
     try:
-        told = subprocess.run(
+        finished = subprocess.run(
             ["git", "-C", str(rootdir), *options, *without],
             capture_output=True,
             text=True,
@@ -90,7 +90,7 @@ def _git_status(rootdir: Path, results: Path) -> list[str]:
         )
     except (OSError, subprocess.TimeoutExpired):
         return []
-    return told.stdout.splitlines() if told.returncode == 0 else []
+    return finished.stdout.splitlines() if finished.returncode == 0 else []
 
 
 def _branch(service: _Service | None, environ: Mapping[str, str]) -> str:

@@ -264,14 +264,14 @@ def session_options(options: Mapping[str, Any], profile: str) -> Any:
 
 
 def run(session: Any, outputs: Optional[Sequence[str]], inputs: Arrays) -> List[Any]:
-    """Make one call of a session. Its errors are those of `told`."""
-    with told():
+    """Make one call of a session. Its errors are those of `own_errors`."""
+    with own_errors():
         results: List[Any] = session.run(outputs, inputs)
     return results
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def own_errors() -> Iterator[None]:
     """Raise ONNX Runtime's errors of a call as `Refused`, or as `RuntimeError` where the device is at fault."""
     try:
         yield

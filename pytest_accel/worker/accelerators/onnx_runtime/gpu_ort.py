@@ -141,7 +141,7 @@ class GpuOrt(NvidiaGpu, OnnxRuntime):
     def infer(self, staged: Any) -> Arrays:
         if self._recorded is None:
             return super().infer(staged)
-        with base.told():
+        with base.own_errors():
             return self._recorded(staged)
 
     def begin(self, staged: Any) -> Any:

@@ -41,7 +41,7 @@ def compile_option(*modes: str) -> Option:
 
 
 @contextmanager
-def told(what: str) -> Iterator[None]:
+def own_errors(what: str) -> Iterator[None]:
     """Raise PyTorch's errors within the block as `Refused`, or as `RuntimeError` where the device is at fault."""
     try:
         yield
@@ -113,7 +113,7 @@ class TorchProgram(Accelerator):
         return [torch.tensor(inputs[tensor.name]) for tensor in self._loaded.inputs]
 
     def infer(self, staged: Any) -> Arrays:
-        with told("run"), self._computing():
+        with own_errors("run"), self._computing():
             return self._loaded([tensor.to(self.device) for tensor in staged])
 
     def placement(self) -> Observed:
@@ -155,7 +155,7 @@ class TorchProgram(Accelerator):
         """Have PyTorch's compiler do its work here, in a call that nobody times."""
         self._loaded.compile(mode)
         zeros = [zero.cpu() for zero in self._zeros()]  # made as those of a call, or that would compile once more
-        with told("compile"), self._computing():
+        with own_errors("compile"), self._computing():
             self._loaded([zero.to(self.device) for zero in zeros])
 
     def _in_tf32(self, operator: str, precision: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, List, Mapping, Optional, Sequence, Union
 
 from pytest_accel.worker.accelerator import Missing, OperatorTime, Option, Present, Refused
 from pytest_accel.worker.accelerators.pytorch import profile
-from pytest_accel.worker.accelerators.pytorch.base import BATCH_SIZE, TorchProgram, compile_option, told
+from pytest_accel.worker.accelerators.pytorch.base import BATCH_SIZE, TorchProgram, compile_option, own_errors
 from pytest_accel.worker.hardware import processor
 
 
@@ -51,5 +51,5 @@ class CpuTorch(TorchProgram):
         """Return the times, None where PyTorch's compiler has made kernels that have no names of the program."""
         if self._options["compile"] != "none":
             return None
-        with told("run"), self._computing():
+        with own_errors("run"), self._computing():
             return profile.operator_times(self._loaded.marked, staged, calls)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from pytest_accel.worker.accelerator import Arrays, Missing, Option, Present, Refused, Tensor
-from pytest_accel.worker.accelerators.pytorch.base import BATCH_SIZE, TorchProgram, compile_option, told
+from pytest_accel.worker.accelerators.pytorch.base import BATCH_SIZE, TorchProgram, compile_option, own_errors
 from pytest_accel.worker.hardware import nvml
 from pytest_accel.worker.hardware.nvidia_gpu import NvidiaGpu
 from pytest_accel.worker.lanes import Lanes
@@ -120,7 +120,7 @@ class GpuTorch(NvidiaGpu, TorchProgram):
         """Put the work of one batch into a stream that no other call uses meanwhile."""
         lane = self._lanes.take()
         try:
-            with told("run"), self._computing(), lane.in_stream():
+            with own_errors("run"), self._computing(), lane.in_stream():
                 taken = [tensor.to(self.device, non_blocking=True) for tensor in staged]
                 lane.download(self._loaded.compute(taken))
         except BaseException:
@@ -131,7 +131,7 @@ class GpuTorch(NvidiaGpu, TorchProgram):
     def finish(self, begun: _Lane) -> Arrays:
         """Wait for the stream of a call, and return the outputs, which this thread's next call overwrites."""
         self._lanes.give_back(begun)
-        with told("run"):
+        with own_errors("run"):
             begun.stream.synchronize()
         return self._loaded.arrays(begun.outputs)
 

@@ -14,6 +14,8 @@ import pytest
 from jsonschema import Draft7Validator
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from pytest_accel.report.markdown import MARKER
+
 DATA = Path(__file__).parent / "data"
 #: Metrics by their names, each with its values by their labels.
 Metrics = dict[str, dict[frozenset[tuple[str, str]], float]]
@@ -32,6 +34,13 @@ def strictly(text: str) -> Any:
         raise ValueError(f"{constant} is not JSON")
 
     return json.loads(text, parse_constant=refuse)
+
+
+def comment(file: Path) -> str:
+    """What people see of a Markdown report: all of it but the first line, by which a job knows the comment."""
+    text = file.read_text(encoding="utf-8")
+    assert text.startswith(f"{MARKER}\n")
+    return text.removeprefix(f"{MARKER}\n")
 
 
 def read_openmetrics(text: str) -> Metrics:

@@ -9,6 +9,7 @@ import json
 
 import pytest
 
+from tests.formats import comment
 from tests.plugin.conftest import ONE_TEST, Project, Template
 
 STRICT = pytest.mark.parametrize("strict", [False, True], ids=["default", "strict"])
@@ -244,7 +245,7 @@ def assert_strict_alone(project: Project, strict: bool, mark: str, body: str, to
     assert result.ret == (pytest.ExitCode.TESTS_FAILED if strict else pytest.ExitCode.OK)
     if strict:
         result.stdout.fnmatch_lines([told])
-    report = (project.pytester.path / "run.md").read_text(encoding="utf-8")
+    report = comment(project.pytester.path / "run.md")
     broken_off = "## Failed: the run was interrupted" if "pytest.exit" in body else ""
     by_default = broken_off or "## Passed: none of "
     assert report.startswith((broken_off or "## Failed: --accel-strict: ") if strict else by_default)

@@ -18,6 +18,7 @@ from pytest_accel.report.record import read_record
 from pytest_accel.store.baselines import Baselines
 from pytest_accel.store.cache import Cache
 from pytest_accel.store.journal import Finished
+from tests.formats import comment
 from tests.plugin.conftest import Project
 
 WRITTEN = Path(__file__).parent / "data" / "first_release"
@@ -103,4 +104,4 @@ def test_its_records_are_read_and_reported(tmp_path: Path) -> None:
     run = read_record(WRITTEN / "run.json")
     assert [test.kind for test in run.tests] == ["pass", "pass"]
     assert main(["report", str(WRITTEN / "run.json"), "-o", str(tmp_path / "run.md")]) == 0
-    assert "\n## Passed: none of 2 tests failed\n" in (tmp_path / "run.md").read_text(encoding="utf-8")
+    assert comment(tmp_path / "run.md").startswith("## Passed: none of 2 tests failed")

@@ -53,6 +53,6 @@ def test_a_check_that_found_out_nothing_is_no_benchmark() -> None:
 
 def test_the_documented_format_is_kept() -> None:
     text = bencher(Overview.of([whole()]))
-    assert len(strictly(text)) == 4
+    assert len(strictly(text)) == 5
     assert refused_by(SCHEMA, text) == []
     assert refused_by(SCHEMA, '{"a": {"b": {"lower_value": 1}}}') == ["$.a.b: 'value' is a required property"]

@@ -36,6 +36,8 @@ FLAGS = (
     "sve2",
 )
 
+#: _FOR_NEURAL_NETWORKS are those by which TensorFlow chooses: ``DefaultOneDnnPolicy`` in ``core/util/port.cc``.
+_FOR_NEURAL_NETWORKS = {"avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "amx_int8", "amx_bf16"}
 #: _FLOPS_PER_CYCLE is how many floating-point operations one core does in a cycle: vector units times lanes, times two,
 #: rounded up.
 _FLOPS_PER_CYCLE = {"avx512f": 64, "avx2": 32, "sve": 64, "asimd": 32}
@@ -82,6 +84,11 @@ def present(device: str = "") -> Present:
 def has_bf16() -> bool:
     """Return whether the processor has instructions for BF16, without which BF16 is no faster."""
     return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(str(identity()["cpu_flags"]).split())
+
+
+def has_neural_network_instructions() -> bool:
+    """Return whether an x86 processor has one of the instructions that were made for neural networks."""
+    return not _FOR_NEURAL_NETWORKS.isdisjoint(str(identity()["cpu_flags"]).split())
 
 
 def saturates_int8() -> bool:

@@ -32,6 +32,8 @@ from pytest_accel.worker.hardware import processor, versions
 from pytest_accel.worker.vendor_errors import explained
 
 _MODEL = "saved_model"
+#: _SWITCHES are the values of a switch that TensorFlow takes. Of any other one it warns, and leaves the default.
+_SWITCHES = {"0": "off", "false": "off", "1": "on", "true": "on"}
 #: _MIXED_PRECISION is TensorFlow's name of the rewriting to BF16.
 _MIXED_PRECISION = "auto_mixed_precision_onednn_bfloat16"
 
@@ -182,9 +184,10 @@ def _rewrite_to(tensorflow: Any, precision: str) -> None:
 
 def _onednn(tensorflow_version: str) -> str:
     """Return "on" or "off" for oneDNN: TensorFlow's switch decides, and without it the release and the processor."""
-    switch = os.environ.get("TF_ENABLE_ONEDNN_OPTS")
+    switch = _SWITCHES.get(os.environ.get("TF_ENABLE_ONEDNN_OPTS", "").lower())
     if switch is not None:
-        return "off" if switch == "0" else "on"
+        return switch
     major, minor = tensorflow_version.split(".")[:2]
-    by_default = (int(major), int(minor)) >= (2, 9) and platform.machine() in ("x86_64", "AMD64")
+    is_x86 = platform.machine() in ("x86_64", "AMD64")
+    by_default = (int(major), int(minor)) >= (2, 9) and is_x86 and processor.has_neural_network_instructions()
     return "on" if by_default else "off"

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 #: TIMES_OFF is the factor by which the times of all operators may differ from that of a call: a profiler takes time
 #: itself, threads run operators side by side, and other processes come and go.
 TIMES_OFF = 8.0
+#: TRIES is how often a time is looked at until it is as it should be, which a busy machine may prevent.
+TRIES = 5
 
 
 class AcceleratorContract:
@@ -240,9 +242,12 @@ class AcceleratorContract:
         assert self.accelerator.profiles_operators, "or it is never asked"
         assert all(time.kind and time.ns >= 0.0 for time in times)
         assert len({(time.name, time.kind) for time in times}) == len(times)
-        operators_ns = sum(time.ns for time in times)
-        call_ns = float(np.median(client.measure("single_stream", calls=10, checks=1).latencies_ns))
-        assert call_ns / TIMES_OFF < operators_ns < call_ns * TIMES_OFF, "not of one call, or in another unit"
+        for _ in range(TRIES):  # other processes may have the cores during one of the two
+            operators_ns = sum(time.ns for time in client.operator_times(10) or ())
+            call_ns = min(client.measure("single_stream", calls=10, checks=1).latencies_ns)
+            if call_ns / TIMES_OFF < operators_ns < call_ns * TIMES_OFF:
+                return
+        pytest.fail(f"{operators_ns:.0f} ns are not those of one call, which takes {call_ns} ns")
 
     def test_the_vendors_own_words_are_text(self, client: WorkerClient, loaded: Loaded) -> None:
         client.predict(made_up(loaded, rows=1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import functools
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ import msgspec
 
 from pytest_accel import verdict
 from pytest_accel.check.resume_key import check_key
-from pytest_accel.check.saving import saved
+from pytest_accel.check.saving import claim, saved
 from pytest_accel.facts.errors import UnfitInput, UsageError
 from pytest_accel.facts.records import Budgets, Creep, TestRecord
 from pytest_accel.inputs.datasets import open_dataset
@@ -34,8 +33,9 @@ from pytest_accel.store.changes import changes_since
 from pytest_accel.worker.accelerator import Present
 
 if TYPE_CHECKING:
+    import datetime
+
     from pytest_accel.facts.records import Accuracy, Duet, Measurement, Placement, Signature
-    from pytest_accel.facts.settings import SaveMode
     from pytest_accel.facts.verdicts import Verdict
     from pytest_accel.inputs.datasets import Dataset
     from pytest_accel.inputs.variants import Plan
@@ -236,15 +236,12 @@ class Check:
 
     def _claim_baseline(self, dataset_digest: str) -> None:
         """Require that nobody uses the same baseline for something else, where there is or will be one."""
-        session, model = self._session, self._candidate.model
+        session = self._session
         if session.settings.against is not None:
             return
-        owner = BaselineOwner(self._test, model.digest, dataset_digest)
-        read = [session.baselines] if self._baseline is not None else []
-        written = [session.saved_baselines] if session.settings.save is not None else []
-        for folder in [*read, *written]:
-            path = session.shown(folder.path(*self._kept_as))
-            session.baseline_owners.claim(path, model=model.name, owner=owner)
+        owner = BaselineOwner(self._test, self._candidate.model.digest, dataset_digest)
+        compared = session.baselines if self._baseline is not None else None
+        claim(session, owner, self._kept_as, compared=compared, saved=session.saved_baselines)
 
     def _stand(self, measurement: Measurement, batches: Sequence[Arrays]) -> Standing:
         if self._candidate.is_exclusive:  # the launches of a comparison need what this worker has
@@ -329,34 +326,28 @@ class Check:
         if standing.opponent:
             return record
         if self._baseline is not None:
-            changes, beside = (
-                changes_since(self._baseline, record),
-                self._baseline.compared(self._session.settings.compare),
-            )
-            record = msgspec.structs.replace(record, changes=changes, beside=beside)
+            beside = self._baseline.compared(self._session.settings.compare)
+            record = msgspec.structs.replace(record, changes=changes_since(self._baseline, record), beside=beside)
         return msgspec.structs.replace(record, creep=self._creep(standing, record))
 
     def _creep(self, standing: Standing, record: TestRecord) -> Creep | None:
         """Return what has been added up since the anchor, where that was measured."""
-        anchor, crept = self._anchor, standing.crept
-        if crept is None or anchor.baseline is None or anchor.compared is None:
+        baseline, crept = self._anchor.baseline, standing.crept
+        if crept is None or baseline is None:
             return None
-        changes = changes_since(anchor.baseline, record)
-        return Creep(anchor=anchor.compared, duet=crept.duet, ratio=crept.ratio, changes=changes)
+        anchor, changes = baseline.compared(self._anchor.name), changes_since(baseline, record)
+        return Creep(anchor=anchor, duet=crept.duet, ratio=crept.ratio, changes=changes)
 
     def _saved(self, record: TestRecord, batches: Sequence[Arrays]) -> TestRecord:
         """Save this run as the baseline where it is asked to, unless it may not become one; the record says which."""
-        session, measurement = self._session, record.measurement
-        if measurement is None or session.settings.save is None:
+        measurement, folder = record.measurement, self._session.saved_baselines
+        if measurement is None:
             return record
-        folder, because = session.saved_baselines, session.settings.because
 
-        def write(mode: SaveMode) -> bool:
-            duets, today = self._paces(record, batches), datetime.datetime.now().date()
-            return folder.save(make_baseline(record, [measurement], duets, today=today, because=because), mode=mode)
+        def make(today: datetime.date, because: str) -> Baseline:
+            return make_baseline(record, [measurement], self._paces(record, batches), today=today, because=because)
 
-        path, stored = session.shown(folder.path(*self._kept_as)), folder.find(*self._kept_as)
-        return saved(record, session, path=path, stored=stored, write=write)
+        return saved(record, self._session, folder, self._kept_as, compared=self._baseline, make=make)
 
     def _paces(self, record: TestRecord, batches: Sequence[Arrays]) -> list[Duet]:
         """Return the candidate's pace beside the yardstick, none for what runs on another machine."""

@@ -5,14 +5,13 @@ Nothing is loaded on the device, so the device need not be here. Its verdict say
 
 from __future__ import annotations
 
-import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
 from pytest_accel import verdict
-from pytest_accel.check.saving import saved
+from pytest_accel.check.saving import claim, saved
 from pytest_accel.facts.errors import UsageError
 from pytest_accel.facts.records import Budgets, TestRecord
 from pytest_accel.inputs.variants import with_defaults
@@ -23,9 +22,9 @@ from pytest_accel.store.baseline import make_compiled_baseline
 from pytest_accel.store.changes import changes_of_compiled
 
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import Sequence
 
-    from pytest_accel.facts.settings import SaveMode
     from pytest_accel.facts.verdicts import Verdict
     from pytest_accel.inputs.variants import Plan
     from pytest_accel.measuring.metric_of_calls import Metric
@@ -142,13 +141,10 @@ class CompileOnlyCheck:
 
     def _claim_baseline(self, dataset_digest: str) -> None:
         """Require that nobody uses the same baseline for something else, where there is or will be one."""
-        model, session = self._candidate.model, self._session
-        owner = BaselineOwner(self._test, model.digest, dataset_digest)
-        read = [session.compiled_baselines] if self._baseline is not None else []
-        written = [session.saved_compiled_baselines] if session.settings.save is not None else []
-        for folder in [*read, *written]:
-            path = session.shown(folder.path(*self._kept_as))
-            session.baseline_owners.claim(path, model=model.name, owner=owner)
+        session = self._session
+        owner = BaselineOwner(self._test, self._candidate.model.digest, dataset_digest)
+        compared = session.compiled_baselines if self._baseline is not None else None
+        claim(session, owner, self._kept_as, compared=compared, saved=session.saved_compiled_baselines)
 
     def _record(self, compiled: verdict.Compiled, verdicts: tuple[Verdict, ...]) -> TestRecord:
         candidate = self._candidate
@@ -172,12 +168,9 @@ class CompileOnlyCheck:
 
     def _saved(self, record: TestRecord) -> TestRecord:
         """Save this check as the baseline where the run asks for that; the record says whether it was."""
-        session = self._session
-        folder = session.saved_compiled_baselines
+        folder = self._session.saved_compiled_baselines
 
-        def write(mode: SaveMode) -> bool:
-            today, because = datetime.datetime.now().date(), session.settings.because
-            return folder.save(make_compiled_baseline(record, today=today, because=because), mode=mode)
+        def make(today: datetime.date, because: str) -> CompiledBaseline:
+            return make_compiled_baseline(record, today=today, because=because)
 
-        path, stored = session.shown(folder.path(*self._kept_as)), folder.find(*self._kept_as)
-        return saved(record, session, path=path, stored=stored, write=write)
+        return saved(record, self._session, folder, self._kept_as, compared=self._baseline, make=make)

@@ -64,7 +64,7 @@ def _accepted(record: TestRecord, because: str, day: datetime.date, root: Path) 
 
 def _save(record: TestRecord, because: str, day: datetime.date, root: Path) -> Path:
     """Write the baseline and return its path. Raises `AccelError` with the reason why it may not be written."""
-    from pytest_accel.store.baseline import differs, make_baseline, why_not_replaced, why_not_saved
+    from pytest_accel.store.baseline import differs, make_baseline, why_not_saved
     from pytest_accel.store.baselines import Baselines
     from pytest_accel.store.named_baselines import anchor, folder_of
 
@@ -81,8 +81,7 @@ def _save(record: TestRecord, because: str, day: datetime.date, root: Path) -> P
     kept_as = record.hardware.fingerprint, record.model, record.variant.id
     path, stored = baselines.path(*kept_as), baselines.find(*kept_as)
     _require_unchanged(record, stored, path)
-    reasons = why_not_saved(record, accepting=True) or (why_not_replaced(stored, record) if stored else "")
-    if reasons:
+    if reasons := why_not_saved(record, stored, accepting=True):
         raise UsageError(reasons)
     paces = [record.pace] if record.pace is not None else []
     baselines.save(make_baseline(record, [record.measurement], paces, today=day, because=because))

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pytest_accel.bisect.bisection import described
-from pytest_accel.verdict.regression import interval
+from pytest_accel.verdict import times
 
 if TYPE_CHECKING:
     from pytest_accel.bisect.bisection import Finding, Step
     from pytest_accel.bisect.search import History
     from pytest_accel.bisect.trial import Answer, Trial
-    from pytest_accel.facts.records import Ratio
 
 
 def of_step(step: Step, history: History) -> str:
@@ -26,7 +25,7 @@ def of_trial(answer: Answer, name: str, trial: Trial) -> str:
     """Return the line of one trial. Without a ratio, or undecided, it says why, and where pytest's output is."""
     parts = [f"{answer:<9}", name]
     if trial.ratio is not None:
-        parts.append(_in_words(trial.ratio))
+        parts.append(times(trial.ratio))
     if trial.ratio is None or answer == "undecided":
         parts.append(described(trial))
     return "  ".join(parts)
@@ -42,8 +41,4 @@ def of_finding(finding: Finding, history: History) -> Iterator[str]:
         yield f"first {finding.fault}: {history.shown(finding.first_bad)} ({sure})"
     for trial in finding.trials:
         place = "there" if trial.point == finding.first_bad else "before"
-        yield f"  {place:<6}  {history.shown(trial.point)}  {_in_words(trial.ratio) if trial.ratio else trial.reason}"
-
-
-def _in_words(ratio: Ratio) -> str:
-    return f"×{ratio.estimate:.3f} {interval(ratio)}"
+        yield f"  {place:<6}  {history.shown(trial.point)}  {times(trial.ratio) if trial.ratio else trial.reason}"

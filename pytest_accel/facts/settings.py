@@ -123,17 +123,28 @@ class Settings:
     @property
     def keeps_record(self) -> bool:
         """Say whether this run leaves a record, which a baseline can be made of later."""
-        return any(path.suffix == ".json" for path in self.reports)
+        from pytest_accel.facts.report_formats import RECORD, suffix_of
+
+        return any(suffix_of(path) == RECORD for path in self.reports)
+
+    @property
+    def saved_name(self) -> str:
+        """Return the name of the baselines that this run writes, which is empty for the default ones."""
+        return self.save.name if self.save is not None else ""
 
     @property
     def saves_compared(self) -> bool:
         """Say whether this run writes baselines among those that it is compared with."""
-        return self.save is not None and self.save.name == self.compare
+        return self.save is not None and self.saved_name == self.compare
 
     @property
     def replaces_baselines(self) -> bool:
         """Say whether this run writes baselines in the place of those that it is compared with."""
-        return self.saves_compared and self.save is not None and self.save.mode != "new"
+        return self.save is not None and self.save.mode != "new" and self.saves_compared
+
+    def shown(self, path: Path) -> Path:
+        """Return a path as users are shown it: relative to the project where it is in there."""
+        return path.relative_to(self.rootdir) if path.is_relative_to(self.rootdir) else path
 
 
 def binding_settings() -> tuple[str, ...]:

@@ -238,9 +238,8 @@ class RunSummary:
 
     def _added_to_history(self) -> Iterator[str]:
         """Name the file that this run has added to the history."""
-        path, rootdir = self._history, self._settings.rootdir
-        if path is not None:
-            yield f"{path.relative_to(rootdir) if path.is_relative_to(rootdir) else path} added"
+        if self._history is not None:
+            yield f"{self._settings.shown(self._history)} added"
 
     @property
     def _began(self) -> str:
@@ -281,9 +280,11 @@ class RunSummary:
 
     def _known_history(self) -> tuple[HistoryEntry, ...]:
         """Read the history where a page draws it, and tell what of it cannot be read."""
-        if not any(path.suffix == ".html" for path in self._settings.reports):
-            return ()
+        from pytest_accel.facts.report_formats import PAGE, suffix_of
         from pytest_accel.store.history import History
+
+        if not any(suffix_of(path) == PAGE for path in self._settings.reports):
+            return ()
 
         known = History(self._settings.baseline_dir).read()
         self._warn(known.faults)

@@ -65,7 +65,7 @@ class Compared:
     duet: Duet
     ratio: Ratio | None
     baseline_duet: Duet | None = None
-    foreign_load_cores: float | None = None
+    foreign_load_cores: float = 0.0
     no_artefact: str = ""
     sides: tuple[Side, Side] | None = None
 
@@ -104,9 +104,7 @@ def against_baseline(
     network, foreign_load = yardstick(session, candidate.variant), ForeignLoad()
     duet = _begun(earlier, YARDSTICK, YARDSTICK_EDITION)
     launches = race(side, network, gate, title=title, baseline_duet=baseline_duet, played=duet.launches)
-    busy_cores = foreign_load.cores() or 0.0
-    if duet.launches and earlier is not None:
-        busy_cores = max(busy_cores, earlier.foreign_load_cores or 0.0)
+    busy_cores = max(foreign_load.cores() or 0.0, earlier.foreign_load_cores if earlier is not None else 0.0)
     duet = msgspec.structs.replace(duet, launches=launches)
     return Compared(duet, gate.ratio(duet, baseline_duet), baseline_duet, busy_cores, why_not)
 

@@ -19,7 +19,7 @@ from pytest_accel.store.changes import version_changes
 from pytest_accel.verdict.gate import DEFAULT_MAX_REGRESSION, Gate
 
 if TYPE_CHECKING:
-    from pytest_accel.facts.records import Budgets, ComparedBaseline, Measurement
+    from pytest_accel.facts.records import Budgets, Measurement
     from pytest_accel.facts.settings import Opponent
     from pytest_accel.facts.verdicts import Verdict
     from pytest_accel.session.candidate import Candidate
@@ -48,11 +48,6 @@ class Anchor:
     name: str
     baseline: Baseline | None = None
 
-    @property
-    def compared(self) -> ComparedBaseline | None:
-        """What a record says of the baseline."""
-        return None if self.baseline is None else self.baseline.compared(self.name)
-
 
 @dataclass(frozen=True)
 class Contest:
@@ -68,8 +63,8 @@ class Contest:
         opponent = self.candidate.session.settings.against
         if opponent is not None:
             return self._beside(opponent)
-        standing = self._beside_baseline(baseline)
-        return standing if self.budgets.max_creep is None else self._with_creep(standing, anchor)
+        standing, max_creep = self._beside_baseline(baseline), self.budgets.max_creep
+        return standing if max_creep is None else self._with_creep(standing, anchor, max_creep)
 
     @property
     def _gate(self) -> Gate:
@@ -111,10 +106,10 @@ class Contest:
         )
         return Standing(with_operators(verdicts, compared), compared)
 
-    def _with_creep(self, standing: Standing, anchor: Anchor) -> Standing:
+    def _with_creep(self, standing: Standing, anchor: Anchor, limit: float) -> Standing:
         """Add what the anchor says. Launches beside what is the baseline's artefact as well are played once."""
-        baseline, facts, limit = anchor.baseline, anchor.compared, self.budgets.max_creep
-        if baseline is None or facts is None or limit is None:
+        baseline = anchor.baseline
+        if baseline is None:
             missing = verdict.no_anchor(anchor.name, self.candidate.hardware.fingerprint)
             return replace(standing, verdicts=[*standing.verdicts, *missing])
         name, gate = f"the anchor {anchor.name}", self._gate_at(limit)
@@ -124,17 +119,18 @@ class Contest:
         verdicts = verdict.judge_creep(
             crept.ratio,
             gate,
-            anchor=facts,
+            anchor=baseline.compared(anchor.name),
             took_turns=crept.duet.pacemaker == OWN_ARTEFACT,
             disturbed=self._disturbed(crept),
             left_out=_left_out(crept),
         )
-        answers = with_operators(verdicts, crept, name)
-        return replace(standing, verdicts=[*standing.verdicts, *answers], crept=crept)
+        if not _names_operators_of(crept, standing):
+            verdicts = with_operators(verdicts, crept, name)
+        return replace(standing, verdicts=[*standing.verdicts, *verdicts], crept=crept)
 
     def _disturbed(self, compared: Compared) -> tuple[str, ...]:
         """Return why launches cannot show a regression, a sentence each."""
-        uneven = verdict.uneven_load(compared.foreign_load_cores or 0.0)
+        uneven = verdict.uneven_load(compared.foreign_load_cores)
         return (*verdict.disturbances(self.measurement), *uneven)
 
     def _attribution(self, compared: Compared, baseline: Baseline) -> str:
@@ -148,6 +144,13 @@ class Contest:
             version_changes=version_changes(baseline.versions, self.candidate.versions),
             pacemaker_is_baseline=compared.baseline_duet is None,
         )
+
+
+def _names_operators_of(crept: Compared, standing: Standing) -> bool:
+    """Return whether the answer about the baseline has named the operators, where that is the anchor's artefact too."""
+    compared = standing.compared
+    is_same = compared is not None and compared.duet.pacemaker_digest == crept.duet.pacemaker_digest
+    return is_same and any(answer.kind == "regressed" for answer in standing.verdicts)
 
 
 def _left_out(compared: Compared) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_accel.report import columns
 from pytest_accel.report.figures import duration, latency_bounds, score_of
-from pytest_accel.verdict import interval
+from pytest_accel.verdict import times
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Accuracy, Artefact, TestRecord
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def header(settings: Settings) -> str:
     """Give the line for pytest's header, which says what holds for this run."""
     wanted = ", ".join(settings.accelerators) if settings.accelerators else "all"
-    parts = [f"accelerators: {wanted}", f"baselines: {_relative(settings)}"]
+    parts = [f"accelerators: {wanted}", f"baselines: {settings.shown(settings.baseline_dir)}"]
     parts.append(f"confidence: {100 * settings.confidence:.4g}%")
     if settings.strict:
         parts.append("strict")
@@ -34,13 +34,6 @@ def header(settings: Settings) -> str:
     if settings.save:
         parts.append(f"saving baselines ({settings.save})")
     return "accel: " + "; ".join(parts)
-
-
-def _relative(settings: Settings) -> str:
-    try:
-        return f"{settings.baseline_dir.relative_to(settings.rootdir)}"
-    except ValueError:
-        return str(settings.baseline_dir)
 
 
 def summary(records: Sequence[TestRecord], confidence: float) -> list[str]:
@@ -90,14 +83,13 @@ def _ratio(record: TestRecord) -> str:
     if record.ratio is None:
         return ""
     beside = record.beside.name if record.beside is not None else ""
-    return f"×{record.ratio.estimate:.3f} {interval(record.ratio)} of {record.opponent or beside or 'baseline'}"
+    return f"{times(record.ratio)} of {record.opponent or beside or 'baseline'}"
 
 
 def _creep(record: TestRecord) -> str:
     if record.creep is None or record.creep.ratio is None:
         return ""
-    ratio = record.creep.ratio
-    return f"×{ratio.estimate:.3f} {interval(ratio)} since {record.creep.anchor.name}"
+    return f"{times(record.creep.ratio)} since {record.creep.anchor.name}"
 
 
 def _accuracy(accuracy: Accuracy | None) -> str:

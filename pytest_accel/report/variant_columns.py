@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pytest_accel.report.figures import latency_bounds, score_of
-from pytest_accel.verdict import interval
+from pytest_accel.verdict import times
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import TestRecord
@@ -60,10 +60,9 @@ def _row(record: TestRecord, confidence: float) -> dict[str, Cell]:
         row[f"p{percentile} ≤"] = "" if bound.upper is None else bound.upper
     for where, memory_mb in (("host", measurement.host_memory_mb), ("device", measurement.device_memory_mb)):
         row[f"{where} MB"] = "" if memory_mb is None else memory_mb
-    if (ratio := record.ratio) is not None:
-        row["ratio"] = f"×{ratio.estimate:.3f} {interval(ratio)}"
-    if record.creep is not None and (since_anchor := record.creep.ratio) is not None:
-        row["creep"] = f"×{since_anchor.estimate:.3f} {interval(since_anchor)}"
+    for column, compared in (("ratio", record), ("creep", record.creep)):
+        if compared is not None and compared.ratio is not None:
+            row[column] = times(compared.ratio)
     return row | _artefact(record) | _accuracy(record)
 
 

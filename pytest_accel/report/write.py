@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from pytest_accel.facts.errors import AccelError, UsageError
+from pytest_accel.facts.report_formats import PAGE, RECORD, suffix_of
 from pytest_accel.report.bencher import bencher
 from pytest_accel.report.github_benchmark import github_benchmark
 from pytest_accel.report.html import page
@@ -36,24 +37,24 @@ def _overview_in(format_: Callable[[Overview], str]) -> _Format:
 
 #: FORMATS are the formats that ``--accel-report`` writes, by their suffixes.
 FORMATS: Mapping[str, _Format] = {
-    ".json": _record,
-    ".html": _overview_in(page),
+    RECORD: _record,
+    PAGE: _overview_in(page),
     ".md": _overview_in(comment),
     ".prom": _overview_in(openmetrics),
     ".bmf.json": _overview_in(bencher),
     ".gab.json": _overview_in(github_benchmark),
 }
 #: OF_SEVERAL_RUNS are the suffixes of the formats that take the runs of several machines.
-OF_SEVERAL_RUNS = tuple(suffix for suffix in FORMATS if suffix != ".json")
+OF_SEVERAL_RUNS = tuple(suffix for suffix in FORMATS if suffix != RECORD)
 
 
 def require_format(path: Path, formats: Collection[str] = FORMATS) -> None:
     """Raise `UsageError` unless the path's suffix is one of ``formats`` and what it needs is installed."""
-    suffix = _suffix(path)
+    suffix = suffix_of(path)
     if suffix not in formats:
         known = ", ".join(formats)
         raise UsageError(f"{path.name}: the suffix says the format, and only {known} are known")
-    if suffix == ".html" and find_spec("jinja2") is None:
+    if suffix == PAGE and find_spec("jinja2") is None:
         raise UsageError(f"{path.name}: the page needs jinja2, which is not here: pip install 'pytest-accel[report]'")
 
 
@@ -65,15 +66,9 @@ def write(runs: Sequence[RunRecord], path: Path, history: Sequence[HistoryEntry]
     The file appears whole or not at all, and a write that fails leaves the older report. Raises `AccelError` that names
     the path when it cannot be written.
     """
-    text = FORMATS[_suffix(path)](runs, history)
+    text = FORMATS[suffix_of(path)](runs, history)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, text)
     except OSError as error:
         raise AccelError(f"{path}: {error.strerror}; name a file that can be written") from error
-
-
-def _suffix(path: Path) -> str:
-    """Return the suffix of a known format, the longest that fits; empty where none does."""
-    fitting = (suffix for suffix in FORMATS if path.name.endswith(suffix) and path.name != suffix)
-    return max(fitting, key=len, default="")

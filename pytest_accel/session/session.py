@@ -95,7 +95,7 @@ class Session:
     @cached_property
     def saved_baselines(self) -> Baselines:
         """The baselines that this run writes."""
-        return Baselines(self._named(self.settings.save.name if self.settings.save else ""))
+        return Baselines(self._named(self.settings.saved_name))
 
     @cached_property
     def anchor(self) -> str:
@@ -115,7 +115,7 @@ class Session:
     @cached_property
     def saved_compiled_baselines(self) -> CompiledBaselines:
         """The baselines of what was compiled and not run that this run writes."""
-        return CompiledBaselines(self._named(self.settings.save.name if self.settings.save else ""))
+        return CompiledBaselines(self._named(self.settings.saved_name))
 
     def _named(self, name: str) -> Path:
         return named_baselines.folder_of(self.settings.baseline_dir, name)
@@ -124,11 +124,6 @@ class Session:
     def provenance(self) -> Provenance:
         """Where the results of this run are from."""
         return provenance_of(self.settings.rootdir, self.settings.baseline_dir)
-
-    def shown(self, path: Path) -> Path:
-        """Return a path as it is told to the user: relative to the project where it is in there."""
-        rootdir = self.settings.rootdir
-        return path.relative_to(rootdir) if path.is_relative_to(rootdir) else path
 
     @cached_property
     def finished(self) -> Finished:

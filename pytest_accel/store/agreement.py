@@ -9,20 +9,18 @@ from __future__ import annotations
 import base64
 import binascii
 import datetime
-import re
 from collections.abc import Iterator
 from math import isclose, log
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_accel.facts.fingerprint import fingerprint_of
 from pytest_accel.store.baseline import CompiledBaseline
+from pytest_accel.store.files import PLAIN_NAME
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import Accuracy, Duet, Hardware, Variant
     from pytest_accel.store.baseline import AnyBaseline, LaunchSummary
 
-#: _KEY is what a key of the compile cache looks like, which names a folder.
-_KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
 #: ROUNDED is how far two shares may differ, because a file keeps six digits of them.
 ROUNDED = 1e-5
 #: PACE_SLACK is how far the log pace of a launch may be from its two medians. A median of ratios is no ratio of
@@ -50,7 +48,7 @@ def disagreement(baseline: AnyBaseline) -> Disagreement | None:
 def _disagreements(baseline: AnyBaseline) -> Iterator[Disagreement]:
     yield from _date(baseline.saved)
     yield from _hardware(baseline.hardware)
-    if not _KEY.fullmatch(baseline.artefact.key):
+    if not PLAIN_NAME.fullmatch(baseline.artefact.key):  # a key names a folder of the compile cache
         yield Disagreement("artefact.key", f"{baseline.artefact.key!r} is no key of the compile cache")
     if isinstance(baseline, CompiledBaseline):
         yield from _accuracy("prediction", baseline.prediction)

@@ -255,9 +255,10 @@ def differs(record: TestRecord) -> bool:
     return any(verdict.since_baseline and verdict.kind in _OFFERED for verdict in record.verdicts)
 
 
-def why_not_saved(record: TestRecord, *, accepting: bool = False) -> str:
+def why_not_saved(record: TestRecord, stored: AnyBaseline | None = None, *, accepting: bool = False) -> str:
     """Return why this run may not become a baseline: it fails its budgets or is inconclusive. Empty when it may.
 
+    Nor may it where it would take the place of a ``stored`` one that another test needs (`why_not_replaced`).
     That an artefact has changed is accepted by saving it, since compiling again would only give the same one. Creep is
     judged by the anchor, which stays as it is. With ``accepting`` a difference from the baseline is no reason.
     """
@@ -269,7 +270,7 @@ def why_not_saved(record: TestRecord, *, accepting: bool = False) -> str:
     sentences = "; ".join(f"{verdict.kind}: {verdict.summary}" for verdict in reasons)
     if reasons and all(_is_accepted(verdict) for verdict in reasons):
         sentences += f" ({ACCEPT})"
-    return sentences
+    return sentences or (why_not_replaced(stored, record) if stored is not None else "")
 
 
 def _is_accepted(verdict: Verdict) -> bool:

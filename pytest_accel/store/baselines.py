@@ -29,7 +29,7 @@ from pytest_accel.facts.fingerprint import fingerprint_of
 from pytest_accel.store import strict_json
 from pytest_accel.store.agreement import disagreement
 from pytest_accel.store.baseline import SCHEMA, AnyBaseline, Baseline, CompiledBaseline
-from pytest_accel.store.files import read_regular, sync, written_beside
+from pytest_accel.store.files import PLAIN_NAME, read_regular, sync, written_beside
 from pytest_accel.store.significant_digits import rounded
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ _COMPILE_ONLY = "compile-only"
 _Kept = TypeVar("_Kept", bound=AnyBaseline)
 
 
-class _Folder(Generic[_Kept]):
+class BaselineFolder(Generic[_Kept]):
     """A folder of baselines of one kind. Every method raises `BaselineError`: what is wrong, where, and what to do."""
 
     kind: type[_Kept]
@@ -132,13 +132,13 @@ class _Folder(Generic[_Kept]):
         return True
 
 
-class Baselines(_Folder[Baseline]):
+class Baselines(BaselineFolder[Baseline]):
     """The folder of measured baselines, by the fingerprint of the hardware."""
 
     kind = Baseline
 
 
-class CompiledBaselines(_Folder[CompiledBaseline]):
+class CompiledBaselines(BaselineFolder[CompiledBaseline]):
     """The folder of what was compiled and not run, by the kind of device. It lies below that of the measured ones."""
 
     kind = CompiledBaseline
@@ -219,7 +219,7 @@ def _require_agreement(baseline: AnyBaseline, text: str) -> None:
 
 def _file_name(name: str) -> str:
     """``name`` itself where it can name a file anywhere, else something like it with a digest."""
-    if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}", name):
+    if PLAIN_NAME.fullmatch(name):
         return name
     legible = re.sub(r"[^A-Za-z0-9_.\-]+", "_", name).lstrip(".-")[:80]
     return f"{legible}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"

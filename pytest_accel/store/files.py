@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -15,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+#: PLAIN_NAME is what a name looks like that can name a file anywhere.
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
 #: MOST_BYTES is the size of the largest file that is read whole; ours have some kilobytes.
 MOST_BYTES = 256 * 2**20
 

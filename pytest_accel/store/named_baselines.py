@@ -6,24 +6,22 @@ the name of the anchor, so that a pull request shows that it moves.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from pytest_accel.facts.errors import BaselineError, UsageError
-from pytest_accel.store.files import read_regular, write_whole
+from pytest_accel.facts.settings import SaveMode
+from pytest_accel.store.files import PLAIN_NAME, read_regular, write_whole
 
-#: RESERVED are words that say which baselines are written, so that no name can be one of them.
-RESERVED = ("all", "new", "accept")
 _NAMED = "named"
 _ANCHOR = "anchor"
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
 _MOVE = "pytest-accel baseline anchor NAME"
 
 
 def is_name(text: str) -> bool:
-    """Return whether baselines can have this name."""
-    return bool(_NAME.fullmatch(text)) and text not in RESERVED
+    """Return whether baselines can have this name. A word that says which baselines are written is none."""
+    return bool(PLAIN_NAME.fullmatch(text)) and text not in get_args(SaveMode)
 
 
 def folder_of(root: Path, name: str) -> Path:

@@ -236,14 +236,14 @@ class AcceleratorContract:
 
     def test_the_times_of_operators_add_up_to_about_that_of_a_call(self, client: WorkerClient, loaded: Loaded) -> None:
         client.stage([made_up(loaded, rows=1)])
-        times = client.operator_times(10)
-        if times is None:
-            pytest.skip(f"{self.accelerator.name} has no profiler that tells them")
-        assert self.accelerator.profiles_operators, "or it is never asked"
-        assert all(time.kind and time.ns >= 0.0 for time in times)
-        assert len({(time.name, time.kind) for time in times}) == len(times)
-        for _ in range(TRIES):  # other processes may have the cores during one of the two
-            operators_ns = sum(time.ns for time in client.operator_times(10) or ())
+        for _ in range(TRIES):  # other processes may have the cores while either time is taken
+            times = client.operator_times(10)
+            if times is None:
+                pytest.skip(f"{self.accelerator.name} has no profiler that tells them")
+            assert self.accelerator.profiles_operators, "or it is never asked"
+            assert all(time.kind and time.ns >= 0.0 for time in times)
+            assert len({(time.name, time.kind) for time in times}) == len(times)
+            operators_ns = sum(time.ns for time in times)
             call_ns = min(client.measure("single_stream", calls=10, checks=1).latencies_ns)
             if call_ns / TIMES_OFF < operators_ns < call_ns * TIMES_OFF:
                 return

@@ -25,6 +25,7 @@ from pytest_accel.verdict.regression import (
     no_baseline,
     no_pacemaker,
     other_pacemaker,
+    times,
     with_anchor,
     with_baseline,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "score_beside_reference",
     "slower_operators",
     "throughput_bounds",
+    "times",
     "uneven_load",
     "with_anchor",
     "with_baseline",

@@ -45,8 +45,15 @@ def judge_regression(
         summary = (
             f"The ratio to {opponent or 'the baseline'} is not known: an undisturbed launch on either side is needed."
         )
-        undecided = Verdict(kind="inconclusive", question="regression", summary=summary, details=tuple(left_out))
-        return [replace(undecided, since_baseline=not opponent)]
+        return [
+            Verdict(
+                kind="inconclusive",
+                question="regression",
+                summary=summary,
+                details=tuple(left_out),
+                since_baseline=not opponent,
+            )
+        ]
     decision, limit = gate.decide(ratio), 1.0 + gate.max_regression
     against = {"regressed": ">", "pass": "<", "improved": "<", "inconclusive": "around"}[decision]
     time = f"the time of {opponent}" if opponent else "the baseline's time"
@@ -96,7 +103,7 @@ def judge_creep(
     No gain is told: an anchor does not move for one.
     """
     (answer,) = judge_regression(
-        ratio, gate, opponent=named(anchor), took_turns=took_turns, disturbed=disturbed, left_out=left_out
+        ratio, gate, opponent=_named(anchor), took_turns=took_turns, disturbed=disturbed, left_out=left_out
     )
     details = answer.details
     if answer.kind == "regressed":
@@ -120,7 +127,7 @@ def no_anchor(name: str, fingerprint: str) -> list[Verdict]:
     return [Verdict(kind="no-baseline", question="creep", summary=summary)]
 
 
-def named(anchor: ComparedBaseline) -> str:
+def _named(anchor: ComparedBaseline) -> str:
     """Return the name of an anchor with its day and commit."""
     commit = f", commit {anchor.commit[:SHOWN_OF_COMMIT]}" if anchor.commit else ""
     return f"the anchor {anchor.name} of {anchor.saved}{commit}"
@@ -148,6 +155,11 @@ def other_pacemaker(no_artefact: str) -> tuple[str, ...]:
         return ()
     renew = "--accel-save-baseline renews it"
     return (f"Compared beside the yardstick, because {no_artefact}; {renew}.",)
+
+
+def times(ratio: Ratio) -> str:
+    """Return a ratio with its interval as text, such as ``×1.302 [1.167, 1.453]``."""
+    return f"×{ratio.estimate:.3f} {interval(ratio)}"
 
 
 def interval(ratio: Ratio) -> str:
@@ -196,20 +208,24 @@ def with_baseline(verdicts: Collection[Verdict]) -> tuple[Verdict, ...]:
 
     What has changed in an artefact that was not run is accepted by that.
     """
-    return tuple(
-        Verdict(kind="pass", question=verdict.question, summary="This run is the baseline from now on.")
-        if verdict.question != "creep" and (_is_missing(verdict) or _is_undecided_change(verdict))
-        else verdict
+    missed = [
+        verdict
         for verdict in verdicts
-    )
+        if verdict.question != "creep" and (_is_missing(verdict) or _is_undecided_change(verdict))
+    ]
+    return _passed(verdicts, missed, "This run is the baseline from now on.")
 
 
 def with_anchor(verdicts: Collection[Verdict]) -> tuple[Verdict, ...]:
     """Return the same answers once the anchor has this run, which it had nothing of before."""
+    missed = [verdict for verdict in verdicts if verdict.question == "creep" and _is_missing(verdict)]
+    return _passed(verdicts, missed, "The anchor has this run from now on.")
+
+
+def _passed(verdicts: Collection[Verdict], missed: Collection[Verdict], summary: str) -> tuple[Verdict, ...]:
+    """Return the same answers, but those that were ``missed`` pass."""
     return tuple(
-        Verdict(kind="pass", question="creep", summary="The anchor has this run from now on.")
-        if verdict.question == "creep" and _is_missing(verdict)
-        else verdict
+        Verdict(kind="pass", question=verdict.question, summary=summary) if verdict in missed else verdict
         for verdict in verdicts
     )
 

@@ -15,7 +15,7 @@ import pytest
 
 from pytest_accel.commands.main import main
 from pytest_accel.testing import FAKE
-from tests.repositories import Repo
+from tests.git import Repo
 
 CONFTEST = f"def pytest_accel_accelerators(): return {{'fake': {FAKE!r}}}\n"
 ONE_TEST = """

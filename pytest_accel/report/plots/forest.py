@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_accel.report.plots.axes import LogAxis, Tick
-from pytest_accel.verdict import interval
+from pytest_accel.verdict import times
 from pytest_accel.verdict.gate import DEFAULT_MAX_REGRESSION, WIDEST
 
 if TYPE_CHECKING:
@@ -99,5 +99,5 @@ def _whisker(row: Row, x: LogAxis, y: float) -> Whisker:
         limit=x.at(_limit(row)),
         open_below=ratio.lower <= 1.0 / WIDEST,
         open_above=ratio.upper >= WIDEST,
-        text=" ".join((f"×{ratio.estimate:.3f} {interval(ratio)}", *kinds)),
+        text=" ".join((times(ratio), *kinds)),
     )

@@ -20,6 +20,7 @@ from statistics import median
 import numpy as np
 
 from pytest_accel.facts.fact import Fact
+from pytest_accel.facts.records import RunRecord
 from pytest_accel.report.record import read_record
 from tests.benchmarks.gate.lines import lines_of, record_all
 from tests.benchmarks.gate.record import CONDITIONS, Calls
@@ -90,8 +91,8 @@ def set_up(folder: Path) -> None:
         raise SystemExit(f"no baseline was saved; see {folder / 'output.txt'}")
 
 
-def check(folder: Path, case: str, condition: str, *args: str) -> Lived:
-    """One run of pytest."""
+def run_pytest(folder: Path, *args: str, network: Path) -> RunRecord:
+    """Run the project's test on a network, with the output in ``output.txt``."""
     record = folder / "run.json"
     record.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", "-q", f"--rootdir={folder}", f"--accel-cache-dir={folder / 'cache'}"]
@@ -99,12 +100,17 @@ def check(folder: Path, case: str, condition: str, *args: str) -> Lived:
         subprocess.run(
             [*command, f"--accel-report={record}", "--accelerator=cpu-ort", *args],
             cwd=folder,
-            env={**os.environ, "NETWORK": str(folder / f"{case}.onnx")},
+            env={**os.environ, "NETWORK": str(network)},
             stdout=output,
             stderr=subprocess.STDOUT,
             check=False,
         )
-    run = read_record(record)
+    return read_record(record)
+
+
+def check(folder: Path, case: str, condition: str, *args: str) -> Lived:
+    """One run of pytest."""
+    run = run_pytest(folder, *args, network=folder / f"{case}.onnx")
     (test,) = run.tests
     if test.measurement is None:
         raise SystemExit(f"nothing was measured; see {folder / 'output.txt'}")

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from pytest_accel.commands.main import main as pytest_accel
-from tests.repositories import Repo
+from tests.git import Repo
 
 COMMITS, LAYERS, MORE_LAYERS = 64, 40, 42
 #: LIMIT is the regression that the test allows: half of what is planted.

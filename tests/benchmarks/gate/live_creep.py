@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 from pytest_accel.commands.main import main as pytest_accel
 from pytest_accel.facts.records import Ratio, TestRecord
-from pytest_accel.report.record import read_record
-from tests.benchmarks.gate.live import write_network
+from tests.benchmarks.gate.live import run_pytest, write_network
 
 #: BLOCKS is the number of convolutions of the first commit, and SIDE the height and width of what they pass on.
 BLOCKS, SIDE = 125, 28
@@ -24,29 +21,21 @@ INI = """
 accel_compare_budget = 60
 """
 TEST = """
+import os
+
 import pytest
 
 
 @pytest.mark.accelerator("cpu-ort", max_regression=0.025, max_creep=0.05)
 def test_network(accel_model):
-    accel_model("network.onnx").check()
+    accel_model(os.environ["NETWORK"], name="network").check()
 """
 
 
 def check(folder: Path, blocks: int, *args: str) -> TestRecord:
     """Run pytest on a network of so many convolutions."""
     write_network(folder / "network.onnx", blocks, side=SIDE)
-    record = folder / "run.json"
-    command = [sys.executable, "-m", "pytest", "-q", f"--rootdir={folder}", f"--accel-cache-dir={folder / 'cache'}"]
-    with (folder / "output.txt").open("a", encoding="utf-8") as output:
-        subprocess.run(
-            [*command, f"--accel-report={record}", "--accelerator=cpu-ort", *args],
-            cwd=folder,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-    (test,) = read_record(record).tests
+    (test,) = run_pytest(folder, *args, network=folder / "network.onnx").tests
     return test
 
 

@@ -10,7 +10,7 @@ import pytest
 from pytest_accel.bisect.commits import Commits, GitFailed, Repository
 from pytest_accel.facts.errors import UsageError
 from pytest_accel.store.scratch import PREFIX
-from tests.repositories import Repo
+from tests.git import Repo
 
 
 @pytest.fixture

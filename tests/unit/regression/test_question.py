@@ -162,3 +162,20 @@ def test_without_a_limit_nobody_asks_for_the_anchor(workshop: Workshop) -> None:
     candidate = workshop.compile(workshop.model(latency_ms=1.0))
     contest = Contest(candidate, inputs("x"), facts.measurement(), LIMIT)
     assert kinds(contest.stand(saved(workshop, 1.0), Anchor("v1"))) == [("regression", "pass")]
+
+
+@pytest.mark.parametrize(("saved_ms", "times"), [(1.0, 1), (1.1, 2)], ids=["one artefact", "two artefacts"])
+def test_operators_are_looked_for_once_beside_one_artefact(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, saved_ms: float, times: int
+) -> None:
+    profiled: list[str] = []
+
+    def name_one(verdicts: list[Verdict], _: object, opponent: str = "the baseline") -> list[Verdict]:
+        profiled.append(opponent)
+        return verdicts
+
+    monkeypatch.setattr("pytest_accel.regression.question.with_operators", name_one)
+    anchor = Anchor("v1", saved(workshop, 1.0))
+    standing = asked(workshop, baseline=saved(workshop, saved_ms), anchor=anchor, latency_ms=1.3)
+    assert kinds(standing) == [("regression", "regressed"), ("creep", "regressed")]
+    assert profiled == ["the baseline", "the anchor v1"][:times]

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.interrupts import heard_interrupts as heard_interrupts  # a fixture is found by its name here
+
 if TYPE_CHECKING:
     from tests.models.zoo import Examples, Zoo
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from tests.drills.drill import QUESTIONS, Drill
-from tests.interrupts import heard_interrupts as heard_interrupts  # a fixture is found by its name here
 
 #: HEADS are the columns after the fault itself.
 HEADS = ("verdict right", "nothing lost", "nothing left", "says what to do")

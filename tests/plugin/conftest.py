@@ -6,6 +6,7 @@ import importlib
 import json
 import pkgutil
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import pytest
 
 import pytest_accel
 from pytest_accel.facts.records import TestRecord
+from pytest_accel.processes.fork_server import ForkServer
 from pytest_accel.testing import FAKE, fake_model
 from pytest_accel.verdict.plausibility import others_were_busy
 from pytest_accel.worker.accelerators.fake import ENVIRONMENT_VARIABLE
-from tests.interrupts import heard_interrupts as heard_interrupts  # a fixture is found by its name here
+from tests.plugin import forked_workers
 
 # A run in this process forgets at its end what it was the first to import: the next one would import it again.
 for module in pkgutil.walk_packages(pytest_accel.__path__, "pytest_accel."):
@@ -103,7 +105,7 @@ class Template:
         made = self._folder / name
         if not made.exists():
             for args in runs:
-                result = project.run(*args, workers=True, subprocess=True)
+                result = project.run(*args, workers=True)
                 assert result.ret == 0, result.stdout.str()
             shutil.copytree(project.pytester.path, made)
         shutil.copytree(made, project.pytester.path, dirs_exist_ok=True)
@@ -114,6 +116,13 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
     return Template(tmp_path_factory.mktemp("templates"))
 
 
+@pytest.fixture(scope="session")
+def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+    yield from forked_workers.fork_server(tmp_path_factory.mktemp("forks"))
+
+
 @pytest.fixture
-def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, fork_server: ForkServer) -> Project:
+    monkeypatch.setattr(forked_workers.ForkedWorker, "server", fork_server, raising=False)
+    monkeypatch.setattr("pytest_accel.processes.process.Worker", forked_workers.ForkedWorker)
     return Project(pytester, monkeypatch)

@@ -1,0 +1,44 @@
+"""Workers of the fake accelerator that one process of the suite forks, so that each of them starts in no time.
+
+Saving a baseline takes ten workers. Each would start Python and import NumPy, a third of a second on a busy core, for a
+model that simulates its times. Tests about the start and the end of processes start their workers as users do.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pytest_accel.processes.fork_server import ForkServer
+from pytest_accel.processes.process import Worker
+from pytest_accel.testing import FAKE
+from pytest_accel.worker.accelerators.fake import Script
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+#: _START_DEADLINE_S is the number of seconds that the server may take to import NumPy beside other work.
+_START_DEADLINE_S = 120.0
+
+
+def fork_server(folder: Path) -> Iterator[ForkServer]:
+    """Yield a server that has imported what a worker of the fake accelerator needs."""
+    server = ForkServer(sys.executable, [f"{Script.__module__}:{Script.__name__}"], folder)
+    assert server.is_ready(lambda: None, _START_DEADLINE_S)
+    yield server
+    server.close()
+
+
+class ForkedWorker(Worker):
+    """A worker that is forked by ``server`` where it is one of the fake accelerator.
+
+    Unlike an SDK, NumPy does not depend on the environment in which it was imported.
+    """
+
+    server: ClassVar[ForkServer]
+
+    def __init__(self, name: str, accelerator: str, **options: Any) -> None:
+        if accelerator == FAKE and options["python"] == sys.executable:
+            options["fork_server"] = self.server
+        super().__init__(name, accelerator, **options)

@@ -1,6 +1,6 @@
 """INT8 from good and from bad calibration data, on the two compilers for the CPU.
 
-Minutes long, so it has a command of its own: ``pytest tests/acceptance -m slow``.
+Minutes long, so it has a command of its own: ``pytest tests/acceptance/accuracy -m slow``.
 """
 
 from __future__ import annotations

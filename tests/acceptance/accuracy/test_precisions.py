@@ -1,7 +1,7 @@
 """FP32, BF16 and INT8 on the compilers for the CPU beside TensorFlow: speed-ups, accuracy and placements in one run.
 
 Only what is certain is asserted; the figures are printed (``-rP`` shows them). Minutes long, so it has a command of its
-own: ``pytest tests/acceptance -m slow``.
+own: ``pytest tests/acceptance/accuracy -m slow``.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from tests.standins.nvidia_host import make_nvidia_host
 from tests.standins.sagemaker_runtime.running import running
 
 if TYPE_CHECKING:
-    from pytest_accel.facts.records import RunRecord
+    from pytest_accel.facts.records import RunRecord, TestRecord
     from tests.models.zoo import Zoo
 
 ROOT = Path(__file__).parents[2]
@@ -92,22 +92,13 @@ def run(zoo: Zoo, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("accelerator", DEVICES)
-def test_the_digits_are_read_by_its_stand_in(
-    accelerator: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_both_run_on_its_stand_in(accelerator: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "machine").mkdir()
     switch_on(monkeypatch, accelerator, tmp_path / "machine")
-    assert_measured(accelerator, run(DIGITS_CNN, accelerator)[1])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("accelerator", DEVICES)
-def test_resnet50_runs_on_its_stand_in(
-    accelerator: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "machine").mkdir()
-    switch_on(monkeypatch, accelerator, tmp_path / "machine")
-    assert_measured(accelerator, run(RESNET50, accelerator)[1])
+    _, record = run(f"{RESNET50} {DIGITS_CNN}", accelerator)
+    assert {test.model for test in record.tests} == {"resnet50", "digits_cnn"}
+    for test in record.tests:
+        assert_measured(accelerator, test)
 
 
 @pytest.mark.slow
@@ -134,10 +125,9 @@ def test_without_a_device_each_is_skipped_with_the_reason(
     assert f"{2 * len(REASONS)} skipped" in printed
 
 
-def assert_measured(accelerator: str, record: RunRecord) -> None:
-    """Assert that one test was measured on the device, all of it where the device tells."""
+def assert_measured(accelerator: str, test: TestRecord) -> None:
+    """Assert that a test was measured on the device, all of it where the device tells."""
     device, precision = DEVICES[accelerator]
-    (test,) = record.tests
     assert kinds_of_verdict(test) <= {"pass", "no-baseline"}, test.verdicts
     assert test.hardware.identity["device"] == device
     assert test.accuracy is not None

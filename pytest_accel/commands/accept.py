@@ -55,9 +55,9 @@ def _show(files: list[Path], page: Path | None) -> int:
     from pytest_accel.store.files import write_whole
 
     made = table([acceptance for path in files for acceptance in read(path)], BUILTIN)
-    print(made)
     if page is not None:
         write_whole(page, page_with(page.read_text(encoding="utf-8"), made))
+    print(made)
     return DONE
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from pytest_accel.facts.acceptance import Outcome
 
 Check = Callable[["Subject"], Finding]
+
+#: _TOGETHER names checks that are repeated together: each needs what the one before has left in the session.
+_TOGETHER = frozenset({"saved-baseline", "unchanged"})
 
 
 def checks_of(precisions: Sequence[str]) -> dict[str, Check]:
@@ -67,13 +70,19 @@ def chosen(checks: dict[str, Check], only: Sequence[str]) -> dict[str, Check]:
     return {name: check for name, check in checks.items() if not only or name.startswith(tuple(only))}
 
 
-def accept(subject: Subject, only: Sequence[str] = ()) -> Iterator[Acceptance]:
-    """Make the checks and yield what is known after each one. An absent accelerator has no checks."""
+def accept(subject: Subject, only: Sequence[str] = (), earlier: Acceptance | None = None) -> Iterator[Acceptance]:
+    """Make the checks and yield what is known after each one. An absent accelerator has no checks.
+
+    With ``earlier``, an acceptance of the same versions, make only what that left open. Raises `UsageError` where it is
+    another machine's.
+    """
     checks = checks_of(subject.precisions)
-    yield from made_in_turn(subject, chosen(checks, only), of=len(checks))
+    yield from made_in_turn(subject, chosen(checks, only), of=len(checks), earlier=earlier)
 
 
-def made_in_turn(subject: Subject, checks: Mapping[str, Check], *, of: int | None = None) -> Iterator[Acceptance]:
+def made_in_turn(
+    subject: Subject, checks: Mapping[str, Check], *, of: int | None = None, earlier: Acceptance | None = None
+) -> Iterator[Acceptance]:
     """Make these checks, which are all that there are or some of so many."""
     session, name = subject.session, subject.accelerator
     known = Acceptance(accelerator=name, date=datetime.date.today().isoformat(), checks=of or len(checks))
@@ -86,14 +95,37 @@ def made_in_turn(subject: Subject, checks: Mapping[str, Check], *, of: int | Non
         yield msgspec.structs.replace(known, absent=why)
         return
     known = msgspec.structs.replace(known, hardware=session.hardware(name), versions=versions)
-    for check_name, check in checks.items():
-        session.tell(f"{name}: {check_name}")
-        result = made(check_name, check, subject)
-        session.tell.clear()
-        known = msgspec.structs.replace(
-            known, results=(*known.results, result), raw_answers=tuple(sorted(subject.raw_answers))
-        )
+    if earlier is not None:
+        known = _continued(known, earlier)
         yield known
+    for check_name in left_open(checks, known):
+        session.tell(f"{name}: {check_name}")
+        result = made(check_name, checks[check_name], subject)
+        session.tell.clear()
+        results = {**{each.check: each for each in known.results}, check_name: result}
+        raw_answers = sorted({*known.raw_answers, *subject.raw_answers})
+        known = msgspec.structs.replace(known, results=tuple(results.values()), raw_answers=tuple(raw_answers))
+        yield known
+
+
+def left_open(checks: Iterable[str], known: Acceptance) -> list[str]:
+    """Return which of the checks have no result yet, or an undecided one."""
+    decided = {result.check for result in known.results if result.outcome != "inconclusive"}
+    if not decided >= _TOGETHER:
+        decided -= _TOGETHER
+    return [name for name in checks if name not in decided]
+
+
+def _continued(known: Acceptance, earlier: Acceptance) -> Acceptance:
+    """Return what is known with the results of an earlier acceptance, unless other versions are accepted here."""
+    if earlier.hardware is None or known.hardware is None or earlier.versions != known.versions:
+        return known
+    if earlier.hardware.fingerprint != known.hardware.fingerprint:
+        raise UsageError(
+            f"the acceptance of {known.accelerator} in this file is of {earlier.hardware.fingerprint}, and this is "
+            f"{known.hardware.fingerprint}: give this machine a file of its own, with -o"
+        )
+    return msgspec.structs.replace(known, date=earlier.date, results=earlier.results, raw_answers=earlier.raw_answers)
 
 
 def made(name: str, check: Check, subject: Subject, *, clock: Callable[[], float] = time.monotonic) -> CheckResult:

@@ -13,7 +13,7 @@ from pytest_accel.commands.console import DONE, FOUND
 
 if TYPE_CHECKING:
     from pytest_accel.acceptance.subject import Subject
-    from pytest_accel.facts.acceptance import Acceptance
+    from pytest_accel.facts.acceptance import Acceptance, CheckResult
 
 #: _COMPARE_S is the number of seconds after which a comparison gets no more launches.
 _COMPARE_S = 60.0
@@ -26,6 +26,8 @@ def add(command: argparse.ArgumentParser) -> None:
     command.add_argument("-o", "--output", type=Path, metavar="PATH", help=output)
     only = "make only checks whose names begin so; repeatable, and the acceptance stays partial"
     command.add_argument("--only", action="append", default=[], metavar="CHECK", help=only)
+    resume = "go on with the file: keep what is decided, and make the checks that are missing or inconclusive"
+    command.add_argument("--resume", action="store_true", help=resume)
     python = "the interpreter that has the SDK, where it is not this one"
     command.add_argument("--python", default="", metavar="PATH", help=python)
     show = "make no check, and print the table of the acceptances in these files"
@@ -42,10 +44,15 @@ def _run(arguments: argparse.Namespace) -> int:
         from pytest_accel.facts.errors import UsageError
 
         raise UsageError("accept needs the name of an accelerator and a file: pytest-accel accept cpu -o accept.json")
-    accepted: list[Acceptance] = []
-    for name in dict.fromkeys(arguments.accelerators):
-        accepted.append(_accept(name, arguments, accepted))
+    stored = _stored(arguments.output) if arguments.resume else {}
+    accepted = [_accept(name, arguments, stored) for name in dict.fromkeys(arguments.accelerators)]
     return FOUND if any(each.standing in ("failed", "absent") for each in accepted) else DONE
+
+
+def _stored(path: Path) -> dict[str, Acceptance]:
+    from pytest_accel.acceptance.record import read
+
+    return {acceptance.accelerator: acceptance for acceptance in read(path)} if path.exists() else {}
 
 
 def _show(files: list[Path], page: Path | None) -> int:
@@ -61,27 +68,41 @@ def _show(files: list[Path], page: Path | None) -> int:
     return DONE
 
 
-def _accept(name: str, arguments: argparse.Namespace, before: list[Acceptance]) -> Acceptance:
-    """Make the checks of one accelerator. The file is written after each, so that Ctrl-C keeps what is there."""
+def _accept(name: str, arguments: argparse.Namespace, stored: dict[str, Acceptance]) -> Acceptance:
+    """Make the checks of one accelerator and add them to ``stored``.
+
+    The file is written after each check, so that Ctrl-C keeps what is there.
+    """
     from pytest_accel.acceptance.record import write
     from pytest_accel.acceptance.run import accept
     from pytest_accel.report.acceptance_table import row
     from pytest_accel.store.files import write_whole
 
-    write(before, arguments.output)  # before minutes of work that could not be kept
+    write(list(stored.values()), arguments.output)  # before minutes of work that could not be kept
+    earlier = stored.get(name)
+    told = list(earlier.results) if earlier else []
     with subject_of(name, arguments.python) as subject:
-        printed = 0
-        for acceptance in accept(subject, arguments.only):
-            for result in acceptance.results[printed:]:
-                print(f"{result.outcome:<14}  {name:<12}  {result.check:<16}  {result.seconds:5.1f} s  {result.reason}")
-            printed = len(acceptance.results)
-            write([*before, acceptance], arguments.output)
+        for acceptance in accept(subject, arguments.only, earlier):
+            if told and not acceptance.results and not acceptance.absent:
+                print(f"{name}: the versions in {arguments.output} are others, so all checks are made anew")
+                told.clear()
+            for result in (each for each in acceptance.results if each not in told):
+                told.append(result)
+                print(_line(name, result))
+            if earlier and acceptance.absent:
+                break  # what was found out when it was here stays
+            stored[name] = acceptance
+            write(list(stored.values()), arguments.output)
         folder = arguments.output.with_suffix("") / name
         for file, text in subject.raw_answers.items():
             folder.mkdir(parents=True, exist_ok=True)
             write_whole(folder / file, text)
     print(row(acceptance))
     return acceptance
+
+
+def _line(name: str, result: CheckResult) -> str:
+    return f"{result.outcome:<14}  {name:<12}  {result.check:<16}  {result.seconds:5.1f} s  {result.reason}"
 
 
 @contextmanager

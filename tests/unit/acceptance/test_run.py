@@ -9,12 +9,12 @@ import pytest
 
 from pytest_accel.acceptance import run
 from pytest_accel.acceptance.finding import Broken, Finding, NotApplicable
-from pytest_accel.acceptance.run import accept, checks_of, chosen, made
+from pytest_accel.acceptance.run import accept, checks_of, chosen, left_open, made
+from pytest_accel.facts.acceptance import Acceptance, CheckResult
 from pytest_accel.facts.errors import UsageError, WorkerError
 from pytest_accel.worker.accelerators.fake import ENVIRONMENT_VARIABLE
 
 if TYPE_CHECKING:
-    from pytest_accel.facts.acceptance import Acceptance
     from tests.unit.acceptance.conftest import FakeSubject
 
 
@@ -129,3 +129,20 @@ def test_there_is_a_check_for_each_precision() -> None:
 def test_a_name_that_is_no_check_is_an_error_that_names_them() -> None:
     with pytest.raises(UsageError, match=r"--only=contrakt is no check, did you mean 'contract'.* Checks: identity, "):
         chosen(checks_of(["fp32"]), ["contrakt"])
+
+
+@pytest.mark.parametrize(
+    ("decided", "open_checks"),
+    [
+        ([], ["contract", "saved-baseline", "unchanged"]),
+        (["contract"], ["saved-baseline", "unchanged"]),
+        (["contract", "saved-baseline"], ["saved-baseline", "unchanged"]),
+        (["contract", "unchanged"], ["saved-baseline", "unchanged"]),
+        (["saved-baseline", "unchanged"], ["contract"]),
+        (["contract", "saved-baseline", "unchanged"], []),
+    ],
+)
+def test_a_comparison_is_repeated_with_its_baseline(decided: list[str], open_checks: list[str]) -> None:
+    results = tuple(CheckResult(check=name, outcome="held", reason="", seconds=0.0) for name in decided)
+    known = Acceptance(accelerator="fake", date="2026-11-30", checks=3, results=results)
+    assert left_open(["contract", "saved-baseline", "unchanged"], known) == open_checks

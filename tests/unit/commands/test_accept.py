@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from pytest_accel.commands.main import main
 from pytest_accel.inputs.registry import Registry
 from pytest_accel.report.acceptance_table import BEGIN, END
 from pytest_accel.testing import FAKE
+from pytest_accel.worker.accelerators.fake import ENVIRONMENT_VARIABLE
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +66,71 @@ def test_ctrl_c_keeps_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["accept", "fake", "-o", "accept.json"]) == INTERRUPTED
     (stored,) = read(Path("accept.json"))
     assert (stored.standing, [result.check for result in stored.results]) == ("partial", ["identity"])
+
+
+def undecided(subject: Subject) -> Finding:
+    return Finding("too noisy", outcome="inconclusive")
+
+
+def outcomes() -> list[list[str]]:
+    return [[result.outcome for result in each.results] for each in read(Path("accept.json"))]
+
+
+RESUMED = ["accept", "fake", "-o", "accept.json", "--resume"]
+
+
+def test_what_was_left_open_is_made_and_the_rest_is_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_checks(monkeypatch, identity=held, yardstick=undecided, contract=interrupted)
+    assert main(["accept", "fake", "-o", "accept.json"]) == INTERRUPTED
+    with_checks(monkeypatch, identity=broken, yardstick=held, contract=held)
+    capsys.readouterr()
+    assert main(RESUMED) == DONE
+    assert [line.split()[2] for line in capsys.readouterr().out.splitlines()[:-1]] == ["yardstick", "contract"]
+    assert outcomes() == [["held", "held", "held"]]
+    assert read(Path("accept.json"))[0].standing == "accepted"
+
+
+def test_resuming_again_repeats_nothing_and_tells_the_row(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_checks(monkeypatch, identity=held)
+    assert main(RESUMED) == DONE, "there is no file yet"
+    with_checks(monkeypatch, identity=broken)
+    capsys.readouterr()
+    assert main(RESUMED) == DONE
+    (row,) = capsys.readouterr().out.splitlines()
+    assert row.endswith("accepted: 1 held |")
+
+
+def test_other_versions_are_accepted_anew(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with_checks(monkeypatch, identity=held)
+    main(RESUMED)
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, json.dumps({"versions": {"fake-sdk": "2.0"}}))
+    with_checks(monkeypatch, identity=broken)
+    capsys.readouterr()
+    assert main(RESUMED) == FOUND
+    assert capsys.readouterr().out.startswith("fake: the versions in accept.json are others, so all checks are made")
+    assert outcomes() == [["failed"]]
+
+
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [
+        ({"identity_facts": {"model": "Fake 2000", "cores": 8}}, TROUBLE),
+        ({"missing": {"reason": "no-device", "message": "no fake device", "advice": "plug one in"}}, FOUND),
+    ],
+    ids=["another machine", "absent"],
+)
+def test_what_is_stored_of_a_device_is_not_lost_without_it(
+    monkeypatch: pytest.MonkeyPatch, script: dict[str, Any], status: int
+) -> None:
+    with_checks(monkeypatch, identity=held)
+    main(RESUMED)
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, json.dumps(script))
+    assert main(RESUMED) == status
+    assert outcomes() == [["held"]]
 
 
 def test_a_real_check_of_the_fake_is_made() -> None:

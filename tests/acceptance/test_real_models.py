@@ -55,25 +55,25 @@ def saved(workplace: Workplace, model: Path, examples: Examples, name: str) -> W
     return workplace
 
 
-def test_an_unchanged_resnet50_passes(saved_resnet50: Workplace) -> None:
-    run = saved_resnet50.run()
+def test_an_unchanged_cnn_passes(saved_digits_cnn: Workplace) -> None:
+    run = saved_digits_cnn.run()
     assert run.status == 0, run.output
     assert run.test.kind in ("pass", "improved")
     assert run.test.accuracy is not None
     assert run.test.accuracy.flips_lost == run.test.accuracy.flips_gained == 0
 
 
-def test_a_doubled_stage_of_resnet50_is_regressed(saved_resnet50: Workplace, zoo: Zoo, tmp_path: Path) -> None:
-    workplace = saved_resnet50.copy(tmp_path)
-    workplace.write_check(zoo.saved_model("resnet50_doubled"), name="resnet50", marker=BUDGETS)
+def test_a_slower_cnn_is_regressed(saved_digits_cnn: Workplace, zoo: Zoo, tmp_path: Path) -> None:
+    workplace = saved_digits_cnn.copy(tmp_path)
+    workplace.write_check(zoo.saved_model("digits_cnn_slower"), name="digits_cnn", marker=BUDGETS)
     run = workplace.run()
     assert run.status == 1
     assert run.test.kind == "regressed"
     assert run.test.ratio is not None
-    assert 1.10 < run.test.ratio.lower <= run.test.ratio.estimate <= run.test.ratio.upper < 2.0
+    assert 1.10 < run.test.ratio.lower <= run.test.ratio.estimate <= run.test.ratio.upper
     assert verdict_on("accuracy", run.test).kind == "pass"
     run.explains(
-        f"regressed: resnet50[cpu] {run.test.ratio.estimate:.3f} times the baseline's time",
+        f"regressed: digits_cnn[cpu] {run.test.ratio.estimate:.3f} times the baseline's time",
         "with 95 % confidence",
         "Changed since the baseline:",
         "model digest: ",
@@ -144,12 +144,6 @@ def test_a_second_run_compiles_nothing(digits_cnn: Path, digits_val: Examples, w
         assert run.test.measurement is not None, run.output
         cached.append((run.test.measurement.phases.compile_cached, sorted((workplace.cache / "entries").iterdir())))
     assert cached[1] == (True, cached[0][1])
-
-
-def test_a_slower_cnn_is_regressed(saved_digits_cnn: Workplace, zoo: Zoo, tmp_path: Path) -> None:
-    workplace = saved_digits_cnn.copy(tmp_path)
-    workplace.write_check(zoo.saved_model("digits_cnn_slower"), name="digits_cnn", marker=BUDGETS)
-    assert workplace.run().test.kind == "regressed"
 
 
 def test_an_accelerator_that_is_not_here_is_skipped_and_fails_a_strict_run(

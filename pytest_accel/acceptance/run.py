@@ -118,13 +118,15 @@ def left_open(checks: Iterable[str], known: Acceptance) -> list[str]:
 
 def _continued(known: Acceptance, earlier: Acceptance) -> Acceptance:
     """Return what is known with the results of an earlier acceptance, unless other versions are accepted here."""
-    if earlier.hardware is None or known.hardware is None or earlier.versions != known.versions:
+    if earlier.hardware is None or known.hardware is None:
         return known
     if earlier.hardware.fingerprint != known.hardware.fingerprint:
         raise UsageError(
             f"the acceptance of {known.accelerator} in this file is of {earlier.hardware.fingerprint}, and this is "
             f"{known.hardware.fingerprint}: give this machine a file of its own, with -o"
         )
+    if earlier.versions != known.versions:
+        return known
     return msgspec.structs.replace(known, date=earlier.date, results=earlier.results, raw_answers=earlier.raw_answers)
 
 

@@ -119,9 +119,10 @@ def test_other_versions_are_accepted_anew(monkeypatch: pytest.MonkeyPatch, capsy
     ("script", "status"),
     [
         ({"identity_facts": {"model": "Fake 2000", "cores": 8}}, TROUBLE),
+        ({"identity_facts": {"model": "Fake 2000", "cores": 8}, "versions": {"fake-sdk": "2.0"}}, TROUBLE),
         ({"missing": {"reason": "no-device", "message": "no fake device", "advice": "plug one in"}}, FOUND),
     ],
-    ids=["another machine", "absent"],
+    ids=["another machine", "another machine with other versions", "absent"],
 )
 def test_what_is_stored_of_a_device_is_not_lost_without_it(
     monkeypatch: pytest.MonkeyPatch, script: dict[str, Any], status: int

@@ -83,12 +83,16 @@ def test_an_unchanged_model_passes(project: Project) -> None:
     skip_if_undecided(test)
     assert test.kind in ("pass", "improved")
     assert test.ratio is not None
+    assert test.accuracy is not None
+    assert test.accuracy.flips_lost == test.accuracy.flips_gained == 0
 
 
 def test_more_work_for_the_same_answers_is_regressed(project: Project) -> None:
     test = project.check("resnet50_doubled", "a model with a stage applied twice fails, as it should")
     skip_if_undecided(test)
     assert test.kind == "regressed"
+    assert test.ratio is not None
+    assert 1.05 < test.ratio.lower <= test.ratio.estimate <= test.ratio.upper < 2.0
     assert test.accuracy is not None
     assert test.accuracy.top1 == test.accuracy.reference_top1
     assert any(change.startswith("model digest") for change in test.changes)

@@ -122,7 +122,10 @@ def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, fork_server: ForkServer) -> Project:
-    monkeypatch.setattr(forked_workers.ForkedWorker, "server", fork_server, raising=False)
-    monkeypatch.setattr("pytest_accel.processes.process.Worker", forked_workers.ForkedWorker)
+def quick_workers(monkeypatch: pytest.MonkeyPatch, fork_server: ForkServer) -> None:
+    monkeypatch.setattr("pytest_accel.processes.process.Worker", forked_workers.forked_by(fork_server))
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, quick_workers: None) -> Project:
     return Project(pytester, monkeypatch)

@@ -1,13 +1,13 @@
 """Workers of the fake accelerator that one process of the suite forks, so that each of them starts in no time.
 
 Saving a baseline takes ten workers. Each would start Python and import NumPy, a third of a second on a busy core, for a
-model that simulates its times. Tests about the start and the end of processes start their workers as users do.
+model that simulates its times. Tests of crashes start their workers as users do.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from pytest_accel.processes.fork_server import ForkServer
 from pytest_accel.processes.process import Worker
@@ -15,7 +15,7 @@ from pytest_accel.testing import FAKE
 from pytest_accel.worker.accelerators.fake import Script
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 #: _START_DEADLINE_S is the number of seconds that the server may take to import NumPy beside other work.
@@ -30,15 +30,15 @@ def fork_server(folder: Path) -> Iterator[ForkServer]:
     server.close()
 
 
-class ForkedWorker(Worker):
-    """A worker that is forked by ``server`` where it is one of the fake accelerator.
+def forked_by(server: ForkServer) -> Callable[..., Worker]:
+    """Return what starts a worker as `Worker` does, but forks those of the fake accelerator from the server.
 
     Unlike an SDK, NumPy does not depend on the environment in which it was imported.
     """
 
-    server: ClassVar[ForkServer]
-
-    def __init__(self, name: str, accelerator: str, **options: Any) -> None:
+    def start(name: str, accelerator: str, **options: Any) -> Worker:
         if accelerator == FAKE and options["python"] == sys.executable:
-            options["fork_server"] = self.server
-        super().__init__(name, accelerator, **options)
+            options["fork_server"] = server
+        return Worker(name, accelerator, **options)
+
+    return start

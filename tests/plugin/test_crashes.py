@@ -32,6 +32,11 @@ PHASES = {
 
 
 @pytest.fixture
+def quick_workers() -> None:
+    """Start workers as users do, since their ends are tested here."""
+
+
+@pytest.fixture
 def broken(project: Project) -> Iterator[Project]:
     """A project whose first test has a broken model and whose second is sound; afterwards nothing may be left."""
     project.pytester.makepyfile(test_models=TWO_TESTS)

@@ -20,9 +20,9 @@ from pytest_accel.store.cache import Manifest, _files
 from pytest_accel.testing import FAKE
 from pytest_accel.worker.accelerators.fake import ENVIRONMENT_VARIABLE
 from tests.formats import comment
-from tests.plugin.conftest import Project, Template, project, template
+from tests.plugin.conftest import Project, Template, fork_server, project, quick_workers, template
 
-__all__ = ["project", "template"]
+__all__ = ["fork_server", "project", "quick_workers", "template"]
 
 pytestmark = pytest.mark.drill
 

@@ -31,6 +31,8 @@ def properties(record: TestRecord) -> Iterator[tuple[str, str | float | int]]:
     yield from _accuracy("accel", record.accuracy)
     if record.ratio is not None:
         yield "accel.ratio", round(record.ratio.estimate, 6)
+        yield "accel.ratio.lower", round(record.ratio.lower, 6)
+        yield "accel.ratio.upper", round(record.ratio.upper, 6)
     for budget in budgets(record):
         yield f"accel.limit.{budget.name}", round(budget.limit, 6)
         if budget.measured is not None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -58,16 +59,29 @@ class Project:
         return saved
 
     def check(self, model: str, title: str, *args: str) -> TestRecord:
-        """Run the project's test on a model and show what a user sees of it."""
+        """Run the project's test on a model, show what a user sees of it, and return its record."""
+        self._run(model, title, [*args], f"--accel-report={self._folder / 'run.json'}")
+        (test,) = read_record(self._folder / "run.json").tests
+        return test
+
+    def failure(self, model: str, title: str) -> tuple[dict[str, str], str]:
+        """Run it without a record and return the properties in its JUnit report, and its failure.
+
+        With a record, a model that differs would be paced too, so that somebody can accept it later.
+        """
+        self._run(model, title, [], f"--junitxml={self._folder / 'junit.xml'}")
+        test = next(ElementTree.parse(self._folder / "junit.xml").iter("testcase"))
+        properties = {each.get("name", ""): each.get("value", "") for each in test.iter("property")}
+        return properties, test.findtext("failure", "")
+
+    def _run(self, model: str, title: str, shown: list[str], report: str) -> None:
         shutil.copy(self._zoo.onnx_file(model), self._folder / "resnet50.onnx")
-        command = ["pytest", "--accelerator=cpu-openvino", *args]
-        own = ["-p", "no:cacheprovider", f"--rootdir={self._folder}", f"--accel-report={self._folder / 'run.json'}"]
+        command = ["pytest", "--accelerator=cpu-openvino", *shown]
+        own = ["-p", "no:cacheprovider", f"--rootdir={self._folder}", report]
         with self._capture.global_and_fixture_disabled():
             print(f"\n\n--- {title}: {' '.join(command)}", flush=True)
             subprocess.run([sys.executable, "-m", *command, *own], cwd=self._folder, check=False)
             print(f"--- end of: {title}\n", flush=True)
-        (test,) = read_record(self._folder / "run.json").tests
-        return test
 
 
 @pytest.fixture(scope="module")
@@ -88,14 +102,16 @@ def test_an_unchanged_model_passes(project: Project) -> None:
 
 
 def test_more_work_for_the_same_answers_is_regressed(project: Project) -> None:
-    test = project.check("resnet50_doubled", "a model with a stage applied twice fails, as it should")
-    skip_if_undecided(test)
-    assert test.kind == "regressed"
-    assert test.ratio is not None
-    assert 1.05 < test.ratio.lower <= test.ratio.estimate <= test.ratio.upper < 2.0
-    assert test.accuracy is not None
-    assert test.accuracy.top1 == test.accuracy.reference_top1
-    assert any(change.startswith("model digest") for change in test.changes)
+    properties, failure = project.failure("resnet50_doubled", "a model with a stage applied twice fails, as it should")
+    if properties["accel.verdict"] == "inconclusive":
+        pytest.skip(f"not decided on a machine that is too busy: {failure}")
+    assert properties["accel.verdict"] == "regressed"
+    ratio = [float(properties[f"accel.ratio{bound}"]) for bound in (".lower", "", ".upper")]
+    assert ratio == sorted(ratio)
+    assert 1.05 < ratio[0] < ratio[2] < 2.0
+    assert project.saved.accuracy is not None
+    assert float(properties["accel.top1"]) == pytest.approx(project.saved.accuracy.top1)
+    assert "model digest: " in failure
 
 
 def skip_if_undecided(test: TestRecord) -> None:

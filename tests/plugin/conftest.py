@@ -55,6 +55,8 @@ class Project:
         monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
         # And in CI it must not tell of itself in the job's own summary.
         monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+        # Importing Hypothesis is a quarter of the start of a pytest that needs none.
+        monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
         pytester.makeconftest(f"def pytest_accel_accelerators(): return {{'fake': {FAKE!r}}}")
         self.write_model()
 
@@ -123,7 +125,9 @@ def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer
 
 @pytest.fixture
 def quick_workers(monkeypatch: pytest.MonkeyPatch, fork_server: ForkServer) -> None:
+    """Workers that start in no time, and baselines with as few launches as a comparison needs, without noise."""
     monkeypatch.setattr("pytest_accel.processes.process.Worker", forked_workers.forked_by(fork_server))
+    monkeypatch.setattr("pytest_accel.regression.pacemaker.SAVED_LAUNCHES", 2)
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ def test_every_fact_is_one_plain_number_or_word() -> None:
         "accel.top1": 0.916667,
         "accel.agreement": 1,
         "accel.ratio": 1.25,
+        "accel.ratio.lower": 1.1,
+        "accel.ratio.upper": 1.4,
         "accel.limit.p99_ms": 7,
         "accel.measured.p99_ms": 99,
     }

@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -33,9 +34,12 @@ from tests.pages import DOCS, PAGES, README, ROOT, USER_PAGES, Page
 from tests.unit import facts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tests.models.zoo import Examples
 
 SWEEPS, ADDING = Page("docs/sweeps.md"), Page("docs/adding-an-accelerator.md")
+PYTORCH = Page("docs/accelerators/pytorch.md")
 #: Tests on a page that a test of their own runs, because there is more to see.
 RUN_APART = {(SWEEPS.name, "test_sweep.py"), (ADDING.name, "test_contract.py")}
 #: The accelerators that any machine with their packages has.
@@ -43,6 +47,9 @@ HERE = re.compile(r'"cpu(-ort|-openvino)?"' if find_spec("torch") is None else r
 
 #: Runs of an example until none of its measurements was spoilt by other processes, at most.
 TRIES = 3
+
+#: BAD_OUTCOMES are the elements of a JUnit file for the tests that did not pass.
+BAD_OUTCOMES = ("error", "failure", "skipped")
 
 of_each_page = pytest.mark.parametrize("page", USER_PAGES, ids=lambda page: page.name)
 
@@ -84,22 +91,44 @@ def test_every_example_is_collected(pytester: pytest.Pytester) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("page", "name"), EXAMPLES, ids=[f"{page.name}:{name}" for page, name in EXAMPLES])
+@pytest.mark.parametrize("framework", ["tensorflow", "pytorch"])
 def test_every_example_runs_on_the_cpu_and_skips_elsewhere(
-    pytester: pytest.Pytester, digits_cnn: Path, digits_val: Examples, page: Page, name: str
+    pytester: pytest.Pytester, digits_cnn: Path, digits_val: Examples, framework: str
 ) -> None:
-    source = page.files("python")[name]
-    (pytester.path / name).write_text(source, encoding="utf-8")
+    """Those of one framework run together: it converts the models, and is their reference, once for all pages."""
+    sources = {
+        name: page.files("python")[name] for page, name in EXAMPLES if (page == PYTORCH) == (framework == "pytorch")
+    }
+    for name, source in sources.items():
+        (pytester.path / name).write_text(source, encoding="utf-8")
     _write_digits(pytester, digits_cnn, digits_val)
-    # A neighbour can spoil a measurement, which is an answer of its own; it does not spoil three in a row.
+    outcomes = _outcomes(pytester, sources)
+    assert {name: found - {"skipped"} for name, found in outcomes.items()} == {
+        name: {"passed"} if HERE.search(source) else set() for name, source in sources.items()
+    }
+
+
+def _outcomes(pytester: pytest.Pytester, files: Iterable[str]) -> dict[str, set[str]]:
+    """The outcomes of the tests of each file.
+
+    A neighbour can spoil a measurement, which is an answer of its own; it does not spoil three in a row.
+    """
+    outcomes: dict[str, set[str]] = {}
+    left = list(files)
     for _ in range(TRIES):
         # Of a baseline the examples have none, and there is no time to wait for one of a busy machine.
-        result = pytester.runpytest_subprocess("-o", "accel_compare_budget=10")
-        outcomes = result.parseoutcomes()
-        if "failed" not in outcomes or "not-measured: " not in result.stdout.str():
+        result = pytester.runpytest_subprocess("--junitxml=run.xml", "-o", "accel_compare_budget=10", *left)
+        cases = ElementTree.parse(pytester.path / "run.xml").iter("testcase")
+        found = [
+            (case.get("classname"), next((tag for tag in BAD_OUTCOMES if case.find(tag) is not None), "passed"))
+            for case in cases
+        ]
+        outcomes.update({file: {tag for name, tag in found if f"{name}.py" == file} for file in left})
+        left = [file for file in left if "failure" in outcomes[file]]
+        if not left or "not-measured: " not in result.stdout.str():
             break
-    assert set(outcomes) <= {"passed", "skipped"}
-    assert ("passed" in outcomes) == bool(HERE.search(source))
+    assert all(outcomes.values()), outcomes
+    return outcomes
 
 
 def _write_digits(pytester: pytest.Pytester, digits_cnn: Path, digits_val: Examples) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations, pairwise
-from math import ceil, exp, floor, fsum, inf, lgamma, log, log1p, sqrt
+from math import ceil, exp, floor, fsum, inf, lgamma, log, log1p, pi, sqrt
 from operator import mul
 from statistics import NormalDist, median
 from typing import NamedTuple
@@ -278,15 +278,12 @@ def student_t(p: float, freedom: float) -> float:
     """Return the p-quantile of Student's t distribution for any (also fractional) degrees of freedom above 0."""
     if p < 0.5:
         return -student_t(1.0 - p, freedom)
-    tail, upper = 1.0 - p, 1.0
-    while _student_tail(upper, freedom) > tail:
-        upper *= 2.0
-    lower = 0.0
-    while True:
-        middle = (lower + upper) / 2.0
-        if middle in (lower, upper):
-            return middle
-        lower, upper = (middle, upper) if _student_tail(middle, freedom) > tail else (lower, middle)
+    tail, t = 1.0 - p, 0.0
+    while True:  # Newton's steps from the left; the tail is convex there, so none goes too far
+        step = (_student_tail(t, freedom) - tail) / _student_density(t, freedom)
+        if t + step <= t * (1.0 + 1e-15):
+            return t
+        t += step
 
 
 def wilson_interval(hits: int, n: int, c: float) -> Interval:
@@ -350,6 +347,12 @@ def _mean_and_variance(values: Sequence[float]) -> tuple[float, float]:
 def _student_tail(t: float, freedom: float) -> float:
     """P(T > t) for t >= 0."""
     return 0.5 * _incomplete_beta(freedom / 2.0, 0.5, freedom / (freedom + t * t))
+
+
+def _student_density(t: float, freedom: float) -> float:
+    half = (freedom + 1.0) / 2.0
+    log_scale = lgamma(half) - lgamma(freedom / 2.0) - log(freedom * pi) / 2.0
+    return exp(log_scale - half * log1p(t * t / freedom))
 
 
 def _incomplete_beta(a: float, b: float, x: float) -> float:

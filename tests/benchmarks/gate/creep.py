@@ -50,8 +50,7 @@ class Branch:
 
 def branches(recording: Recording, count: int, *, step: float, seed: int = 1) -> Iterator[Branch]:
     """Yield branches whose commits each add this share to the time."""
-    rng = random.Random(seed)
-    launches = [(each.launch(), each.seconds) for each in recording.duets["same"]]
+    rng, launches = random.Random(seed), recording.launches["same"]
 
     def decide(gate: Gate, slowdown: float) -> Decision:
         def draw() -> tuple[DuetLaunch, float]:

@@ -14,6 +14,7 @@ import argparse
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import exp, log1p
 from statistics import fmean, median
 
@@ -34,6 +35,8 @@ BUDGET_S = 60.0
 STORED = 5
 #: Fewer launches than this of a kind are too few to draw verdicts from.
 ENOUGH = 20
+
+Launches = Sequence[tuple[DuetLaunch, float]]
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,11 @@ class Recording:
             duets.setdefault(each.duet, []).append(each)
         return cls(workload, condition, {name: all_ for name, all_ in duets.items() if len(all_) >= ENOUGH})
 
+    @cached_property
+    def launches(self) -> dict[str, Launches]:
+        """The launches of each kind as a comparison would have them, with the seconds that each took."""
+        return {duet: [(each.launch(), each.seconds) for each in played] for duet, played in self.duets.items()}
+
     def replay(
         self,
         duet: str,
@@ -102,8 +110,8 @@ class Recording:
         Those of the same on both sides are mirrored about no difference, since either side may be called the
         candidate. With ``mirrored`` others are about `slowdown`, which then is what they truly are slower by.
         """
-        rng, played = random.Random(seed), self.duets[duet]
-        launches = in_turns(played) if apart else [(each.launch(), each.seconds) for each in played]
+        rng = random.Random(seed)
+        launches = in_turns(self.duets[duet]) if apart else self.launches[duet]
         if duet == "yardstick":
             return Replay([_beside_yardstick(rng, launches, gate, budget_s) for _ in range(verdicts)])
         about = 0.0 if duet == "same" else log1p(self.slowdown(duet)) if mirrored else None
@@ -115,7 +123,7 @@ class Recording:
         Not their mean: beside busy processes a launch of a tenth of a millisecond is up to 36 % off, either way, and
         forty of them do not average that out (7.6 +- 2.4 % where 5 % of work was added; the middle is 5.3 %).
         """
-        launches = undisturbed([each.launch() for each in self.duets[duet]])
+        launches = undisturbed([launch for launch, _ in self.launches[duet]])
         return exp(median(launch.log_pace for launch in launches)) - 1.0
 
 
@@ -126,9 +134,6 @@ def recordings() -> Iterator[Recording]:
             recording = Recording.read(workload, condition)
             if recording.duets:
                 yield recording
-
-
-Launches = Sequence[tuple[DuetLaunch, float]]
 
 
 def in_turns(played: Sequence[Recorded]) -> Launches:

@@ -91,6 +91,7 @@ def test_every_example_is_collected(pytester: pytest.Pytester) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("run_alone")
 @pytest.mark.parametrize("framework", ["tensorflow", "pytorch"])
 def test_every_example_runs_on_the_cpu_and_skips_elsewhere(
     pytester: pytest.Pytester, digits_cnn: Path, digits_val: Examples, framework: str
@@ -131,6 +132,12 @@ def _outcomes(pytester: pytest.Pytester, files: Iterable[str]) -> dict[str, set[
     return outcomes
 
 
+@pytest.fixture
+def run_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The examples are run as in a shell, whichever worker of xdist runs their test."""
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+
+
 def _write_digits(pytester: pytest.Pytester, digits_cnn: Path, digits_val: Examples) -> None:
     """The models and fixtures that the pages' examples ask for, all of digits."""
     for model in ("resnet50", "digits_cnn"):
@@ -146,6 +153,7 @@ def _write_digits(pytester: pytest.Pytester, digits_cnn: Path, digits_val: Examp
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("run_alone")
 def test_the_sweep_ends_as_a_table_like_the_one_that_is_shown(
     pytester: pytest.Pytester, digits_cnn: Path, digits_val: Examples
 ) -> None:

@@ -25,6 +25,13 @@ INI = """
 [pytest]
 accel_compare_budget = 600
 """
+#: What a baseline stores beside the yardstick is for when its artefact has left the cache. Here that never happens, so
+#: one launch of it is enough.
+CONFTEST = """
+from pytest_accel.regression import pacemaker
+
+pacemaker.SAVED_LAUNCHES = pacemaker.MOST_FOR_SAVED = 1
+"""
 CHECK = """
     import pytest
 
@@ -74,11 +81,16 @@ class Workplace:
     def write_test(self, text: str) -> None:
         """The one test file."""
         (self.folder / "pytest.ini").write_text(INI, encoding="utf-8")
+        (self.folder / "conftest.py").write_text(CONFTEST, encoding="utf-8")
         (self.folder / "test_model.py").write_text(textwrap.dedent(text), encoding="utf-8")
 
     def copy(self, folder: Path) -> Workplace:
         """The same project elsewhere, so that a test may change it."""
         return Workplace(shutil.copytree(self.folder, folder, dirs_exist_ok=True), self.cache)
+
+    def artefacts(self) -> list[Path]:
+        """The entries of the compile cache."""
+        return sorted((self.cache / "entries").iterdir())
 
     def run(self, *args: str) -> Run:
         """Run ``pytest --accelerator=cpu`` there."""

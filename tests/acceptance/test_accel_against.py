@@ -33,7 +33,7 @@ def against(project: Workplace, onednn: int) -> Run:
     python.write_text(f'#!/bin/sh\nTF_ENABLE_ONEDNN_OPTS={onednn} exec {sys.executable} "$@"\n', encoding="utf-8")
     python.chmod(0o755)
     # What a busy machine leaves undecided by then says nothing about the environments.
-    return project.run("--accel-against=popen//python=python", "-o", "accel_compare_budget=120")
+    return project.run("--accel-against=popen//python=python", "-o", "accel_compare_budget=30")
 
 
 def test_an_environment_without_onednn_is_another_one(project: Workplace) -> None:

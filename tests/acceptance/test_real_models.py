@@ -1,4 +1,4 @@
-"""The main job on real input: ResNet-50 and a small CNN from the marker to the verdict, on TensorFlow on the CPU.
+"""The main job on real input: a small CNN from the marker to the verdict, on TensorFlow on the CPU.
 
 Minutes long, so it has a command of its own: ``pytest tests/acceptance -m slow``.
 """
@@ -16,6 +16,7 @@ from tests.acceptance.conftest import Workplace
 if TYPE_CHECKING:
     from pytest_accel.facts.records import TestRecord
     from pytest_accel.facts.verdicts import Verdict
+    from tests.acceptance.conftest import Run
     from tests.models.zoo import Examples, Zoo
 
 pytestmark = pytest.mark.slow
@@ -24,6 +25,9 @@ BUDGETS = "max_accuracy_drop=0.01, max_regression=0.10"
 #: Where the speed compared with the baseline is not the question, one launch is enough.
 BRIEFLY = ("-o", "accel_compare_budget=1")
 
+#: SAVES is how many times the baseline is tried to be saved, which a busy machine may not decide at once.
+SAVES = 3
+
 
 def verdict_on(question: str, record: TestRecord) -> Verdict:
     """The most telling verdict on one question."""
@@ -31,36 +35,32 @@ def verdict_on(question: str, record: TestRecord) -> Verdict:
 
 
 @pytest.fixture(scope="module")
-def saved_resnet50(
-    resnet50: Path, resnet50_val: Examples, compiled: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Workplace:
-    """A project with a baseline of ResNet-50."""
-    return saved(Workplace(tmp_path_factory.mktemp("resnet50"), compiled), resnet50, resnet50_val, "resnet50")
-
-
-@pytest.fixture(scope="module")
 def saved_digits_cnn(
     digits_cnn: Path, digits_val: Examples, compiled: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Workplace:
     """A project with a baseline of the small CNN."""
-    return saved(Workplace(tmp_path_factory.mktemp("digits"), compiled), digits_cnn, digits_val, "digits_cnn")
-
-
-def saved(workplace: Workplace, model: Path, examples: Examples, name: str) -> Workplace:
-    workplace.write_data(examples)
-    workplace.write_check(model, name=name, marker=BUDGETS)
-    run = workplace.run("--accel-save-baseline")
+    workplace = Workplace(tmp_path_factory.mktemp("digits"), compiled)
+    workplace.write_data(digits_val)
+    workplace.write_check(digits_cnn, name="digits_cnn", marker=BUDGETS)
+    for _ in range(SAVES):
+        run = workplace.run("--accel-save-baseline")
+        if run.test.kind != "inconclusive":
+            break
     assert run.status == 0, run.output
-    run.explains(f"/{name}/cpu.json saved")
+    run.explains("/digits_cnn/cpu.json saved")
     return workplace
 
 
-def test_an_unchanged_cnn_passes(saved_digits_cnn: Workplace) -> None:
+def test_an_unchanged_cnn_is_not_compiled_again_and_passes(saved_digits_cnn: Workplace) -> None:
+    made = saved_digits_cnn.artefacts()
     run = saved_digits_cnn.run()
     assert run.status == 0, run.output
     assert run.test.kind in ("pass", "improved")
     assert run.test.accuracy is not None
     assert run.test.accuracy.flips_lost == run.test.accuracy.flips_gained == 0
+    assert run.test.measurement is not None
+    assert run.test.measurement.phases.compile_cached
+    assert saved_digits_cnn.artefacts() == made
 
 
 def test_a_slower_cnn_is_regressed(saved_digits_cnn: Workplace, zoo: Zoo, tmp_path: Path) -> None:
@@ -82,40 +82,32 @@ def test_a_slower_cnn_is_regressed(saved_digits_cnn: Workplace, zoo: Zoo, tmp_pa
     )
 
 
-def test_noise_on_the_weights_of_resnet50_is_inaccurate(saved_resnet50: Workplace, zoo: Zoo, tmp_path: Path) -> None:
-    workplace = saved_resnet50.copy(tmp_path)
-    workplace.write_check(zoo.saved_model("resnet50_noisy"), name="resnet50", marker=BUDGETS)
+def test_noise_on_the_weights_is_inaccurate(saved_digits_cnn: Workplace, zoo: Zoo, tmp_path: Path) -> None:
+    workplace = saved_digits_cnn.copy(tmp_path)
+    workplace.write_check(zoo.saved_model("digits_cnn_noisy"), name="digits_cnn", marker=BUDGETS)
     run = workplace.run(*BRIEFLY)
     assert run.status == 1
     assert run.test.kind == "inaccurate"
-    run.explains("inaccurate: resnet50[cpu] top-1 ")
+    run.explains("inaccurate: digits_cnn[cpu] top-1 ")
     flips = re.search(r"(\d+) went from right to wrong and (\d+) from wrong to right", run.output)
     assert flips is not None, run.output
     assert all(int(count) > 0 for count in flips.groups()), run.output
 
 
-def test_a_limit_below_the_possible_is_breached_with_what_shows_it(saved_resnet50: Workplace, tmp_path: Path) -> None:
-    workplace = saved_resnet50.copy(tmp_path)
-    text = (workplace.folder / "test_model.py").read_text().replace("max_accuracy_drop", "p99_ms=1, max_accuracy_drop")
-    workplace.write_test(text)
-    run = workplace.run(*BRIEFLY)
-    assert run.status == 1
-    assert run.test.kind == "sla-breach"
-    bound = r"p99 >= [\d.]+ ms with 95 % confidence \(\d+ calls\); limit 1 ms: \d+ calls over"
-    restless = r"p99: \d+ calls took [\d.]+ to [\d.]+ ms, all over the limit of 1 ms"  # they changed while timed
-    assert re.search(rf"sla-breach: resnet50\[cpu\] ({bound}|{restless})", run.output), run.output
-
-
-BETWEEN = """
+LIMITS = """
     import contextlib
 
     import pytest
 
     from pytest_accel import CheckFailed
 
+    @pytest.mark.accelerator("cpu", batch_size=256, p99_ms=0.001)
+    def test_below_the_possible(accel_model):
+        accel_model({model!r}, name="below").check()
+
     @pytest.mark.accelerator("cpu")
-    def test_model(accel_model):
-        model = accel_model({model!r}, name="digits_cnn")
+    def test_between_the_bounds(accel_model):
+        model = accel_model({model!r}, name="between")
         for _ in range(12):  # noise may move the latency past the bounds between measuring and checking
             limit_ms = model.measure(calls=2000).p99_ms
             with contextlib.suppress(CheckFailed):
@@ -125,25 +117,26 @@ BETWEEN = """
 """
 
 
-def test_a_limit_between_the_bounds_is_inconclusive_and_says_what_would_decide(
-    digits_cnn: Path, workplace: Workplace
-) -> None:
-    workplace.write_test(BETWEEN.format(model=str(digits_cnn)))
-    run = workplace.run()
-    verdicts = [verdict_on("sla", test) for test in run.record.tests]
+@pytest.fixture(scope="module")
+def limited(digits_cnn: Path, compiled: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of two tests, each with a limit that its model does not keep for sure."""
+    workplace = Workplace(tmp_path_factory.mktemp("limits"), compiled)
+    workplace.write_test(LIMITS.format(model=str(digits_cnn)))
+    return workplace.run()
+
+
+def test_a_limit_below_the_possible_is_breached_with_what_shows_it(limited: Run) -> None:
+    assert limited.status == 1, limited.output
+    assert [test.kind for test in limited.record.tests if test.model == "below"] == ["sla-breach"]
+    bound = r"p99 >= [\d.]+ ms with 95 % confidence \(\d+ calls\); limit 0.001 ms: \d+ calls over"
+    restless = r"p99: \d+ calls took [\d.]+ to [\d.]+ ms, all over the limit of 0.001 ms"  # they changed while timed
+    assert re.search(rf"sla-breach: below\[cpu-b256\] ({bound}|{restless})", limited.output), limited.output
+
+
+def test_a_limit_between_the_bounds_is_inconclusive_and_says_what_would_decide(limited: Run) -> None:
+    verdicts = [verdict_on("sla", test) for test in limited.record.tests if test.model == "between"]
     assert verdicts[-1].kind == "inconclusive", verdicts
     assert re.search(r"If no further call is over, \d+ more would pass\.", verdicts[-1].summary), verdicts
-
-
-def test_a_second_run_compiles_nothing(digits_cnn: Path, digits_val: Examples, workplace: Workplace) -> None:
-    workplace.write_data(digits_val)
-    workplace.write_check(digits_cnn, name="digits_cnn")
-    cached = []
-    for _ in range(2):
-        run = workplace.run()
-        assert run.test.measurement is not None, run.output
-        cached.append((run.test.measurement.phases.compile_cached, sorted((workplace.cache / "entries").iterdir())))
-    assert cached[1] == (True, cached[0][1])
 
 
 def test_an_accelerator_that_is_not_here_is_skipped_and_fails_a_strict_run(
@@ -164,50 +157,3 @@ def test_an_accelerator_that_is_not_here_is_skipped_and_fails_a_strict_run(
     strict = workplace.run_bare("--accelerator=gpu-trt", "--accel-strict")
     assert strict.status == 1, strict.output
     strict.explains("gpu-trt absent: no NVIDIA GPU", "(--accel-strict)")
-
-
-KERAS_FILE = """
-        accel_model({keras!r}).check("val.npz")
-"""
-KERAS_MODEL = """
-        import keras
-
-        accel_model(keras.models.load_model({keras!r})).check("val.npz")
-"""
-CALLABLE = """
-        def small_cnn():
-            import keras
-
-            return keras.models.load_model({keras!r})
-
-        accel_model(small_cnn).check("val.npz")
-"""
-TF_DATASET = """
-        import numpy as np
-        import tensorflow as tf
-
-        with np.load("val.npz") as val:
-            batches = tf.data.Dataset.from_tensor_slices((val["x"], val["labels"])).batch(32)
-        accel_model({keras!r}).check(batches)
-"""
-
-
-@pytest.mark.parametrize(
-    ("body", "name"),
-    [
-        pytest.param(KERAS_FILE, "digits_cnn", id="keras file"),
-        pytest.param(KERAS_MODEL, "digits_cnn", id="keras model in memory"),
-        pytest.param(CALLABLE, "small_cnn", id="callable"),
-        pytest.param(TF_DATASET, "digits_cnn", id="tf.data.Dataset"),
-    ],
-)
-def test_other_forms_of_models_and_data(zoo: Zoo, workplace: Workplace, body: str, name: str) -> None:
-    workplace.write_data(zoo.validation("digits_cnn"))
-    marker = 'import pytest\n\n@pytest.mark.accelerator("cpu", batch_size=8)\ndef test_model(accel_model):\n'
-    workplace.write_test(marker + body.replace("        ", "    ").format(keras=str(zoo.keras_file("digits_cnn"))))
-    run = workplace.run()
-    assert run.test.model == name
-    assert verdict_on("accuracy", run.test).kind == "pass"
-    assert run.test.accuracy is not None
-    assert (run.test.accuracy.samples, run.test.accuracy.flips_lost) == (450, 0)
-    assert run.test.accuracy.top1 == pytest.approx(zoo.accuracy("digits_cnn"))

@@ -202,7 +202,12 @@ def test_compiling_reads_the_program_once(streams: Streams, tmp_path: Path, monk
     torch.export.save(torch.export.export(torch.nn.Linear(2, 2), (torch.ones(1, 2),)), source)
     read: list[str] = []
     load = torch.export.load
-    monkeypatch.setattr(torch.export, "load", lambda path: [read.append(path), load(path)][1])
+
+    def counted(path: str) -> Any:
+        read.append(path)
+        return load(path)
+
+    monkeypatch.setattr(torch.export, "load", counted)
     options = {"precision": "fp32", "batch_size": 1, "compile": "none"}
     GpuTorch().compile_job(
         CompileJob(Source("torch", str(source)), str(artefact), options, lambda _share, _doing: None)

@@ -1,21 +1,19 @@
 from __future__ import annotations
 
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
-import psutil
 import pytest
 
 from pytest_accel.facts.errors import CompileFailed
 from pytest_accel.processes.client import WorkerClient
-from pytest_accel.processes.fork_server import ForkServer
 from pytest_accel.processes.process import Worker
 from pytest_accel.testing.contract import AcceleratorContract, made_up
 from pytest_accel.worker.accelerator import Missing, Source
 from pytest_accel.worker.accelerators.tensorflow.cpu import Cpu
 from pytest_accel.worker.hardware import processor
+from tests.contract.preloaded import has_imported, preloaded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,21 +109,9 @@ def test_what_tensorflow_generates_goes_with_the_worker(tmp_path: Path, monkeypa
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
-def test_what_is_forked_has_imported_tensorflow_and_no_thread_is_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # OpenBLAS ends its threads before a fork and makes them again after it, so they are no loss.
-    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
-    server = ForkServer(sys.executable, Cpu.preload, tmp_path)
-    try:
-        assert server.is_ready(lambda: None, deadline_s=120)
-        assert psutil.Process(server.pid).num_threads() == 1
-        code = "import sys; print('tensorflow.python.eager.context' in sys.modules)"
-        command = [*server.command(), "-u", "-c", ""]
-        child = subprocess.run(command, input=repr(code) + "\n", capture_output=True, text=True, timeout=60, check=True)
-        assert child.stdout == "True\n"
-    finally:
-        server.close()
+def test_what_is_forked_has_imported_tensorflow_and_no_thread_is_lost(tmp_path: Path) -> None:
+    with preloaded(Cpu, tmp_path) as server:
+        assert has_imported(server, "tensorflow.python.eager.context")
 
 
 def yardstick_multiply_adds() -> int:

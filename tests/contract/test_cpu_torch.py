@@ -10,14 +10,17 @@ import psutil
 import pytest
 
 from pytest_accel.facts.errors import CompileFailed, UnfitInput
+from pytest_accel.processes.client import WorkerClient
+from pytest_accel.processes.process import Worker
 from pytest_accel.testing.contract import AcceleratorContract, made_up
 from pytest_accel.worker.accelerator import Source
 from pytest_accel.worker.accelerators.pytorch.cpu_torch import CpuTorch
 from pytest_accel.worker.hardware import processor
+from tests.contract.preloaded import has_imported, preloaded
 from tests.contract.test_cpu import YARDSTICK_MULTIPLY_ADDS
 
 if TYPE_CHECKING:
-    from pytest_accel.processes.client import Loaded, WorkerClient
+    from pytest_accel.processes.client import Loaded
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,8 +32,10 @@ class TestCpuTorch(AcceleratorContract):
     @classmethod
     def programs(cls, client: WorkerClient, tmp_path_factory: pytest.TempPathFactory) -> Path:
         """A folder of small programs; the accelerator is known to be there, and PyTorch with it."""
+        from tests.models import torch_recipes
+
         folder = tmp_path_factory.mktemp("programs")
-        subprocess.run([sys.executable, "-m", "tests.models.torch_recipes", folder], cwd=ROOT, check=True)
+        torch_recipes.write(folder)
         return folder
 
     def test_fp32_is_fp32_alone_and_counted(self, client: WorkerClient, loaded: Loaded) -> None:
@@ -139,6 +144,23 @@ class TestCpuTorch(AcceleratorContract):
         warm = client.warm_up(min_calls=1, min_s=0, max_s=1, window=1)
         assert warm.first_inference_ns < 1e9 * compiled.load_s / 2
         self.assert_same(client.predict(inputs), expected)
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
+    def test_what_is_forked_has_imported_pytorch_and_computes_with_all_its_threads(
+        self, client: WorkerClient, artefact: Path, loaded: Loaded, tmp_path: Path
+    ) -> None:
+        inputs = made_up(loaded, rows=1)
+        expected = client.predict(inputs)
+        reference = f"{CpuTorch.__module__}:{CpuTorch.__name__}"
+        with preloaded(CpuTorch, tmp_path) as server:
+            assert has_imported(server, "torch.export._trace", "torch._export.serde.serialize")
+            with Worker("cpu-torch", reference, log_dir=tmp_path, fork_server=server) as worker:
+                forked, threads = WorkerClient(worker, self.deadlines), psutil.Process(worker.pid).num_threads()
+                forked.load(artefact, self.complete(threads=5))
+                forked.predict(inputs)
+                assert psutil.Process(worker.pid).num_threads() >= threads + 4
+                forked.load(artefact, self.complete())
+                self.assert_same(forked.predict(inputs), expected)
 
     def load_program(self, client: WorkerClient, programs: Path, name: str, **options: int) -> Loaded:
         folder = programs / name

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -15,10 +14,14 @@ import pytest
 
 from pytest_accel.facts.errors import CompileFailed, UnfitInput, WorkerError
 from pytest_accel.processes.client import WorkerClient
+from pytest_accel.processes.fork_server import ForkServer
 from pytest_accel.processes.process import Worker
 from pytest_accel.testing.contract import AcceleratorContract, made_up
 from pytest_accel.worker.accelerator import Missing, Source
 from pytest_accel.worker.accelerators.neuron.inf2_trn1 import Inf2
+from pytest_accel.worker.accelerators.pytorch.cpu_torch import CpuTorch
+from pytest_accel.worker.formats import yardstick
+from tests.contract.preloaded import preloaded
 from tests.standins import neuron_host
 
 if TYPE_CHECKING:
@@ -29,10 +32,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(
     not any(distributions(name="torch")), reason="needs pip install 'pytest-accel[cpu-torch]'"
 )
-ROOT = Path(__file__).parents[2]
 STANDINS = Path(neuron_host.__file__).parent
 INF2 = f"{Inf2.__module__}:{Inf2.__name__}"
-WRITE_YARDSTICK = "import sys; from pytest_accel.worker.formats import yardstick; yardstick.write_torch(sys.argv[1])"
 
 
 class TestInf2OnTorch(AcceleratorContract):
@@ -54,9 +55,19 @@ class TestInf2OnTorch(AcceleratorContract):
     @pytest.fixture(scope="class")
     @classmethod
     def source(cls, tmp_path_factory: pytest.TempPathFactory) -> Source:
-        folder = tmp_path_factory.mktemp("source")
-        subprocess.run([sys.executable, "-c", WRITE_YARDSTICK, folder], cwd=ROOT, check=True)
-        return Source("torch", str(folder / "yardstick.pt2"))
+        return yardstick.write_torch(str(tmp_path_factory.mktemp("source")))
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def fork_server(cls, machine: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+        """A process that has imported PyTorch: only the worker of the class does it by itself."""
+        with preloaded(CpuTorch, tmp_path_factory.mktemp("forks")) as server:
+            yield server
+
+    @pytest.fixture
+    def start(self, fork_server: ForkServer, tmp_path: Path) -> Callable[[], Worker]:
+        """What starts a worker in the environment that a test has made."""
+        return functools.partial(Worker, "inf2", INF2, log_dir=tmp_path, fork_server=fork_server)
 
     def test_both_sdks_have_their_versions(self, client: WorkerClient) -> None:
         versions = client.versions()
@@ -88,9 +99,11 @@ class TestInf2OnTorch(AcceleratorContract):
         assert precisions["bfloat16"] == 20, "the convolutions"
         assert 0 < np.abs(cast - exact).max() < 0.05
 
-    def test_copies_share_the_pieces_of_a_call(self, source: Source, tmp_path: Path, machine: Path) -> None:
+    def test_copies_share_the_pieces_of_a_call(
+        self, source: Source, tmp_path: Path, machine: Path, start: Callable[[], Worker]
+    ) -> None:
         options = self.complete(batch_size=4, dynamic_batch=True, compiled_batch=1, neuroncores=2)
-        with Worker("inf2", INF2, log_dir=tmp_path) as worker:
+        with start() as worker:
             copies = WorkerClient(worker, self.deadlines)
             copies.compile(source, tmp_path / "artefact", options)
             inputs = made_up(copies.load(tmp_path / "artefact", options), rows=4)
@@ -100,12 +113,14 @@ class TestInf2OnTorch(AcceleratorContract):
             assert len(together) == 4
             assert copies.placement()[1] == pytest.approx(4 * 251.8e6, rel=0.01)
 
-    def test_compiling_holds_no_core(self, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_compiling_holds_no_core(
+        self, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: Callable[[], Worker]
+    ) -> None:
         """The worker that compiles lives on while others measure."""
         own = neuron_host.make(tmp_path / "machine", "inf2")
         monkeypatch.setenv("ACCEL_HOST_ROOT", str(own))
         options = self.complete()
-        with Worker("inf2", INF2, log_dir=tmp_path) as compiles, Worker("inf2", INF2, log_dir=tmp_path) as measures:
+        with start() as compiles, start() as measures:
             WorkerClient(compiles, self.deadlines).compile(source, tmp_path / "artefact", options)
             assert neuron_host.held_cores(own) == []
             client = WorkerClient(measures, self.deadlines)
@@ -131,10 +146,16 @@ class TestInf2OnTorch(AcceleratorContract):
         ],
     )
     def test_what_does_not_compile_is_refused_with_what_to_do(
-        self, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, habit: str, message: str
+        self,
+        source: Source,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        start: Callable[[], Worker],
+        habit: str,
+        message: str,
     ) -> None:
         monkeypatch.setenv("STANDIN_MISBEHAVES", habit)
-        with Worker("inf2", INF2, log_dir=tmp_path) as worker, pytest.raises(CompileFailed, match=message):
+        with start() as worker, pytest.raises(CompileFailed, match=message):
             WorkerClient(worker, self.deadlines).compile(source, tmp_path / "artefact", self.complete())
 
     @pytest.mark.parametrize(
@@ -147,22 +168,27 @@ class TestInf2OnTorch(AcceleratorContract):
         ],
     )
     def test_a_runtime_that_fails_is_told_with_what_to_do(
-        self, artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, habit: str, message: str
+        self, artefact: Path, monkeypatch: pytest.MonkeyPatch, start: Callable[[], Worker], habit: str, message: str
     ) -> None:
         monkeypatch.setenv("STANDIN_MISBEHAVES", habit)
-        with Worker("inf2", INF2, log_dir=tmp_path) as worker:
+        with start() as worker:
             client = WorkerClient(worker, self.deadlines)
             with pytest.raises(WorkerError, match=message):
                 place_after(client, made_up(client.load(artefact, self.complete()), rows=1), calls=30)
 
     @pytest.mark.parametrize("habit", ["nan", "casts", "returns-early"])
     def test_a_runtime_that_computes_something_else_answers_otherwise(
-        self, client: WorkerClient, artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, habit: str
+        self,
+        client: WorkerClient,
+        artefact: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        start: Callable[[], Worker],
+        habit: str,
     ) -> None:
         inputs = made_up(client.load(artefact, self.complete()), rows=1)
         (expected,) = client.predict(inputs).values()
         monkeypatch.setenv("STANDIN_MISBEHAVES", habit)
-        with Worker("inf2", INF2, log_dir=tmp_path) as worker:
+        with start() as worker:
             spoilt = WorkerClient(worker, self.deadlines)
             spoilt.load(artefact, self.complete())
             (answer,) = spoilt.predict(inputs).values()

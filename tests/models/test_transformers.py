@@ -10,6 +10,7 @@ from importlib.metadata import distributions
 import pytest
 
 from tests.plugin.conftest import Project
+from tests.plugin.test_torch import FORKED
 
 pytestmark = pytest.mark.slow
 
@@ -105,6 +106,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Proje
 
 
 def test_modules_of_transformers_on_pytorch(project: Project) -> None:
+    project.pytester.makeconftest(FORKED)
     project.pytester.makepyfile(test_torch=TORCH)
     project.run("--accelerator=cpu-torch", workers=True, subprocess=True).assert_outcomes(passed=4)
 

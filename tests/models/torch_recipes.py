@@ -1,8 +1,7 @@
-"""Small exported PyTorch programs for the tests of accelerators: ``python -m tests.models.torch_recipes FOLDER``."""
+"""Small exported PyTorch programs for the tests of accelerators."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,3 @@ def write(folder: Path) -> None:
     torch_model.export(TwoInputs(), (torch.ones(1, 4), torch.tensor([1])), str(folder / "two_inputs.pt2"))
     torch_model.export(Lookup(), {"index": torch.tensor([1])}, str(folder / "lookup.pt2"))
     torch.export.save(torch.export.export(Double(), (torch.ones(8, 3),)), folder / "fixed_batch.pt2")
-
-
-if __name__ == "__main__":
-    write(Path(sys.argv[1]))

@@ -13,10 +13,21 @@ if TYPE_CHECKING:
     from tests.plugin.conftest import Project
 
 pytestmark = pytest.mark.skipif(
-    not any(distributions(name="torch")), reason="needs pip install 'pytest-accel[cpu-torch]'"
+    not all(any(distributions(name=name)) for name in ("torch", "onnxruntime")),
+    reason="needs pip install 'pytest-accel[cpu-torch,cpu-ort]'",
 )
 #: PyTorch crashes the process that imports it a second time, as tests within a test would.
 ITSELF = {"workers": True, "subprocess": True}
+#: A process that measures imports PyTorch for seconds, so these are forked as those of a comparison are.
+FORKED = """
+    from pytest_accel.processes.process import WorkerPool
+    from pytest_accel.worker.accelerators.pytorch.cpu_torch import CpuTorch
+
+    def forked(pool, name, reference):
+        return pool.forked(name, reference, CpuTorch.preload if name == CpuTorch.name else ())
+
+    WorkerPool.fresh = forked
+"""
 TESTS = """
     import pytest
     import torch
@@ -36,14 +47,6 @@ TESTS = """
     def test_elsewhere(accel_model):
         accel_model(network).check()
 """
-
-
-def test_a_module_made_by_a_function_is_checked_in_each_precision(project: Project) -> None:
-    precisions = ["fp32", *(["bf16"] if processor.has_bf16() else [])]
-    project.pytester.makepyfile(test_network=TESTS.format(precisions=precisions))
-    result = project.run("--accelerator=cpu-torch", "--accel-report=record.json", **ITSELF)
-    result.assert_outcomes(passed=len(precisions), deselected=1)
-    assert '"torch":' in (project.pytester.path / "record.json").read_text(), "its version is under test"
 
 
 OWN_CLASS = """
@@ -88,14 +91,13 @@ OWN_CLASS = """
 """
 
 
-def test_a_module_may_return_a_class_of_its_own_and_have_a_small_type(project: Project) -> None:
-    project.pytester.makepyfile(test_classifier=OWN_CLASS)
-    project.run(**ITSELF).assert_outcomes(passed=3)
-
-
-@pytest.mark.skipif(not any(distributions(name="onnxruntime")), reason="needs pip install 'pytest-accel[cpu-ort]'")
-def test_an_accelerator_that_cannot_take_it_says_what_it_takes(project: Project) -> None:
-    project.pytester.makepyfile(test_network=TESTS.format(precisions=["fp32"]))
-    result = project.run("--accelerator=cpu-ort", **ITSELF)
-    result.assert_outcomes(failed=1, deselected=1)
+def test_modules_are_checked_and_refused_by_an_accelerator_that_cannot_take_them(project: Project) -> None:
+    """One run for all: made by a function, in each precision, with a class of its own, and of a small type."""
+    precisions = ["fp32", *(["bf16"] if processor.has_bf16() else [])]
+    project.pytester.makeconftest(FORKED)
+    project.pytester.makepyfile(test_network=TESTS.format(precisions=precisions), test_classifier=OWN_CLASS)
+    result = project.run("--accelerator=cpu-torch,cpu-ort", "--accel-report=record.json", "-rfp", **ITSELF)
+    result.assert_outcomes(passed=len(precisions) + 3, failed=1)
     result.stdout.fnmatch_lines(["E *UsageError: cpu-ort cannot compile *model.pt2 (torch); it takes: saved_model, *"])
+    result.stdout.fnmatch_lines(["FAILED test_network.py::test_elsewhere*"])
+    assert '"torch":' in (project.pytester.path / "record.json").read_text(), "its version is under test"

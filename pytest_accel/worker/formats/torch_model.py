@@ -6,8 +6,10 @@ Python code of the module. PyTorch is imported inside the functions and may be o
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import warnings
+from contextlib import suppress
 from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
 
 from pytest_accel.worker import wire
@@ -47,6 +49,8 @@ _BOOKKEEPING = frozenset(
         "dropout",
     }
 )
+#: _IMPORTED_LATER are what PyTorch imports when it reads its first program, which takes as long as all else.
+_IMPORTED_LATER = ("torch.export.pt2_archive._package", "torch._export.serde.serialize", "torch.export._trace")
 #: NODE begins the mark of a node in a profile.
 NODE = "pytest-accel node "
 #: TENSOR_CORE_OPERATORS are the matrix products and convolutions that cuBLAS and cuDNN compute, and so in TF32 where
@@ -70,6 +74,18 @@ TENSOR_CORE_OPERATORS = frozenset(
         "scaled_dot_product_attention",
     }
 )
+
+
+def preload_torch() -> None:
+    """Import PyTorch and what it reads programs with. No program is read and no device looked for.
+
+    So a process can be forked afterwards. A release that lacks one of the modules imports what it has instead later.
+    """
+    import torch  # noqa: F401
+
+    for name in _IMPORTED_LATER:
+        with suppress(ImportError):
+            importlib.import_module(name)
 
 
 def export(module: Any, example: Any, path: str) -> None:

@@ -88,15 +88,18 @@ class TorchProgram(Accelerator):
         if job.source.kind != "torch":
             raise Refused(f"{self.name} takes an exported PyTorch program, not {job.source.kind!r}")
         job.progress(None, f"copying {job.source.path}")
-        torch_model.ExportedProgram(job.source.path)  # so that an error names the original
-        shutil.copyfile(job.source.path, os.path.join(job.artefact, _MODEL))
-        self.load(job.artefact, job.options)
+        self._load(job.source.path, job.options)  # so that an error names the original
         self.close()
+        shutil.copyfile(job.source.path, os.path.join(job.artefact, _MODEL))
 
     def load(self, artefact: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
+        return self._load(os.path.join(artefact, _MODEL), options)
+
+    def _load(self, path: str, options: Mapping[str, Any]) -> Tuple[List[Tensor], List[Tensor]]:
+        """Read the program, which takes seconds, and let calls run it."""
         self.close()
         self.configure(options)
-        program = torch_model.ExportedProgram(os.path.join(artefact, _MODEL), self.device)
+        program = torch_model.ExportedProgram(path, self.device)
         sides, batch_size = (program.inputs, program.outputs), options["batch_size"]
         ends = batch_axes.ends_of(*sides)
         if why := batch_axes.unfit(ends, [tensor.name for tensor in program.inputs], batch_size):

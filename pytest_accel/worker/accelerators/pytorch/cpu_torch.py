@@ -20,6 +20,8 @@ class CpuTorch(TorchProgram):
     extra = "cpu-torch"
     device = place = "cpu"
     profiles_operators = True
+    # PyTorch makes its threads when it computes for the first time.
+    preload = ("pytest_accel.worker.formats.torch_model:preload_torch",)
     own_options: ClassVar[Mapping[str, Option]] = {
         "batch_size": BATCH_SIZE,
         "precision": Option(str, "fp32", choices=("fp32", "bf16"), doc="BF16 is PyTorch's automatic mixed precision"),

@@ -17,28 +17,28 @@ from pytest_accel.worker.formats import torch_model, torch_outputs
 
 torch: Any = pytest.importorskip("torch", reason="needs pip install 'pytest-accel[cpu-torch]'")
 
-#: Another process, which knows the class, exports a program that returns it.
+#: Another process, which knows the classes, exports programs that return them.
 EXPORT = """
 import dataclasses, sys, torch
 
-@dataclasses.dataclass
-class Answer:
-    logits: torch.Tensor
-    hidden: torch.Tensor = None
-    cache: tuple = ()
+def write(name, wrapped):
+    @dataclasses.dataclass
+    class Answer:
+        logits: torch.Tensor
+        hidden: torch.Tensor = None
+        cache: tuple = ()
 
-torch.export.register_dataclass(Answer, serialized_type_name=f"{sys.argv[2]}.Answer")
+    torch.export.register_dataclass(Answer, serialized_type_name=f"elsewhere_{name}.Answer")
 
-class Classifier(torch.nn.Module):
-    def forward(self, x):
-        return Answer(2 * x, cache=(3 * x, 4 * x))
+    class Classifier(torch.nn.Module):
+        def forward(self, x):
+            answer = Answer(2 * x, cache=(3 * x, 4 * x))
+            return {"inner": answer, "plain": 5 * x} if wrapped else answer
 
-class Both(Classifier):
-    def forward(self, x):
-        return {"inner": Answer(2 * x, cache=(3 * x, 4 * x)), "plain": 5 * x}
+    torch.export.save(torch.export.export(Classifier(), (torch.ones(2, 3),)), f"{sys.argv[1]}/{name}.pt2")
 
-module = {"alone": Classifier, "inside": Both}[sys.argv[3]]()
-torch.export.save(torch.export.export(module, (torch.ones(2, 3),)), sys.argv[1])
+write("alone", wrapped=False)
+write("inside", wrapped=True)
 """
 
 
@@ -109,14 +109,22 @@ def test_a_module_that_returns_no_tensor_says_what_it_returns() -> None:
         torch_outputs.by_name({"count": 3})
 
 
+@pytest.fixture(scope="module")
+def exported_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of programs."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    subprocess.run([sys.executable, "-c", EXPORT, folder], check=True)
+    return folder
+
+
 @pytest.mark.parametrize(
     ("module", "names"),
     [("alone", ["logits", "cache_0", "cache_1"]), ("inside", ["inner_logits", "inner_cache_0", "inner_cache_1"])],
 )
-def test_a_program_may_return_a_class_that_is_not_installed_here(tmp_path: Path, module: str, names: list[str]) -> None:
-    path = tmp_path / "model.pt2"
-    subprocess.run([sys.executable, "-c", EXPORT, path, f"elsewhere_{module}", module], check=True)
-    program = torch_model.ExportedProgram(str(path))
+def test_a_program_may_return_a_class_that_is_not_installed_here(
+    exported_elsewhere: Path, module: str, names: list[str]
+) -> None:
+    program = torch_model.ExportedProgram(str(exported_elsewhere / f"{module}.pt2"))
     answers = program([torch.ones(2, 3)])
     assert list(answers)[:3] == names
     assert [float(answer[0, 0]) for answer in answers.values()][:3] == [2, 3, 4]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_accel.worker.accelerator import Missing, Refused
+from pytest_accel.worker.accelerator import CompileJob, Missing, Refused, Source
 from pytest_accel.worker.accelerators.pytorch import gpu_torch
 from pytest_accel.worker.accelerators.pytorch.gpu_torch import GpuTorch
 from pytest_accel.worker.timing import side_by_side, single_calls
@@ -194,6 +194,26 @@ def test_calls_begin_when_the_weights_are_there(streams: Streams, tmp_path: Path
     torch.export.save(torch.export.export(torch.nn.Linear(2, 2), (torch.ones(1, 2),)), tmp_path / "model.pt2")
     GpuTorch().load(str(tmp_path), {"precision": "fp32", "batch_size": 1, "compile": "none"})
     assert streams.waits_for_all == 1
+
+
+def test_compiling_reads_the_program_once(streams: Streams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, artefact = tmp_path / "source.pt2", tmp_path / "artefact"
+    artefact.mkdir()
+    torch.export.save(torch.export.export(torch.nn.Linear(2, 2), (torch.ones(1, 2),)), source)
+    read: list[str] = []
+    load = torch.export.load
+
+    def counted(path: str) -> Any:
+        read.append(path)
+        return load(path)
+
+    monkeypatch.setattr(torch.export, "load", counted)
+    options = {"precision": "fp32", "batch_size": 1, "compile": "none"}
+    GpuTorch().compile_job(
+        CompileJob(Source("torch", str(source)), str(artefact), options, lambda _share, _doing: None)
+    )
+    assert read == [str(source)], "which its errors name"
+    assert (artefact / "model.pt2").read_bytes() == source.read_bytes()
 
 
 def test_only_what_the_tensor_cores_compute_is_in_tf32() -> None:

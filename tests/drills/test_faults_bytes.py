@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.drills.drill import Drill
+from tests.drills.forked_runs import RunServer
 
 pytestmark = pytest.mark.drill
 
@@ -117,9 +118,9 @@ BASELINE_SAVED = ("--accel-save-baseline", "-k", "sound")
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def saved(tmp_path_factory: pytest.TempPathFactory, run_server: RunServer) -> Path:
     """A project with a baseline. Saving one takes ten processes."""
-    drill = Drill(tmp_path_factory.mktemp("saved"))
+    drill = Drill(tmp_path_factory.mktemp("saved"), run_server)
     ran = drill.run(*BASELINE_SAVED)
     assert ran.outcomes == {"passed": 1, "deselected": 1}, ran.out
     return drill.folder

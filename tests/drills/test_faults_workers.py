@@ -134,7 +134,7 @@ def test_worker(drill: Drill, phase: str, way: str) -> None:
         environment[ENVIRONMENT_VARIABLE] = json.dumps({"failures": failures})
     else:
         drill.model("broken", failures=failures)
-    ran = drill.run(*(DEADLINES if way in ("hang", "stopped") else ()), **environment)
+    ran = drill.run(*(DEADLINES if way in ("hang", "stopped") else ()), anew=False, **environment)
     assert "hush/hush" not in ran.out
     drill.says(ran, WAYS[way].format(phase=phase))
     if phase == "probe":

@@ -1,8 +1,7 @@
 """Runs of pytest that one process of the suite forks, which has imported pytest, the plugin and NumPy for all of them.
 
 A run is then a second of imports cheaper. It is as fresh as one that was started: a process and a session of its own,
-with its own arguments, folder, environment and streams, and nothing was run in it before. The workers of the fake
-accelerator are forked too; those of any other one start as users start them.
+with its own arguments, folder, environment and streams, and nothing was run in it before. So are its workers.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
 
@@ -34,15 +33,17 @@ import pytest_accel
 from pytest_accel.processes import process
 from pytest_accel.processes.fork_relay import connect
 from pytest_accel.processes.fork_server import ForkServer, listening
+from pytest_accel.processes.process import Worker
 from pytest_accel.worker.boot import die_with_controller
 from pytest_accel.worker.fork_server import become
-from tests.plugin import forked_workers
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 #: _SERVE is what the server's interpreter runs. `serve` returns in a run, which then ends as any interpreter does.
 _SERVE = "import sys; from tests.drills.forked_runs import serve; serve(int(sys.argv[1]), sys.argv[2:])"
+#: _CLONE_NEWUSER and _CLONE_NEWNS are what ``unshare`` of Linux is asked for: name spaces of users and of mounts.
+_CLONE_NEWUSER, _CLONE_NEWNS = 0x10000000, 0x00020000
 _READY = b"ready\n"
 _STREAMS = 3
 _CHUNK_BYTES = 1 << 16
@@ -62,16 +63,29 @@ class RunServer:
                 [sys.executable, "-c", _SERVE, str(listener.fileno()), tag],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
                 env=environment,
                 pass_fds=[listener.fileno()],
             )
         assert self._process.stdout is not None
-        assert self._process.stdout.read(len(_READY)) == _READY
+        assert self._process.stdout.readline() == _READY
 
-    def run(self, args: Sequence[str], folder: Path, environment: Mapping[str, str]) -> ForkedRun:
-        """Fork ``python -m pytest`` with these arguments."""
+    def run(
+        self,
+        args: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        *,
+        mounts: Sequence[str],
+        starts: Sequence[str],
+    ) -> ForkedRun:
+        """Fork ``python -m pytest`` with these arguments.
+
+        ``mounts`` are commands of a shell. The workers of the accelerators ``starts`` start as users start them; only
+        these see what is mounted.
+        """
         wanted = {"args": args, "folder": str(folder), "environment": environment, "workers": self._workers.command()}
-        return ForkedRun(connect(self._address), wanted)
+        return ForkedRun(connect(self._address), {**wanted, "mounts": mounts, "starts": starts})
 
     def workers(self) -> list[psutil.Process]:
         """Return the forked workers that live."""
@@ -151,10 +165,21 @@ def _is_readable(fd: int, timeout_s: float | None) -> bool:
 class _Workers(NamedTuple):
     """The server of the workers, as a run sees it that does not own it."""
 
-    started: list[str]
+    known_command: list[str]
 
     def command(self) -> list[str]:
-        return self.started
+        return self.known_command
+
+
+def _forked(command: list[str], starts: Sequence[str]) -> Callable[..., Worker]:
+    """Return what starts a worker as `Worker` does, but has it forked by this command where it may be."""
+
+    def start(name: str, accelerator: str, **options: Any) -> Worker:
+        if name not in starts and options["python"] == sys.executable:
+            options["fork_server"] = _Workers(command)
+        return Worker(name, accelerator, **options)
+
+    return start
 
 
 def serve(listener: int, tag: Sequence[str]) -> None:
@@ -198,10 +223,13 @@ def _fork_run(connection: socket.socket, tag: str) -> None:
     if pid == 0:
         connection.close()
         os.setsid()
+        started = sys.stdin, sys.stdout, sys.stderr
         become(streams, wanted)
+        sys.stdin, sys.stdout, sys.stderr = started  # in which Python handles errors as the locale has it
         _overwrite(tag, wanted["environment"][tag])
-        workers = cast("ForkServer", _Workers(wanted["workers"]))
-        process.Worker = forked_workers.forked_by(workers)  # type: ignore[assignment, misc]
+        if wanted["mounts"]:
+            _mount(wanted["mounts"])
+        process.Worker = _forked(wanted["workers"], wanted["starts"])  # type: ignore[assignment, misc]
         _run_pytest(wanted["args"])
         return
     for fd in [0, 1, 2, *streams]:
@@ -217,6 +245,15 @@ def _run_pytest(args: Sequence[str]) -> None:
     sys.path[0] = str(Path.cwd())
     sys.argv = ["pytest", *args]
     runpy.run_module("pytest", run_name="__main__", alter_sys=True)
+
+
+def _mount(commands: Sequence[str]) -> None:
+    """Mount in a name space of this process and its children, as ``unshare -rm`` would."""
+    user, group = os.getuid(), os.getgid()
+    assert ctypes.CDLL(None).unshare(_CLONE_NEWUSER | _CLONE_NEWNS) == 0
+    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
+        Path("/proc/self", name).write_text(text)
+    subprocess.run(["sh", "-c", " && ".join(["mount --make-rprivate /", *commands])], check=True)
 
 
 def _overwrite(name: str, value: str) -> None:

@@ -184,15 +184,16 @@ def _build(content: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def manifests(cache: Cache) -> st.SearchStrategy[bytes]:
+def manifest(cache: Cache) -> dict[str, Any]:
     made = cache.entry("made", _build, label="net")
-    return written(json.loads((made.path.parent / "manifest.json").read_bytes()))
+    found: dict[str, Any] = json.loads((made.path.parent / "manifest.json").read_bytes())
+    return found
 
 
 @fuzz
 @given(data=st.data())
-def test_manifests(cache: Cache, manifests: st.SearchStrategy[bytes], data: st.DataObject) -> None:
-    text = data.draw(manifests)
+def test_manifests(cache: Cache, manifest: dict[str, Any], data: st.DataObject) -> None:
+    text = data.draw(written(manifest))
     made = cache.entry("fuzzed", _build, label="net")
     (made.path.parent / "manifest.json").write_bytes(text)
     cache.release_all()
@@ -281,14 +282,11 @@ def test_a_sound_reply_is_understood(operation: str) -> None:
     ask(WorkerClient(Answering(dict(reply)), Deadlines(1.0, 1.0)))  # type: ignore[arg-type]
 
 
-FUZZED = {operation: changed(reply, PACKED) for operation, (reply, _) in REPLIES.items()}
-
-
 @fuzz
 @given(operation=st.sampled_from(sorted(REPLIES)), data=st.data())
 def test_replies(operation: str, data: st.DataObject) -> None:
-    _, ask = REPLIES[operation]
-    fuzzed = data.draw(FUZZED[operation])
+    reply, ask = REPLIES[operation]
+    fuzzed = data.draw(changed(reply, PACKED))
     answer = accepted(lambda: ask(WorkerClient(Answering(fuzzed), Deadlines(1.0, 1.0))))  # type: ignore[arg-type]
     if operation == "measure" and answer is not None:
         assert len(answer.latencies_ns) == 2

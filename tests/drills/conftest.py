@@ -8,16 +8,27 @@ from typing import Any
 
 import pytest
 
-from tests.drills.drill import QUESTIONS, Drill
+from tests.drills.drill import QUESTIONS, TAG, Drill, environment
+from tests.drills.forked_runs import RunServer
+from tests.plugin.forked_workers import fork_server
 
 #: HEADS are the columns after the fault itself.
 HEADS = ("verdict right", "nothing lost", "nothing left", "says what to do")
 
 
+@pytest.fixture(scope="session")
+def run_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunServer]:
+    folder = tmp_path_factory.mktemp("run-server")
+    for workers in fork_server(folder):
+        server = RunServer(folder, workers, environment(), TAG)
+        yield server
+        server.close()
+
+
 @pytest.fixture
-def drill(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Drill]:
+def drill(tmp_path: Path, request: pytest.FixtureRequest, run_server: RunServer) -> Iterator[Drill]:
     """A drill that has to answer every question."""
-    drill = Drill(tmp_path)
+    drill = Drill(tmp_path, run_server)
     request.node.user_properties.append(("drill", drill.answers))
     yield drill
     unanswered = [question for question, answered in drill.answers.items() if not answered]

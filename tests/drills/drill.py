@@ -25,6 +25,7 @@ import pytest
 
 from pytest_accel.store.locks import folders
 from pytest_accel.testing import FAKE, fake_model
+from tests.drills.forked_runs import ForkedRun, RunServer
 
 #: QUESTIONS are the columns of the table.
 QUESTIONS = ("verdict", "lost", "left", "action")
@@ -32,21 +33,31 @@ QUESTIONS = ("verdict", "lost", "left", "action")
 TAG = "PYTEST_ACCEL_DRILL"
 #: LIMIT_S is the number of seconds after which a run hangs.
 LIMIT_S = 90.0
+#: OTHER_PLUGINS are installed beside ours, and are not loaded.
+OTHER_PLUGINS = ("cacheprovider", "benchmark", "hypothesispytest", "xdist", "xdist.looponfail")
 
 TWO_TESTS = """
 import pytest
 
-@pytest.mark.accelerator("fake", p99_ms=5)
+@pytest.mark.accelerator("fake", p50_ms=50)
 def test_broken(accel_model):
     accel_model("broken.fake.json").check()
 
-@pytest.mark.accelerator("fake", p99_ms=5)
+@pytest.mark.accelerator("fake", p50_ms=50)
 def test_sound(accel_model):
     accel_model("model.fake.json").check()
 """
+#: TAIL_TESTS make hundreds of calls more, as a limit of a high percentile needs them.
+TAIL_TESTS = TWO_TESTS.replace("p50_ms", "p99_ms")
 ACCELERATORS = """
 def pytest_accel_accelerators():
     return {{"fake": {accelerator!r}}}
+"""
+ONE_LAUNCH = """
+import pytest_accel.regression.pacemaker
+
+pytest_accel.regression.pacemaker.SAVED_LAUNCHES = 1
+pytest_accel.regression.pacemaker.ForeignLoad.cores = lambda self: 0.0
 """
 #: A line of a traceback through our own code, as pytest or Python writes it; the far side has files of other names.
 OUR_TRACEBACK = re.compile(
@@ -80,20 +91,15 @@ class Ran(NamedTuple):
 class Drill:
     """A project with a sound and a broken model, and what was found out about it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, server: RunServer) -> None:
+        self._server = server
         self.folder = folder / "project"
         self.folder.mkdir()
         self.temporary = folder / "tmp"
         self.temporary.mkdir()
         self.cache = self.folder / "cache"
         self.answers = dict.fromkeys(QUESTIONS, False)
-        self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "GITHUB_"))},
-            "TMPDIR": str(self.temporary),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),
-            TAG: secrets.token_hex(8),
-        }
+        self.environment = {**environment(), "TMPDIR": str(self.temporary)}
         self._kept: dict[Path, bytes] = {}
         self.write("test_models.py", TWO_TESTS)
         self.write("conftest.py", ACCELERATORS.format(accelerator=FAKE))
@@ -108,24 +114,37 @@ class Drill:
         return path
 
     def model(self, name: str = "model", **script: Any) -> Path:
-        """Write a model of the project."""
-        return fake_model(self.folder / f"{name}.fake.json", **script)
+        """Write a model of the project. It is so slow that a warm-up takes few calls."""
+        return fake_model(self.folder / f"{name}.fake.json", **{"latency_ms": 10.0, **script})
 
     def accelerator(self, source: str) -> None:
         """Let the accelerator be the class ``Faulty`` of this source."""
         self.write("faulty.py", source)
         self.write("conftest.py", ACCELERATORS.format(accelerator="faulty:Faulty"))
 
+    def save_quickly(self) -> None:
+        """Let a baseline have a single launch, also where a neighbour of the drill disturbs it."""
+        self.write("conftest.py", (self.folder / "conftest.py").read_text(encoding="utf-8") + ONE_LAUNCH)
+
     # What is done
 
-    def command(self, *args: str, within: Sequence[str] = ()) -> list[str]:
-        """Return the command of a run; ``within`` stands before it."""
-        own = [f"--accel-cache-dir={self.cache}", "-p", "no:cacheprovider", "-p", "no:benchmark"]
-        return [*within, sys.executable, "-m", "pytest", *own, *args]
+    def arguments(self, *args: str) -> list[str]:
+        """Return the arguments of a run. Plugins of others, which have no part in it, take long to import."""
+        return [f"--accel-cache-dir={self.cache}", *(f"-pno:{name}" for name in OTHER_PLUGINS), *args]
 
-    def run(self, *args: str, within: Sequence[str] = (), **environment: str) -> Ran:
+    def run(
+        self,
+        *args: str,
+        within: Sequence[str] = (),
+        anew: bool = False,
+        mounts: Sequence[str] = (),
+        starts: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> Ran:
         """Run the tests to their end."""
-        with self.running(*args, within=within, **environment) as process:
+        with self.running(
+            *args, within=within, anew=anew, mounts=mounts, starts=starts, environment=environment
+        ) as process:
             return self.end_of(process)
 
     def command_line(self, *args: str) -> Ran:
@@ -142,25 +161,46 @@ class Drill:
         return Ran(done.returncode, done.stdout + done.stderr)
 
     @contextmanager
-    def running(self, *args: str, within: Sequence[str] = (), **environment: str) -> Iterator[subprocess.Popen[str]]:
-        """Start a run, in a session of its own so that a signal can reach it as a terminal's would."""
-        with subprocess.Popen(
-            self.command(*args, within=within),
+    def running(
+        self,
+        *args: str,
+        within: Sequence[str] = (),
+        anew: bool = False,
+        mounts: Sequence[str] = (),
+        starts: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> Iterator[subprocess.Popen[str] | ForkedRun]:
+        """Have a run, in a session of its own so that a signal can reach it as a terminal's would.
+
+        It is forked, unless the start of an interpreter is a part of the fault: ``within`` stands before its command,
+        and with ``anew`` nothing does. A forked run makes ``mounts`` first, which nobody sees that it does not start.
+        Its workers are forked too, but for those of the accelerators that it ``starts``.
+        """
+        arguments, everything = self.arguments(*args), {**self.environment, **(environment or {})}
+        if within or anew:
+            starting = self._start([*within, sys.executable, "-m", "pytest", *arguments], everything)
+        else:
+            starting = self._server.run(arguments, self.folder, everything, mounts=mounts, starts=starts)
+        with starting as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def _start(self, command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[str] | ForkedRun:
+        return subprocess.Popen(
+            command,
             cwd=self.folder,
-            env={**self.environment, **environment},
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="backslashreplace",
             start_new_session=True,
-        ) as process:
-            try:
-                yield process
-            finally:
-                process.kill()
+        )
 
-    def end_of(self, process: subprocess.Popen[str]) -> Ran:
+    def end_of(self, process: subprocess.Popen[str] | ForkedRun) -> Ran:
         """Wait for the end of a run, and fail where that does not come."""
         try:
             out, _ = process.communicate(timeout=LIMIT_S)
@@ -168,6 +208,7 @@ class Drill:
             process.send_signal(signal.SIGABRT)
             out, _ = process.communicate()
             pytest.fail(f"the run hangs:\n{out}")
+        assert process.returncode is not None
         return Ran(process.returncode, out)
 
     def keep(self, path: Path) -> None:
@@ -211,7 +252,7 @@ class Drill:
 
     def nothing_left(self, *ignored: str) -> None:
         """Are processes, temporary files, half-made entries, held locks and files beside others all gone?"""
-        assert_gone(self.environment[TAG])
+        assert_gone(lambda: [*processes_of(self.environment[TAG]), *self._server.workers()])
         assert [path.name for path in self.temporary.iterdir() if path.name != f"pytest-accel-{os.getuid()}"] == []
         for name in {"building", "in-use"} - set(ignored):
             assert sorted(path.name for path in folders(self.cache / name)) == []
@@ -222,12 +263,22 @@ class Drill:
         self.answers["left"] = True
 
 
-def assert_gone(tag: str) -> None:
-    """Assert that no process with this tag lives. The kernel ends orphans at once, but not in the same instant."""
+def assert_gone(living: Callable[[], Sequence[psutil.Process]]) -> None:
+    """Assert that none of these lives. The kernel ends orphans at once, but not in the same instant."""
     until = time.monotonic() + 5.0
-    while left := list(processes_of(tag)):
+    while left := living():
         assert time.monotonic() < until, f"still there: {left}"
         time.sleep(0.05)
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of a run, with a tag of its own."""
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "GITHUB_"))},
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),
+        TAG: secrets.token_hex(8),
+    }
 
 
 def processes_of(tag: str) -> Iterator[psutil.Process]:
@@ -246,8 +297,8 @@ def can_mount() -> bool:
     return subprocess.run(mount, capture_output=True, check=False).returncode == 0
 
 
-def on_disks(mounts: Mapping[Path, str]) -> list[str]:
-    """Return what stands before a command that is to see these folders as disks of their own, by options of tmpfs.
+def disks(mounts: Mapping[Path, str]) -> list[str]:
+    """Return the commands of a shell that make these folders disks of their own, by options of tmpfs.
 
     ``ro`` makes a folder read-only with what is in it, and ``full`` one that has no more space.
     """
@@ -260,4 +311,4 @@ def on_disks(mounts: Mapping[Path, str]) -> list[str]:
             lines.append(f'{{ head -c 1000000 /dev/zero > "{folder}/filler" 2> /dev/null || true; }}')
         else:
             lines.append(f'mount -t tmpfs -o "{options}" none "{folder}"')
-    return ["unshare", "-rm", "sh", "-c", " && ".join([*lines, 'exec "$@"']), "sh"]
+    return lines

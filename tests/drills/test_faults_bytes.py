@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.drills.drill import Drill
+from tests.drills.forked_runs import RunServer
 
 pytestmark = pytest.mark.drill
 
@@ -89,7 +90,7 @@ JOURNAL_TESTS = """
 import os
 import pytest
 
-@pytest.mark.accelerator("fake", p99_ms=5)
+@pytest.mark.accelerator("fake", p50_ms=50)
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_model(accel_model, number):
     if number == 3 and "ENDS" in os.environ:
@@ -101,7 +102,7 @@ def test_model(accel_model, number):
 @each(above_ascii, cut, empty, other_json, a_pipe, a_folder)
 def test_journal(drill: Drill, damage: Callable[[Path], None]) -> None:
     drill.write("test_models.py", JOURNAL_TESTS)
-    drill.run(ENDS="1")
+    drill.run(environment={"ENDS": "1"})
     (journal,) = drill.cache.glob("journals/*/*.jsonl")
     damage(journal)
     ran = drill.run("--accel-resume")
@@ -117,9 +118,10 @@ BASELINE_SAVED = ("--accel-save-baseline", "-k", "sound")
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with a baseline. Saving one takes ten processes."""
-    drill = Drill(tmp_path_factory.mktemp("saved"))
+def saved(tmp_path_factory: pytest.TempPathFactory, run_server: RunServer) -> Path:
+    """A project with a baseline."""
+    drill = Drill(tmp_path_factory.mktemp("saved"), run_server)
+    drill.save_quickly()
     ran = drill.run(*BASELINE_SAVED)
     assert ran.outcomes == {"passed": 1, "deselected": 1}, ran.out
     return drill.folder
@@ -145,7 +147,7 @@ def test_baseline(drill: Drill, saved: Path, damage: Callable[[Path], None]) -> 
 DATA_TEST = """
 import pytest
 
-@pytest.mark.accelerator("fake", p99_ms=5)
+@pytest.mark.accelerator("fake", p50_ms=50)
 def test_sound(accel_model):
     accel_model("model.fake.json").check("data.npz")
 """

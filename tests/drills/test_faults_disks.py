@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.drills.drill import Drill, can_mount, on_disks
+from tests.drills.drill import TAIL_TESTS, Drill, can_mount, disks
 
 pytestmark = pytest.mark.drill
 
@@ -32,7 +32,7 @@ def test_cache_that_fills_up(drill: Drill) -> None:
     """What does not fit is written by the worker, which can only tell what it could not write."""
     drill.cache.mkdir()
     drill.model("broken", operators={f"operator {number}": "fake:float32" for number in range(4000)})
-    ran = drill.run(within=on_disks({drill.cache: "size=96k"}))
+    ran = drill.run(mounts=disks({drill.cache: "size=96k"}), starts=["fake"])
     drill.verdict(ran, failed=1, passed=1)
     drill.says(ran, r"the compile cache \S+ cannot be used: No space left .*; free some space, run `pytest-accel cache")
     drill.nothing_left()
@@ -43,7 +43,7 @@ def test_cache_that_fills_up(drill: Drill) -> None:
 @pytest.mark.parametrize("disk", DISKS)
 def test_cache(drill: Drill, disk: str) -> None:
     drill.cache.mkdir()
-    ran = drill.run(within=on_disks({drill.cache: DISKS[disk]}))
+    ran = drill.run(mounts=disks({drill.cache: DISKS[disk]}), starts=["fake"])
     drill.verdict(ran, failed=2)
     drill.says(ran, r"the compile cache \S+ cannot be used: (No space left|Read-only).*--accel-cache-dir")
     drill.nothing_left()
@@ -55,7 +55,8 @@ def test_cache(drill: Drill, disk: str) -> None:
 def test_baselines(drill: Drill, disk: str) -> None:
     folder = drill.folder / "baselines"
     folder.mkdir()
-    ran = drill.run("--accel-save-baseline", "-k", "sound", within=on_disks({folder: DISKS[disk]}))
+    drill.save_quickly()
+    ran = drill.run("--accel-save-baseline", "-k", "sound", mounts=disks({folder: DISKS[disk]}))
     drill.verdict(ran, failed=1)
     drill.says(
         ran, r"model\S* cannot be written: (No space left|Read-only).*choose another folder with --accel-baseline"
@@ -70,7 +71,7 @@ def test_report(drill: Drill, disk: str, suffix: str) -> None:
     older = kept_file(drill, f"reports/run.{suffix}")
     mounts = {older.parent: DISKS[disk]}
     report = f"--accel-report={older.relative_to(drill.folder)}"
-    ran = drill.run("-k", "sound", report, within=on_disks(mounts))
+    ran = drill.run("-k", "sound", report, mounts=disks(mounts))
     drill.verdict(ran, status=1, passed=1)
     drill.says(ran, rf"--accel-report=.*run\.{suffix}: (No space left|Read-only).*; name a file that can be written")
     drill.nothing_left()
@@ -79,6 +80,7 @@ def test_report(drill: Drill, disk: str, suffix: str) -> None:
 
 def test_report_cut_short(drill: Drill) -> None:
     older = kept_file(drill, "run.json")
+    drill.write("test_models.py", TAIL_TESTS)
     limit = 'ulimit -f 8; exec "$@"'  # kilobytes of a file; a record has more
     ran = drill.run("-k", "sound", "--accel-report=run.json", within=["bash", "-c", f"trap '' XFSZ; {limit}", "sh"])
     drill.verdict(ran, status=1, passed=1)
@@ -93,7 +95,7 @@ def test_report_cut_short(drill: Drill) -> None:
 def test_journal(drill: Drill, disk: str) -> None:
     folder = drill.cache / "journals"
     folder.mkdir(parents=True)
-    ran = drill.run("-k", "sound", within=on_disks({folder: DISKS[disk]}))
+    ran = drill.run("-k", "sound", mounts=disks({folder: DISKS[disk]}))
     drill.verdict(ran, status=0, passed=1)
     drill.says(ran, r"this run could not be resumed after an interruption: .*(No space left|Read-only)")
     drill.nothing_left()
@@ -106,7 +108,7 @@ def test_locks(drill: Drill, disk: str) -> None:
     folder = drill.folder / "locks"
     folder.mkdir()
     drill.write("pytest.ini", "[pytest]\naccel_lock_dir = locks\n")
-    ran = drill.run("-k", "sound", within=on_disks({folder: DISKS[disk]}))
+    ran = drill.run("-k", "sound", mounts=disks({folder: DISKS[disk]}))
     drill.verdict(ran, failed=1)
     drill.says(
         ran, r"accel_lock_dir: \S+ cannot hold the lock of a device: .*; choose another folder with that ini key"
@@ -119,7 +121,7 @@ def test_locks(drill: Drill, disk: str) -> None:
 @pytest.mark.parametrize("disk", DISKS)
 def test_temporary(drill: Drill, disk: str) -> None:
     """Python itself takes another folder where this one is no good. One that fills up later is told."""
-    ran = drill.run("-k", "sound", within=on_disks({drill.temporary: DISKS[disk]}))
+    ran = drill.run("-k", "sound", mounts=disks({drill.temporary: DISKS[disk]}), starts=["fake"])
     drill.verdict(ran, passed=1)
     drill.says(ran, "no-baseline")
     drill.nothing_left()
@@ -129,7 +131,7 @@ def test_temporary(drill: Drill, disk: str) -> None:
 @needs_disks
 def test_temporary_that_fills_up(drill: Drill) -> None:
     drill.write("test_models.py", FILLS)
-    ran = drill.run("-k", "sound", within=on_disks({drill.temporary: "nr_inodes=6"}))
+    ran = drill.run("-k", "sound", mounts=disks({drill.temporary: "nr_inodes=6"}), starts=["fake"])
     drill.verdict(ran, errors=1)
     drill.says(ran, r"the temporary folder cannot be used, .*: No space left .*; free some space there, or set TMPDIR")
     drill.nothing_left()
@@ -149,7 +151,7 @@ def fill():
         with suppress(OSError):
             Path(tempfile.gettempdir(), f"filler-{number}").touch()
 
-@pytest.mark.accelerator("fake", p99_ms=5)
+@pytest.mark.accelerator("fake", p50_ms=50)
 def test_sound(accel_model):
     accel_model("model.fake.json").check()
 """
@@ -165,7 +167,7 @@ def vanish(request):
         shutil.rmtree({folder!r}, ignore_errors=True)
     yield
 
-@pytest.mark.accelerator("fake", p99_ms=5)
+@pytest.mark.accelerator("fake", p50_ms=50)
 @pytest.mark.parametrize("number", range({count}))
 def test_model(accel_model, number):
     candidate = accel_model("model.fake.json")
@@ -185,7 +187,8 @@ def test_vanishing(drill: Drill, what: str, when: str) -> None:
         "locks": drill.temporary / f"pytest-accel-{os.getuid()}",
         "baselines": drill.folder / "baselines",
     }[what]
-    count = 1 if what == "baselines" else 2  # saving one takes long
+    count = 1 if what == "baselines" else 2  # both would save the same one
+    drill.save_quickly()
     drill.write("test_models.py", VANISHES.format(folder=str(folder), when=when, count=count))
     ran = drill.run(*(["--accel-save-baseline"] if what == "baselines" else []))
     drill.temporary.mkdir(exist_ok=True)

@@ -27,7 +27,7 @@ ENVIRONMENTS = {
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_environment(drill: Drill, name: str) -> None:
-    ran = drill.run("-k", "sound", **ENVIRONMENTS[name])
+    ran = drill.run("-k", "sound", anew=True, environment=ENVIRONMENTS[name])
     drill.verdict(ran, status=0, passed=1)
     drill.says(ran, "no-baseline")
     drill.nothing_left()
@@ -39,7 +39,7 @@ def test_environment(drill: Drill, name: str) -> None:
 )
 def test_temporary_folder(drill: Drill, name: str) -> None:
     (drill.temporary / name).mkdir()
-    ran = drill.run("-k", "sound", TMPDIR=str(drill.temporary / name))
+    ran = drill.run("-k", "sound", environment={"TMPDIR": str(drill.temporary / name)})
     drill.verdict(ran, status=0, passed=1)
     drill.says(ran, "no-baseline")
     assert [path.name for path in (drill.temporary / name).iterdir()] == [f"pytest-accel-{os.getuid()}"]
@@ -52,7 +52,7 @@ def test_temporary_folder(drill: Drill, name: str) -> None:
 def test_temporary_folder_that_is_no_text(drill: Drill) -> None:
     folder = drill.temporary / "\udcff"
     folder.mkdir()
-    ran = drill.run(TMPDIR=str(folder))
+    ran = drill.run(environment={"TMPDIR": str(folder)})
     drill.verdict(ran, errors=2)
     drill.says(ran, r"which is no UTF-8 text: rename that file or folder")
     for path in folder.iterdir():
@@ -70,7 +70,8 @@ def test_start_of_python(drill: Drill, printed: str) -> None:
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(f"import os\nif 'IN_A_RUN' in os.environ:\n    {printed}\n")
     drill.write("conftest.py", (drill.folder / "conftest.py").read_text() + "import os\nos.environ['IN_A_RUN'] = '1'\n")
-    ran = drill.run(PYTHONPATH=f"{folder}{os.pathsep}{drill.environment['PYTHONPATH']}")
+    path = f"{folder}{os.pathsep}{drill.environment['PYTHONPATH']}"
+    ran = drill.run(starts=["fake"], environment={"PYTHONPATH": path})
     drill.verdict(ran, errors=2)
     drill.says(ran, r"does not start as a Python .*sitecustomize|exited with status 3 during start; --accel-in-process")
     drill.nothing_left()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_accel.testing import FAKE
 from tests.drills.drill import Drill, Ran
 
 pytestmark = pytest.mark.drill
@@ -52,20 +53,26 @@ from pytest_accel.worker.accelerators.fake import FakeAccelerator
 class Faulty(FakeAccelerator):
     def _fail(self, phase):
         super()._fail(phase)
-        if self._script.latency_ms == 3:
-            count = self._calls[phase]
-            stop({{"infer": {{2: "warm-up", 600: "measure"}}.get(count)}}.get(phase, phase))
+        stop({{"infer": {{2: "warm-up", 80: "measure"}}.get(self._calls[phase])}}.get(phase, phase))
+"""
+ACCELERATORS = f"""
+def pytest_accel_accelerators():
+    return {{"fake": {FAKE!r}, "faulty": "faulty:Faulty"}}
 """
 TESTS = """
 import pytest
 {stops}
 
-@pytest.mark.accelerator("fake", p99_ms=5)
-@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.accelerator("fake", p50_ms=50)
+@pytest.mark.parametrize("number", [1, 2])
 def test_model(accel_model, number):
     accel_model(f"{{number}}.fake.json").check()
-    if number == 3:
-        stop("test")
+
+
+@pytest.mark.accelerator("faulty", p50_ms=50)
+def test_model_3(accel_model):
+    accel_model("3.fake.json").check()
+    stop("test")
 
 
 @pytest.fixture(autouse=True)
@@ -78,11 +85,12 @@ def ends(request):
 
 @pytest.fixture
 def three(drill: Drill) -> Drill:
-    """Three models, each of a test of its own; the third is the one that stops."""
-    drill.accelerator(FAULTY.format(stops=STOPS))
+    """Three models, each of a test of its own; the third is the one that stops, on an accelerator of its own."""
+    drill.write("faulty.py", FAULTY.format(stops=STOPS))
+    drill.write("conftest.py", ACCELERATORS)
     drill.write("test_models.py", TESTS.format(stops=STOPS))
     for number in (1, 2, 3):
-        drill.model(str(number), latency_ms=float(number))
+        drill.model(str(number))
     return drill
 
 
@@ -91,7 +99,7 @@ def interrupted(drill: Drill, phase: str, signals: tuple[signal.Signals, ...]) -
     os.mkfifo(drill.folder / "stopping")
     stopping = os.open(drill.folder / "stopping", os.O_RDWR)
     try:
-        with drill.running("--accel-report=run.json", STOPS_IN=phase) as run:
+        with drill.running("--accel-report=run.json", starts=["faulty"], environment={"STOPS_IN": phase}) as run:
             assert select.select([stopping], [], [], 60)[0], f"the run never came to {phase}"
             for number, each in enumerate(signals):
                 time.sleep(BETWEEN_S if number else 0)
@@ -120,7 +128,7 @@ def test_signal(three: Drill, phase: str, name: str) -> None:
 
 def test_exit_of_a_plugin(three: Drill) -> None:
     three.write("conftest.py", (three.folder / "conftest.py").read_text() + "import os\nimport pytest\n" + EXITS)
-    ran = three.run(ENDS="1")
+    ran = three.run(environment={"ENDS": "1"})
     three.verdict(ran, status=1, passed=2)
     three.says(ran, "interrupted: --accel-resume measures only what is left")
     assert "resumed: 2 results" in three.nothing_lost(passed=3, args=("--accel-resume",)).out

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.drills.drill import Drill
+from tests.drills.drill import TAIL_TESTS, Drill
 
 pytestmark = pytest.mark.drill
 
@@ -36,7 +36,8 @@ CLOCKS = {
 def test_clock_of_the_device(drill: Drill, clock: str) -> None:
     from_call, to_ns = CLOCKS[clock]
     drill.accelerator(FAULTY.format(from_call=from_call, to_ns=to_ns))
-    drill.model("broken", device="broken")
+    drill.write("test_models.py", TAIL_TESTS)
+    drill.model("broken", device="broken", latency_ms=1.0)
     began_s = time.monotonic()
     ran = drill.run()
     assert time.monotonic() - began_s < 30, "a clock held the run"

@@ -32,7 +32,7 @@ import numpy as np
 import pytest
 from threading import Thread
 
-INPUTS = np.random.default_rng(1).normal(size=(200, 4)).astype("float32")
+INPUTS = np.random.default_rng(1).normal(size=(100, 4)).astype("float32")
 DATA = (INPUTS, INPUTS[:, :3].argmax(axis=1))
 MODEL = "model.fake.json"
 
@@ -42,15 +42,15 @@ def test_model(accel_model):
     {body}
 """
 HONEST = "accel_model(MODEL).check(DATA)"
-BUDGETS = ", p99_ms=50, max_regression=0.05, max_accuracy_drop=0.01"
+BUDGETS = ", p50_ms=50, max_regression=0.05, max_accuracy_drop=0.01"
 #: Another test that is honest, so that the run has measured something whatever becomes of the first one.
 BESIDE = """
 @pytest.mark.accelerator("fake", batch_size=2)
 def test_other(accel_model):
     accel_model(MODEL).check(DATA)
 """
-MODEL = {"identity": True, "latency_ms": 1.0, "compile_s": 2.0}
-SLOWER, LESS_ACCURATE = {**MODEL, "latency_ms": 2.0}, {**MODEL, "output_noise": 1.0}
+MODEL = {"identity": True, "latency_ms": 10.0, "compile_s": 2.0}
+SLOWER, LESS_ACCURATE = {**MODEL, "latency_ms": 20.0}, {**MODEL, "output_noise": 1.0}
 
 
 class Liar:
@@ -85,11 +85,7 @@ class Liar:
         scripts = (self.folder / "cache" / "entries").glob("*/content/artefact/model.fake.json")
         entries = {path.parents[2]: json.loads(path.read_text()) for path in scripts}
         labels = {entry: json.loads((entry / "manifest.json").read_text())["label"] for entry in entries}
-        return {
-            script.get("latency_ms", 1.0): entry
-            for entry, script in entries.items()
-            if labels[entry] == "model for fake"
-        }
+        return {script["latency_ms"]: entry for entry, script in entries.items() if labels[entry] == "model for fake"}
 
     def replace(self, entry: Path) -> None:
         """Replace an artefact by a slower one, together with a manifest that fits."""
@@ -165,14 +161,14 @@ def _another_key(liar: Liar) -> None:
     liar.model(**SLOWER)
     liar.test(HONEST, budgets="", beside="")
     liar.run()
-    slow = liar.artefacts()[2.0].name
+    slow = liar.artefacts()[20.0].name
     liar.baseline(lambda data: data["artefact"].update(key=slow))
     liar.test(HONEST)
 
 
 def _replaced(liar: Liar) -> None:
-    liar.replace(liar.artefacts()[1.0])
-    liar.model(**{**MODEL, "latency_ms": 1.5})
+    liar.replace(liar.artefacts()[10.0])
+    liar.model(**{**MODEL, "latency_ms": 15.0})
 
 
 def _replaced_without_digest(liar: Liar) -> None:
@@ -189,7 +185,7 @@ def _own_accelerator(liar: Liar) -> None:
         "    def compile_job(self, job):\n"
         "        super().compile_job(job)\n"
         "        path = os.path.join(job.artefact, 'model.fake.json')\n"
-        "        script = {**json.load(open(path)), 'latency_ms': 2.0}\n"
+        "        script = {**json.load(open(path)), 'latency_ms': 20.0}\n"
         "        json.dump(script, open(path, 'w'))\n"
     )
     conftest = liar.folder / "conftest.py"
@@ -236,7 +232,7 @@ def _missing(liar: Liar) -> None:
 
 def _too_fast(liar: Liar) -> None:
     _device(liar, peak_flops=1e12)
-    liar.model(**MODEL, flops=5e9)
+    liar.model(**MODEL, flops=5e10)
 
 
 def _no_answers(liar: Liar) -> None:
@@ -279,7 +275,7 @@ LIES: dict[str, Lie] = {
     # Other questions
     "labels are left out": Lie(body("accel_model(MODEL).check(INPUTS)"), "*incomparable: *this run has no labels*"),
     "data are left out": Lie(body("accel_model(MODEL).check()"), "*incomparable: *this run has no labels*"),
-    "half of the data": Lie(body("accel_model(MODEL).check((INPUTS[:99], DATA[1][:99]))"), "*from another dataset*"),
+    "half of the data": Lie(body("accel_model(MODEL).check((INPUTS[:49], DATA[1][:49]))"), "*from another dataset*"),
     "other labels": Lie(body("accel_model(MODEL).check((INPUTS, DATA[1] * 0))"), "*from another dataset*"),
     "another metric": Lie(body("accel_model(MODEL).check(DATA, metric=lambda *_: 1.0)"), "*holds no <lambda> to*"),
     "two tests share a baseline": Lie(
@@ -320,14 +316,14 @@ LIES: dict[str, Lie] = {
         body(f"{HONEST}\naccel_model(MODEL, precision='int8').placement()"), "*model?fake-int8? was compiled and never*"
     ),
     "a part is measured alone": Lie(
-        body("assert accel_model(MODEL).measure().p99_ms < 50", budgets=""), "*was compiled and never judged*"
+        body("assert accel_model(MODEL).measure().p50_ms < 50", budgets=""), "*was compiled and never judged*"
     ),
     "another variant is judged": Lie(
         body("accel_model(MODEL, batch_size=2).check(DATA)", budgets=", batch_size=4", beside=""),
         "*the marked variant fake-b4 was never judged*",
     ),
     "a budget is taken back": Lie(
-        body("accel_model(MODEL).check(DATA, p99_ms=None)"), "*the budget p99_ms was given and taken back*"
+        body("accel_model(MODEL).check(DATA, p50_ms=None)"), "*the budget p50_ms was given and taken back*"
     ),
     "the accelerator is not here": Lie(_missing, "*fake absent: fake-sdk cannot be imported*"),
     "no test is left": Lie(body(HONEST), "no accelerator test ran: nothing was measured", ("-k", "nothing")),

@@ -1,0 +1,274 @@
+"""Runs of pytest that one process of the suite forks, which has imported pytest, the plugin and NumPy for all of them.
+
+A run is then a second of imports cheaper. It is as fresh as one that was started: a process and a session of its own,
+with its own arguments, folder, environment and streams, and nothing was run in it before. So are its workers.
+"""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import gc
+import importlib
+import json
+import os
+import pkgutil
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import psutil
+
+import pytest_accel
+from pytest_accel.processes import process
+from pytest_accel.processes.fork_relay import connect
+from pytest_accel.processes.fork_server import ForkServer, listening
+from pytest_accel.processes.process import Worker
+from pytest_accel.worker.boot import die_with_controller
+from pytest_accel.worker.fork_server import become
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+#: _SERVE is what the server's interpreter runs. `serve` returns in a run, which then ends as any interpreter does.
+_SERVE = "import sys; from tests.drills.forked_runs import serve; serve(int(sys.argv[1]), sys.argv[2:])"
+#: _CLONE_NEWUSER and _CLONE_NEWNS are what ``unshare`` of Linux is asked for: name spaces of users and of mounts.
+_CLONE_NEWUSER, _CLONE_NEWNS = 0x10000000, 0x00020000
+_READY = b"ready\n"
+_STREAMS = 3
+_CHUNK_BYTES = 1 << 16
+
+
+class RunServer:
+    """A process that forks the runs of a session. Their workers come from ``workers``.
+
+    Each run overwrites the variable ``tag`` of the environment with its own value, which is as long.
+    """
+
+    def __init__(self, folder: Path, workers: ForkServer, environment: Mapping[str, str], tag: str) -> None:
+        self._address = str(folder / "runs")
+        self._workers = workers
+        with listening(self._address) as listener:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _SERVE, str(listener.fileno()), tag],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                pass_fds=[listener.fileno()],
+            )
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == _READY
+
+    def run(
+        self,
+        args: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        *,
+        mounts: Sequence[str],
+        starts: Sequence[str],
+    ) -> ForkedRun:
+        """Fork ``python -m pytest`` with these arguments.
+
+        ``mounts`` are commands of a shell. The workers of the accelerators ``starts`` start as users start them; only
+        these see what is mounted.
+        """
+        wanted = {"args": args, "folder": str(folder), "environment": environment, "workers": self._workers.command()}
+        return ForkedRun(connect(self._address), {**wanted, "mounts": mounts, "starts": starts})
+
+    def workers(self) -> list[psutil.Process]:
+        """Return the forked workers that live."""
+        return psutil.Process(self._workers.pid).children(recursive=True)
+
+    def close(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.communicate()
+
+
+class ForkedRun:
+    """One run, with those parts of the face of ``subprocess.Popen`` that a drill needs; ``stdout`` has errors too."""
+
+    def __init__(self, server: socket.socket, wanted: Mapping[str, Any]) -> None:
+        self.returncode: int | None = None
+        self._server = server
+        self._printed = b""
+        reading, writing = os.pipe()
+        self.stdout = os.fdopen(reading, encoding="utf-8", errors="backslashreplace")
+        with Path(os.devnull).open("rb") as nothing:
+            streams = array.array("i", [nothing.fileno(), writing, writing])
+            text = json.dumps(wanted).encode() + b"\n"
+            server.sendmsg([text[:1]], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, streams)])
+            server.sendall(text[1:])
+        os.close(writing)
+        self._ends = server.makefile("rb")
+        self.pid = int(self._ends.readline())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.wait()
+        self.stdout.close()
+        self._ends.close()
+        self._server.close()
+
+    def send_signal(self, signum: int) -> None:
+        """Send a signal to this process alone, unless it has ended."""
+        if self.returncode is None and not _is_readable(self._server.fileno(), 0.0):
+            os.kill(self.pid, signum)
+
+    def kill(self) -> None:
+        """Kill it, unless it has ended."""
+        self.send_signal(signal.SIGKILL)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return its exit status, or the negative number of the signal that ended it."""
+        if self.returncode is None:
+            if not _is_readable(self._server.fileno(), timeout):
+                raise subprocess.TimeoutExpired("pytest", timeout or 0.0)
+            self.returncode = os.waitstatus_to_exitcode(int(self._ends.readline()))
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, None]:
+        """Read to the end of what it and its children print, and wait for its own end."""
+        until = None if timeout is None else time.monotonic() + timeout
+        while _is_readable(self.stdout.fileno(), until and max(0.0, until - time.monotonic())):
+            chunk = os.read(self.stdout.fileno(), _CHUNK_BYTES)
+            self._printed += chunk
+            if not chunk:
+                self.wait(until and max(0.0, until - time.monotonic()))
+                return self._printed.decode("utf-8", "backslashreplace"), None
+        raise subprocess.TimeoutExpired("pytest", timeout or 0.0)
+
+
+def _is_readable(fd: int, timeout_s: float | None) -> bool:
+    return bool(select.select([fd], [], [], timeout_s)[0])
+
+
+# What the server's process does
+
+
+class _Workers(NamedTuple):
+    """The server of the workers, as a run sees it that does not own it."""
+
+    known_command: list[str]
+
+    def command(self) -> list[str]:
+        return self.known_command
+
+
+def _forked(command: list[str], starts: Sequence[str]) -> Callable[..., Worker]:
+    """Return what starts a worker as `Worker` does, but has it forked by this command where it may be."""
+
+    def start(name: str, accelerator: str, **options: Any) -> Worker:
+        if name not in starts and options["python"] == sys.executable:
+            options["fork_server"] = _Workers(command)
+        return Worker(name, accelerator, **options)
+
+    return start
+
+
+def serve(listener: int, tag: Sequence[str]) -> None:
+    """Import all that a run imports, and fork for every connection; returns in a run that has come to its end."""
+    die_with_controller()
+    _preload()
+    os.write(1, _READY)
+    server = socket.socket(fileno=listener)
+    while True:
+        connection, _ = server.accept()
+        _bury()
+        if os.fork() == 0:
+            break
+        connection.close()
+    server.close()
+    _fork_run(connection, *tag)
+
+
+def _bury() -> None:
+    """Wait for those who have waited for a run that ended."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _preload() -> None:
+    """Import all that a run may import. Nothing of it has assertions to rewrite, and pytest would warn of that."""
+    pytest_accel.__doc__ = f"{pytest_accel.__doc__}PYTEST_DONT_REWRITE"
+    for module in ("numpy.random", "execnet.gateway_bootstrap", "execnet.gateway_io", "_pytest.junitxml", "pytest"):
+        importlib.import_module(module)
+    for found in pkgutil.walk_packages(pytest_accel.__path__, "pytest_accel."):
+        importlib.import_module(found.name)
+    gc.collect()
+    gc.freeze()
+
+
+def _fork_run(connection: socket.socket, tag: str) -> None:
+    """Fork the run, tell its number, and at its end its wait status."""
+    streams, wanted = _received(connection)
+    pid = os.fork()
+    if pid == 0:
+        connection.close()
+        os.setsid()
+        started = sys.stdin, sys.stdout, sys.stderr
+        become(streams, wanted)
+        sys.stdin, sys.stdout, sys.stderr = started  # in which Python handles errors as the locale has it
+        _overwrite(tag, wanted["environment"][tag])
+        if wanted["mounts"]:
+            _mount(wanted["mounts"])
+        process.Worker = _forked(wanted["workers"], wanted["starts"])  # type: ignore[assignment, misc]
+        _run_pytest(wanted["args"])
+        return
+    for fd in [0, 1, 2, *streams]:
+        os.close(fd)
+    connection.sendall(b"%d\n" % pid)
+    connection.sendall(b"%d\n" % os.waitpid(pid, 0)[1])
+    os._exit(0)
+
+
+def _run_pytest(args: Sequence[str]) -> None:
+    """Be ``python -m pytest``."""
+    tempfile.tempdir = None
+    sys.path[0] = str(Path.cwd())
+    sys.argv = ["pytest", *args]
+    runpy.run_module("pytest", run_name="__main__", alter_sys=True)
+
+
+def _mount(commands: Sequence[str]) -> None:
+    """Mount in a name space of this process and its children, as ``unshare -rm`` would."""
+    user, group = os.getuid(), os.getgid()
+    assert ctypes.CDLL(None).unshare(_CLONE_NEWUSER | _CLONE_NEWNS) == 0
+    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
+        Path("/proc/self", name).write_text(text)
+    subprocess.run(["sh", "-c", " && ".join(["mount --make-rprivate /", *commands])], check=True)
+
+
+def _overwrite(name: str, value: str) -> None:
+    """Let everybody see this value in ``/proc/<pid>/environ``, of this process and of those that it forks.
+
+    There the kernel shows the memory in which a program finds its environment when it starts.
+    """
+    start = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[47])
+    before = Path("/proc/self/environ").read_bytes().index(f"{name}=".encode()) + len(name) + 1
+    ctypes.memmove(start + before, value.encode(), len(value))
+
+
+def _received(connection: socket.socket) -> tuple[list[int], dict[str, Any]]:
+    text, streams, _, _ = socket.recv_fds(connection, _CHUNK_BYTES, _STREAMS)
+    while not text.endswith(b"\n"):
+        text += connection.recv(_CHUNK_BYTES)
+    wanted: dict[str, Any] = json.loads(text)
+    return streams, wanted

@@ -11,14 +11,17 @@ import numpy as np
 import pytest
 
 from pytest_accel.facts.errors import CompileFailed
+from pytest_accel.processes import process
 from pytest_accel.processes.client import WorkerClient
-from pytest_accel.processes.process import Worker
 from pytest_accel.testing.contract import AcceleratorContract, made_up
 from pytest_accel.worker.accelerator import Missing, Source
+from tests.plugin.forked_tensorflow import forked_by
 from tests.standins import neuron_host
 
 if TYPE_CHECKING:
     from pytest_accel.processes.client import Loaded
+    from pytest_accel.processes.process import Worker
+    from tests.plugin.forked_tensorflow import TensorFlowServers
 
 STANDINS = Path(neuron_host.__file__).parent
 
@@ -31,13 +34,14 @@ class NeuronContract(AcceleratorContract):
 
     @pytest.fixture(scope="class", autouse=True)
     @classmethod
-    def machine(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    def machine(cls, tmp_path_factory: pytest.TempPathFactory, tensorflow_servers: TensorFlowServers) -> Iterator[Path]:
         """The machine that the workers of this class believe to run on."""
         root = neuron_host.make(tmp_path_factory.mktemp("machine"), cls.chip, driver=cls.driver)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("ACCEL_HOST_ROOT", str(root))
             patch.setenv("PYTHONPATH", str(STANDINS), prepend=os.pathsep)
             patch.delenv("STANDIN_MISBEHAVES", raising=False)
+            patch.setattr(process, "Worker", forked_by(tensorflow_servers))
             yield root
 
     def test_the_device_is_the_one_that_its_driver_tells_of(self, client: WorkerClient) -> None:
@@ -50,7 +54,7 @@ class NeuronContract(AcceleratorContract):
     def worker(self, log_dir: Path) -> Worker:
         """A worker for one use: what it does is counted when it ends, if not before."""
         accelerator = f"{self.accelerator.__module__}:{self.accelerator.__name__}"
-        return Worker(self.accelerator.name, accelerator, log_dir=log_dir)
+        return process.Worker(self.accelerator.name, accelerator, log_dir=log_dir)
 
     def test_every_call_is_counted_by_the_driver(self, artefact: Path, machine: Path, tmp_path: Path) -> None:
         before = neuron_host.inferences(machine)

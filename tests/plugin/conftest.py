@@ -18,7 +18,9 @@ from pytest_accel.processes.fork_server import ForkServer
 from pytest_accel.testing import FAKE, fake_model
 from pytest_accel.verdict.plausibility import others_were_busy
 from pytest_accel.worker.accelerators.fake import ENVIRONMENT_VARIABLE
-from tests.plugin import forked_workers
+from tests.plugin import forked_tensorflow, forked_workers
+from tests.plugin.forked_tensorflow import TensorFlowServers
+from tests.plugin.forked_tensorflow import tensorflow_servers as tensorflow_servers
 
 # A run in this process forgets at its end what it was the first to import: the next one would import it again.
 for module in pkgutil.walk_packages(pytest_accel.__path__, "pytest_accel."):
@@ -128,6 +130,13 @@ def quick_workers(monkeypatch: pytest.MonkeyPatch, fork_server: ForkServer) -> N
     """Workers that start in no time, and baselines with as few launches as a comparison needs, without noise."""
     monkeypatch.setattr("pytest_accel.processes.process.Worker", forked_workers.forked_by(fork_server))
     monkeypatch.setattr("pytest_accel.regression.pacemaker.SAVED_LAUNCHES", 2)
+
+
+@pytest.fixture
+def quick_tensorflow(
+    monkeypatch: pytest.MonkeyPatch, quick_workers: None, tensorflow_servers: TensorFlowServers
+) -> None:
+    monkeypatch.setattr("pytest_accel.processes.process.Worker", forked_tensorflow.forked_by(tensorflow_servers))
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from tests.plugin.conftest import Project
 from tests.standins import neuron_host
 from tests.standins.nvidia_host import make_nvidia_host
 
+pytestmark = pytest.mark.usefixtures("quick_tensorflow")
+
 #: STRANGER has the process id of a program of another session, as a service has that was there before the tests.
 STRANGER = "STRANGER"
 PLACEHOLDER = "raise ImportError('WRONG PACKAGE. Please install the package from Neuron Repository - ...')"

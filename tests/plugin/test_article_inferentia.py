@@ -20,6 +20,8 @@ from tests.standins import neuron_host
 if TYPE_CHECKING:
     from tests.plugin.conftest import Project
 
+pytestmark = pytest.mark.usefixtures("quick_tensorflow")
+
 STANDINS = Path(neuron_host.__file__).parent
 ARTICLE: dict[str, Any] = json.loads((Path(__file__).parents[1] / "data" / "article_tables.json").read_text())[
     "inferentia"

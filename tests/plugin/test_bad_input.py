@@ -98,6 +98,7 @@ def test_a_function_that_fails_shows_its_own_line(project: Project) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_tensorflow")
 def test_a_signature_that_does_not_exist(project: Project, zoo: Zoo) -> None:
     model = str(zoo.saved_model("digits_cnn"))
     result = run(project, f"accel_model({model!r}).check()", marker='"cpu", signature="serving"', workers=True)
@@ -108,6 +109,7 @@ def test_a_signature_that_does_not_exist(project: Project, zoo: Zoo) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_tensorflow")
 def test_a_saved_model_that_is_damaged(project: Project) -> None:
     (project.pytester.path / "exported").mkdir()
     (project.pytester.path / "exported" / "saved_model.pb").write_bytes(b"not a protocol buffer")

@@ -17,6 +17,8 @@ from tests.standins import elastic_inference_host
 if TYPE_CHECKING:
     from tests.models.zoo import Examples
 
+pytestmark = pytest.mark.usefixtures("quick_tensorflow")
+
 STANDINS = Path(elastic_inference_host.__file__).parent
 CHECK = """
     import pytest

@@ -13,6 +13,7 @@ import pytest
 
 from pytest_accel.report.record import read_record
 from tests.plugin.conftest import kinds_of_verdict
+from tests.plugin.forked_tensorflow import TensorFlowServers, in_a_run
 from tests.standins import elastic_inference_host, neuron_host
 from tests.standins.nvidia_host import make_nvidia_host
 from tests.standins.sagemaker_runtime.running import running
@@ -70,8 +71,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(zoo: Zoo, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run their tests as a user does; what it prints and its record."""
+def run(
+    zoo: Zoo, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tensorflow_servers: TensorFlowServers
+) -> Run:
+    """Run their tests as a user does, but for the import of TensorFlow; what it prints and its record."""
     for recipe in ("digits_cnn", "resnet50"):
         zoo.saved_model(recipe)
     for name in ("PYTEST_XDIST_WORKER", "GITHUB_ACTIONS"):
@@ -80,7 +83,8 @@ def run(zoo: Zoo, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     def run(tests: str, accelerator: str) -> tuple[str, RunRecord]:
         own = [f"--accel-cache-dir={cache}", "-o", f"accel_lock_dir={tmp_path / 'locks'}"]
         reporting = [f"--accel-report={tmp_path / 'run.json'}", "-p", "no:cacheprovider", "-rs"]
-        command = [sys.executable, "-m", "pytest", "-m", "", *tests.split(), *own, *reporting]
+        forked = in_a_run(tensorflow_servers, monkeypatch)
+        command = [sys.executable, "-m", "pytest", "-m", "", *tests.split(), *own, *reporting, *forked]
         done = subprocess.run(
             [*command, f"--accelerator={accelerator}"], cwd=ROOT, capture_output=True, text=True, check=False
         )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from importlib.metadata import distributions
 
 import pytest
 
+from pytest_accel.report.record import read_record
 from tests.plugin.conftest import Project
 
 pytestmark = pytest.mark.slow
@@ -35,7 +37,7 @@ MODELS = """
 """
 COUNTED = """
     @pytest.mark.accelerator("cpu", "cpu-ort")
-    def test_model(accel_model, tmp_path):
+    def test_counted(accel_model, tmp_path):
         Model(tmp_path / "counted", depends_on_calls=False)
         model = accel_model(tmp_path / "counted")
         model.check(X)
@@ -43,7 +45,7 @@ COUNTED = """
 """
 DEPENDING = """
     @pytest.mark.accelerator("cpu")
-    def test_model(accel_model, tmp_path):
+    def test_depending(accel_model, tmp_path):
         Model(tmp_path / "depending", depends_on_calls=True)
         accel_model(tmp_path / "depending").check(X)
 """
@@ -55,10 +57,10 @@ RECURRENT = """
         return keras.Model(x, keras.layers.GRU(6, stateful=True, name="gru")(x), name="stateful")
 
     @pytest.mark.accelerator("cpu", "cpu-ort")
-    def test_model(accel_model):
+    def test_recurrent(accel_model):
         accel_model(stateful).check(X[:, :4].reshape(24, 1, 4).repeat(5, 1))
 """
-TOLD = "inconclusive: Accuracy is not judged: the model is not deterministic * depends on earlier calls*"
+TOLD = "Accuracy is not judged: the model is not deterministic * depends on earlier calls*"
 
 
 @pytest.fixture
@@ -68,16 +70,11 @@ def project(project: Project) -> Project:
     return project
 
 
-def test_a_counter_that_no_answer_depends_on_is_measured_and_its_placement_known(project: Project) -> None:
-    project.pytester.makepyfile(test_model=MODELS + COUNTED)
-    project.run(subprocess=True, workers=True).assert_outcomes(passed=2)
-
-
-@pytest.mark.parametrize(("test", "variants"), [(DEPENDING, 1), (RECURRENT, 2)], ids=["a variable", "a layer of Keras"])
-def test_an_answer_that_depends_on_earlier_calls_is_told_and_measured(
-    project: Project, test: str, variants: int
-) -> None:
-    project.pytester.makepyfile(test_model=MODELS + test)
-    result = project.run(subprocess=True, workers=True)
-    result.assert_outcomes(passed=variants)
-    result.stdout.fnmatch_lines([TOLD])
+def test_an_answer_that_depends_on_earlier_calls_is_told_and_every_model_is_measured(project: Project) -> None:
+    project.pytester.makepyfile(test_model=MODELS + COUNTED + DEPENDING + RECURRENT)
+    result = project.run("--accel-report=run.json", subprocess=True, workers=True)
+    result.assert_outcomes(passed=5)
+    result.stdout.fnmatch_lines([f"inconclusive: {TOLD}"])
+    tests = read_record(project.pytester.path / "run.json").tests
+    told = {test.function for test in tests for answer in test.verdicts if fnmatchcase(answer.summary, TOLD)}
+    assert {function.partition("::")[2] for function in told} == {"test_depending", "test_recurrent"}

@@ -6,7 +6,7 @@ own: ``pytest tests/acceptance/accuracy -m slow``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import distributions
 from statistics import median
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from pytest_accel.worker.hardware import processor
-from tests.acceptance.conftest import Workplace
+from tests.acceptance.conftest import Run, Workplace
 from tests.models.pixels import enlarge, normalise
 
 if TYPE_CHECKING:
@@ -48,14 +48,13 @@ ALL = """
         images = np.load("calibration.npz")["x"]
         accel_model({model!r}, name={name!r}, calibration=images).check("val.npz", max_accuracy_drop={drop})
 """
-INT8 = """
-    import numpy as np
-    import pytest
-
+#: SPOILT calibrates with data of the wrong range, and with two images.
+SPOILT = """
     @pytest.mark.accelerator("cpu-openvino", precision="int8")
-    def test_model(accel_model):
-        images = np.load("calibration.npz")["x"]
-        accel_model({model!r}, name={name!r}, calibration=images).check("val.npz")
+    @pytest.mark.parametrize(("images", "scale"), [(None, 20), (2, 1)], ids=["range", "two"])
+    def test_spoilt(accel_model, images, scale):
+        calibration = np.load("calibration.npz")["x"][:images] * np.float32(scale)
+        accel_model({model!r}, name={name!r}, calibration=calibration).check("val.npz")
 """
 CALIBRATION_IMAGES = 32
 EVALUATION_IMAGES = {"resnet50": 32, "digits_cnn": 450}
@@ -84,18 +83,43 @@ def prepared(workplace: Workplace, zoo: Zoo) -> Callable[[str], NDArray[np.float
     return prepare
 
 
-@pytest.mark.parametrize("name", EVALUATION_IMAGES)
 def test_every_precision_in_one_run(
-    name: str, prepared: Callable[[str], NDArray[np.float32]], workplace: Workplace, zoo: Zoo
+    prepared: Callable[[str], NDArray[np.float32]], workplace: Workplace, zoo: Zoo
 ) -> None:
+    run = run_all("digits_cnn", prepared, workplace, zoo)
+    assert_every_precision(run.record.tests, run.output)
+
+
+def test_every_precision_and_spoilt_calibration_data_on_resnet50(
+    prepared: Callable[[str], NDArray[np.float32]], workplace: Workplace, zoo: Zoo
+) -> None:
+    run = run_all("resnet50", prepared, workplace, zoo, more=SPOILT)
+    spoilt = [record for record in run.record.tests if record.function.endswith("test_spoilt")]
+    assert len(spoilt) == 2, run.output
+    assert_every_precision([record for record in run.record.tests if record not in spoilt], run.output)
+    for record in spoilt:
+        assert "inaccurate" in [each.kind for each in record.verdicts if each.question == "accuracy"], record.verdicts
+        print(f"{record.test}: {record.accuracy}")
+    (wrong_range,) = (record for record in spoilt if record.test.endswith("-range]"))
+    assert wrong_range.accuracy is not None
+    assert wrong_range.accuracy.error_ratio is not None
+
+
+def run_all(
+    name: str, prepared: Callable[[str], NDArray[np.float32]], workplace: Workplace, zoo: Zoo, *, more: str = ""
+) -> Run:
+    """Check a model in every precision, and run the tests that are given as ``more``."""
     np.savez(workplace.folder / "calibration.npz", x=prepared(name))
     precisions = [variant.removeprefix("cpu-openvino-") for variant in PRECISIONS if "openvino" in variant]
-    workplace.write_test(
-        ALL.format(model=str(zoo.saved_model(name)), name=name, precisions=precisions, drop=MAX_ACCURACY_DROP)
-    )
-    run = workplace.run_bare("--accelerator=cpu,cpu-ort,cpu-openvino")
-    records = {record.variant.id: record for record in run.record.tests}
-    assert records.keys() == PRECISIONS.keys(), run.output
+    named = {"model": str(zoo.saved_model(name)), "name": name}
+    workplace.write_test((ALL + more).format(**named, precisions=precisions, drop=MAX_ACCURACY_DROP))
+    return workplace.run_bare("--accelerator=cpu,cpu-ort,cpu-openvino")
+
+
+def assert_every_precision(tests: Sequence[TestRecord], output: str) -> None:
+    """All passed, each in its precision and with the error that this has."""
+    records = {record.variant.id: record for record in tests}
+    assert records.keys() == PRECISIONS.keys(), output
     for variant, record in records.items():
         print(told(record, beside=records["cpu"]))
         assert_ran_in(PRECISIONS[variant], record)
@@ -110,27 +134,6 @@ def test_every_precision_in_one_run(
         assert (record.accuracy.error_ratio is not None) == expected, (
             "BF16 beside TensorFlow's, INT8 beside ideal ranges"
         )
-
-
-def test_calibration_of_the_wrong_range_is_inaccurate_on_resnet50(
-    prepared: Callable[[str], NDArray[np.float32]], workplace: Workplace, zoo: Zoo
-) -> None:
-    np.savez(workplace.folder / "calibration.npz", x=prepared("resnet50") * np.float32(20))
-    workplace.write_test(INT8.format(model=str(zoo.saved_model("resnet50")), name="resnet50"))
-    record = workplace.run_bare("--accelerator=cpu-openvino").test
-    assert "inaccurate" in [each.kind for each in record.verdicts if each.question == "accuracy"], record.verdicts
-    assert record.accuracy is not None
-    assert record.accuracy.error_ratio is not None
-    print(f"{record.accuracy.error_ratio:.2f} times the control's error, top-1 {record.accuracy.top1}")
-
-
-def test_two_calibration_images_are_inaccurate_on_resnet50(
-    prepared: Callable[[str], NDArray[np.float32]], workplace: Workplace, zoo: Zoo
-) -> None:
-    np.savez(workplace.folder / "calibration.npz", x=prepared("resnet50")[:2])
-    workplace.write_test(INT8.format(model=str(zoo.saved_model("resnet50")), name="resnet50"))
-    record = workplace.run_bare("--accelerator=cpu-openvino").test
-    assert "inaccurate" in [each.kind for each in record.verdicts if each.question == "accuracy"], record.verdicts
 
 
 def assert_ran_in(precision: str, record: TestRecord) -> None:

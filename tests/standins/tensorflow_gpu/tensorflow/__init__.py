@@ -16,18 +16,15 @@ that nobody asked for), ``returns-early`` (a call ends before its kernels do), `
 from __future__ import annotations
 
 import importlib
-import importlib.machinery
-import importlib.util
 import os
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
+import installed_tensorflow
 import standin_card
 
 _HABITS = frozenset(os.environ.get("STANDIN_MISBEHAVES", "").split(","))
-_HERE = Path(__file__).parents[1]
 _STANDS_IN = b"device:CPU:1"
 _GPU = b"device:GPU:0"
 #: How long the kernels of a call work on after it has returned, and the calls that a device answers before it is lost.
@@ -39,17 +36,6 @@ _NO_LIBRARIES = (
     "https://www.tensorflow.org/install/gpu for how to download and setup the required libraries for your platform.\n"
     "Skipping registering GPU devices...\n"
 )
-
-
-def _installed() -> Any:
-    elsewhere = [folder for folder in sys.path if Path(folder or ".").resolve() != _HERE]
-    spec = importlib.machinery.PathFinder.find_spec("tensorflow", elsewhere)
-    if spec is None or spec.loader is None:
-        raise ImportError("No module named 'tensorflow'", name="tensorflow")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["tensorflow"] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 class _Device:
@@ -214,5 +200,5 @@ class _Device:
         return type(metadata).FromString(metadata.SerializeToString().replace(_STANDS_IN, _GPU))
 
 
-_Device(_installed()).install()
+_Device(installed_tensorflow.take_place()).install()
 importlib.import_module("tf_trt").install(sys.modules["tensorflow"])

@@ -44,6 +44,7 @@ _READ_IN_USE = frozenset(
         "USERPROFILE",
     }
 )
+_ROOT = Path(__file__).parents[2]
 #: _GPU is the folder with the stand-in for a TensorFlow that has a GPU.
 _GPU = str(STANDINS / "tensorflow_gpu")
 #: _COMMAND names the variable with the words of the command that stands for an interpreter with TensorFlow.
@@ -103,6 +104,7 @@ def forked_by(servers: TensorFlowServers) -> Callable[..., Worker]:
 
 def in_a_run(servers: TensorFlowServers, patch: pytest.MonkeyPatch) -> list[str]:
     """Return the options with which a run of pytest forks its workers too; ``patch`` sets its environment."""
+    patch.setenv("PYTHONPATH", str(_ROOT), prepend=os.pathsep)  # it finds this module
     server = servers.here()
     if server is None:
         return []

@@ -28,8 +28,8 @@ def test_a_layer_that_was_doubled_is_named_first(project: Project) -> None:
     if not any(distributions(name="onnxruntime")):
         pytest.skip("needs onnxruntime: pip install 'pytest-accel[cpu-ort]'")
     folder = project.pytester.path
-    write_network(folder / "older.onnx")
-    write_network(folder / "network.onnx", doubled=4)
+    write_network(folder / "older.onnx", wider=4)  # so much work that its double is soon seen
+    write_network(folder / "network.onnx", wider=4, doubled=4)
     project.pytester.makepyfile(test_network=DOUBLED)
     project.pytester.makeini("[pytest]\naccel_compare_budget = 60")
     result = project.run("--accel-against=older.onnx", "--accel-report=run.json", workers=True)

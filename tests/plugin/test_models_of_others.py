@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from pytest_accel.report.record import read_record
 from tests.plugin.conftest import Project
+from tests.plugin.forked_tensorflow import TensorFlowServers, in_a_run
 
 ROOT = Path(__file__).parents[2]
 #: The package without which the accelerator is absent.
@@ -133,32 +135,44 @@ def test_a_model_may_be_larger_than_a_message_can_be(project: Project) -> None:
     project.run(workers=True, subprocess=True).assert_outcomes(passed=1)
 
 
-POLICY = """
+POLICIES = """
     import keras
     import numpy as np
     import pytest
 
-    def network():
+    def network(policy):
         keras.utils.set_random_seed(1)
-        keras.config.set_dtype_policy({policy!r})
+        keras.config.set_dtype_policy(policy)
         x = keras.Input((8,), name="x")
         return keras.Model(x, keras.layers.Dense(3)(keras.layers.Dense(8, activation="relu")(x)))
 
-    @pytest.mark.accelerator({accelerators})
-    def test_network(accel_model):
-        accel_model(network).check(np.random.default_rng(0).normal(size=(32, 8)).astype(np.float32))
+    def float16():
+        return network("mixed_float16")
+
+    def bfloat16():
+        return network("mixed_bfloat16")
+
+    DATA = np.random.default_rng(0).normal(size=(32, 8)).astype(np.float32)
+
+    @pytest.mark.accelerator("cpu", "cpu-ort")
+    def test_float16(accel_model):
+        accel_model(float16).check(DATA)
+
+    @pytest.mark.accelerator("cpu", "cpu-openvino")
+    def test_bfloat16(accel_model):
+        accel_model(bfloat16).check(DATA)
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("policy", "accelerators"),
-    [("mixed_float16", ["cpu", "cpu-ort"]), ("mixed_bfloat16", ["cpu", "cpu-openvino"])],
-)
-def test_a_keras_model_has_the_precision_of_its_policy(project: Project, policy: str, accelerators: list[str]) -> None:
-    if missing := [name for name in accelerators if not any(distributions(name=SDKS[name]))]:
+def test_a_keras_model_has_the_precision_of_its_policy(project: Project, tensorflow_servers: TensorFlowServers) -> None:
+    if missing := [name for name, package in SDKS.items() if not any(distributions(name=package))]:
         pytest.skip(f"needs pip install 'pytest-accel[{','.join(missing)}]'")
-    project.pytester.makepyfile(POLICY.format(policy=policy, accelerators=", ".join(map(repr, accelerators))))
-    result = project.run("--accel-report=record.json", workers=True, subprocess=True)
-    result.assert_outcomes(passed=2)
-    assert summaries(project, "placement")[0].endswith("as the model itself is.")
+    project.pytester.makepyfile(POLICIES)
+    forked = in_a_run(tensorflow_servers, project.monkeypatch)
+    result = project.run("--accel-report=record.json", *forked, workers=True, subprocess=True)
+    result.assert_outcomes(passed=4)
+    for test in read_record(project.pytester.path / "record.json").tests:
+        if test.variant.accelerator == "cpu":
+            (placement,) = (answer for answer in test.verdicts if answer.question == "placement")
+            assert placement.summary.endswith("as the model itself is."), test.test

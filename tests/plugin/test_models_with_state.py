@@ -9,6 +9,7 @@ import pytest
 
 from pytest_accel.report.record import read_record
 from tests.plugin.conftest import Project
+from tests.plugin.forked_tensorflow import TensorFlowServers, in_a_run
 
 pytestmark = pytest.mark.slow
 
@@ -70,9 +71,12 @@ def project(project: Project) -> Project:
     return project
 
 
-def test_an_answer_that_depends_on_earlier_calls_is_told_and_every_model_is_measured(project: Project) -> None:
+def test_an_answer_that_depends_on_earlier_calls_is_told_and_every_model_is_measured(
+    project: Project, tensorflow_servers: TensorFlowServers
+) -> None:
     project.pytester.makepyfile(test_model=MODELS + COUNTED + DEPENDING + RECURRENT)
-    result = project.run("--accel-report=run.json", subprocess=True, workers=True)
+    forked = in_a_run(tensorflow_servers, project.monkeypatch)
+    result = project.run("--accel-report=run.json", *forked, subprocess=True, workers=True)
     result.assert_outcomes(passed=5)
     result.stdout.fnmatch_lines([f"inconclusive: {TOLD}"])
     tests = read_record(project.pytester.path / "run.json").tests

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import pkgutil
 import shutil
 from collections.abc import Iterator
@@ -137,6 +138,15 @@ def quick_tensorflow(
     monkeypatch: pytest.MonkeyPatch, quick_workers: None, tensorflow_servers: TensorFlowServers
 ) -> None:
     monkeypatch.setattr("pytest_accel.processes.process.Worker", forked_tensorflow.forked_by(tensorflow_servers))
+
+
+@pytest.fixture
+def undisturbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let speeds be judged beside the suite's own other processes, which scatter calls and disturb launches."""
+    monkeypatch.setattr("pytest_accel.machine.conditions.ForeignLoad.cores", lambda _: 0.0)
+    for limit in ("MAX_RATE_SPREAD", "MAX_RATE_RATIO"):
+        monkeypatch.setattr(f"pytest_accel.verdict.plausibility.{limit}", math.inf)
+    monkeypatch.setattr("pytest_accel.regression.duet.DISTURBED_CORES", math.inf)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 from collections.abc import Sequence
@@ -219,18 +218,13 @@ def test_a_sweep_of_batch_and_cores_has_a_row_for_what_is_refused(neuron: Projec
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undisturbed")
 @pytest.mark.parametrize(("chip", "marker"), [("inf2", ", core_group=1"), ("inf1", ", neuroncores=4")])
 def test_the_smallest_instances_save_and_compare(
     neuron: Project, digits_cnn: Path, zoo: Zoo, chip: str, marker: str
 ) -> None:
     """Two cores or four: a comparison needs no more of them than a measurement, and it leaves none behind."""
-    neuron.monkeypatch.setattr("pytest_accel.machine.conditions.ForeignLoad.cores", lambda _: 0.0)
-    # The suite's own other processes scatter the calls and disturb the launches.
-    for limit in ("verdict.plausibility.MAX_RATE_SPREAD", "verdict.plausibility.MAX_RATE_RATIO"):
-        neuron.monkeypatch.setattr(f"pytest_accel.{limit}", math.inf)
-    neuron.monkeypatch.setattr("pytest_accel.regression.duet.DISTURBED_CORES", math.inf)
-    # Fewer launches and calls ask for the same cores.
-    neuron.monkeypatch.setattr("pytest_accel.regression.pacemaker.SAVED_LAUNCHES", 2)
+    # Fewer calls take the same cores.
     neuron.monkeypatch.setattr("pytest_accel.measuring.latency.FEWEST_CALLS", 20)
     machine, model = neuron.pytester.path / "machine", neuron.pytester.path / "digits_cnn"
     shutil.copytree(digits_cnn, model)

@@ -276,7 +276,7 @@ def environment() -> dict[str, str]:
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "GITHUB_"))},
         "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")])),
         TAG: secrets.token_hex(8),
     }
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from pytest_accel.testing import fake_model
-from tests.drills.drill import TWO_TESTS
+from tests.drills.drill import TAIL_TESTS
 
 if TYPE_CHECKING:
     from tests.plugin.conftest import Project
@@ -39,7 +39,7 @@ def quick_workers() -> None:
 @pytest.fixture
 def broken(project: Project) -> Iterator[Project]:
     """A project whose first test has a broken model and whose second is sound; afterwards nothing may be left."""
-    project.pytester.makepyfile(test_models=TWO_TESTS)
+    project.pytester.makepyfile(test_models=TAIL_TESTS)
     before = set(psutil.Process().children(recursive=True))  # other tests of this process may have workers of their own
     yield project
     assert set(psutil.Process().children(recursive=True)) <= before
@@ -201,7 +201,7 @@ def cannot_be_asked(project: Project, does: str) -> None:
 def test_an_sdk_that_fails_when_it_is_asked_fails_each_test_and_is_asked_once(
     project: Project, does: str, message: str, stack: str
 ) -> None:
-    project.pytester.makepyfile(test_models=TWO_TESTS)
+    project.pytester.makepyfile(test_models=TAIL_TESTS)
     cannot_be_asked(project, does)
     result = project.run("--accel-run-timeout=2", "--accel-report=run.md", workers=True)
     assert (project.pytester.path / "asked").read_text() == "once\n"

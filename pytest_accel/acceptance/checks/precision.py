@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_accel.acceptance.finding import Finding
 from pytest_accel.acceptance.subject import YARDSTICK
+from pytest_accel.check.failed import CheckFailed
 from pytest_accel.facts.errors import CompileFailed
 from pytest_accel.inputs.synthetic import synthetic
 from pytest_accel.session.reference import Reference
@@ -16,11 +17,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_accel.acceptance.subject import Subject
+    from pytest_accel.check.accel_model import CompiledModel
     from pytest_accel.facts.records import TestRecord
     from pytest_accel.worker.accelerator import Arrays
 
 #: CALIBRATION_SAMPLES is the number of samples that INT8 learns its ranges from.
 CALIBRATION_SAMPLES = 32
+#: MOST_TIMES is how often a model is measured at most: a neighbour scatters calls once, and a device that does not wait
+#: for its results does it each time.
+MOST_TIMES = 3
 #: _CALIBRATION_SEED makes them others than those that accuracy is judged on.
 _CALIBRATION_SEED = 1
 
@@ -51,8 +56,18 @@ def checked(subject: Subject, path: Path, name: str, *, precision: str, **option
     data = calibration(subject, path, precision) if needs_data else None
     with subject.opened(precision=precision, **options) as accel_model:
         model = accel_model(path, name=name, calibration=data, calibration_samples=CALIBRATION_SAMPLES)
-        record = model.check()
-    return described(record)
+        return described(_measured(model))
+
+
+def _measured(model: CompiledModel) -> TestRecord:
+    """Check a model, again where its measurement cannot be true."""
+    for _ in range(MOST_TIMES - 1):
+        try:
+            return model.check()
+        except CheckFailed as error:
+            if error.record.kind != "not-measured":
+                raise
+    return model.check()
 
 
 def calibration(subject: Subject, path: Path, precision: str) -> Sequence[Arrays]:

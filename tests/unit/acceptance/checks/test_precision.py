@@ -5,12 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_accel.acceptance.checks.precision import check_resnet50, check_yardstick
+from pytest_accel.acceptance.checks.precision import MOST_TIMES, check_resnet50, check_yardstick
+from pytest_accel.check.accel_model import CompiledModel
 from pytest_accel.check.failed import CheckFailed
 from pytest_accel.facts.errors import CompileFailed
+from pytest_accel.facts.verdicts import Verdict
 from pytest_accel.worker.accelerators.fake import ENVIRONMENT_VARIABLE
+from tests.unit import facts
 
 if TYPE_CHECKING:
+    from pytest_accel.facts.records import TestRecord
+    from pytest_accel.facts.verdicts import VerdictKind
     from tests.unit.acceptance.conftest import FakeSubject
 
 HALF = {"precisions": {"float16": 2}, "operators": {"dense": "fake:float16", "softmax": "fake:float16"}}
@@ -67,3 +72,36 @@ def test_what_could_not_be_decided_is_inconclusive(subject: FakeSubject) -> None
     found = check_yardstick(subject, "fp32")
     assert found.outcome == "inconclusive"
     assert "shared the test's process" in found.reason
+
+
+def fail_first(times: int, kind: VerdictKind, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let so many checks fail before one is really made; return the list of all that were asked for."""
+    asked: list[str] = []
+    check = CompiledModel.check
+
+    def failing(model: CompiledModel) -> TestRecord:
+        asked.append(kind)
+        if len(asked) <= times:
+            raise CheckFailed(facts.record(verdicts=(Verdict(kind=kind, question="measurement", summary=""),)), kind)
+        return check(model)
+
+    monkeypatch.setattr(CompiledModel, "check", failing)
+    return asked
+
+
+def test_a_measurement_that_a_neighbour_disturbs_is_made_again(
+    in_processes: FakeSubject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = fail_first(MOST_TIMES - 1, "not-measured", monkeypatch)
+    assert check_yardstick(in_processes, "fp32").outcome == "held"
+    assert len(asked) == MOST_TIMES
+
+
+@pytest.mark.parametrize(("kind", "times"), [("not-measured", MOST_TIMES), ("inaccurate", 1)])
+def test_what_is_never_true_or_is_wrong_fails(
+    in_processes: FakeSubject, monkeypatch: pytest.MonkeyPatch, kind: VerdictKind, times: int
+) -> None:
+    asked = fail_first(MOST_TIMES, kind, monkeypatch)
+    with pytest.raises(CheckFailed, match=kind):
+        check_yardstick(in_processes, "fp32")
+    assert len(asked) == times

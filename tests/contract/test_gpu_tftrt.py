@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from pytest_accel.facts.errors import CompileFailed
+from pytest_accel.processes import process
 from pytest_accel.processes.client import WorkerClient
-from pytest_accel.processes.process import Worker
 from pytest_accel.testing.contract import AcceleratorContract, made_up
 from pytest_accel.worker.accelerator import Missing, Source
 from pytest_accel.worker.accelerators.tensorflow.gpu_tftrt import GpuTfTrt
@@ -25,9 +25,10 @@ from tests.standins.nvidia_host import make_nvidia_host
 if TYPE_CHECKING:
     from pytest_accel.processes.client import Loaded
 
-pytestmark = pytest.mark.skipif(
-    not any(distributions(name="tensorflow")), reason="needs pip install 'pytest-accel[cpu]'"
-)
+pytestmark = [
+    pytest.mark.skipif(not any(distributions(name="tensorflow")), reason="needs pip install 'pytest-accel[cpu]'"),
+    pytest.mark.usefixtures("forked_workers"),
+]
 GPU_TFTRT = f"{GpuTfTrt.__module__}:{GpuTfTrt.__name__}"
 SIGNATURES = """
 import inspect, json, sys
@@ -107,14 +108,17 @@ class TestGpuTfTrt(AcceleratorContract):
         self, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, habit: str, message: str
     ) -> None:
         monkeypatch.setenv("STANDIN_MISBEHAVES", habit)
-        with Worker("gpu-tftrt", GPU_TFTRT, log_dir=tmp_path) as worker, pytest.raises(CompileFailed, match=message):
+        with (
+            process.Worker("gpu-tftrt", GPU_TFTRT, log_dir=tmp_path) as worker,
+            pytest.raises(CompileFailed, match=message),
+        ):
             WorkerClient(worker, self.deadlines).compile(source, tmp_path / "artefact", self.complete())
 
     def test_what_is_left_to_tensorflow_is_named(
         self, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("STANDIN_MISBEHAVES", "leaves-operator")
-        with Worker("gpu-tftrt", GPU_TFTRT, log_dir=tmp_path) as worker:
+        with process.Worker("gpu-tftrt", GPU_TFTRT, log_dir=tmp_path) as worker:
             client = WorkerClient(worker, self.deadlines)
             client.compile(source, tmp_path / "artefact", self.complete())
             assert client.predict(made_up(client.load(tmp_path / "artefact", self.complete()), rows=1))
@@ -127,7 +131,7 @@ class TestGpuTfTrt(AcceleratorContract):
 def test_a_tensorflow_without_tensorrt_is_told_by_the_probe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "host").mkdir()
     make_nvidia_host(monkeypatch, tmp_path / "host", "tensorflow_gpu", misbehaves="no-tensorrt")
-    with Worker("gpu-tftrt", GPU_TFTRT, log_dir=tmp_path) as worker:
+    with process.Worker("gpu-tftrt", GPU_TFTRT, log_dir=tmp_path) as worker:
         missing = WorkerClient(worker, TestGpuTfTrt.deadlines).probe()
     assert isinstance(missing, Missing)
     assert missing.kind == "no-sdk"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_accel.measuring import latency
 from pytest_accel.processes import process
 from pytest_accel.processes.fork_server import ForkServer, lasting_environment
 from pytest_accel.worker.formats.saved_model import preload_tensorflow
@@ -44,6 +45,8 @@ _READ_IN_USE = frozenset(
         "USERPROFILE",
     }
 )
+#: FEWEST_CALLS is the number of calls of a model in a run that is started here.
+FEWEST_CALLS = 20
 _ROOT = Path(__file__).parents[2]
 #: _GPU is the folder with the stand-in for a TensorFlow that has a GPU.
 _GPU = str(STANDINS / "tensorflow_gpu")
@@ -103,7 +106,10 @@ def forked_by(servers: TensorFlowServers) -> Callable[..., Worker]:
 
 
 def in_a_run(servers: TensorFlowServers, patch: pytest.MonkeyPatch) -> list[str]:
-    """Return the options with which a run of pytest forks its workers too; ``patch`` sets its environment."""
+    """Return the options with which a run of pytest forks its workers too; ``patch`` sets its environment.
+
+    Where TensorFlow is, its models are called `FEWEST_CALLS` times.
+    """
     patch.setenv("PYTHONPATH", str(_ROOT), prepend=os.pathsep)  # it finds this module
     server = servers.here()
     if server is None:
@@ -126,7 +132,8 @@ class _Elsewhere:
 
 
 def pytest_configure() -> None:
-    """Fork the workers of this run."""
+    """Fork the workers of this run, and make few calls: stand-ins are slow, and their speed is nobody's."""
+    latency.FEWEST_CALLS = FEWEST_CALLS
     elsewhere: Any = _Elsewhere(json.loads(os.environ[_COMMAND]))
     process.Worker = forked_by(elsewhere)  # type: ignore[misc, assignment]
 

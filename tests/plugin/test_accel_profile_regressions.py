@@ -24,7 +24,6 @@ DOUBLED = """
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("undisturbed")
 def test_a_layer_that_was_doubled_is_named_first(project: Project) -> None:
     if not any(distributions(name="onnxruntime")):
         pytest.skip("needs onnxruntime: pip install 'pytest-accel[cpu-ort]'")

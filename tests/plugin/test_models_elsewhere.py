@@ -42,8 +42,6 @@ REASONS = {
     "sagemaker": "a SageMaker endpoint is remote and billed, and is never contacted by itself",
 }
 GPU_SDKS = {"gpu": ("tensorflow_gpu",), "gpu-ort": ("onnxruntime_gpu",), "gpu-trt": ("cuda", "tensorrt")}
-#: SMALL_ALONE has the Neuron devices whose large model is that of inf1: they are loaded and called by the same code.
-SMALL_ALONE = ("inf2", "trn1")
 
 RESNET50 = "tests/first_run/test_resnet50.py"
 DIGITS_CNN = "tests/models/test_digits_cnn.py"
@@ -101,9 +99,8 @@ def run(
 def test_both_run_on_its_stand_in(accelerator: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "machine").mkdir()
     switch_on(monkeypatch, accelerator, tmp_path / "machine")
-    small_alone = accelerator in SMALL_ALONE
-    _, record = run(DIGITS_CNN if small_alone else f"{RESNET50} {DIGITS_CNN}", accelerator)
-    assert sorted(test.model for test in record.tests) == ["digits_cnn", *(["resnet50"] if not small_alone else [])]
+    _, record = run(f"{RESNET50} {DIGITS_CNN}", accelerator)
+    assert sorted(test.model for test in record.tests) == ["digits_cnn", "resnet50"]
     for test in record.tests:
         assert_measured(accelerator, test)
 

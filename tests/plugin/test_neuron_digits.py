@@ -13,6 +13,7 @@ import pytest
 
 from pytest_accel.report.record import read_record
 from tests.plugin.conftest import Project, kinds_of_verdict
+from tests.plugin.forked_tensorflow import FEWEST_CALLS
 from tests.standins import neuron_host
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def test_a_driver_that_counts_nothing_proves_nothing(neuron: Project, digits_cnn
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("chip", ["inf2"])
+@pytest.mark.parametrize("chip", ["inf2", "trn1"])
 def test_the_younger_chips_are_told_on_in_the_same_ways(neuron: Project, digits_cnn: Path, chip: str) -> None:
     habits = ("falls-back", "lost-device", "out-of-memory", "no-cores")
     result = run(neuron, digits_cnn, *habits, do=CALLS, chip=chip)
@@ -155,7 +156,7 @@ def test_the_younger_chips_are_told_on_in_the_same_ways(neuron: Project, digits_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("chip", ["inf1", "inf2"])
+@pytest.mark.parametrize("chip", ["inf1", "inf2", "trn1"])
 def test_a_runtime_that_computes_something_else_is_found_out(neuron: Project, digits_cnn: Path, chip: str) -> None:
     wrong = ("nan", "casts", "returns-early")
     result = run(neuron, digits_cnn, *wrong, chip=chip)
@@ -219,13 +220,15 @@ def test_a_sweep_of_batch_and_cores_has_a_row_for_what_is_refused(neuron: Projec
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("undisturbed")
-@pytest.mark.parametrize(("chip", "marker"), [("inf2", ", core_group=1"), ("inf1", ", neuroncores=4")])
+@pytest.mark.parametrize(
+    ("chip", "marker"), [("inf2", ", core_group=1"), ("trn1", ", core_group=1"), ("inf1", ", neuroncores=4")]
+)
 def test_the_smallest_instances_save_and_compare(
     neuron: Project, digits_cnn: Path, zoo: Zoo, chip: str, marker: str
 ) -> None:
     """Two cores or four: a comparison needs no more of them than a measurement, and it leaves none behind."""
     # Fewer calls take the same cores.
-    neuron.monkeypatch.setattr("pytest_accel.measuring.latency.FEWEST_CALLS", 20)
+    neuron.monkeypatch.setattr("pytest_accel.measuring.latency.FEWEST_CALLS", FEWEST_CALLS)
     machine, model = neuron.pytester.path / "machine", neuron.pytester.path / "digits_cnn"
     shutil.copytree(digits_cnn, model)
     asked = {"marker": f"{marker}, max_regression=0.5", "chip": chip}

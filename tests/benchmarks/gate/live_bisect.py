@@ -49,8 +49,8 @@ def network(layers: int) -> bytes:
     return content
 
 
-def plant(folder: Path, layers: int, *, limit: float, commits: int = COMMITS) -> str:
-    """Write a repository of so many commits, one of which has so many layers; return its hash.
+def plant(folder: Path, layers: int, *, limit: float) -> str:
+    """Write a repository of 64 commits, one of which has so many layers; return its hash.
 
     The tag ``good`` is before it all, and ``main`` the last commit. ``limit`` is the test's ``max_regression``.
     """
@@ -59,8 +59,8 @@ def plant(folder: Path, layers: int, *, limit: float, commits: int = COMMITS) ->
     model.write_bytes(network(LAYERS))
     repo.commit("Begin", test_model__py=TEST.format(limit=limit))
     repo.git("tag", "good")
-    at, slower = random.randint(1, commits), ""
-    for number in range(1, commits + 1):
+    at, slower = random.randint(1, COMMITS), ""
+    for number in range(1, COMMITS + 1):
         if number == at:
             model.write_bytes(network(layers))
         commit = repo.commit(f"Commit {number}", page__md=str(number))

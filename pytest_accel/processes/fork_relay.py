@@ -6,14 +6,13 @@ the command that starts an interpreter, which it becomes where the server is gon
 
 from __future__ import annotations
 
-import array
 import json
 import os
 import resource
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,15 +25,19 @@ def main(address: str, command: list[str]) -> None:
     except OSError:
         os.execv(command[0], command)
     with server:
-        wanted = {"folder": str(Path.cwd()), "environment": dict(os.environ)}
-        streams = array.array("i", [0, 1, 2])
-        text = json.dumps(wanted).encode() + b"\n"
-        server.sendmsg([text[:1]], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, streams)])
-        server.sendall(text[1:])
+        streams = [0, 1, 2]
+        send(server, {"folder": str(Path.cwd()), "environment": dict(os.environ)}, streams)
         for stream in streams:  # the worker's end of its pipes is closed when the worker closes it
             os.close(stream)
         status = server.recv(64)
     end_like(json.loads(status) if status else signal.SIGKILL)
+
+
+def send(server: socket.socket, wanted: Mapping[str, object], streams: Sequence[int]) -> None:
+    """Send what a child shall be, and its standard streams with the first byte of it."""
+    text = json.dumps(wanted).encode() + b"\n"
+    socket.send_fds(server, [text[:1]], streams)
+    server.sendall(text[1:])
 
 
 def connect(address: str) -> socket.socket:

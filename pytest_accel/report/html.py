@@ -25,32 +25,29 @@ if TYPE_CHECKING:
 def page(overview: Overview) -> str:
     """Write the page. It needs jinja2, which comes with the extra ``report``."""
     plots = [(table, forest(table), scatter(table), curves(table, overview.confidence)) for table in overview.tables]
-    return (
-        _templates()
-        .get_template("page.html.jinja")
-        .render(
-            overview=overview,
-            plots_by_table=[(table, *drawn) for table, *drawn in plots if any(drawn)],
-            timelines=[drawn for drawn in map(timeline, overview.history) if drawn is not None],
-            failed={failure.test: number for number, failure in enumerate(overview.failures, start=1)},
-            answers=answers,
-            signs=SIGNS,
-            word_columns=WORD_COLUMNS,
-            any=any,
-            zip=zip,
-        )
+    return _template().render(
+        overview=overview,
+        plots_by_table=[(table, *drawn) for table, *drawn in plots if any(drawn)],
+        timelines=[drawn for drawn in map(timeline, overview.history) if drawn is not None],
+        failed={failure.test: number for number, failure in enumerate(overview.failures, start=1)},
+        answers=answers,
+        signs=SIGNS,
+        word_columns=WORD_COLUMNS,
+        any=any,
+        zip=zip,
     )
 
 
 @functools.cache
-def _templates() -> jinja2.Environment:
-    """Return the environment that holds the template, which takes longer to compile than to fill in."""
+def _template() -> jinja2.Template:
+    """Return the template, which takes longer to compile than to fill in."""
     import jinja2
 
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.PackageLoader("pytest_accel.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    return environment.get_template("page.html.jinja")

@@ -80,7 +80,7 @@ class _Server:
     def _fork(self) -> bool:
         """Fork for the relay that waits; return whether this is the child."""
         relay, _ = self._listener.accept()
-        streams, wanted = _received(relay)
+        streams, wanted = received(relay)
         if len(streams) != _STREAMS:  # it ended before it had sent all
             relay.close()
             return False
@@ -144,7 +144,7 @@ def become(streams: Sequence[int], wanted: Mapping[str, Any]) -> None:
     sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
 
 
-def _received(relay: socket.socket) -> Tuple[List[int], Dict[str, Any]]:
+def received(relay: socket.socket) -> Tuple[List[int], Dict[str, Any]]:
     """Return the file descriptors and the wishes that a relay sends; the last byte of these is a newline."""
     fds = array.array("i")
     text = b""

@@ -18,5 +18,5 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def forked_workers(tensorflow_servers: TensorFlowServers) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(process, "Worker", forked_by(tensorflow_servers))
+        patch.setattr(process, "Worker", forked_by(tensorflow_servers.here))
         yield

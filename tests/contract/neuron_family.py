@@ -15,13 +15,11 @@ from pytest_accel.processes import process
 from pytest_accel.processes.client import WorkerClient
 from pytest_accel.testing.contract import AcceleratorContract, made_up
 from pytest_accel.worker.accelerator import Missing, Source
-from tests.plugin.forked_tensorflow import forked_by
 from tests.standins import neuron_host
 
 if TYPE_CHECKING:
     from pytest_accel.processes.client import Loaded
     from pytest_accel.processes.process import Worker
-    from tests.plugin.forked_tensorflow import TensorFlowServers
 
 STANDINS = Path(neuron_host.__file__).parent
 
@@ -34,14 +32,13 @@ class NeuronContract(AcceleratorContract):
 
     @pytest.fixture(scope="class", autouse=True)
     @classmethod
-    def machine(cls, tmp_path_factory: pytest.TempPathFactory, tensorflow_servers: TensorFlowServers) -> Iterator[Path]:
+    def machine(cls, tmp_path_factory: pytest.TempPathFactory, forked_workers: None) -> Iterator[Path]:
         """The machine that the workers of this class believe to run on."""
         root = neuron_host.make(tmp_path_factory.mktemp("machine"), cls.chip, driver=cls.driver)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("ACCEL_HOST_ROOT", str(root))
             patch.setenv("PYTHONPATH", str(STANDINS), prepend=os.pathsep)
             patch.delenv("STANDIN_MISBEHAVES", raising=False)
-            patch.setattr(process, "Worker", forked_by(tensorflow_servers))
             yield root
 
     def test_the_device_is_the_one_that_its_driver_tells_of(self, client: WorkerClient) -> None:

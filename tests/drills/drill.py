@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import filelock
 import psutil
@@ -26,6 +26,9 @@ import pytest
 from pytest_accel.store.locks import folders
 from pytest_accel.testing import FAKE, fake_model
 from tests.drills.forked_runs import ForkedRun, RunServer
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 #: QUESTIONS are the columns of the table.
 QUESTIONS = ("verdict", "lost", "left", "action")
@@ -88,6 +91,21 @@ class Ran(NamedTuple):
         return {name: count for name, count in self.outcomes.items() if name in ENDS}
 
 
+class Beginning(TypedDict, total=False):
+    """How a run begins. It is forked, unless the start of an interpreter is a part of the fault.
+
+    With ``anew`` an interpreter is started, and so it is where words stand before its command, ``within``. A forked run
+    makes ``mounts`` first, which nobody sees that it does not start. Its workers are forked too, but for those of the
+    accelerators that it ``starts``. ``environment`` is added to that of the drill.
+    """
+
+    within: Sequence[str]
+    anew: bool
+    mounts: Sequence[str]
+    starts: Sequence[str]
+    environment: Mapping[str, str]
+
+
 class Drill:
     """A project with a sound and a broken model, and what was found out about it."""
 
@@ -132,19 +150,9 @@ class Drill:
         """Return the arguments of a run. Plugins of others, which have no part in it, take long to import."""
         return [f"--accel-cache-dir={self.cache}", *(f"-pno:{name}" for name in OTHER_PLUGINS), *args]
 
-    def run(
-        self,
-        *args: str,
-        within: Sequence[str] = (),
-        anew: bool = False,
-        mounts: Sequence[str] = (),
-        starts: Sequence[str] = (),
-        environment: Mapping[str, str] | None = None,
-    ) -> Ran:
+    def run(self, *args: str, **beginning: Unpack[Beginning]) -> Ran:
         """Run the tests to their end."""
-        with self.running(
-            *args, within=within, anew=anew, mounts=mounts, starts=starts, environment=environment
-        ) as process:
+        with self.running(*args, **beginning) as process:
             return self.end_of(process)
 
     def command_line(self, *args: str) -> Ran:
@@ -161,33 +169,30 @@ class Drill:
         return Ran(done.returncode, done.stdout + done.stderr)
 
     @contextmanager
-    def running(
-        self,
-        *args: str,
-        within: Sequence[str] = (),
-        anew: bool = False,
-        mounts: Sequence[str] = (),
-        starts: Sequence[str] = (),
-        environment: Mapping[str, str] | None = None,
-    ) -> Iterator[subprocess.Popen[str] | ForkedRun]:
-        """Have a run, in a session of its own so that a signal can reach it as a terminal's would.
-
-        It is forked, unless the start of an interpreter is a part of the fault: ``within`` stands before its command,
-        and with ``anew`` nothing does. A forked run makes ``mounts`` first, which nobody sees that it does not start.
-        Its workers are forked too, but for those of the accelerators that it ``starts``.
-        """
-        arguments, everything = self.arguments(*args), {**self.environment, **(environment or {})}
-        if within or anew:
-            starting = self._start([*within, sys.executable, "-m", "pytest", *arguments], everything)
-        else:
-            starting = self._server.run(arguments, self.folder, everything, mounts=mounts, starts=starts)
-        with starting as process:
+    def running(self, *args: str, **beginning: Unpack[Beginning]) -> Iterator[subprocess.Popen[str] | ForkedRun]:
+        """Have a run, in a session of its own so that a signal can reach it as a terminal's would."""
+        with self._begun(self.arguments(*args), **beginning) as process:
             try:
                 yield process
             finally:
                 process.kill()
 
-    def _start(self, command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[str] | ForkedRun:
+    def _begun(
+        self,
+        arguments: Sequence[str],
+        *,
+        within: Sequence[str] = (),
+        anew: bool = False,
+        mounts: Sequence[str] = (),
+        starts: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[str] | ForkedRun:
+        everything = {**self.environment, **(environment or {})}
+        if within or anew:
+            return self._started([*within, sys.executable, "-m", "pytest", *arguments], everything)
+        return self._server.run(arguments, self.folder, everything, mounts=mounts, starts=starts)
+
+    def _started(self, command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
         return subprocess.Popen(
             command,
             cwd=self.folder,

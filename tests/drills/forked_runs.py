@@ -6,11 +6,9 @@ with its own arguments, folder, environment and streams, and nothing was run in 
 
 from __future__ import annotations
 
-import array
 import ctypes
 import gc
 import importlib
-import json
 import os
 import pkgutil
 import runpy
@@ -25,17 +23,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 import pytest_accel
 from pytest_accel.processes import process
-from pytest_accel.processes.fork_relay import connect
+from pytest_accel.processes.fork_relay import connect, send
 from pytest_accel.processes.fork_server import ForkServer, listening
 from pytest_accel.processes.process import Worker
 from pytest_accel.worker.boot import die_with_controller
-from pytest_accel.worker.fork_server import become
+from pytest_accel.worker.fork_server import become, received
+from tests.plugin.forked_workers import ServerElsewhere
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -45,7 +44,6 @@ _SERVE = "import sys; from tests.drills.forked_runs import serve; serve(int(sys.
 #: _CLONE_NEWUSER and _CLONE_NEWNS are what ``unshare`` of Linux is asked for: name spaces of users and of mounts.
 _CLONE_NEWUSER, _CLONE_NEWNS = 0x10000000, 0x00020000
 _READY = b"ready\n"
-_STREAMS = 3
 _CHUNK_BYTES = 1 << 16
 
 
@@ -107,10 +105,7 @@ class ForkedRun:
         reading, writing = os.pipe()
         self.stdout = os.fdopen(reading, encoding="utf-8", errors="backslashreplace")
         with Path(os.devnull).open("rb") as nothing:
-            streams = array.array("i", [nothing.fileno(), writing, writing])
-            text = json.dumps(wanted).encode() + b"\n"
-            server.sendmsg([text[:1]], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, streams)])
-            server.sendall(text[1:])
+            send(server, wanted, [nothing.fileno(), writing, writing])
         os.close(writing)
         self._ends = server.makefile("rb")
         self.pid = int(self._ends.readline())
@@ -162,21 +157,12 @@ def _is_readable(fd: int, timeout_s: float | None) -> bool:
 # What the server's process does
 
 
-class _Workers(NamedTuple):
-    """The server of the workers, as a run sees it that does not own it."""
-
-    known_command: list[str]
-
-    def command(self) -> list[str]:
-        return self.known_command
-
-
 def _forked(command: list[str], starts: Sequence[str]) -> Callable[..., Worker]:
     """Return what starts a worker as `Worker` does, but has it forked by this command where it may be."""
 
     def start(name: str, accelerator: str, **options: Any) -> Worker:
         if name not in starts and options["python"] == sys.executable:
-            options["fork_server"] = _Workers(command)
+            options["fork_server"] = ServerElsewhere(command)
         return Worker(name, accelerator, **options)
 
     return start
@@ -218,7 +204,7 @@ def _preload() -> None:
 
 def _fork_run(connection: socket.socket, tag: str) -> None:
     """Fork the run, tell its number, and at its end its wait status."""
-    streams, wanted = _received(connection)
+    streams, wanted = received(connection)
     pid = os.fork()
     if pid == 0:
         connection.close()
@@ -264,11 +250,3 @@ def _overwrite(name: str, value: str) -> None:
     start = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[47])
     before = Path("/proc/self/environ").read_bytes().index(f"{name}=".encode()) + len(name) + 1
     ctypes.memmove(start + before, value.encode(), len(value))
-
-
-def _received(connection: socket.socket) -> tuple[list[int], dict[str, Any]]:
-    text, streams, _, _ = socket.recv_fds(connection, _CHUNK_BYTES, _STREAMS)
-    while not text.endswith(b"\n"):
-        text += connection.recv(_CHUNK_BYTES)
-    wanted: dict[str, Any] = json.loads(text)
-    return streams, wanted

@@ -170,7 +170,6 @@ def noise_added(model: keras.Model, amount: float) -> keras.Model:
 MODELS: dict[str, Callable[[], tuple[keras.Model, Images, Labels]]] = {"resnet50": resnet50, "digits_cnn": digits_cnn}
 CHANGES: dict[str, Callable[[keras.Model], keras.Model]] = {
     "resnet50_doubled": stage_doubled,
-    "resnet50_noisy": lambda model: noise_added(model, 0.03),
     "digits_cnn_slower": convolutions_added,
     "digits_cnn_noisy": lambda model: noise_added(model, 1.2),
 }

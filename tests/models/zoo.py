@@ -32,7 +32,6 @@ LOOK_EVERY_S = 0.5
 #: Recipes that change a model, and the recipe of that model.
 ORIGINALS = {
     "resnet50_doubled": "resnet50",
-    "resnet50_noisy": "resnet50",
     "digits_cnn_slower": "digits_cnn",
     "digits_cnn_noisy": "digits_cnn",
 }

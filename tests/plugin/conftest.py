@@ -137,7 +137,7 @@ def quick_workers(monkeypatch: pytest.MonkeyPatch, fork_server: ForkServer) -> N
 def quick_tensorflow(
     monkeypatch: pytest.MonkeyPatch, quick_workers: None, tensorflow_servers: TensorFlowServers
 ) -> None:
-    monkeypatch.setattr("pytest_accel.processes.process.Worker", forked_tensorflow.forked_by(tensorflow_servers))
+    monkeypatch.setattr("pytest_accel.processes.process.Worker", forked_tensorflow.forked_by(tensorflow_servers.here))
 
 
 @pytest.fixture

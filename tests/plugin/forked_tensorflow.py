@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from pytest_accel.measuring import latency
 from pytest_accel.processes import process
 from pytest_accel.processes.fork_server import ForkServer, lasting_environment
 from pytest_accel.worker.formats.saved_model import preload_tensorflow
+from tests.plugin.forked_workers import ServerElsewhere
 from tests.standins.nvidia_host import STANDINS
 
 if TYPE_CHECKING:
@@ -93,13 +93,16 @@ def tensorflow_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ten
     servers.close()
 
 
-def forked_by(servers: TensorFlowServers) -> Callable[..., Worker]:
-    """Return what starts a worker as it has been done so far, but forks those that import TensorFlow from a server."""
+def forked_by(server: Callable[[], ForkServer | ServerElsewhere | None]) -> Callable[..., Worker]:
+    """Return what starts a worker as it has been done so far, but forks those that import TensorFlow.
+
+    ``server`` gives what they come from in this moment.
+    """
     otherwise = process.Worker
 
     def start(name: str, accelerator: str, **options: Any) -> Worker:
         if name in TENSORFLOW and options.get("python", sys.executable) == sys.executable:
-            options["fork_server"] = options.get("fork_server") or servers.here()
+            options["fork_server"] = options.get("fork_server") or server()
         return otherwise(name, accelerator, **options)
 
     return start
@@ -118,24 +121,11 @@ def in_a_run(servers: TensorFlowServers, patch: pytest.MonkeyPatch) -> list[str]
     return ["-p", __name__]
 
 
-@dataclass(frozen=True)
-class _Elsewhere:
-    """The server of the process that has started this run."""
-
-    words: list[str]
-
-    def here(self) -> _Elsewhere:
-        return self
-
-    def command(self) -> list[str]:
-        return self.words
-
-
 def pytest_configure() -> None:
     """Fork the workers of this run, and make few calls: stand-ins are slow, and their speed is nobody's."""
     latency.FEWEST_CALLS = FEWEST_CALLS
-    elsewhere: Any = _Elsewhere(json.loads(os.environ[_COMMAND]))
-    process.Worker = forked_by(elsewhere)  # type: ignore[misc, assignment]
+    elsewhere = ServerElsewhere(json.loads(os.environ[_COMMAND]))
+    process.Worker = forked_by(lambda: elsewhere)  # type: ignore[misc, assignment]
 
 
 def _preload() -> str:

@@ -7,7 +7,7 @@ model that simulates its times. Tests of crashes start their workers as users do
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_accel.processes.fork_server import ForkServer
 from pytest_accel.processes.process import Worker
@@ -20,6 +20,16 @@ if TYPE_CHECKING:
 
 #: _START_DEADLINE_S is the number of seconds that the server may take to import NumPy beside other work.
 _START_DEADLINE_S = 120.0
+
+
+class ServerElsewhere(NamedTuple):
+    """A server that another process owns, of which a run needs nothing but the command of a worker."""
+
+    words: list[str]
+
+    def command(self) -> list[str]:
+        """Return the command that stands for the interpreter."""
+        return self.words
 
 
 def fork_server(folder: Path) -> Iterator[ForkServer]:

@@ -37,6 +37,7 @@ while not (flags / "go-on").exists():
     time.sleep(0.05)
 """
 TEST = "test_model.py::test_model"
+#: WITHOUT keeps plugins from being imported that no run here has use for: a third of its start.
 WITHOUT = "-p no:cacheprovider -p no:hypothesispytest -p no:xdist"
 #: COMMAND is the console script in a process of its own.
 COMMAND = [
@@ -89,7 +90,6 @@ def search(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyte
     monkeypatch.chdir(made.repo.path)
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
-    # Without the plugins that no run here has use for, each starts in two thirds of the time.
     monkeypatch.setenv("PYTEST_ADDOPTS", f"{WITHOUT} -o accel_lock_dir={tmp_path / 'locks'}")
     return made
 

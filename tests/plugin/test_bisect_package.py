@@ -9,6 +9,7 @@ import pytest
 
 from pytest_accel.commands.main import main
 from pytest_accel.testing import FAKE, fake_model
+from tests.plugin.test_bisect import WITHOUT
 from tests.unit.bisect.wheels import PACKAGE, VERSIONS, offer
 
 #: RUNTIME is an accelerator whose speed and compiler are those of the package beside it.
@@ -44,7 +45,6 @@ def test_model(accel_model):
 """
 SPAN = f"--package={PACKAGE}=={VERSIONS[0]}..{VERSIONS[-1]}"
 TEST = "test_model.py::test_model"
-WITHOUT = "-p no:cacheprovider -p no:hypothesispytest -p no:xdist"
 
 
 @pytest.fixture
@@ -58,7 +58,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(folder)
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
-    # Without the plugins that no run here has use for, each starts in two thirds of the time.
     monkeypatch.setenv("PYTEST_ADDOPTS", f"{WITHOUT} -o accel_lock_dir={tmp_path / 'locks'}")
     return folder
 

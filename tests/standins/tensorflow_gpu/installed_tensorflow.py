@@ -5,23 +5,21 @@
 
 from __future__ import annotations
 
-import importlib.machinery
-import importlib.util
+import functools
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
+import installed_package
+
 _HERE = Path(__file__).parent
-_imported: list[Any] = []
 
 
 def take_place() -> Any:
     """Return the installed TensorFlow as the module of its name, imported now unless `preload` has done that."""
-    if not _imported:
-        _imported.append(_import())
-    sys.modules["tensorflow"] = _imported[0]
-    return _imported[0]
+    sys.modules["tensorflow"] = _installed()
+    return sys.modules["tensorflow"]
 
 
 def preload() -> None:
@@ -32,12 +30,6 @@ def preload() -> None:
     del sys.modules["tensorflow"]
 
 
-def _import() -> Any:
-    elsewhere = [folder for folder in sys.path if Path(folder or ".").resolve() != _HERE]
-    spec = importlib.machinery.PathFinder.find_spec("tensorflow", elsewhere)
-    if spec is None or spec.loader is None:
-        raise ImportError("No module named 'tensorflow'", name="tensorflow")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["tensorflow"] = module
-    spec.loader.exec_module(module)
-    return module
+@functools.cache
+def _installed() -> Any:
+    return installed_package.take_place("tensorflow", _HERE)

@@ -14,16 +14,15 @@ start, and only the log says why); ``host-operator`` (GlobalAveragePool has no k
 
 from __future__ import annotations
 
-import importlib.machinery
-import importlib.util
+import importlib
 import json
 import os
-import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import installed_package
 import numpy as np
 import standin_card
 
@@ -62,19 +61,7 @@ _NO_MEMORY = (
     "Status Message: bfc_arena.cc:376 AllocateRawInternal Failed to allocate memory for requested buffer of size 4096"
 )
 
-
-def _installed() -> Any:
-    elsewhere = [folder for folder in sys.path if Path(folder or ".").resolve() != _HERE]
-    spec = importlib.machinery.PathFinder.find_spec("onnxruntime", elsewhere)
-    if spec is None or spec.loader is None:
-        raise ImportError("No module named 'onnxruntime'", name="onnxruntime")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["onnxruntime"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-_real: Any = _installed()
+_real: Any = installed_package.take_place("onnxruntime", _HERE)
 _real_value: Any = _real.OrtValue.ortvalue_from_shape_and_type
 _errors: Any = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
 

@@ -74,7 +74,7 @@ def select(config: pytest.Config, items: list[pytest.Item]) -> None:
         others = unwanted(marked, settings.accelerators, session.registry)
     except UsageError as error:
         raise pytest.UsageError(f"--accelerator: {error}") from None
-    require_known(settings.interpreters, session.registry)
+    require_known(settings, session.registry)
     session.comparisons = max(1, len(marked) - len(others))
     if others:
         config.hook.pytest_deselected(items=others)

@@ -13,9 +13,9 @@ import pytest
 from pytest_accel.facts.settings import Opponent, SaveMode, Saving, default_lock_dir
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from pytest_accel.facts.settings import Settings
+    from pytest_accel.facts.settings import Host, Settings
     from pytest_accel.inputs.registry import Registry
 
 
@@ -122,15 +122,56 @@ def interpreters(given: Given) -> dict[str, str]:
     return found
 
 
-def require_known(interpreters: Mapping[str, str], registry: Registry) -> None:
-    """Raise `pytest.UsageError` for a name that no accelerator has: the interpreter would never be used."""
+def hosts(given: Given) -> dict[str, Host]:
+    """Return the host of each accelerator that is on another machine, by the ini file or by the command line.
+
+    Where both name an accelerator, the command line wins. A run in the pytest process is on this machine.
+    """
+    config = given.config
+    of_project = _hosts("accel_host", config.getini("accel_host"))
+    of_run = _hosts("--accel-host", config.getoption("accel_host") or ())
+    _require_one_interpreter(of_project, config.getini("accel_python"))
+    if not config.getoption("accel_in_process"):
+        return {**of_project, **of_run}
+    if of_run:
+        raise pytest.UsageError(
+            "--accel-host: no other machine can be the pytest process, so leave --accel-in-process out"
+        )
+    return {}
+
+
+def _hosts(option: str, lines: Sequence[str]) -> dict[str, Host]:
+    if not lines:
+        return {}
     from pytest_accel.facts.errors import UsageError
+    from pytest_accel.inputs.hosts import read_hosts
 
     try:
-        for name in interpreters:
-            registry.reference(name)
+        return read_hosts(lines)
     except UsageError as error:
-        raise pytest.UsageError(f"accel_python: {error}") from None
+        raise pytest.UsageError(f"{option}: {error}") from None
+
+
+def _require_one_interpreter(hosts: Mapping[str, Host], interpreters: Sequence[str]) -> None:
+    """Raise `pytest.UsageError` where the ini file names an interpreter here and one on another machine."""
+    for line in interpreters:
+        if line.partition("=")[0].strip() in hosts:
+            raise pytest.UsageError(
+                f"accel_python: {line!r}: accel_host puts that accelerator on another machine, where //python=PATH "
+                "names the interpreter, so leave one of them out"
+            )
+
+
+def require_known(settings: Settings, registry: Registry) -> None:
+    """Raise `pytest.UsageError` for a name that no accelerator has: its interpreter or host would never be used."""
+    from pytest_accel.facts.errors import UsageError
+
+    for option, names in (("accel_python", settings.interpreters), ("accel_host or --accel-host", settings.hosts)):
+        try:
+            for name in names:
+                registry.reference(name)
+        except UsageError as error:
+            raise pytest.UsageError(f"{option}: {error}") from None
 
 
 def resume(given: Given) -> bool:

@@ -307,6 +307,18 @@ SETTING_OPTIONS = (
         setting="interpreters",
         read=option_values.interpreters,
     ),
+    OptionSpec(
+        "accel_host",
+        "machine that an accelerator is on, which ssh reaches, where it is another one: NAME=ssh=HOST, with "
+        "//python=PATH for the interpreter there and //env:VARIABLE=VALUE; one a line, the option is repeatable",
+        flag="--accel-host",
+        in_ini=True,
+        type="linelist",
+        default=(),
+        setting="hosts",
+        read=option_values.hosts,
+        arguments={"action": "append", "metavar": "NAME=ssh=HOST"},
+    ),
 )
 #: COMMAND_OPTIONS make a run do something other than running tests.
 COMMAND_OPTIONS = (

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from pytest_accel.facts.errors import AccelError
-from pytest_accel.plugin.state import session_of
+from pytest_accel.plugin.option_values import require_known
+from pytest_accel.plugin.state import SETTINGS, session_of
 from pytest_accel.plugin.terminal import write_lines
 
 
 def run(session: pytest.Session) -> None:
     """Do what the command line asks for in place of running tests."""
+    require_known(session.config.stash[SETTINGS], session_of(session.config).registry)
     if session.config.getoption("accel_list"):
         _list_accelerators(session)
     else:

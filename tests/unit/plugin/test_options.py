@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_accel.facts.records import Budgets
-from pytest_accel.facts.settings import Saving, Settings
+from pytest_accel.facts.settings import Host, Saving, Settings
 from pytest_accel.plugin.options import BUDGET_OPTIONS, OPTIONS, SETTING_OPTIONS, read_settings
 
 
@@ -104,6 +104,18 @@ def test_an_interpreter_is_looked_for_from_the_rootdir(pytester: pytest.Pytester
     assert settings(pytester, ini=ini).interpreters == dict.fromkeys(("inf1", "gpu"), str(pytester.path / "python"))
 
 
+def test_a_host_of_the_run_takes_the_place_of_the_projects(pytester: pytest.Pytester) -> None:
+    ini = "accel_host =\n    gpu-trt=ssh=me@gpu-box//python=/opt/trt/bin/python\n    inf1=ssh=inf-box"
+    of_project = {"gpu-trt": Host("me@gpu-box", "/opt/trt/bin/python"), "inf1": Host("inf-box")}
+    assert settings(pytester, ini=ini).hosts == of_project
+    both = settings(pytester, "--accel-host=inf1=ssh=a", "--accel-host=gpu=ssh=b", ini=ini).hosts
+    assert both == {**of_project, "inf1": Host("a"), "gpu": Host("b")}
+
+
+def test_a_run_in_the_pytest_process_is_on_this_machine(pytester: pytest.Pytester) -> None:
+    assert settings(pytester, "--accel-in-process", ini="accel_host = gpu-trt=ssh=gpu-box").hosts == {}
+
+
 @pytest.mark.parametrize(
     ("args", "ini", "message"),
     [
@@ -135,11 +147,20 @@ def test_an_interpreter_is_looked_for_from_the_rootdir(pytester: pytest.Pytester
         ([], "accel_python = inf1", "accel_python: 'inf1' is not NAME=PATH, for example inf1=/opt/"),
         ([], "accel_python = inf1=", "accel_python: 'inf1=' is not NAME=PATH"),
         ([], "accel_python = inf1=none", "accel_python: 'inf1=none': there is no interpreter .*/none"),
+        ([], "accel_host = inf1=inf-box", "accel_host: 'inf1=inf-box': 'inf-box' is not KEY=VALUE"),
+        (["--accel-host=inf1"], "", "--accel-host: 'inf1' is not NAME=ssh=HOST, for example gpu-trt=ssh="),
+        (["--accel-host=inf1=ssh=a", "--accel-host=inf1=ssh=b"], "", "--accel-host: 'inf1=ssh=b': inf1 has a host"),
+        (["--accel-host=inf1=ssh=a", "--accel-in-process"], "", "--accel-host: .* so leave --accel-in-process out"),
+        (
+            [],
+            "accel_host = inf1=ssh=a\naccel_python = inf1=tests/python",
+            "accel_python: 'inf1=tests/python': accel_host puts that accelerator on another machine, where //python=",
+        ),
     ],
 )
 def test_what_cannot_be_right_names_the_option_and_what_it_takes(
     pytester: pytest.Pytester, args: list[str], ini: str, message: str
 ) -> None:
-    pytester.mkdir("tests")
+    (pytester.mkdir("tests") / "python").touch()
     with pytest.raises(pytest.UsageError, match=message):
         settings(pytester, *args, ini=ini)

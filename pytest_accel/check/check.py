@@ -322,6 +322,7 @@ class Check:
             changes=standing.differences,
             opponent=standing.opponent,
             provenance=self._session.provenance,
+            host=self._session.settings.host_name(candidate.variant.accelerator),
         )
         if standing.opponent:
             return record

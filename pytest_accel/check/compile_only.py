@@ -161,6 +161,7 @@ class CompileOnlyCheck:
             compiled_for=candidate.compiled_for,
             prediction=compiled.prediction,
             provenance=self._session.provenance,
+            host=self._session.settings.host_name(candidate.variant.accelerator),
         )
         if self._baseline is None:
             return record

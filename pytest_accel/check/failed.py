@@ -37,6 +37,8 @@ def failure_message(record: TestRecord, failing: Sequence[Verdict], *, strict: b
         reason = " (fails under --accel-strict)" if only_strict else ""
         lines.append(f"{answer.kind}: {record.model}[{record.variant.id}] {answer.summary}{reason}")
         lines += [f"  {detail}" for detail in answer.details]
+    if record.host:
+        lines.append(f"Measured on {record.host}.")
     if record.resumed:
         lines.append(f"Measured by the run of {record.resumed}; without --accel-resume it is measured again.")
     if record.changes:

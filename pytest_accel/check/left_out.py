@@ -60,4 +60,5 @@ class Unmeasured:
             versions={**versions, **controller_versions()},
             verdicts=(verdict,),
             provenance=session.provenance,
+            host=session.settings.host_name(self.plan.variant.accelerator),
         )

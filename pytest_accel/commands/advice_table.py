@@ -46,4 +46,6 @@ def _row(offer: Offer) -> tuple[str, ...]:
 
 
 def _how_to_price(offer: Offer) -> str:
-    return f"--price {offer.unpriced[0]}=USD" if offer.unpriced else "measure with accel_instance_type set"
+    if offer.unpriced:
+        return f"--price {offer.unpriced[0]}=USD"
+    return f"{offer.host} tells no instance type" if offer.host else "measure with accel_instance_type set"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pytest_accel.commands.prices import Price, usd_per_million
 from pytest_accel.facts.verdicts import FAILING, LEFT_OUT
+from pytest_accel.report.figures import machine_of
 
 if TYPE_CHECKING:
     from pytest_accel.facts.records import RunRecord, TestRecord
@@ -28,7 +29,8 @@ class Offer:
     """An offer is one variant of a model on one kind of instance, with its cost.
 
     ``usd_per_million`` is None where the throughput or the price is not known. ``unpriced`` are the instance types
-    without a price. ``against`` is the reason not to advise the variant, or empty.
+    without a price. ``against`` is the reason not to advise the variant, or empty. ``host`` is the machine that it was
+    measured on, and is empty for the one that pytest ran on.
     """
 
     model: str
@@ -39,6 +41,7 @@ class Offer:
     usd_per_million: float | None
     unpriced: tuple[str, ...]
     against: str
+    host: str = ""
 
     @property
     def advisable(self) -> bool:
@@ -73,12 +76,13 @@ def _offer(record: TestRecord, prices: Mapping[str, Price]) -> Offer:
     return Offer(
         model=record.model,
         variant=record.variant.id,
-        runs_on=" + ".join(types) or record.hardware.fingerprint,
+        runs_on=" + ".join(types) or machine_of(record),
         throughput=throughput,
         price=price,
         usd_per_million=cost,
         unpriced=tuple(name for name in types if name not in prices),
         against=_against(record),
+        host=record.host,
     )
 
 

@@ -475,6 +475,8 @@ class TestRecord(Fact, frozen=True, kw_only=True):
     beside: ComparedBaseline | None = None
     #: What has been added up since the anchor, where that was asked.
     creep: Creep | None = None
+    #: How ssh reaches the machine that it was made on; empty where that is the one that pytest ran on.
+    host: str = ""
     #: Launches beside the yardstick, which a baseline made of this record has; None where they were not played.
     pace: Duet | None = None
 

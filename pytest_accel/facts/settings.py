@@ -31,12 +31,14 @@ class Saving(NamedTuple):
 class Opponent(NamedTuple):
     """This is what ``--accel-against`` names; ``said`` is what the user wrote.
 
-    It is an interpreter, a compile cache with artefacts, one model, or another checkout of the project.
+    It is an interpreter, a compile cache with artefacts, one model, or another checkout of the project. ``host`` is the
+    machine of an interpreter that is not on this one.
     """
 
     kind: Literal["interpreter", "artefacts", "model", "checkout"]
     path: Path
     text: str
+    host: Host | None = None
 
 
 class Host(NamedTuple):
@@ -155,6 +157,10 @@ class Settings:
     def replaces_baselines(self) -> bool:
         """Say whether this run writes baselines in the place of those that it is compared with."""
         return self.save is not None and self.save.mode != "new" and self.saves_compared
+
+    def host_name(self, accelerator: str) -> str:
+        """Return how ssh reaches the machine of an accelerator, and nothing where that is this one."""
+        return self.hosts[accelerator].ssh if accelerator in self.hosts else ""
 
     def shown(self, path: Path) -> Path:
         """Return a path as users are shown it: relative to the project where it is in there."""

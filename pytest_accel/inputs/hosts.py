@@ -54,7 +54,8 @@ def read_host(text: str) -> Host:
     if destination[0].startswith("-"):
         raise UsageError(f"ssh={given['ssh']} names no host behind the options of ssh")
     variables = {key.removeprefix(_VARIABLE): value for key, value in given.items() if key.startswith(_VARIABLE)}
-    return Host(given["ssh"], given.get("python", Host._field_defaults["python"]), tuple(variables.items()))
+    host = Host(given["ssh"], environment=tuple(variables.items()))
+    return host._replace(python=given["python"]) if "python" in given else host
 
 
 def _key_and_value(part: str) -> tuple[str, str]:

@@ -47,9 +47,13 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER)
-    config.stash[SETTINGS] = options.read_settings(config)
+    settings = config.stash[SETTINGS] = options.read_settings(config)
+    if settings.hosts and not options.runs_no_tests(config):
+        from pytest_accel.plugin import hosts
+
+        hosts.arrange(config, settings)
     if not is_xdist_worker(config):
-        config.pluginmanager.register(RunSummary(config.stash[SETTINGS]), "accel-run-summary")
+        config.pluginmanager.register(RunSummary(settings), "accel-run-summary")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -179,7 +183,7 @@ def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str]
 def pytest_report_header(config: pytest.Config) -> str | None:
     settings = config.stash[SETTINGS]
     chosen = (settings.accelerators, settings.save, settings.compare, settings.strict, settings.reports)
-    if not (any(chosen) or settings.against or settings.compile_only):
+    if not (any(chosen) or settings.against or settings.compile_only or settings.hosts):
         return None
     from pytest_accel.report.terminal import header
 

@@ -90,8 +90,9 @@ SETTING_OPTIONS = (
     ),
     OptionSpec(
         "accel_against",
-        "compare with this, measured here and now, and not with baselines: another interpreter (popen//python=PATH, or "
-        "a virtual environment), an older model, the compile cache of another checkout, or the checkout itself",
+        "compare with this, measured here and now, and not with baselines: another interpreter (popen//python=PATH, a "
+        "virtual environment, or ssh=HOST//python=PATH), an older model, the compile cache of another checkout, or the "
+        "checkout itself",
         flag="--accel-against",
         setting="against",
         read=option_values.opponent,

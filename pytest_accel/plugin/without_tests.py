@@ -22,16 +22,18 @@ def run(session: pytest.Session) -> None:
 def _list_accelerators(session: pytest.Session) -> None:
     from pytest_accel.report.devices import table
 
-    write_lines(session.config, table(session_of(session.config).survey()))
+    hosts = session.config.stash[SETTINGS].hosts
+    write_lines(session.config, table(session_of(session.config).survey(), hosts))
 
 
 def _test_the_gate(session: pytest.Session) -> None:
     from pytest_accel.regression.selftest import prove_all
     from pytest_accel.report.selftest import describe
 
+    settings = session.config.stash[SETTINGS]
     try:
         for proof in prove_all(session_of(session.config)):
-            write_lines(session.config, describe(proof))
+            write_lines(session.config, describe(proof, settings.host_name(proof.accelerator)))
             session.testsfailed += not proof.holds
     except AccelError as error:
         raise pytest.UsageError(f"--accel-selftest: {error}") from None

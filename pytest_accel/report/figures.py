@@ -23,6 +23,11 @@ def colour(record: TestRecord) -> str:
     return "yellow" if record.kind in UNDECIDED | NOT_RUN else "green"
 
 
+def machine_of(record: TestRecord) -> str:
+    """Name the machine that a check was made on: its fingerprint, and how ssh reaches it where that is another one."""
+    return f"{record.hardware.fingerprint} on {record.host}" if record.host else record.hardware.fingerprint
+
+
 def latency_bounds(measurement: Measurement, confidence: float) -> Iterator[tuple[int, stats.QuantileBound]]:
     """Give the percentiles of latency that people are shown, p50 and p99, with their bounds in milliseconds."""
     return zip(SHOWN_PERCENTILES, percentile_bounds(measurement, confidence, SHOWN_PERCENTILES), strict=True)

@@ -21,6 +21,8 @@ def properties(record: TestRecord) -> Iterator[tuple[str, str | float | int]]:
     yield "accel.variant", record.variant.id
     yield "accel.verdict", record.kind
     yield "accel.fingerprint", record.hardware.fingerprint
+    if record.host:
+        yield "accel.host", record.host
     if record.compiled_for:
         yield from _compiled(record)
     if record.measurement is not None:

@@ -98,8 +98,9 @@ def _parts(overview: Overview) -> Iterator[_Part]:
     yield from _list("Notes", 3, overview.notes)
     yield from _list("Absent accelerators", 4, overview.absences)
     versions = [
-        f"{accelerator} on {machine}: {', '.join(f'{name} {version}' for name, version in components.items())}"
-        for (accelerator, machine), components in overview.versions.items()
+        f"{accelerator} on {machine.name}: {', '.join(f'{name} {version}' for name, version in components.items())}"
+        for machine in overview.machines
+        for accelerator, components in machine.versions.items()
     ]
     yield from _list("Versions", 6, versions)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pytest_accel.facts.verdicts import FAILING, NOT_RUN, UNDECIDED, Question
 from pytest_accel.report import sweep
+from pytest_accel.report.figures import machine_of
 from pytest_accel.report.variant_columns import variant_columns
 from pytest_accel.verdict import fails
 
@@ -89,7 +90,7 @@ def _columns(records: Sequence[TestRecord], confidence: float) -> dict[str, list
     """Give the cells of each column by its heading, without the columns that no record fills."""
     columns = {
         "test": _where_they_differ([record.function for record in records]),
-        "machine": _where_they_differ([record.hardware.fingerprint for record in records]),
+        "machine": _where_they_differ([machine_of(record) for record in records]),
         "limits": [limits(record.budgets) for record in records],
         **variant_columns(records, confidence),
         "on device": [_share(record.placement) for record in records],

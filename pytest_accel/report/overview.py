@@ -16,7 +16,7 @@ import msgspec
 from pytest_accel.facts.errors import UsageError
 from pytest_accel.facts.verdicts import SEVERITY, VerdictKind
 from pytest_accel.report import notes, sweep
-from pytest_accel.report.figures import duration
+from pytest_accel.report.figures import duration, machine_of
 from pytest_accel.report.history_series import Series, series_of
 from pytest_accel.report.model_table import Outcome, Table, model_table
 
@@ -26,11 +26,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Machine:
+    """A machine has the checks that were made on it, by their verdicts, and what they ran on.
+
+    ``versions`` has the versions of each accelerator's components.
+    """
+
+    name: str
+    counts: dict[VerdictKind, int]
+    identity: dict[str, str]
+    versions: dict[str, dict[str, str]]
+
+
+@dataclass(frozen=True)
 class Overview:
     """An overview has everything that a report shows of some runs, in the order in which to read it.
 
-    ``versions`` has the versions of each accelerator's components, by the accelerator and the machine. ``history`` is
-    what earlier runs have measured of the same.
+    ``history`` is what earlier runs have measured of the same.
     """
 
     runs: tuple[RunRecord, ...]
@@ -41,8 +53,7 @@ class Overview:
     failures: tuple[Failure, ...]
     notes: tuple[str, ...]
     absences: tuple[str, ...]
-    machines: dict[str, dict[str, str]]
-    versions: dict[tuple[str, str], dict[str, str]]
+    machines: tuple[Machine, ...]
     confidence: float
     history: tuple[Series, ...]
 
@@ -70,8 +81,7 @@ class Overview:
             failures=tuple(_reproducible(failure) for run in runs for failure in run.failures),
             notes=tuple(_notes(runs, records)),
             absences=tuple(_absences(runs)),
-            machines={record.hardware.fingerprint: _texts(record.hardware.identity) for record in records},
-            versions=_versions(records),
+            machines=tuple(_machines(records)),
             confidence=confidences[0],
             history=tuple(_history(records, history)),
         )
@@ -81,7 +91,7 @@ class Overview:
         """Say when, where and by which version each run was made, and how long it took."""
         for run in self.runs:
             began = datetime.datetime.fromisoformat(run.started)
-            machines = dict.fromkeys(record.hardware.fingerprint for record in run.tests)
+            machines = dict.fromkeys(map(machine_of, run.tests))
             yield {
                 "began": f"{began:%-d %B %Y, %H:%M %Z}".strip(),
                 "took": duration(run.duration_s),
@@ -160,8 +170,11 @@ def _history(records: Iterable[TestRecord], history: Iterable[HistoryEntry]) -> 
     return series_of(entry for entry in history if (entry.model, entry.variant, entry.fingerprint) in shown)
 
 
-def _versions(records: Iterable[TestRecord]) -> dict[tuple[str, str], dict[str, str]]:
-    return {(record.variant.accelerator, record.hardware.fingerprint): record.versions for record in records}
+def _machines(records: Sequence[TestRecord]) -> Iterator[Machine]:
+    for name in dict.fromkeys(map(machine_of, records)):
+        here = [record for record in records if machine_of(record) == name]
+        versions = {record.variant.accelerator: record.versions for record in here}
+        yield Machine(name, _counts(here), _texts(here[-1].hardware.identity), versions)
 
 
 def _texts(identity: Mapping[str, object]) -> dict[str, str]:

@@ -7,13 +7,17 @@ from collections.abc import Iterator
 from pytest_accel.regression.selftest import Proof, Unproven
 
 
-def describe(proof: Proof | Unproven) -> Iterator[str]:
-    """Give the rates, the smallest slowdown that would be caught, and what to do about wrong answers."""
+def describe(proof: Proof | Unproven, host: str = "") -> Iterator[str]:
+    """Give the rates, the smallest slowdown that would be caught, and what to do about wrong answers.
+
+    ``host`` is the machine that the accelerator is on, and is empty for this one.
+    """
+    name = f"{proof.accelerator} on {host}" if host else proof.accelerator
     if not isinstance(proof, Proof):
-        yield f"{proof.accelerator} not proven: {proof.reason}"
+        yield f"{name} not proven: {proof.reason}"
         return
     yield (
-        f"{proof.accelerator} {'holds' if proof.holds else 'cannot hold'}: "
+        f"{name} {'holds' if proof.holds else 'cannot hold'}: "
         f"{proof.green} of {len(proof.unchanged)} unchanged stayed green, "
         f"{proof.red} of {len(proof.slowed)} with {100 * proof.extra_work:g} % more work turned red"
     )

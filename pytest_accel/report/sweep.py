@@ -71,16 +71,18 @@ def table(sweep: Sequence[TestRecord], confidence: float) -> list[Line]:
     best = best_of(records)
     accelerators = {record.variant.accelerator for record in records}
     on = f" on {accelerators.pop()}" if len(accelerators) == 1 else ""
+    machines = _machines(records)
     columns = variant_columns(records, confidence)
-    rows = [["  verdict", "variant", *(HEADINGS.get(name, name) for name in columns)]]
+    headings = ["machine" if any(machines) else "", *(HEADINGS.get(name, name) for name in columns)]
+    rows = [["  verdict", "variant", *headings]]
     for at, record in enumerate(records):
         mark = BEST if record is best else " "
         figures = [texts[at] for texts in columns.values()] if has_figures(record) else []
-        rows.append([f"{mark} {record.kind}", _label(record, alone=bool(on)), *figures])
-    headings, *cells = pad(rows, right=range(2, len(rows[0])))
+        rows.append([f"{mark} {record.kind}", _label(record, alone=bool(on)), machines[at], *figures])
+    head, *cells = pad(rows, right=range(3, len(rows[0])))
     return [
-        Line(f"{records[0].model}{on}: {len(records)} variants of {records[0].function}", ""),
-        Line(join(headings), ""),
+        Line(f"{records[0].model}{on}{_at_host(records)}: {len(records)} variants of {records[0].function}", ""),
+        Line(join(head), ""),
         *(Line(_text(record, row), colour(record)) for record, row in zip(records, cells, strict=True)),
         *_footer(records, best),
     ]
@@ -89,6 +91,18 @@ def table(sweep: Sequence[TestRecord], confidence: float) -> list[Line]:
 def ordered(records: Iterable[TestRecord]) -> list[TestRecord]:
     """Sort by accelerator, by precision with the widest first, by the other options, and by batch size."""
     return sorted(records, key=_order)
+
+
+def _at_host(records: Sequence[TestRecord]) -> str:
+    """Name the host that all variants ran on, for the title; nothing where that is this machine."""
+    hosts = {record.host for record in records}
+    return f" ({hosts.pop()})" if len(hosts) == 1 and all(hosts) else ""
+
+
+def _machines(records: Sequence[TestRecord]) -> list[str]:
+    """Name the machine of each variant where they differ."""
+    several = len({record.host for record in records}) > 1
+    return [(record.host or "this machine") if several else "" for record in records]
 
 
 def _text(record: TestRecord, cells: Sequence[str]) -> str:

@@ -19,6 +19,8 @@ def header(settings: Settings) -> str:
     wanted = ", ".join(settings.accelerators) if settings.accelerators else "all"
     parts = [f"accelerators: {wanted}", f"baselines: {settings.shown(settings.baseline_dir)}"]
     parts.append(f"confidence: {100 * settings.confidence:.4g}%")
+    if settings.hosts:
+        parts.append(f"hosts: {', '.join(f'{name} on {host.ssh}' for name, host in settings.hosts.items())}")
     if settings.strict:
         parts.append("strict")
     if settings.compile_only:
@@ -37,7 +39,7 @@ def header(settings: Settings) -> str:
 
 
 def summary(records: Sequence[TestRecord], confidence: float) -> list[str]:
-    """Give a line for each variant, in columns: verdict, p50 and p99 with bounds, throughput, ratio, accuracy.
+    """Give a line for each variant, in columns: verdict, host, p50 and p99 with bounds, throughput, ratio, accuracy.
 
     A variant that was not compiled has the reason in place of its figures. One that was compiled and not run has what
     its artefact tells.
@@ -52,14 +54,14 @@ def _reason(record: TestRecord) -> list[str]:
 
 
 def _cells(record: TestRecord, confidence: float) -> list[str]:
-    name = f"{record.model}[{record.variant.id}]"
+    head = [record.kind, f"{record.model}[{record.variant.id}]", f"on {record.host}" if record.host else ""]
     if record.artefact is None:
-        return [record.kind, name]
+        return head
     if record.compiled_for:
-        return [record.kind, name, *_compiled(record, record.artefact)]
+        return [*head, *_compiled(record, record.artefact)]
     resumed = "(resumed)" if record.resumed else ""
     ratios = (_ratio(record), _creep(record))
-    return [record.kind, name, *_latency(record, confidence), *ratios, _accuracy(record.accuracy), resumed]
+    return [*head, *_latency(record, confidence), *ratios, _accuracy(record.accuracy), resumed]
 
 
 def _compiled(record: TestRecord, artefact: Artefact) -> Iterator[str]:

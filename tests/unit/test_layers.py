@@ -60,7 +60,7 @@ WORKER_ROOMS = [name for name in MODULES if name.split(".")[1:2] == ["worker"]]
 AT_START = [f"pytest_accel.plugin.{name}" for name in ["hooks", "options", "option_values", "run_summary", "state"]]
 ENTRANCE = {"pytest_accel.facts.settings", "pytest_accel.plugin.hookspecs", *AT_START}
 #: The modules of the plugin that the first accelerator test loads.
-LATER = [f"pytest_accel.plugin.{name}" for name in ["collection", "running", "report_data", "without_tests"]]
+LATER = [f"pytest_accel.plugin.{name}" for name in ["collection", "hosts", "running", "report_data", "without_tests"]]
 KNOW_PYTEST = {"pytest_accel.testing.contract", "pytest_accel.plugin.benchmark_export", *AT_START, *LATER}
 #: What the package depends on; frameworks and SDKs are imported where they are used, in a worker.
 DEPENDENCIES = {"pytest", "numpy", "msgspec", "filelock", "platformdirs", "psutil", "execnet", "packaging"}

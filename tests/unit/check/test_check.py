@@ -195,10 +195,11 @@ def test_a_failure_marks_what_only_a_strict_run_fails_on() -> None:
     ("changed", "lines"),
     [
         ({"changes": ("option xla: False -> True",)}, ["Changed since the baseline:", "  option xla: False -> True"]),
+        ({"host": "me@gpu-box"}, ["Measured on me@gpu-box."]),
         ({"ratio": RATIO}, ["Nothing that is recorded has changed since the baseline."]),
         ({}, []),
     ],
-    ids=["changed", "the same", "no baseline"],
+    ids=["changed", "on a host", "the same", "no baseline"],
 )
 def test_a_failure_tells_what_changed_since_the_baseline(changed: dict[str, Any], lines: list[str]) -> None:
     slow = Verdict(kind="regressed", question="regression", summary="1.3 times.")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from pytest_accel.commands.offers import Offer, offers
@@ -148,6 +149,14 @@ def test_the_command_tells_when_nothing_passes_and_how_a_machine_gets_a_price(ru
     ran = run("advise", file)
     assert (ran.status, ran.lines[0]) == (1, "resnet50: nothing passes whose cost is known")
     assert "measure with accel_instance_type set" in ran.lines[2]
+
+
+def test_a_host_without_an_instance_type_is_named(run: RunCommand, tmp_path: Path) -> None:
+    file = tmp_path / "run.json"
+    file.write_text(to_json(run_of(msgspec.structs.replace(checked("cpu", 20.0, on=None), host="me@gpu-box"))))
+    ran = run("advise", file)
+    assert "on me@gpu-box" in ran.lines[2]
+    assert "unknown: me@gpu-box tells no instance type" in ran.lines[2]
 
 
 def test_the_command_gives_json(run: RunCommand, tmp_path: Path) -> None:

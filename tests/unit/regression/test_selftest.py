@@ -105,6 +105,11 @@ def test_the_rates_and_the_smallest_effect_are_told() -> None:
     ]
 
 
+def test_the_host_is_told_with_the_accelerator() -> None:
+    first, *_ = describe(proof(trials("pass"), trials("regressed")), "me@gpu-box")
+    assert first.startswith("fake on me@gpu-box holds: 1 of 1 unchanged stayed green")
+
+
 def test_a_wrong_answer_is_told_with_what_to_do() -> None:
     lines = list(describe(proof(trials("regressed"), trials("inconclusive"))))
     assert lines[0] == "fake cannot hold: 0 of 1 unchanged stayed green, 0 of 1 with 10 % more work turned red"

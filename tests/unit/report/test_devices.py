@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pytest_accel.facts.settings import Host
 from pytest_accel.report.devices import table
 from pytest_accel.worker.accelerator import Missing, Present
 
@@ -22,6 +23,21 @@ def test_an_accelerator_whose_sdk_was_not_asked_is_possible() -> None:
         "cpu      possible",
         "gpu-trt  absent    no-hardware: no GPU",
         "                   get one",
+    ]
+
+
+def test_an_accelerator_on_another_machine_says_which() -> None:
+    survey: dict[str, Present | Missing] = {
+        "cpu": Present("Xeon", {}),
+        "gpu-trt": Present("Tesla T4", {}),
+        "inf1": Missing("no-python", "no python3 on inf-box", "name one"),
+    }
+    hosts = {"gpu-trt": Host("me@gpu-box"), "inf1": Host("inf-box")}
+    assert list(table(survey, hosts)) == [
+        "cpu      present                 Xeon",
+        "gpu-trt  present  on me@gpu-box  Tesla T4",
+        "inf1     absent   on inf-box     no-python: no python3 on inf-box",
+        "                                 name one",
     ]
 
 

@@ -77,7 +77,7 @@ def full_run() -> RunRecord:
 
 
 def test_the_answers_are_in_the_order_in_which_they_are_asked() -> None:
-    sections = ["models", "failures", "notes", "plots", "answers", "absent", "environment"]
+    sections = ["models", "failures", "notes", "plots", "answers", "absent", "machines"]
     found = Page(full_run())
     assert found.texts[:3] == ["Failed: 1 of 3 tests – pytest-accel", "✗", "Failed: 1 of 3 tests"]
     assert [name for name in found.ids() if name in sections] == sections
@@ -249,6 +249,18 @@ def test_runs_of_several_machines_are_one_page() -> None:
         "pytest-accel 1.2.4",
     ]
     assert "2 variants of test_it.py::test_it" in found.texts
+
+
+def test_each_machine_has_a_section_with_what_ran_there() -> None:
+    there = record("sla-breach", accelerator="gpu-trt", host="me@gpu-box", versions={"tensorrt": "10.9"})
+    found = Page(facts.run(record(versions={"tensorflow": "2.21"}), there, there))
+    name = facts.T4.fingerprint
+    texts = found.texts[-found.texts[::-1].index("Machines") :]
+    at = texts.index(f"{name} on me@gpu-box")
+    here, there_too = texts[:at], texts[at:]
+    assert here[:2] == [name, "1 pass"]
+    assert there_too[1] == "2 sla-breach"
+    assert ("tensorflow" in here, "tensorrt" in here, "tensorrt" in there_too) == (True, False, True)
 
 
 def test_the_templates_are_in_the_wheel(tmp_path: Path) -> None:

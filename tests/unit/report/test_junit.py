@@ -27,6 +27,10 @@ def test_every_fact_is_one_plain_number_or_word() -> None:
     }
 
 
+def test_the_machine_is_named_where_it_is_another_one() -> None:
+    assert dict(properties(facts.record(host="me@gpu-box")))["accel.host"] == "me@gpu-box"
+
+
 def test_every_budget_that_was_given_has_its_limit_and_what_was_measured() -> None:
     given = Budgets(p999_ms=7, min_throughput=50, max_accuracy_drop=0.01, max_regression=0.05, max_memory_mb=100)
     record = facts.record(measurement=facts.measurement(wall_s=8.0), ratio=RATIO, budgets=given)

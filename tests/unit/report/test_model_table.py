@@ -67,6 +67,10 @@ def test_rows_of_several_tests_and_machines_say_which() -> None:
     assert cell(1, "machine", record(), others) == "inf1.xlarge"
 
 
+def test_one_machine_of_two_that_are_alike_is_told_from_the_other() -> None:
+    assert cell(1, "machine", record(), record(host="me@gpu-box")) == f"{facts.T4.fingerprint} on me@gpu-box"
+
+
 def test_one_that_was_not_measured_has_its_reason() -> None:
     reason = table(record("refused", measurement=None), record(accelerator="gpu")).rows[0].reason
     assert reason == "A sentence."

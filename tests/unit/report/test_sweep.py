@@ -51,6 +51,15 @@ def column(lines: list[str], heading: str) -> list[str]:
     return [line[:end].split()[-1] for line in lines[2:] if not line.startswith(("* highest", "  none"))]
 
 
+def test_a_sweep_says_which_machines_it_was_measured_on() -> None:
+    here, there = record({"batch_size": 1}), record({"batch_size": 8}, host="me@gpu-box")
+    assert texts(there, there)[0] == "digits on cpu-ort (me@gpu-box): 2 variants of test_it.py::test_it"
+    title, headings, *rows = texts(here, there)
+    assert title == "digits on cpu-ort: 2 variants of test_it.py::test_it"
+    assert headings.split()[:3] == ["verdict", "variant", "machine"]
+    assert ["this machine" in rows[0], "me@gpu-box" in rows[1]] == [True, True]
+
+
 B1, B8 = record({"batch_size": 1}), record({"batch_size": 8})
 
 

@@ -55,6 +55,12 @@ def test_every_kind_of_verdict_has_its_word_and_colour(kind: VerdictKind, markup
     assert colour(facts.record(verdicts=verdicts)) == markup
 
 
+def test_a_line_says_which_machine_it_was_measured_on_where_that_is_another_one() -> None:
+    here, there = summary([facts.record(accuracy=None), facts.record(accuracy=None, host="me@gpu-box")], 0.95)
+    assert here == "pass  resnet50[gpu-trt-int8-b8]"
+    assert there == "pass  resnet50[gpu-trt-int8-b8]  on me@gpu-box"
+
+
 def test_one_that_was_never_compiled_has_the_reason_in_its_line() -> None:
     left_out = facts.record(artefact=None, accuracy=None, verdicts=(verdict("refused", "No such operator."),))
     first, _ = summary([left_out, facts.record(measurement=facts.measurement())], confidence=0.95)

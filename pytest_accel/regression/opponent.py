@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from pytest_accel.facts.errors import CompileFailed, UnfitInput, UsageError, WorkerError
 from pytest_accel.facts.records import Duet
 from pytest_accel.facts.settings import Opponent
+from pytest_accel.inputs.hosts import read_host
 from pytest_accel.inputs.models import FILE_KINDS, SAVED_MODEL_FILES, resolve
 from pytest_accel.regression.pacemaker import Compared, race, side_of
 from pytest_accel.session.compilation import cached_artefact, compile_candidate, stored_artefacts
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from pytest_accel.worker.accelerator import Arrays
 
 _WHAT = (
-    "name an interpreter (popen//python=PATH, or a virtual environment), a model, the compile cache of another "
-    "checkout, or the checkout itself"
+    "name an interpreter (popen//python=PATH, a virtual environment, or ssh=HOST//python=PATH), a model, the "
+    "compile cache of another checkout, or the checkout itself"
 )
 _NOTHING = f"nothing would be compared, so {_WHAT}"
 
@@ -43,10 +44,12 @@ def opponent_named(text: str, base: Path, rootdir: Path) -> Opponent:
     if not text.strip():
         raise UsageError(f"--accel-against= names nothing, as an unset variable of a CI job does; {_WHAT}")
     option = f"--accel-against={text}"
+    if text.startswith("ssh="):
+        return _interpreter_there(text)
     how, _, python = text.partition("//python=")
     if python:
         if how != "popen":
-            raise UsageError(f"{option}: both sides have to run on this machine: popen//python={python}")
+            raise UsageError(f"{option}: write popen//python={python}, or ssh=HOST//python={python}")
         return _interpreter(base / Path(python).expanduser(), text)
     path = base / Path(text).expanduser()
     if not path.exists():
@@ -60,6 +63,15 @@ def opponent_named(text: str, base: Path, rootdir: Path) -> Opponent:
     if any((path / file).is_file() for file in SAVED_MODEL_FILES):
         return Opponent("model", path, text)
     return Opponent("artefacts" if (path / "entries").is_dir() else "checkout", path, text)
+
+
+def _interpreter_there(text: str) -> Opponent:
+    """Return an interpreter on another machine, which is not asked yet."""
+    try:
+        host = read_host(text)
+    except UsageError as error:
+        raise UsageError(f"--accel-against={text}: {error}") from None
+    return Opponent("interpreter", Path(host.python), text, host)
 
 
 def _interpreter(path: Path, text: str) -> Opponent:
@@ -109,18 +121,34 @@ def _naming_opponent(candidate: Candidate, opponent: Opponent) -> Iterator[None]
 def _in_another_interpreter(candidate: Candidate, opponent: Opponent) -> OpponentArtefact:
     """Return the same model, compiled and run there."""
     session, accelerator = candidate.session, candidate.variant.accelerator
-    own = Path(session.settings.interpreters.get(accelerator, sys.executable))
-    if _is_interpreter(opponent.path, own):
+    _require_one_machine(session, accelerator, opponent)
+    if _is_own_interpreter(session, accelerator, opponent):
         raise UsageError(f"{_option(opponent)}: this is the interpreter of this run itself; {_NOTHING}")
-    elsewhere = session.elsewhere(opponent.path)
+    elsewhere = session.elsewhere(opponent.host or opponent.path)
     if (absence := elsewhere.absence(accelerator)) is not None:
         raise UsageError(f"{_option(opponent)}: {accelerator} is absent there: {absence}")
     compiled = compile_candidate(elsewhere, candidate.model, candidate.variant, candidate.calibration)
     return OpponentArtefact(compiled.folder, compiled.origin, elsewhere)
 
 
-def _is_interpreter(path: Path, own: Path) -> bool:
+def _require_one_machine(session: Session, accelerator: str, opponent: Opponent) -> None:
+    """Raise `UsageError` where the sides are on two machines, of which no ratio would say anything."""
+    host = session.host_of(accelerator)
+    if host is not None and opponent.host is None:
+        raise UsageError(
+            f"{_option(opponent)}: {accelerator} is on {host.ssh}, so name an interpreter there: "
+            f"--accel-against='ssh={host.ssh}//python=PATH'"
+        )
+    if opponent.host is not None and (host is None or host.ssh != opponent.host.ssh):
+        where = "this machine" if host is None else host.ssh
+        raise UsageError(f"{_option(opponent)}: {accelerator} is on {where}, and both sides have to be on one machine")
+
+
+def _is_own_interpreter(session: Session, accelerator: str, opponent: Opponent) -> bool:
     """Return whether both are one interpreter in one environment: environments link to one and the same program."""
+    if opponent.host is not None:
+        return opponent.host == session.host_of(accelerator)
+    path, own = opponent.path, Path(session.settings.interpreters.get(accelerator, sys.executable))
     return path.parent.resolve() == own.parent.resolve() and path.resolve() == own.resolve()
 
 

@@ -121,9 +121,10 @@ def test_the_cache_of_another_checkout_has_the_artefact_of_the_same_variant(proj
 @pytest.mark.parametrize(
     ("opponent", "reason"),
     [
-        ("nowhere", "there is no */nowhere; name an interpreter (popen//python=PATH, or a virtual environment), *"),
+        ("nowhere", "there is no */nowhere; name an interpreter (popen//python=PATH, a virtual environment, or ssh=*"),
         ("popen//python=nowhere/python", "there is no interpreter */nowhere/python"),
-        ("ssh=me@gpu-box//python=python3", "both sides have to run on this machine: popen//python=python3"),
+        ("socket=::1//python=python3", "write popen//python=python3, or ssh=HOST//python=python3"),
+        ("ssh=me@gpu-box//pyhton=x", "'pyhton' is none of ssh, python, env:NAME, did you mean 'python'?"),
         (".", "this is the checkout of this run itself; nothing would be compared, so name an interpreter *"),
     ],
 )
@@ -132,6 +133,13 @@ def test_what_is_not_there_is_a_usage_error_before_anything_runs(project: Projec
     result = project.run(f"--accel-against={opponent}", workers=True)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: --accel-against={opponent}: {reason}"])
+
+
+def test_both_sides_are_on_one_machine(project: Project) -> None:
+    project.write_test()
+    result = project.run("--accel-against=ssh=me@gpu-box//python=python3", workers=True)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E*fake is on this machine, and both sides have to be on one machine"])
 
 
 def test_an_opponent_that_is_nothing_is_a_usage_error(project: Project) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from pytest_accel.facts.errors import AccelError
 from pytest_accel.store.files import discard
-from pytest_accel.store.locks import ENDLESS, lock_at, take
+from pytest_accel.store.locks import ENDLESS, FileClaim, lock_at, take
 
 if TYPE_CHECKING:
     from pytest_accel.facts.progress import StepProgress
@@ -51,7 +51,7 @@ class Environments:
         folder = self.root / f"{self.package}-{version}-{role}-{self._base}"
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock = lock_at(folder.with_name(f"{folder.name}.lock"))
-        take(lock, f"the environment {folder}", ENDLESS)
+        take(FileClaim(lock), f"the environment {folder}", ENDLESS)
         try:
             if not (folder / _MADE).is_file():
                 self.tell(f"installing {self.package} {version}")

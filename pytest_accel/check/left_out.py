@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from pytest_accel.facts.records import TestRecord
 from pytest_accel.facts.verdicts import Verdict
 from pytest_accel.inputs.variants import with_defaults
-from pytest_accel.machine.hardware import controller_versions
 from pytest_accel.session.compile_target import under_test
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ class Unmeasured:
             variant=self.plan.variant,
             budgets=with_defaults(self.plan.budgets, session.settings.budgets),
             hardware=hardware,
-            versions={**versions, **controller_versions()},
+            versions={**versions, **session.versions_around(self.plan.variant.accelerator)},
             verdicts=(verdict,),
             provenance=session.provenance,
             host=session.settings.host_name(self.plan.variant.accelerator),

@@ -13,7 +13,9 @@ AccelError
     ├── WorkerCrashed      the process ended: a signal, an exit, out of memory
     ├── DeadlineExceeded   the process was killed at its deadline
     ├── CompileFailed      the compiler refused the model
-    └── UnfitInput         the accelerator refused the inputs
+    ├── UnfitInput         the accelerator refused the inputs
+    ├── HostUnfit          a machine cannot be reached over ssh, or cannot run workers
+    └── HostLost           the connection to a machine ended
 """
 
 from __future__ import annotations
@@ -82,3 +84,21 @@ class CompileFailed(WorkerError):
 
 class UnfitInput(WorkerError):
     """The accelerator refused the inputs it was given."""
+
+
+class HostUnfit(WorkerError):
+    """A machine cannot be reached over ssh, or cannot run workers.
+
+    ``kind`` is one of no-ssh, unreached, refused, no-python, old-python, no-numpy and no-disk; ``reason`` names the
+    machine, and ``action`` says what to do about it.
+    """
+
+    def __init__(self, kind: str, reason: str, action: str) -> None:
+        super().__init__(f"{reason}; {action}", phase="start")
+        self.kind = kind
+        self.reason = reason
+        self.action = action
+
+
+class HostLost(WorkerError):
+    """The connection to a machine ended, so that nobody knows what became of the work there."""

@@ -96,13 +96,14 @@ class Steady:
         session.tell(step, f"{calls} calls")
         warm = warm_up(client)  # what was done since the last warm-up may have cooled it
         session.tell(step, f"{calls} calls", lasts_s=self._required_s(calls, warm, load))
-        foreign_load, throttling = ForeignLoad(), Throttling()
+        machine = session.machine(self._loaded.candidate.variant.accelerator)
+        foreign_load, throttling = ForeignLoad(machine), Throttling(machine)
         self._measurements += 1  # the arrivals of an extension are others
         traffic = load.traffic(seed=self._measurements)
         timed = client.measure(load.shape, calls=calls, checks=CHECKS, **traffic)
         self.checked += timed.checked
         held_back = throttling.causes()
-        around = conditions(in_process=session.settings.in_process, foreign_load_cores=foreign_load.cores())
+        around = conditions(machine, in_process=session.settings.in_process, foreign_load_cores=foreign_load.cores())
         return Measurement(
             load_shape=load.shape,
             latencies_ns=timed.latencies_ns,

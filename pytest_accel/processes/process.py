@@ -10,20 +10,19 @@ import contextlib
 import functools
 import importlib
 import os
-import shlex
-import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from pytest_accel.facts.errors import CompileFailed, DeadlineExceeded, UnfitInput, WorkerCrashed, WorkerError
+from pytest_accel.facts.errors import DeadlineExceeded, HostLost, UnfitInput, WorkerCrashed, WorkerError
 from pytest_accel.processes.fork_server import ForkServer, ForkServers
-from pytest_accel.processes.post_mortem import Remains, ending, oom_kills, writers_of
+from pytest_accel.processes.messages import FarError, Message, error_of, message_of, result_of
+from pytest_accel.processes.place import HANG_UP_S, NO_START, START_DEADLINE_S, Here, Place
+from pytest_accel.processes.post_mortem import ending
 from pytest_accel.processes.shipping import cargo_for
 from pytest_accel.worker.redaction import redacted
 
@@ -33,19 +32,15 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from pytest_accel.processes.host import HostConnection
     from pytest_accel.worker.accelerator import Accelerator, Progress
     from pytest_accel.worker.wire import Plain
 
 
-_START_DEADLINE_S = 60.0
 #: _IMPORT_DEADLINE_S is the number of seconds after which a fork server that still imports is given up.
 _IMPORT_DEADLINE_S = 300.0
 #: _LOOK_EVERY_S is the number of seconds between two looks of a waiting controller at the size of the worker's log.
 _LOOK_EVERY_S = 0.25
-#: _GRACE_S is the number of seconds that a worker has to show its stacks before it is killed.
-_GRACE_S = 5.0
-#: _HANG_UP_S is the number of seconds that the end of a dead worker's wire is waited for.
-_HANG_UP_S = 0.5
 #: _DEADLINE_OF names the option with the deadline of a phase that has one of its own.
 _DEADLINE_OF = {"compile": "--accel-compile-timeout", "deploy": "--accel-deploy-timeout"}
 
@@ -60,9 +55,10 @@ class Worker:
     """One accelerator in one process of its own.
 
     ``python`` is the interpreter to start, ``accelerator`` a ``"module:Class"`` whose source is sent to it. With
-    ``fork_server`` the process is forked there, by an interpreter of the same kind. ``waiting`` is called now and then
-    while a request is waited for. Raises `WorkerError` when the interpreter cannot be started or the accelerator cannot
-    be imported there.
+    ``fork_server`` the process is forked there, by an interpreter of the same kind. ``place`` is the machine, which is
+    this one by default, where ``log_dir`` has what the worker leaves. ``waiting`` is called now and then while a
+    request is waited for. Raises `WorkerError` when the interpreter cannot be started or the accelerator cannot be
+    imported there.
     """
 
     def __init__(
@@ -75,68 +71,42 @@ class Worker:
         waiting: Callable[[], None] = lambda: None,
         announce: Callable[[str], None] = _unheard,
         fork_server: ForkServer | None = None,
+        place: Place | None = None,
     ) -> None:
-        import execnet
-
-        from pytest_accel.worker import boot
-
-        check_interpreter(name, python)
+        if place is None:
+            check_interpreter(name, python)
         sources, stand_ins = cargo_for(accelerator)
         self.name = name
+        self.place = place or Here(log_dir)
+        self._words = f"{name}{self.place.words}"
         self._waiting = waiting
         self._announce = announce
         self._ended = False
+        self._secrets: set[str] = set()
         try:
-            self._remains = Remains(log_dir)
+            self._paths = self.place.ask("prepare_worker")
         except OSError as error:
             raise no_temporary_files(error) from None
-        self._oom_kills = oom_kills()
-        self._group = execnet.Group()
+        self._oom_kills = self.place.ask("oom_kills")["count"]
+        self.pid = 0
         # The path stays as it is: a virtual environment is found by the name of its link.
-        command = fork_server.command() if fork_server else [str(Path.cwd() / python)]
-        gateway = self._gateway(command)
-        # execnet keeps the process to itself, but only the process knows which signal ended it.
-        self._process = gateway._io.popen
-        self.pid: int = self._process.pid
-        self._channel = gateway.newchannel()  # closed at once, in case that the next line fails
-        try:
-            self._channel = gateway.remote_exec(boot)
-        except OSError:
-            raise self._crashed("start") from None
-        cargo = {"accelerator": accelerator, "sources": sources, "stand_ins": stand_ins, **self._remains.paths}
-        self.pid = self.request("hello", phase="start", deadline_s=_START_DEADLINE_S, before=cargo)["pid"]
+        self._start(fork_server.command() if fork_server else [str(Path.cwd() / python)])
+        cargo = {"accelerator": accelerator, "stand_ins": stand_ins, **self.place.cargo(sources), **self._paths}
+        self.pid = self.request("hello", phase="start", deadline_s=START_DEADLINE_S, before=cargo)["pid"]
+        self.place.tell("watch_wire", pid=self.pid)
 
-    def _gateway(self, command: Sequence[str]) -> Any:
-        """Start the interpreter. It may answer what is no answer, because something else prints, or nothing at all."""
-        from execnet import XSpec, gateway_bootstrap, gateway_io
-
-        spec = XSpec(f"popen//python={shlex.join(command)}//execmodel=main_thread_only")
-        self._group.allocate_id(spec)
-        io = gateway_io.create_io(spec, execmodel=self._group.execmodel)
-        patience = threading.Timer(_START_DEADLINE_S, io.kill)
-        patience.start()
+    def _start(self, command: Sequence[str]) -> None:
         try:
-            gateway = gateway_bootstrap.bootstrap(io, spec)
-        except (OSError, EOFError, AssertionError) as error:
-            self._discard(io.popen)
+            self._interpreter = self.place.start(command)
+        except NO_START as error:
+            self._remove_remains()
             raise WorkerError(
-                f"{self.name}: {command[0]} does not start as a Python ({error}): see what `{command[0]} -c pass` "
+                f"{self._words}: {command[0]} does not start as a Python ({error}): see what `{command[0]} -c pass` "
                 "prints and how it ends; a sitecustomize or a .pth file may be in the way",
                 phase="start",
             ) from None
-        finally:
-            patience.cancel()
-        gateway.spec = spec
-        self._group._register(gateway)
-        return gateway
-
-    def _discard(self, process: subprocess.Popen[bytes]) -> None:
-        process.kill()
-        process.wait()
-        for pipe in filter(None, (process.stdin, process.stdout)):
-            with contextlib.suppress(OSError):  # what it has not read is lost with it
-                pipe.close()
-        self._remains.remove()
+        self._channel = self._interpreter.channel
+        self.pid = self._interpreter.pid
 
     def __enter__(self) -> Self:
         return self
@@ -149,7 +119,7 @@ class Worker:
     @property
     def alive(self) -> bool:
         """Whether it can take a request."""
-        return not self._ended and self._process.poll() is None
+        return not self._ended and self._interpreter.status() is None
 
     def request(
         self,
@@ -168,11 +138,11 @@ class Worker:
         KeyboardInterrupt, ends the worker too, since nobody would read its answer.
         """
         if self._ended:
-            raise WorkerCrashed(f"{self.name}: the worker was ended before {phase}; start another", phase=phase)
+            raise WorkerCrashed(f"{self._words}: the worker was ended before {phase}; start another", phase=phase)
         try:
             if before is not None:
                 self._send(before)
-            self._remains.restore()
+            self.place.tell("restore_folder", temporary=self._paths["temporary"])
             self._send({"op": op, "params": params})
             message = self._last_message(time.monotonic() + deadline_s, on_progress)
         except self._channel.TimeoutError:
@@ -182,18 +152,18 @@ class Worker:
         except self._channel.RemoteError as error:
             self.kill()
             *_, last_line = str(error).strip().splitlines()
-            details = redacted(str(error), self._remains.secrets)
-            raise WorkerError(f"{self.name}: {last_line}", phase=phase, details=details) from None
+            details = redacted(str(error), self._secrets)
+            raise WorkerError(f"{self._words}: {last_line}", phase=phase, details=details) from None
         except msgspec.ValidationError as error:
-            details = self._remains.details()
+            details = self._last_words()
             self.kill()
             raise WorkerError(
-                f"{self.name}: the worker's answer to {phase} is malformed: {error}", phase=phase, details=details
+                f"{self._words}: the worker's answer to {phase} is malformed: {error}", phase=phase, details=details
             ) from None
         except UnicodeEncodeError as error:
             self.kill()
             raise WorkerError(
-                f"{self.name}: {phase} is about {error.object!r}, which is no UTF-8 text: rename that file or folder",
+                f"{self._words}: {phase} is about {error.object!r}, which is no UTF-8 text: rename that file or folder",
                 phase=phase,
             ) from None
         except BaseException:
@@ -208,42 +178,41 @@ class Worker:
         A worker with nothing to do is not idle: the threads of ONNX Runtime look for work for 15 ms more. What it
         started goes on, so that the shell that ends it all with the worker is never stopped.
         """
-        self._signal(os.kill, signal.SIGSTOP)
+        self._tell("stop_process", pid=self.pid)
         try:
             yield
         finally:
-            self._signal(os.kill, signal.SIGCONT)
+            self._tell("resume_process", pid=self.pid)
 
     def kill(self) -> None:
         """End the process and all that it started, at once. Does nothing to a worker that was ended."""
         if self._ended:
             return
-        self._signal(os.killpg, signal.SIGKILL)
-        self._ended = True
-        if self.pid == self._process.pid:
-            self._process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):  # a relay ends when the forked process is gone
-            self._process.wait(_GRACE_S)
-        self._process.kill()
+        self._tell("kill_process", pid=self.pid)
         self._hang_up()
-        self._group.terminate(timeout=_HANG_UP_S)
-        self._remains.remove()
+        self._ended = True
+        self._interpreter.end(self.pid)
+        self._remove_remains()
 
     def _hang_up(self) -> None:
         """See that the wire ends with the process: what it has started in a group of its own may hold it open."""
         try:
-            self._channel.waitclose(_HANG_UP_S)
+            self._channel.waitclose(HANG_UP_S)
         except self._channel.TimeoutError:
-            for pid in writers_of(self._process.stdout.fileno()):
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
+            self._tell("kill_writers", pid=self.pid)
         except (EOFError, OSError, self._channel.RemoteError):
             pass
 
-    def _signal(self, send: Callable[[int, int], None], signum: signal.Signals) -> None:
+    def _remove_remains(self) -> None:
+        self.place.tell("remove_remains", temporary=self._paths["temporary"])
+
+    def _tell(self, op: str, **params: Any) -> None:
         if not self._ended:  # the number of an ended process may be another one's by now
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                send(self.pid, signum)
+            self.place.tell(op, **params)
+
+    def _last_words(self) -> str:
+        asked = self.place.ask("last_words", temporary=self._paths["temporary"], secrets=sorted(self._secrets))
+        return str(asked["text"])
 
     def _send(self, request: Plain) -> None:
         from execnet import DumpError
@@ -268,46 +237,58 @@ class Worker:
                 if dead:  # and what it had said before has arrived by now
                     raise EOFError from None
                 # The wire does not tell: something that it has started may hold it open, or have spoilt it.
-                dead = self._process.poll() is not None
+                dead = self._interpreter.status() is not None
                 self._waiting()
                 continue
             finally:
-                self._remains.trim()
+                self.place.watch(self._paths["temporary"])
             if message.progress is not None:
                 (on_progress or _ignore)(*message.progress)
             elif message.secrets is not None:
-                self._remains.secrets.update(message.secrets)
+                self._secrets.update(message.secrets)
             elif message.notice is not None:
                 self._announce(message.notice)
             else:
                 return message
 
-    def _overdue(self, phase: str, deadline_s: float) -> DeadlineExceeded:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGUSR1)
-        self._remains.wait_for_stacks()
-        details = self._remains.details()
+    def _overdue(self, phase: str, deadline_s: float) -> WorkerError:
+        self._tell("show_stacks", pid=self.pid)
+        try:
+            self.place.ask("wait_for_stacks", temporary=self._paths["temporary"])
+            details = self._last_words()
+        except HostLost as lost:
+            return self._lost(lost, phase)
         self.kill()
         option = _DEADLINE_OF.get(phase, "--accel-run-timeout")
         return DeadlineExceeded(
-            f"{self.name}: {phase} was still running after {deadline_s:g} s and was killed; "
+            f"{self._words}: {phase} was still running after {deadline_s:g} s and was killed; "
             f"{option} gives it more time",
             phase=phase,
             details=details,
         )
 
-    def _crashed(self, phase: str) -> WorkerCrashed:
+    def _crashed(self, phase: str) -> WorkerError:
         try:
-            cause = ending(self._process.wait(timeout=_GRACE_S), more_oom_kills=oom_kills() > self._oom_kills)
-        except subprocess.TimeoutExpired:
-            cause = "closed its connection, or something in it wrote there what is no answer,"
-        details = self._remains.details()
+            status = self._interpreter.wait()
+            more_oom_kills = self.place.ask("oom_kills")["count"] > self._oom_kills
+            details = self._last_words()
+        except HostLost as lost:
+            return self._lost(lost, phase)
+        cause = (
+            "closed its connection, or something in it wrote there what is no answer,"
+            if status is None
+            else ending(status, more_oom_kills=more_oom_kills)
+        )
         self.kill()
         return WorkerCrashed(
-            f"{self.name}: the worker {cause} during {phase}; --accel-in-process runs it where a debugger can follow",
+            f"{self._words}: the worker {cause} during {phase}; --accel-in-process runs it where a debugger can follow",
             phase=phase,
             details=details,
         )
+
+    def _lost(self, lost: HostLost, phase: str) -> HostLost:
+        self.kill()
+        return HostLost(f"{self.name}: {lost} It happened during {phase}.", phase=phase)
 
 
 class InProcessWorker:
@@ -367,7 +348,10 @@ AnyWorker: TypeAlias = Worker | InProcessWorker
 
 
 class WorkerPool:
-    """The workers of one session. ``interpreters`` maps an accelerator's name to the Python that has its SDK."""
+    """The workers of one session. ``interpreters`` maps an accelerator's name to the Python that has its SDK.
+
+    ``host_of`` returns the connection to the machine that an accelerator is on, and None where that is this one.
+    """
 
     def __init__(
         self,
@@ -376,12 +360,14 @@ class WorkerPool:
         log_dir: Path,
         waiting: Callable[[], None] = lambda: None,
         announce: Callable[[str], None] = _unheard,
+        host_of: Callable[[str], HostConnection | None] = lambda _accelerator: None,
     ) -> None:
         self._interpreters = interpreters
         self._in_process = in_process
         self._log_dir = log_dir
         self._waiting = waiting
         self._announce = announce
+        self._host_of = host_of
         self._fork_servers = ForkServers(log_dir, waiting, _IMPORT_DEADLINE_S)
         self._shared: dict[str, AnyWorker] = {}
         self._fresh: list[AnyWorker] = []
@@ -424,17 +410,20 @@ class WorkerPool:
     def _start(self, accelerator_name: str, reference: str, preload: Sequence[str] = ()) -> AnyWorker:
         if self._in_process:
             return InProcessWorker(accelerator_name, reference, self._announce)
-        python = self._interpreters.get(accelerator_name, sys.executable)
-        check_interpreter(accelerator_name, python)
-        return Worker(
+        start = functools.partial(
+            Worker,
             accelerator_name,
             reference,
-            python=python,
             log_dir=self._log_dir,
             waiting=self._waiting,
             announce=self._announce,
-            fork_server=self._fork_servers.for_interpreter(str(Path.cwd() / python), preload),
         )
+        host = self._host_of(accelerator_name)
+        if host is not None:  # it has no fork server
+            return start(python=host.python, place=host)
+        python = self._interpreters.get(accelerator_name, sys.executable)
+        check_interpreter(accelerator_name, python)
+        return start(python=python, fork_server=self._fork_servers.for_interpreter(str(Path.cwd() / python), preload))
 
 
 @functools.cache
@@ -444,7 +433,7 @@ def check_interpreter(name: str, python: str) -> None:
         return
     command = [python, "-c", "import sys, numpy; assert sys.version_info >= (3, 8), sys.version; print('fit')"]
     try:
-        tried = subprocess.run(command, capture_output=True, text=True, timeout=_START_DEADLINE_S, check=False)
+        tried = subprocess.run(command, capture_output=True, text=True, timeout=START_DEADLINE_S, check=False)
         problem = "" if tried.stdout == "fit\n" else (tried.stderr.strip() or "it is no Python").splitlines()[-1]
     except (OSError, subprocess.TimeoutExpired) as error:
         problem = str(error)
@@ -463,53 +452,3 @@ def no_temporary_files(error: OSError) -> WorkerError:
         "free some space there, or set TMPDIR to another folder",
         phase="start",
     )
-
-
-class FarError(msgspec.Struct, forbid_unknown_fields=True):
-    """An exception of the other side; ``refused`` where it is a refusal in the vendor's words."""
-
-    type: str
-    message: str
-    traceback: str
-    refused: bool
-
-
-class Message(msgspec.Struct, forbid_unknown_fields=True):
-    """What a worker says: how far it is, what the user is told at once, or at last a result or an error.
-
-    ``secrets`` must not be shown of its log.
-    """
-
-    progress: tuple[float | None, str] | None = None
-    secrets: list[str] | None = None
-    notice: str | None = None
-    error: FarError | None = None
-    result: dict[str, Any] | None = None
-
-
-def message_of(plain: object) -> Message:
-    """Return a worker's message. Raises `msgspec.ValidationError` where it is none."""
-    message = msgspec.convert(plain, Message)
-    if message == Message():
-        raise msgspec.ValidationError("it says nothing")
-    return message
-
-
-def result_of(message: Message, phase: str) -> Plain:
-    """Return what an operation returned; raises what it raised."""
-    if message.error is not None:
-        raise error_of(message.error, phase)
-    assert message.result is not None  # `message_of` lets no other one through
-    return message.result
-
-
-def error_of(error: FarError, phase: str) -> WorkerError:
-    """Return an exception of the other side as one of ours, with the far traceback in its details."""
-    message, details = error.message, error.traceback
-    if error.refused and phase in ("compile", "deploy", "load"):
-        return CompileFailed(message, phase=phase, details=details)
-    if error.refused:  # a call with other arrays is the way out of it, and no traceback leads there
-        return UnfitInput(message, phase=phase)
-    if error.type == "MemoryError":
-        message = message or "out of memory"
-    return WorkerError(f"{phase} failed: {error.type}: {message}", phase=phase, details=details)

@@ -8,9 +8,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+import json
 import pkgutil
 import sys
+import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest_accel.worker
 from pytest_accel.facts.errors import WorkerError
@@ -23,6 +26,22 @@ def worker_rooms() -> dict[str, str]:
     below = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
     names = ["pytest_accel", package.__name__, *(found.name for found in below)]
     return {name: source_of(name) for name in names}
+
+
+class HostSources(NamedTuple):
+    """All that is sent to a host to start workers there: ``packed`` JSON of sources, and its sha256."""
+
+    packed: bytes
+    digest: str
+
+
+@functools.cache
+def host_sources() -> HostSources:
+    """Return the sources of the worker rooms, and of what execnet needs on the other side."""
+    execnet = {name: source_of(name) for name in ("execnet.gateway_base", "execnet.gateway_io")}
+    text = json.dumps({"rooms": worker_rooms(), "execnet": execnet}, sort_keys=True)
+    packed = zlib.compress(text.encode(), 9)
+    return HostSources(packed, hashlib.sha256(packed).hexdigest())
 
 
 def source_of(module: str) -> str:

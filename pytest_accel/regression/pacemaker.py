@@ -101,7 +101,8 @@ def against_baseline(
     baseline_duet = baseline.duet(YARDSTICK, YARDSTICK_EDITION)
     if baseline_duet is None:
         return None
-    network, foreign_load = yardstick(session, candidate.variant), ForeignLoad()
+    network = yardstick(session, candidate.variant)
+    foreign_load = ForeignLoad(session.machine(candidate.variant.accelerator))
     duet = _begun(earlier, YARDSTICK, YARDSTICK_EDITION)
     launches = race(side, network, gate, title=title, baseline_duet=baseline_duet, played=duet.launches)
     busy_cores = max(foreign_load.cores() or 0.0, earlier.foreign_load_cores if earlier is not None else 0.0)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_accel.facts.errors import UnfitInput
-from pytest_accel.machine.hardware import controller_versions
 from pytest_accel.session.execution import ExecutionCount
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ class Candidate:
     @property
     def versions(self) -> dict[str, str]:
         """The versions that a record of it has: what is under test, and what the controller adds."""
-        return {**self.origin.versions, **controller_versions()}
+        return {**self.origin.versions, **self.session.versions_around(self.variant.accelerator)}
 
     @property
     def is_exclusive(self) -> bool:

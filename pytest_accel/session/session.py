@@ -9,14 +9,16 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_accel.facts.errors import UsageError, WorkerError
+from pytest_accel.facts.errors import HostLost, HostUnfit, UsageError, WorkerError
 from pytest_accel.facts.settings import default_lock_dir
-from pytest_accel.machine.hardware import describe_hardware, device_name
+from pytest_accel.machine.hardware import controller_versions, describe_hardware, device_name
+from pytest_accel.machine.here import HERE
 from pytest_accel.processes.client import Deadlines, WorkerClient
+from pytest_accel.processes.hosts import Hosts
 from pytest_accel.processes.process import WorkerPool, no_temporary_files
 from pytest_accel.processes.shipping import code_digest
 from pytest_accel.session.baseline_owners import BaselineOwners
@@ -26,19 +28,20 @@ from pytest_accel.store import named_baselines
 from pytest_accel.store.baselines import Baselines, CompiledBaselines
 from pytest_accel.store.cache import Cache, root_of
 from pytest_accel.store.journal import Finished, folder_of
-from pytest_accel.store.locks import Patience, lock_at, prepare_folder, take
+from pytest_accel.store.locks import FileClaim, HostClaim, Patience, lock_at, take
 from pytest_accel.store.scratch import Scratch
 from pytest_accel.worker.accelerator import Missing, Present, Target
-from pytest_accel.worker.hardware import processor
+from pytest_accel.worker.host.device_locks import prepare_folder
 
 if TYPE_CHECKING:
-    import filelock
-
     from pytest_accel.facts.progress import StepProgress
     from pytest_accel.facts.records import Hardware, Provenance, Variant
-    from pytest_accel.facts.settings import Settings
+    from pytest_accel.facts.settings import Host, Settings
     from pytest_accel.inputs.registry import Registry
+    from pytest_accel.machine.here import Ask
+    from pytest_accel.processes.host import HostConnection
     from pytest_accel.processes.process import AnyWorker
+    from pytest_accel.store.locks import Claim
 
 
 class Session:
@@ -64,7 +67,9 @@ class Session:
         self._versions: dict[str, dict[str, str]] = {}
         self._code_digests: dict[str, str] = {}
         self._hardware: dict[str, Hardware] = {}
-        self._device_locks: dict[str, filelock.BaseFileLock] = {}
+        self._versions_around: dict[str, dict[str, str]] = {}
+        self._device_locks: dict[str, Claim] = {}
+        self._hosts = Hosts(waiting=tell.tick)
         self._elsewhere: dict[Path, Session] = {}
         self._other_caches: dict[Path, Cache] = {}
 
@@ -146,7 +151,24 @@ class Session:
             log_dir=self._logs.path,
             waiting=self.tell.tick,
             announce=self.tell.announce,
+            host_of=self._connection,
         )
+
+    def host_of(self, accelerator: str) -> Host | None:
+        """Return the machine that an accelerator is on; None where that is this one."""
+        return self.settings.hosts.get(accelerator)
+
+    def _connection(self, accelerator: str) -> HostConnection | None:
+        host = self.host_of(accelerator)
+        if host is None:
+            return None
+        self.tell(f"connecting to {host.ssh}")
+        return self._hosts.connection(host)
+
+    def machine(self, accelerator: str) -> Ask:
+        """Return what asks the machine that an accelerator is on for facts about itself."""
+        host = self.host_of(accelerator)
+        return HERE if host is None else partial(self._hosts.ask, host)
 
     def shared_client(self, accelerator: str) -> WorkerClient:
         """Return the worker that probes, compiles and computes references; it is used again from test to test."""
@@ -188,7 +210,8 @@ class Session:
         """Return a session like this one whose accelerators all run in another interpreter. It ends with this one."""
         if python not in self._elsewhere:
             interpreters = dict.fromkeys(self.registry.names, str(python))
-            settings = dataclasses.replace(self.settings, interpreters=interpreters)
+            hosts = {name: host._replace(python=str(python)) for name, host in self.settings.hosts.items()}
+            settings = dataclasses.replace(self.settings, interpreters=interpreters, hosts=hosts)
             self._elsewhere[python] = Session(settings, self.registry, tell=self.tell)
             self._elsewhere[python].warnings = self.warnings
             self._elsewhere[python]._device_locks = self._device_locks
@@ -213,11 +236,16 @@ class Session:
         finally:
             lock.release()
 
-    def _device_lock(self, accelerator: str) -> filelock.BaseFileLock:
+    def _device_lock(self, accelerator: str) -> Claim:
         if accelerator not in self._device_locks:
-            device, folder = self._lock_name(accelerator), self.settings.lock_dir
-            prepare_folder(folder, private=folder == default_lock_dir())
-            self._device_locks[accelerator] = lock_at(folder / f"device-{device}.lock")
+            name, folder = f"device-{self._lock_name(accelerator)}.lock", self.settings.lock_dir
+            is_own = folder == default_lock_dir()
+            if self.host_of(accelerator) is not None:
+                claim: Claim = HostClaim(self.machine(accelerator), name, "" if is_own else str(folder))
+            else:
+                prepare_folder(folder, private=is_own)
+                claim = FileClaim(lock_at(folder / name))
+            self._device_locks[accelerator] = claim
         return self._device_locks[accelerator]
 
     def _lock_name(self, accelerator: str) -> str:
@@ -231,19 +259,35 @@ class Session:
     def find(self, accelerator: str) -> Present | Missing:
         """Return whether an accelerator is here; device files are looked at first, then its SDK in a worker.
 
-        An SDK that crashes or hangs when it is asked is asked once; each later call raises what that one did.
+        An SDK that crashes or hangs when it is asked is asked once; each later call raises what that one did. A host
+        that was lost is looked for once more.
         """
         if (failed := self._unsaid.get(accelerator)) is not None:
             raise failed.with_traceback(None)
+        host = self.host_of(accelerator)
+        if host is not None and self._hosts.was_lost(host):
+            self._found.pop(accelerator, None)
         if accelerator not in self._found:
-            self.tell(f"looking for {accelerator}")
+            self.tell(f"looking for {accelerator}" if host is None else f"looking for {accelerator} on {host.ssh}")
             try:
-                missing = self.registry.find(accelerator).probe_hardware()
-                self._found[accelerator] = missing or self.shared_client(accelerator).probe()
+                self._found[accelerator] = self._looked_for(accelerator)
+            except HostLost:
+                raise
             except WorkerError as error:
                 self._unsaid[accelerator] = error
                 raise
         return self._found[accelerator]
+
+    def _looked_for(self, accelerator: str) -> Present | Missing:
+        try:
+            missing = self._absent_hardware(accelerator)
+            return missing or self.shared_client(accelerator).probe()
+        except HostUnfit as unfit:
+            return Missing(unfit.kind, unfit.reason, unfit.action)
+
+    def _absent_hardware(self, accelerator: str) -> Missing | None:
+        """Return why the hardware is not here, as far as its files tell. On a host the worker looks at them itself."""
+        return self.registry.find(accelerator).probe_hardware() if self.host_of(accelerator) is None else None
 
     def absence(self, accelerator: str) -> str | None:
         """Return why an accelerator is not here and what to do about it, or None when it is.
@@ -251,8 +295,11 @@ class Session:
         A device that another test of ours has taken would look busy, so an exclusive one is waited for.
         """
         kind = self.registry.find(accelerator)
-        must_wait = kind.exclusive and accelerator not in self._found and kind.probe_hardware() is None
-        with self.exclusive(accelerator) if must_wait else nullcontext():
+        must_wait = kind.exclusive and accelerator not in self._found and self._absent_hardware(accelerator) is None
+        try:
+            with self.exclusive(accelerator) if must_wait else nullcontext():
+                return _reason(self.find(accelerator))
+        except HostUnfit:  # which is what the lock was asked for at; looking says so again
             return _reason(self.find(accelerator))
 
     def lack(self, variant: Variant) -> str | None:
@@ -285,6 +332,12 @@ class Session:
             self._versions[accelerator] = self.shared_client(accelerator).versions()
         return self._versions[accelerator]
 
+    def versions_around(self, accelerator: str) -> dict[str, str]:
+        """Return what is added to the versions of what is under test: our own, and the kernel that it runs on."""
+        if accelerator not in self._versions_around:
+            self._versions_around[accelerator] = controller_versions(self.machine(accelerator))
+        return self._versions_around[accelerator]
+
     def code_digest(self, accelerator: str) -> str:
         """Return a digest of the code that compiles and runs models for an accelerator."""
         if accelerator not in self._code_digests:
@@ -298,12 +351,15 @@ class Session:
         """
         if accelerator not in self._hardware:
             found = self.find(accelerator)
-            if isinstance(found, Missing) and self.settings.compile_only:
-                found = processor.present()
-            if isinstance(found, Missing):
+            if isinstance(found, Missing) and not self.settings.compile_only:
                 raise LookupError(f"{accelerator} is not here")
+            device, identity = ("", {}) if isinstance(found, Missing) else (found.device, found.identity)
+            here = self.host_of(accelerator) is None
             self._hardware[accelerator] = describe_hardware(
-                found.device, found.identity, instance_type=self.settings.instance_type
+                device,
+                identity,
+                self.machine(accelerator),
+                instance_type=self.settings.instance_type if here else None,
             )
         return self._hardware[accelerator]
 
@@ -341,6 +397,7 @@ class Session:
             cache.close()
         if "_pool" in self.__dict__:
             self._pool.close()
+        self._hosts.close()
         if "_logs" in self.__dict__:
             self._logs.close()
         if "cache" in self.__dict__:

@@ -34,7 +34,7 @@ import platformdirs
 from pytest_accel.facts.errors import AccelError, CacheError
 from pytest_accel.facts.fact import Fact, OptionValue
 from pytest_accel.store.files import discard, read_regular, set_aside
-from pytest_accel.store.locks import ENDLESS, Patience, Uses, if_free, lock_at, take
+from pytest_accel.store.locks import ENDLESS, FileClaim, Patience, Uses, if_free, lock_at, take
 
 if TYPE_CHECKING:
     from pytest_accel.facts.settings import Settings
@@ -295,7 +295,7 @@ class Cache:
                 self._swept = True
                 self._sweep()
             lock = lock_at(self._lock_file(key))
-            take(lock, f"the compile cache's entry {label or key}", self._patience)
+            take(FileClaim(lock), f"the compile cache's entry {label or key}", self._patience)
         try:
             yield
         finally:

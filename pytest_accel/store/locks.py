@@ -6,33 +6,28 @@ its free lock. What is locked, and what a use protects from, is the caller's sto
 
 from __future__ import annotations
 
-import errno
 import os
-import pwd
-import re
 import secrets
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import filelock
-import psutil
 
-from pytest_accel.facts.errors import LockTimeout
+from pytest_accel.facts.errors import LockTimeout, WorkerError
 from pytest_accel.facts.progress import Silence
 from pytest_accel.store.files import age_s, discard, set_aside
+from pytest_accel.worker.host.device_locks import holder_of
 
 #: ASK_AGAIN_S is the number of seconds between two attempts to have a lock that another process holds.
 ASK_AGAIN_S = 1.0
 #: HALF_MADE_S is the age in seconds from which a lock without its folder is what a killed process has left. A living
 #: process makes the folder in the same instant.
 HALF_MADE_S = 3600.0
-#: _KERNELS_LOCKS is where Linux lists every lock on a file: its kind, the process, and device and inode of the file.
-_KERNELS_LOCKS = Path("/proc/locks")
-_FLOCK = re.compile(r"^\d+: FLOCK\s+\S+\s+\S+\s+(\d+) ([0-9a-f]+):([0-9a-f]+):(\d+) ", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -58,73 +53,103 @@ def lock_at(path: Path) -> filelock.BaseFileLock:
     return filelock.FileLock(str(path), thread_local=False)  # with a Path, each use costs half as much again
 
 
-def take(lock: filelock.BaseFileLock, what: str, patience: Patience) -> float:
+class Claim(Protocol):
+    """A lock that another process may hold: a file here, or on another host."""
+
+    #: ``path`` is the file, once it has been attempted to have it.
+    path: str
+
+    def attempt(self, wait_s: float) -> bool:
+        """Return whether we have it, after waiting at most so long. Raises `OSError` where it cannot be a lock."""
+
+    def holder(self) -> str:
+        """Return in words which process has it."""
+
+    def release(self) -> None:
+        """Let go of it."""
+
+
+class FileClaim:
+    """A lock of this machine, which may be taken again by who has it."""
+
+    def __init__(self, lock: filelock.BaseFileLock) -> None:
+        self.path = lock.lock_file
+        self._lock = lock
+
+    def attempt(self, wait_s: float) -> bool:
+        """Wait for the kernel's lock."""
+        try:
+            self._lock.acquire(timeout=wait_s)
+        except filelock.Timeout:
+            return False
+        return True
+
+    def holder(self) -> str:
+        """Return what the kernel tells."""
+        return holder_of(Path(self.path))
+
+    def release(self) -> None:
+        """Let go of the kernel's lock."""
+        self._lock.release()
+
+
+class HostClaim:
+    """A lock of another machine, which its attendant is ``asked`` for; it may be taken again by who has it.
+
+    ``name`` is that of the file. The ``folder`` there is the one of the user there where it is empty.
+    """
+
+    def __init__(self, ask: Callable[..., Mapping[str, Any]], name: str, folder: str) -> None:
+        self.path = name
+        self._ask = ask
+        self._name = name
+        self._folder = folder
+        self._holder = ""
+        self._taken = 0
+
+    def attempt(self, wait_s: float) -> bool:
+        """Ask once, or once more after waiting."""
+        if not self._taken and not self._is_ours():
+            time.sleep(wait_s)
+            if not wait_s or not self._is_ours():
+                return False
+        self._taken += 1
+        return True
+
+    def _is_ours(self) -> bool:
+        answer = self._ask("take_device", name=self._name, folder=self._folder)
+        self.path, self._holder = answer["path"], answer["holder"]
+        return not self._holder
+
+    def holder(self) -> str:
+        """Return what the attendant has told."""
+        return self._holder
+
+    def release(self) -> None:
+        """Have the attendant let go of it. One whose host is lost was given back there."""
+        self._taken -= 1
+        if not self._taken:
+            with suppress(WorkerError):
+                self._ask("give_device_back", path=self.path)
+
+
+def take(claim: Claim, what: str, patience: Patience) -> float:
     """Take a lock on ``what`` and return the seconds that it was waited for.
 
     Raises `LockTimeout`, which says who holds it, and `OSError` where it cannot be a lock.
     """
     began_s = time.monotonic()
     wait_s = 0.0
-    while True:
-        try:
-            lock.acquire(timeout=wait_s)
-        except filelock.Timeout:
-            waited_s = time.monotonic() - began_s
-            path = Path(lock.lock_file)
-            if waited_s >= patience.timeout_s:
-                raise LockTimeout(
-                    f"waited {waited_s:.0f} s for {what}, and {holder_of(path)} still holds its lock {path}: "
-                    "end that process, or allow a longer wait with the ini key accel_lock_timeout"
-                ) from None
-            patience.tell(f"waiting for {what}, which {holder_of(path)} uses", str(path))
-            wait_s = min(ASK_AGAIN_S, patience.timeout_s - waited_s)
-        else:
-            return time.monotonic() - began_s
-
-
-def holder_of(path: Path, listed: Path = _KERNELS_LOCKS) -> str:
-    """Return in words which process holds a lock, as far as the kernel tells."""
-    with suppress(OSError):
-        inode = path.stat().st_ino
-        for pid, _, _, number in _FLOCK.findall(listed.read_text(encoding="ascii", errors="replace")):
-            if int(number) == inode and int(pid) > 0:  # 0 is a process of another container
-                return _in_words(int(pid))
-    return "another process"
-
-
-def _in_words(pid: int) -> str:
-    try:
-        process = psutil.Process(pid)
-        return f"process {pid} ({process.name()} of user {process.username()})"
-    except psutil.NoSuchProcess:
-        return f"a program that process {pid} has started and left behind"
-    except psutil.AccessDenied:
-        return f"process {pid}"
-
-
-def prepare_folder(folder: Path, *, private: bool) -> None:
-    """Make a folder of locks, or check the one that is there. Raises `OSError` where others could take locks away.
-
-    A ``private`` one is this user's own, and no link. In any other one, people may write who cannot remove each other's
-    files: everybody only where it is sticky, as ``/tmp`` is.
-    """
-    folder.mkdir(mode=0o700 if private else 0o777, parents=True, exist_ok=True)
-    status = folder.lstat() if private else folder.stat()
-    if not stat.S_ISDIR(status.st_mode):
-        raise OSError(errno.ENOTDIR, "it is a link, and no folder", str(folder))
-    if private and status.st_uid != os.getuid():
-        raise OSError(errno.EPERM, f"it belongs to {_user(status.st_uid)}", str(folder))
-    if private and status.st_mode & 0o077:
-        folder.chmod(0o700)
-    if not private and status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
-        raise OSError(errno.EPERM, "everybody may remove locks there (chmod +t forbids it)", str(folder))
-
-
-def _user(number: int) -> str:
-    try:
-        return f"user {pwd.getpwuid(number).pw_name}"
-    except KeyError:
-        return f"user {number}"
+    while not claim.attempt(wait_s):
+        waited_s = time.monotonic() - began_s
+        if waited_s >= patience.timeout_s:
+            raise LockTimeout(
+                f"waited {waited_s:.0f} s for {what}, and {claim.holder()} still holds its lock {claim.path}: "
+                "end that process, or allow a longer wait with the ini key accel_lock_timeout"
+            )
+        patience.tell(f"waiting for {what}, which {claim.holder()} uses", claim.path)
+        wait_s = min(ASK_AGAIN_S, patience.timeout_s - waited_s)
+    return time.monotonic() - began_s
 
 
 @contextmanager

@@ -10,11 +10,13 @@ import ctypes
 import faulthandler
 import importlib.abc
 import importlib.util
+import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import zlib
 from types import CodeType, ModuleType
 from typing import Any, Dict, Mapping, Optional, Sequence
 
@@ -65,7 +67,7 @@ def boot(channel: Any) -> None:
     redirect_output(cargo["log"])
     take_along(cargo["temporary"])
     report_stacks(cargo["stacks"])
-    sys.meta_path.insert(0, Shipped(cargo["sources"]))
+    sys.meta_path.insert(0, Shipped({**kept_sources(cargo["rooms"]), **cargo["sources"]}))
     sys.meta_path.append(Shipped(cargo["stand_ins"]))
     module, _, attribute = cargo["accelerator"].partition(":")
 
@@ -73,6 +75,15 @@ def boot(channel: Any) -> None:
 
     accelerator = getattr(importlib.import_module(module), attribute)
     serve(channel, accelerator())
+
+
+def kept_sources(path: str) -> Dict[str, str]:
+    """Return the sources of the worker rooms that another host keeps in a file; none where ``path`` is empty."""
+    if not path:
+        return {}
+    with open(path, "rb") as file:
+        rooms: Dict[str, str] = json.loads(zlib.decompress(file.read()))["rooms"]
+    return rooms
 
 
 def die_with_controller() -> None:

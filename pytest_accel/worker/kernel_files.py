@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Union
+from typing import List, Union
 
 #: Path is what names a file or folder.
 Path = Union[str, "os.PathLike[str]"]
@@ -16,3 +16,11 @@ def read(*path: Path) -> str:
             return file.read().strip()
     except OSError:
         return ""
+
+
+def listed(*path: Path) -> List[str]:
+    """The names in a folder that may not be there, or not for us: none in that case."""
+    try:
+        return os.listdir(os.path.join(*path))
+    except OSError:
+        return []

@@ -26,7 +26,7 @@ def check_identity(subject: Subject) -> Finding:
         raise Broken("the device tells nothing by which it could be told from another one")
     if not versions.keys() - _OWN:
         raise Broken("the SDK tells no version of what is under test")
-    around = conditions(in_process=session.settings.in_process)
+    around = conditions(session.machine(name), in_process=session.settings.in_process)
     disturbed = [
         *([f"governor {around.governor}"] if around.governor else []),
         *([f"a quota of {around.cpu_quota_cores:g} cores"] if around.cpu_quota_cores else []),

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import platform
-from typing import Dict, Union
+from typing import TYPE_CHECKING, Dict, Union
 
-from pytest_accel.worker.accelerator import Present
 from pytest_accel.worker.hardware.cpu_quota import cpu_quota_cores
 from pytest_accel.worker.kernel_files import Path, read
+
+if TYPE_CHECKING:
+    from pytest_accel.worker.accelerator import Present
 
 #: FLAGS are the instruction sets that decide which kernels run, so that times of machines with and without them do not
 #: compare.
@@ -74,6 +76,8 @@ def _cores_within_quota(root: Path) -> Union[int, float]:
 
 def present(device: str = "") -> Present:
     """Describe the processor as a device that is here, under ``device`` where an SDK has a name for it."""
+    from pytest_accel.worker.accelerator import Present  # which needs NumPy, and an attendant may have none
+
     facts = identity()
     flags, cores = str(facts["cpu_flags"]), usable_cores()
     # Without known instructions, as on macOS, there may be a unit for matrices that nobody tells of.

@@ -186,7 +186,7 @@ def test_a_relay_that_is_killed_takes_its_worker_along(pool: WorkerPool) -> None
     other = pool.forked("fake", FAKE, IMPORTS)
     assert isinstance(worker, Worker)
     process = psutil.Process(worker.pid)
-    os.kill(worker._process.pid, signal.SIGKILL)
+    os.kill(worker._interpreter.pid, signal.SIGKILL)
     assert_gone([process])
     assert other.request("hello", phase="start", deadline_s=60)["pid"] == other.pid
 

@@ -16,7 +16,8 @@ import pytest
 
 from pytest_accel.facts.errors import CompileFailed, DeadlineExceeded, UnfitInput, WorkerCrashed, WorkerError
 from pytest_accel.processes.client import Deadlines, WorkerClient
-from pytest_accel.processes.process import InProcessWorker, Worker, WorkerPool, message_of
+from pytest_accel.processes.messages import message_of
+from pytest_accel.processes.process import InProcessWorker, Worker, WorkerPool
 from pytest_accel.store.locks import folders
 from pytest_accel.testing import FAKE, FakeAccelerator, fake_model
 from pytest_accel.worker import wire
@@ -280,7 +281,7 @@ def ask_to_compile(worker: Worker, source: str = "", told: list[str] | None = No
         deadline_s=LONG_S,
         on_progress=lambda _, pid: (told if told is not None else []).append(pid),
         source={"kind": "fake", "path": source},
-        artefact=str(worker._remains._temporary / "artefact"),
+        artefact=str(Path(worker._paths["temporary"]) / "artefact"),
         options=OPTIONS,
     )
 
@@ -308,7 +309,7 @@ def test_a_worker_that_spoils_its_wire_and_dies_is_seen_at_once(unruly: None, lo
 def test_a_worker_that_spoils_its_wire_and_lives_is_told_so(
     unruly: None, logs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pytest_accel.processes.process._GRACE_S", 0.5)
+    monkeypatch.setattr("pytest_accel.processes.place.GRACE_S", 0.5)
     worker = Worker("fake", "unruly:SpoilsTheWire", log_dir=logs)
     with pytest.raises(WorkerCrashed, match="closed its connection, or something in it wrote there what is no answer"):
         ask_to_compile(worker, "63" + "00" * 8)

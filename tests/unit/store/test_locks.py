@@ -11,7 +11,8 @@ import pytest
 
 from pytest_accel.facts.errors import LockTimeout
 from pytest_accel.store import locks
-from pytest_accel.store.locks import HALF_MADE_S, Patience, Uses, holder_of, lock_at, prepare_folder, take
+from pytest_accel.store.locks import HALF_MADE_S, FileClaim, Patience, Uses, lock_at, take
+from pytest_accel.worker.host.device_locks import holder_of, prepare_folder
 
 HOLDER = """
 import sys
@@ -41,7 +42,7 @@ def held(tmp_path: Path) -> Iterator[tuple[Path, int]]:
 def test_a_free_lock_is_not_waited_for(tmp_path: Path) -> None:
     told: list[tuple[str, ...]] = []
     lock = lock_at(tmp_path / "x.lock")
-    assert take(lock, "it", Patience(0.0, lambda *words: told.append(words))) < 1
+    assert take(FileClaim(lock), "it", Patience(0.0, lambda *words: told.append(words))) < 1
     assert lock.is_locked
     assert told == []
 
@@ -51,7 +52,7 @@ def test_waiting_says_for_what_whose_where_and_ends(held: tuple[Path, int], monk
     told: list[tuple[str, ...]] = []
     monkeypatch.setattr(locks, "ASK_AGAIN_S", 0.01)
     with pytest.raises(LockTimeout) as caught:
-        take(lock_at(path), "the GPU", Patience(0.1, lambda *words: told.append(words)))
+        take(FileClaim(lock_at(path)), "the GPU", Patience(0.1, lambda *words: told.append(words)))
     assert len(told) > 3
     what, where = told[0]
     assert what.startswith(f"waiting for the GPU, which process {pid} (")

@@ -60,6 +60,7 @@ class Ssh(Popen2IO):
                 start_new_session=True,  # Ctrl-C on a terminal is the controller's
             )
         except FileNotFoundError:
+            self._errors.close()
             raise HostUnfit(
                 "no-ssh",
                 f"{host.ssh} cannot be reached: this machine has no ssh client",

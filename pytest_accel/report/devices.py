@@ -16,25 +16,21 @@ if TYPE_CHECKING:
 def table(
     survey: Mapping[str, Present | Missing | None], hosts: Mapping[str, Host] = MappingProxyType({})
 ) -> Iterator[str]:
-    """Give a line or two for each accelerator, by name, with its host where it has one.
+    """Give a line or two for each accelerator, by name. A device on another machine has its host.
 
     An accelerator whose hardware is here is None where its SDK was not asked.
     """
-    rows = [
-        row
-        for name, found in sorted(survey.items())
-        for row in _rows(name, f"on {hosts[name].ssh}" if name in hosts else "", found)
-    ]
+    rows = [row for name, found in sorted(survey.items()) for row in _rows(name, found, hosts.get(name))]
     return map(join, pad(rows))
 
 
-def _rows(name: str, host: str, found: Present | Missing | None) -> Iterator[tuple[str, ...]]:
+def _rows(name: str, found: Present | Missing | None, host: Host | None) -> Iterator[tuple[str, ...]]:
     from pytest_accel.worker.accelerator import Present
 
     if found is None:
-        yield name, "possible", host
+        yield name, "possible"
     elif isinstance(found, Present):
-        yield name, "present", host, found.device
+        yield name, "present", f"{found.device} on {host.ssh}" if host else found.device
     else:
-        yield name, "absent", host, f"{found.kind}: {found.reason}"
-        yield "", "", "", found.action
+        yield name, "absent", f"{found.kind}: {found.reason}"
+        yield "", "", found.action

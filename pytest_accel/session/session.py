@@ -70,7 +70,7 @@ class Session:
         self._versions_around: dict[str, dict[str, str]] = {}
         self._device_locks: dict[str, Claim] = {}
         self._hosts = Hosts(waiting=tell.tick)
-        self._elsewhere: dict[Path, Session] = {}
+        self._elsewhere: dict[Path | Host, Session] = {}
         self._other_caches: dict[Path, Cache] = {}
 
     @cached_property
@@ -206,11 +206,17 @@ class Session:
         )
         return WorkerClient(worker, deadlines, deploys=self.registry.find(worker.name).deploys)
 
-    def elsewhere(self, python: Path) -> Session:
-        """Return a session like this one whose accelerators all run in another interpreter. It ends with this one."""
+    def elsewhere(self, python: Path | Host) -> Session:
+        """Return a session like this one whose accelerators all run in another interpreter. It ends with this one.
+
+        That of a ``Host`` takes the place of the interpreters on that machine alone.
+        """
         if python not in self._elsewhere:
-            interpreters = dict.fromkeys(self.registry.names, str(python))
-            hosts = {name: host._replace(python=str(python)) for name, host in self.settings.hosts.items()}
+            interpreters, hosts = self.settings.interpreters, self.settings.hosts
+            if isinstance(python, Path):
+                interpreters = dict.fromkeys(self.registry.names, str(python))
+            else:
+                hosts = {name: python if host.ssh == python.ssh else host for name, host in hosts.items()}
             settings = dataclasses.replace(self.settings, interpreters=interpreters, hosts=hosts)
             self._elsewhere[python] = Session(settings, self.registry, tell=self.tell)
             self._elsewhere[python].warnings = self.warnings
@@ -280,10 +286,11 @@ class Session:
 
     def _looked_for(self, accelerator: str) -> Present | Missing:
         try:
-            missing = self._absent_hardware(accelerator)
-            return missing or self.shared_client(accelerator).probe()
+            found = self._absent_hardware(accelerator) or self.shared_client(accelerator).probe()
         except HostUnfit as unfit:
             return Missing(unfit.kind, unfit.reason, unfit.action)
+        host = self.host_of(accelerator)
+        return found if host is None or isinstance(found, Present) else _missing_on(host, found)
 
     def _absent_hardware(self, accelerator: str) -> Missing | None:
         """Return why the hardware is not here, as far as its files tell. On a host the worker looks at them itself."""
@@ -323,6 +330,8 @@ class Session:
     def _surveyed(self, accelerator: str) -> Present | Missing:
         try:
             return self.find(accelerator)
+        except HostLost as error:
+            return Missing("unreached", str(error), f"pytest --accelerator={accelerator} tries again")
         except WorkerError as error:
             return Missing("broken-sdk", str(error), f"pytest --accelerator={accelerator} shows more of it")
 
@@ -402,6 +411,17 @@ class Session:
             self._logs.close()
         if "cache" in self.__dict__:
             self.cache.close()
+
+
+def _missing_on(host: Host, missing: Missing) -> Missing:
+    """Name the host in what is missing there, and the interpreter where another one may have it."""
+    if missing.kind not in ("no-sdk", "placeholder-package"):
+        return dataclasses.replace(missing, reason=f"on {host.ssh}: {missing.reason}")
+    return dataclasses.replace(
+        missing,
+        reason=f"{host.python} on {host.ssh}: {missing.reason}",
+        action=f"{missing.action}; or name the Python there that has it, with //python=PATH in accel_host",
+    )
 
 
 def _reason(found: Present | Missing | None) -> str | None:

@@ -85,7 +85,8 @@ class Missing:
     """The accelerator cannot be used here: the reason, and what to do about it.
 
     ``kind`` is one of no-hardware, no-driver, driver-mismatch, busy, too-few-cores, placeholder-package, no-sdk,
-    support-ended, not-opted-in and no-access. pytest-accel itself adds broken-sdk, when a probe has failed. Only
+    support-ended, not-opted-in and no-access. pytest-accel itself adds broken-sdk, when a probe has failed, and what is
+    wrong with another machine: no-ssh, unreached, refused, no-python, old-python, no-numpy and no-disk. Only
     `Accelerator.target` says needs-device, or nothing-to-compile.
     """
 

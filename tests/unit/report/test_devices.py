@@ -30,14 +30,10 @@ def test_an_accelerator_on_another_machine_says_which() -> None:
     survey: dict[str, Present | Missing] = {
         "cpu": Present("Xeon", {}),
         "gpu-trt": Present("Tesla T4", {}),
-        "inf1": Missing("no-python", "no python3 on inf-box", "name one"),
     }
-    hosts = {"gpu-trt": Host("me@gpu-box"), "inf1": Host("inf-box")}
-    assert list(table(survey, hosts)) == [
-        "cpu      present                 Xeon",
-        "gpu-trt  present  on me@gpu-box  Tesla T4",
-        "inf1     absent   on inf-box     no-python: no python3 on inf-box",
-        "                                 name one",
+    assert list(table(survey, {"gpu-trt": Host("me@gpu-box")})) == [
+        "cpu      present  Xeon",
+        "gpu-trt  present  Tesla T4 on me@gpu-box",
     ]
 
 

@@ -47,7 +47,8 @@ def forked_by(server: ForkServer) -> Callable[..., Worker]:
     """
 
     def start(name: str, accelerator: str, **options: Any) -> Worker:
-        if accelerator == FAKE and options["python"] == sys.executable:
+        here = options.get("place") is None
+        if here and accelerator == FAKE and options["python"] == sys.executable:
             options["fork_server"] = server
         return Worker(name, accelerator, **options)
 

@@ -1,31 +1,21 @@
 """``--accel-list`` asks every host. What is wrong there is told apart, each with what to do.
 
-The ssh client is a stand-in that runs its command here, or fails as OpenSSH's does. Everything else is real.
+The ssh client is a stand-in, and everything else is real.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
 import pytest
 
 from pytest_accel.testing import FAKE
 from pytest_accel.worker.accelerators.fake import ENVIRONMENT_VARIABLE
 from tests.plugin.conftest import Project
+from tests.standins import ssh_client
+from tests.standins.ssh_client import program
 
-#: SSH ends as OpenSSH's client does for three names of hosts. Its words are those of OpenSSH 9.2.
-SSH = """\
-#!/bin/sh
-case "$*" in
-*no-box*) echo "ssh: Could not resolve hostname no-box: Name or service not known" >&2; exit 255;;
-*shut-box*) echo "me@shut-box: Permission denied (publickey,password)." >&2; exit 255;;
-*new-box*) echo "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @" >&2; exit 255;;
-esac
-for command; do :; done
-exec sh -c "$command"
-"""
 #: OLD greets as a Python 3.6 does that is asked for its version, and runs nothing else that is sent.
 OLD = '#!/bin/sh\nread -r _\necho "pytest-accel greets Python 3.6.9"\n'
 #: FULL is loaded by a Python whose disk is full.
@@ -45,19 +35,12 @@ def lacking(kind: str, reason: str, action: str) -> str:
     return f"env:{ENVIRONMENT_VARIABLE}={json.dumps(script)}"
 
 
-def program(path: Path, text: str) -> Path:
-    path.write_text(text, encoding="utf-8")
-    path.chmod(0o755)
-    return path
-
-
 @pytest.fixture
 def hosts(project: Project) -> dict[str, tuple[str, str, str]]:
     """Accelerators with the host of each, the line that tells about it, and the line with what to do."""
     folder = project.pytester.mkdir("programs")
-    program(folder / "ssh", SSH)
+    ssh_client.install(project.monkeypatch, folder)
     old, bare = program(folder / "old", OLD), program(folder / "bare", f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
-    project.monkeypatch.setenv("PATH", str(folder), prepend=":")
     project.monkeypatch.setattr("pytest_accel.inputs.registry.BUILTIN", {})
     name_it = "*name the Python there that has the SDK, as in accel_host = *//python=/opt/sdk/bin/python"
     python = f"//python={sys.executable}"

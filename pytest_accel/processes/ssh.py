@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import execnet
 import msgspec
-from execnet.gateway_base import Popen2IO, get_execmodel
+from execnet.gateway_base import get_execmodel
 from execnet.gateway_bootstrap import sendexec
 
 from pytest_accel.facts.errors import HostUnfit
@@ -45,8 +45,8 @@ _GREETS = b"pytest-accel greets Python "
 _MOST_PRINTED_BYTES = 2**20
 
 
-class Ssh(Popen2IO):
-    """The process of an ssh client, whose pipes are execnet's wire to a Python on the host."""
+class Ssh:
+    """The process of an ssh client, whose pipes are execnet's wire (an ``IO``) to a Python on the host."""
 
     def __init__(self, host: Host) -> None:
         self.host = host
@@ -66,9 +66,32 @@ class Ssh(Popen2IO):
                 f"{host.ssh} cannot be reached: this machine has no ssh client",
                 "install one (Debian: apt-get install openssh-client)",
             ) from None
-        super().__init__(self.process.stdin, self.process.stdout, execmodel=get_execmodel("thread"))
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self._input, self._output = self.process.stdin, self.process.stdout
+        self.execmodel = get_execmodel("thread")
         #: What the client, and the host through it, has printed as errors; known once it has ended.
         self.printed = ""
+
+    def read(self, numbytes: int) -> bytes:
+        """Return exactly so many bytes from the host. Raises `EOFError` where there are fewer."""
+        found = self._output.read(numbytes)
+        if len(found) < numbytes:
+            raise EOFError(f"{len(found)} of {numbytes} bytes")
+        return found
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to the host."""
+        self._input.write(data)
+        self._input.flush()
+
+    def close_read(self) -> None:
+        """Read no more."""
+        self._output.close()
+
+    def close_write(self) -> None:
+        """Send no more."""
+        self._input.close()
 
     def wait(self) -> int | None:
         """Wait for the client to end; execnet asks for that."""
@@ -88,7 +111,7 @@ class Ssh(Popen2IO):
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        for pipe in filter(None, (self.process.stdin, self.process.stdout)):
+        for pipe in (self._input, self._output):
             with contextlib.suppress(OSError):  # what the host has not read is lost with it
                 pipe.close()
         if not self._errors.closed:

@@ -25,12 +25,14 @@ FLOORS = (
     "verdict store machine processes",
     "facts stats worker",
 )
-#: The same inside the worker's package: what starts, what answers, the accelerators, what they share, and the contract.
+#: The same inside the worker's package: what starts, what answers, the accelerators, the machine, what they share, and
+#: the contract.
 WORKER_FLOORS = (
     "boot",
     "fork_server",
     "serve",
     "accelerators",
+    "host",
     "timing formats hardware",
     "accelerator kernel_files lanes redaction vendor_errors wire",
 )

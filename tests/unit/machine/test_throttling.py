@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from pytest_accel.machine.throttling import Throttling
+from pytest_accel.worker.host.conditions import Conditions
+from pytest_accel.worker.host.operations import Operations
+from tests.unit.worker.host.machines import machine
 
 CLOCKS = "sys/devices/system/cpu/cpu{}/cpufreq/scaling_cur_freq"
 HEAT = "sys/devices/system/cpu/cpu{}/thermal_throttle/core_throttle_count"
@@ -16,15 +19,8 @@ V2 = "sys/fs/cgroup/pod/cpu.stat"
 V1 = "sys/fs/cgroup/cpu,cpuacct/cpu.stat"
 
 
-def machine(root: Path, files: Mapping[str, str]) -> Path:
-    for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return root
-
-
 def told(root: Path, before: Mapping[str, str], after: Mapping[str, str]) -> str:
-    watch = Throttling(machine(root, before))
+    watch = Throttling(Operations(Conditions(machine(root, before))).ask)
     machine(root, after)
     return watch.causes()
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_accel.worker.hardware.cpu_quota import cpu_quota_cores
-from tests.unit.machine.test_hardware import machine
+from tests.unit.worker.host.machines import machine
 
 if TYPE_CHECKING:
     from pathlib import Path

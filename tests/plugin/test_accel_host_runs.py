@@ -74,7 +74,7 @@ def test_a_host_that_is_not_there_costs_its_own_tests_only(machines: Project) ->
     result.stdout.fnmatch_lines(["SKIPPED * right absent: no-box cannot be reached: ssh: Could not resolve *"])
     strict = machines.run("--accel-host=right=ssh=no-box", "--accelerator=right", "--accel-strict", workers=True)
     strict.assert_outcomes(errors=1)
-    strict.stdout.fnmatch_lines(["E*right absent: no-box cannot be reached: * (--accel-strict)"])
+    strict.stdout.fnmatch_lines(["right absent: no-box cannot be reached: * (--accel-strict)"])
 
 
 def test_baselines_of_a_host_are_kept_here_and_compared_there(machines: Project) -> None:
@@ -95,6 +95,13 @@ def test_what_an_interrupted_run_has_finished_on_hosts_is_taken_over_by_one_proc
     result = machines.run(LEFT, RIGHT, "--accel-resume", workers=True, subprocess=True)
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines(["created: 3/3 workers", "resumed: 2 results are from the run of *"])
+
+
+def test_a_process_of_xdists_on_another_machine_reaches_hosts_too(machines: Project) -> None:
+    there = f"--tx=ssh=me@tests-box//python={sys.executable}//chdir={machines.pytester.path}"
+    result = machines.run(LEFT, "--accelerator=fake,left", there, "--dist=load", workers=True, subprocess=True)
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["created: 1/1 worker", "* fake * this machine *", "* left * me@left-box *"])
 
 
 def test_another_interpreter_on_the_host_is_an_opponent(machines: Project) -> None:

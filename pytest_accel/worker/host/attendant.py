@@ -40,7 +40,7 @@ def attend(channel: Any) -> None:
     try:
         scratch = Scratch()
     except OSError as error:
-        channel.send({"no_disk": f"{error.strerror or error} ({error.filename})"})
+        channel.send({"no_disk": f"{error.strerror or error}" + (f" ({error.filename})" if error.filename else "")})
         return
     attendant = Attendant(scratch, prompts, silence_s=start["silence_s"])
     channel.send(attendant.presentation())

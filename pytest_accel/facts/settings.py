@@ -39,6 +39,18 @@ class Opponent(NamedTuple):
     text: str
 
 
+class Host(NamedTuple):
+    """This is a machine that is reached over ssh.
+
+    ``ssh`` is what the ssh client is given, such as ``me@gpu-box``, ``python`` the interpreter that is started there,
+    and ``environment`` the variables that its workers have beside their own.
+    """
+
+    ssh: str
+    python: str = "python3"
+    environment: tuple[tuple[str, str], ...] = ()
+
+
 def default_lock_dir() -> Path:
     """Return where the processes of one user on one machine find each other's locks.
 
@@ -115,6 +127,8 @@ class Settings:
     instance_type: str | None = field(default=None, metadata=NOT_BINDING)
     #: ``interpreters`` maps an accelerator to the Python of its worker.
     interpreters: Mapping[str, str] = field(default_factory=dict, metadata=NOT_BINDING)
+    #: ``hosts`` maps an accelerator to the machine that it is on, where that is another one.
+    hosts: Mapping[str, Host] = field(default_factory=dict, metadata=NOT_BINDING)
     #: ``budgets`` are the project's defaults for tests that set none, by name.
     budgets: Mapping[str, float] = field(default_factory=dict, metadata=NOT_BINDING)
     #: ``against`` is the opponent that is compared with in place of stored baselines, or None.

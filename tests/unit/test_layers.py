@@ -31,8 +31,8 @@ WORKER_FLOORS = (
     "fork_server",
     "serve",
     "accelerators",
-    "timing formats hardware",
-    "accelerator kernel_files lanes redaction vendor_errors wire",
+    "timing formats hardware host",
+    "accelerator file_content kernel_files lanes redaction vendor_errors wire",
 )
 
 

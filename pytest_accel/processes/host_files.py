@@ -140,8 +140,8 @@ class HostFiles:
     def back(self, far: str, path: Path) -> None:
         """Bring what was made in a folder of the host into the local folder ``path``. The host keeps it too."""
         made = self._asked(_Made, "keep_folder", folder=far, deadline_s=_PATIENCE_S)
-        for name in ("", *made.folders):
-            self._inside(path, name).mkdir(parents=True, exist_ok=True)
+        for folder in (path, *(self._inside(path, name) for name in made.folders)):
+            folder.mkdir(parents=True, exist_ok=True)
         progress = Transfer(self._tell, f"fetching from {self._host}", sum(size for _, size in made.files.values()))
         for name, (digest, size) in made.files.items():
             file = self._inside(path, name)
@@ -251,7 +251,7 @@ class HostFiles:
     def _inside(self, path: Path, name: str) -> Path:
         """Return the local path of a far file, which has to be in the folder, whatever the host calls it."""
         try:
-            return Path(inside(str(path), name)) if name else path
+            return Path(inside(str(path), name))
         except Unkept as error:
             raise WorkerError(f"{self._host}: {error}", phase=_PHASE) from None
 

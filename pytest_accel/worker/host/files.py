@@ -93,14 +93,14 @@ def _in_words(operation: _Operation) -> _Operation:
     """Turn the system's errors of an operation into an `Unkept` that says what to do."""
 
     @functools.wraps(operation)
-    def told(files: Files, *args: Any, **params: Any) -> Plain:
+    def told(cache: Files, /, *args: Any, **params: Any) -> Plain:
         try:
-            return operation(files, *args, **params)
+            return operation(cache, *args, **params)
         except OSError as error:
             if error.errno in _FULL:
-                raise files._full(error.strerror or "it is full") from error
+                raise cache._full(error.strerror or "it is full") from error
             raise Unkept(
-                f"the folder {files._root} cannot be used: {error.strerror or error} ({error.filename}); make it "
+                f"the folder {cache._root} cannot be used: {error.strerror or error} ({error.filename}); make it "
                 "writable for this user, or set XDG_CACHE_HOME there to another folder"
             ) from error
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -233,7 +234,11 @@ def test_an_upload_that_is_cut_goes_on_with_the_files_that_had_not_come(
 
 def test_a_file_that_changes_while_it_is_sent_is_not_used(files: HostFiles, host: Host, tmp_path: Path) -> None:
     (tmp_path / "net").write_bytes(b"the first one")
-    host.before["hold_contents"] = lambda: (tmp_path / "net").write_bytes(b"a later one") and None
+
+    def change() -> None:
+        (tmp_path / "net").write_bytes(b"a later one")
+
+    host.before["hold_contents"] = change
     with pytest.raises(WorkerError, match=r"me@box: .*/net has not arrived as it was: it was changed meanwhile"):
         files.there(tmp_path / "net")
     host.before.clear()
@@ -335,7 +340,7 @@ def test_many_small_files_share_a_request(files: HostFiles, host: Host, tmp_path
 
 def test_a_part_is_what_the_line_takes_in_half_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     clock_s, sizes = [0.0], []
-    monkeypatch.setattr(host_files.time, "monotonic", lambda: clock_s[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock_s[0])
     parts = PartSize()
     for bytes_per_s in (1e9, 1e5):
         for _ in range(12):
@@ -349,7 +354,8 @@ def test_a_part_is_what_the_line_takes_in_half_a_second(monkeypatch: pytest.Monk
 
 
 def test_large_arrays_are_read_there_from_files(files: HostFiles, host: Host) -> None:
-    batch = {"image": np.frombuffer(noise(600_000), np.float32).reshape(2, -1), "size": np.ones(2, np.int64)}
+    images: np.ndarray = np.frombuffer(noise(600_000), np.float32).reshape(2, -1)
+    batch = {"image": images, "size": np.ones(2, np.int64)}
     (packed,) = files.arrays([batch])
     assert packed["size"] == wire.pack(batch["size"])
     assert packed["image"].keys() == {"dtype", "shape", "path"}

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,13 +12,16 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_accel.worker.host import files as host_files
 from pytest_accel.worker.host.files import Files, Unkept, default_root, deflated, inflated, inside
 from tests.drills.drill import can_mount
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MOST_BYTES = 1 << 20
 
@@ -29,6 +33,10 @@ def sha256(content: bytes) -> str:
 def part(content: bytes, *, first: bool = True, last: bool = True, digest: str = "") -> dict[str, Any]:
     named = {"digest": digest or sha256(content), "name": "model.onnx", "first": first, "last": last}
     return {**named, **deflated(content)}
+
+
+def arrived(part: dict[str, Any], most_bytes: int) -> bytes:
+    return inflated(part["data"], part["deflated"], most_bytes)
 
 
 def bring(files: Files, *contents: bytes) -> int:
@@ -158,7 +166,12 @@ def test_a_content_that_a_program_writes_to_in_a_run_is_sent_again(any_disk: Fil
 def test_contents_are_hashed_once_in_a_run(files: Files, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bring(files, b"weights")
     hashed: list[Path] = []
-    monkeypatch.setattr(host_files, "sha256_of", lambda path: hashed.append(path) or sha256(path.read_bytes()))
+
+    def hash_and_count(path: Path) -> str:
+        hashed.append(path)
+        return sha256(path.read_bytes())
+
+    monkeypatch.setattr(host_files, "sha256_of", hash_and_count)
     later = run(root)
     for _ in range(3):
         assert bring(later, b"weights") == 0
@@ -176,7 +189,7 @@ def test_what_was_made_is_kept_by_its_content(any_disk: Files, root: Path) -> No
     told = any_disk.keep_folder(str(made))
     names = ("engine", "link", "deep/again")
     assert told == {"files": {name: [digest, 6] for name in names}, "folders": ["deep/empty"]}
-    assert inflated(*any_disk.read_content(digest, 2, 3).values(), 3) == b"gin"
+    assert arrived(any_disk.read_content(digest, 2, 3), 3) == b"gin"
     any_disk.drop_folder(str(made))
     assert not made.exists()
     any_disk.let_go()
@@ -248,7 +261,7 @@ def test_a_disk_with_too_little_space_loses_first_what_nobody_uses(root: Path, m
     def usage(_: str) -> SimpleNamespace:
         return SimpleNamespace(free=1_000 + 10_000 * len(taken - kept(files)))
 
-    monkeypatch.setattr(host_files.shutil, "disk_usage", usage)
+    monkeypatch.setattr(shutil, "disk_usage", usage)
     assert files.hold_contents({sha256(sized(2)): 10_000})["missing"] == [sha256(sized(2))]
     assert kept(files) == {sha256(sized(1))}
     with pytest.raises(Unkept) as error:
@@ -361,13 +374,14 @@ def test_no_name_leads_out_of_its_folder(files: Files, name: str) -> None:
 
 @pytest.mark.parametrize("digest", ["../objects", "", "0" * 63, "A" * 64, "0" * 64 + "\n", None])
 def test_what_is_no_digest_names_no_content(files: Files, digest: Any) -> None:
-    for ask in (
+    naming: tuple[Callable[[], object], ...] = (
         lambda: files.hold_contents({digest: 1}),
         lambda: files.hold_contents({}, [digest]),
         lambda: files.read_content(digest, 0, 1),
         lambda: files.receive_parts([{**part(b"x"), "digest": digest}], 1),
         lambda: files.lay_out({"name": digest}),
-    ):
+    )
+    for ask in naming:
         with pytest.raises(Unkept, match="is no sha256"):
             ask()
 
@@ -401,7 +415,7 @@ def test_only_what_shrinks_is_compressed() -> None:
     assert not deflated(weights)["deflated"]
     assert len(deflated(text)["data"]) < len(text) / 3
     for chunk in (text, weights, b"", b"x"):
-        assert inflated(*deflated(chunk).values(), len(chunk)) == chunk
+        assert arrived(deflated(chunk), len(chunk)) == chunk
 
 
 def test_the_cache_is_the_users_own() -> None:

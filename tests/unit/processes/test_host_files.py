@@ -105,7 +105,7 @@ def test_a_folder_comes_with_all_that_is_in_it(files: HostFiles, host: Host, tmp
     (net / "assets").mkdir()
     os.link(net / "variables" / "variables.data-00000-of-00001", net / "the same by a hard link")
     (net / "linked").symlink_to(net / "saved_model.pb")
-    far = Path(files.there(net / ".." / "net"))
+    far = Path(files.there(net / "variables" / ".."))
     assert far.name == "net"
     assert tree(far) == tree(net)
     assert host.sent_bytes < 60_000, "two names of one content are sent once"
@@ -433,6 +433,20 @@ def test_a_source_that_a_worker_makes_is_named_as_it_is_here(files: HostFiles, h
     source = client.yardstick(tmp_path / "network")
     assert Path(source.path).is_relative_to(tmp_path / "network")
     assert Path(source.path).is_file()
+
+
+def test_a_model_that_was_compiled_is_found_in_the_artefact_here(
+    files: HostFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(op: str, *, artefact: str, **_: Any) -> Any:
+        return {"placement": None, "model": {"kind": "onnx", "path": f"{artefact}/beside/net.onnx"}}
+
+    worker = InProcessWorker("fake", FAKE)
+    monkeypatch.setattr(worker, "request", answer)
+    client = WorkerClient(worker, Deadlines(compile_s=60, run_s=60), files=files)
+    (tmp_path / "artefact").mkdir()
+    found = client.inspect(tmp_path / "artefact", OPTIONS).model
+    assert found == Source("onnx", str(tmp_path / "artefact/beside/net.onnx"))
 
 
 def test_a_worker_that_names_a_file_elsewhere_is_not_believed(

@@ -8,6 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+import tracemalloc
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -215,16 +217,24 @@ def sized(index: int) -> bytes:
 
 
 def test_the_least_recently_used_contents_go_where_there_are_too_many(root: Path) -> None:
-    for index in range(4):
-        with_limit = run(root, limit_mb=0.04)
-        bring(with_limit, sized(index))
-        with_limit.let_go()
-    later = run(root, limit_mb=0.04)
-    bring(later, sized(0))  # used again
+    earlier = run(root)
+    bring(earlier, *map(sized, range(4)))
+    earlier.let_go()
+    for age_s in range(4):  # reading alone changes no such time
+        content, now_s = root / "objects" / sha256(sized(age_s)), time.time()
+        os.utime(content, (now_s - 10 * age_s - 10, now_s - 1000))
+    later = run(root)
+    bring(later, sized(3))  # used again
     later.let_go()
-    last = run(root, limit_mb=0.04)
+    last = run(root, limit_mb=0.03)
     bring(last, sized(4))
-    assert kept(last) == {sha256(sized(index)) for index in (0, 2, 3, 4)}
+    assert kept(last) == {sha256(sized(index)) for index in (0, 3, 4)}
+
+
+def test_what_a_living_run_uses_is_found_by_others_however_many_there_are(files: Files, root: Path) -> None:
+    bring(files, sized(0))
+    bring(run(root, limit_mb=0.005), sized(1))
+    assert bring(run(root), sized(0), sized(1)) == 0
 
 
 def test_what_a_living_run_uses_stays_whoever_needs_the_space(any_disk: Files, root: Path) -> None:
@@ -328,6 +338,17 @@ def test_what_a_killed_run_has_left_goes_with_the_next_one(root: Path) -> None:
     assert bring(later, b"weights") == 0
 
 
+def test_a_lock_that_another_run_has_just_removed_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "run.lock"
+    lock = os.open(path, os.O_RDWR | os.O_CREAT)
+    assert host_files._is_taken(lock, str(path))
+    path.unlink()
+    assert not host_files._is_taken(lock, str(path))
+    path.touch()
+    assert not host_files._is_taken(lock, str(path))
+    os.close(lock)
+
+
 def test_letting_go_twice_does_no_harm(files: Files, root: Path) -> None:
     files.let_go()
     files.let_go()
@@ -403,8 +424,14 @@ def test_no_folder_but_the_runs_own_is_read_or_removed(files: Files, root: Path,
 def test_a_part_is_no_longer_than_was_said() -> None:
     travelling = deflated(b"0" * 1_000_000)
     assert travelling["deflated"]
-    with pytest.raises(Unkept, match="more than the 1000 bytes"):
-        inflated(travelling["data"], True, 1_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(Unkept, match="more than the 1000 bytes"):
+            inflated(travelling["data"], True, 1_000)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 100_000, "and what it would be is never made"
     with pytest.raises(Unkept, match="has arrived damaged"):
         inflated(b"no such thing", True, 1_000)
 

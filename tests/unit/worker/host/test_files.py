@@ -219,13 +219,11 @@ def sized(index: int) -> bytes:
 def test_the_least_recently_used_contents_go_where_there_are_too_many(root: Path) -> None:
     earlier = run(root)
     bring(earlier, *map(sized, range(4)))
+    for age_s in range(4):
+        content = root / "objects" / sha256(sized(age_s))
+        os.utime(content, ns=(time.time_ns() - (age_s + 1) * 10**10, content.stat().st_mtime_ns))
+    bring(earlier, sized(3))  # used again, and not read
     earlier.let_go()
-    for age_s in range(4):  # reading alone changes no such time
-        content, now_s = root / "objects" / sha256(sized(age_s)), time.time()
-        os.utime(content, (now_s - 10 * age_s - 10, now_s - 1000))
-    later = run(root)
-    bring(later, sized(3))  # used again
-    later.let_go()
     last = run(root, limit_mb=0.03)
     bring(last, sized(4))
     assert kept(last) == {sha256(sized(index)) for index in (0, 3, 4)}

@@ -202,10 +202,12 @@ class WorkerClient:
         options: Mapping[str, OptionValue],
         on_progress: Progress | None = None,
         calibration: Sequence[Mapping[str, np.ndarray]] = (),
+        within: Path | None = None,
     ) -> float:
         """Compile ``source`` into ``folder`` and return the seconds it took. `CompileFailed` has the vendor's words.
 
-        ``calibration`` holds batches of inputs of the compiled batch size, which INT8 needs.
+        ``calibration`` holds batches of inputs of the compiled batch size, which INT8 needs. ``within`` is a folder
+        that belongs to the source as a whole, such as that of a conversion.
         """
         with self.files.made(folder) as there:
             reply = self.worker.request(
@@ -213,7 +215,7 @@ class WorkerClient:
                 phase="compile",
                 deadline_s=self._deadlines.compile_s,
                 on_progress=on_progress,
-                source=self._sent(source),
+                source=self._sent(source, within),
                 artefact=there,
                 options=dict(options),
                 calibration=self._packed(calibration, "compile"),
@@ -363,8 +365,11 @@ class WorkerClient:
         """Free the device; the worker stays and can load again."""
         self._ask("close", phase="close")
 
-    def _sent(self, source: Source) -> dict[str, str]:
-        return {"kind": source.kind, "path": self.files.there(Path(source.path))}
+    def _sent(self, source: Source, within: Path | None = None) -> dict[str, str]:
+        path = Path(source.path)
+        if within is None:
+            return {"kind": source.kind, "path": self.files.there(path)}
+        return {"kind": source.kind, "path": os.path.join(self.files.there(within), path.relative_to(within))}  # noqa: PTH118 - a path of the worker's machine
 
     def _packed(self, batches: Sequence[Mapping[str, np.ndarray]], phase: str) -> list[dict[str, wire.Packed]]:
         try:

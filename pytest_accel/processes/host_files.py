@@ -104,7 +104,8 @@ class HostFiles:
     def there(self, path: Path) -> str:
         """Bring a file or folder to the host, and return its path there. Other files that an ``.onnx`` names go along.
 
-        The far file keeps its name. It is read-only, and nobody there removes it before this run ends.
+        The far file keeps its name. It is read-only, and nobody there removes it before this run ends. Where nothing is
+        here, nothing is there either.
         """
         name = Path(os.path.normpath(path.absolute())).name
         files, folders = _in_folder(path, name) if path.is_dir() else (_with_data(path, name), [])
@@ -327,11 +328,12 @@ def _with_data(path: Path, name: str) -> dict[str, Path]:
     What lies outside of its folder stays here: no worker reads that, wherever it runs.
     """
     beside: Mapping[str, Path] = {}
-    if path.suffix == ".onnx":
+    if path.suffix == ".onnx" and path.is_file():
         with suppress(TooDeep):  # which the worker says too
             beside = external_files(path)
     normal = {os.path.normpath(inner): file for inner, file in beside.items() if file.is_file()}
-    return {inner: file for inner, file in normal.items() if not _leads_out(inner)} | {name: path}
+    own = {name: path} if path.is_file() else {}
+    return {inner: file for inner, file in normal.items() if not _leads_out(inner)} | own
 
 
 def _leads_out(name: str) -> bool:

@@ -4,7 +4,7 @@ import os
 import random
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import execnet
 import numpy as np
@@ -18,35 +18,9 @@ from pytest_accel.processes.process import InProcessWorker
 from pytest_accel.testing import FAKE, fake_model
 from pytest_accel.worker import wire
 from pytest_accel.worker.accelerator import Source
-from pytest_accel.worker.host.files import Files, Unkept
+from pytest_accel.worker.host.files import Files
 from tests.unit.inputs.test_models import onnx_file, saved_model
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-
-class Host:
-    """A host's files, asked as over a wire: in plain data, with errors that name it. A new one is the next run."""
-
-    def __init__(self, root: Path) -> None:
-        self.files = Files(str(root))
-        self.asked: list[str] = []
-        self.sent_bytes = 0
-        #: What is called before an operation, by its name, to have it go wrong.
-        self.before: dict[str, Callable[[], None]] = {}
-        #: What an operation's answer is turned into.
-        self.after: dict[str, Callable[[Any], Any]] = {}
-
-    def ask(self, op: str, *, deadline_s: float = 60.0, **params: Any) -> Any:
-        request = execnet.dumps(params)
-        self.asked.append(op)
-        self.sent_bytes += len(request)
-        self.before.get(op, lambda: None)()
-        try:
-            answer = getattr(self.files, op)(**execnet.loads(request))
-        except Unkept as error:
-            raise WorkerError(f"gpu on me@box: {error}", phase="files") from None
-        return self.after.get(op, lambda same: same)(execnet.loads(execnet.dumps(answer)))
+from tests.unit.processes.host import Host
 
 
 class Told(list[tuple[float, str]]):
@@ -98,6 +72,13 @@ def test_a_file_comes_under_its_name(files: HostFiles, tmp_path: Path) -> None:
 def test_the_smallest_file_comes_too(files: HostFiles, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "net").write_bytes(content)
     assert Path(files.there(tmp_path / "net")).read_bytes() == content
+
+
+def test_what_is_not_here_is_not_there(files: HostFiles, tmp_path: Path) -> None:
+    far = Path(files.there(tmp_path / "no-such-model.onnx"))
+    assert far.name == "no-such-model.onnx"
+    assert far.parent.is_dir()
+    assert not far.exists()
 
 
 def test_a_folder_comes_with_all_that_is_in_it(files: HostFiles, host: Host, tmp_path: Path) -> None:

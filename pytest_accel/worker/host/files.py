@@ -14,7 +14,6 @@ controller may ask for, in plain data. Standard library only.
 from __future__ import annotations
 
 import errno
-import fcntl
 import functools
 import hashlib
 import json
@@ -29,6 +28,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence, Tuple, TypeVar, cast
 
 from pytest_accel.worker.file_content import empty_folders, files_below, sha256_of
+from pytest_accel.worker.host.run_folders import begin_run, remove_dead_runs
 
 #: Plain is an answer as plain data.
 Plain = Dict[str, Any]
@@ -127,8 +127,8 @@ class Files:
     def _open(self) -> Plain:
         for folder in (self._objects, self._runs):
             os.makedirs(folder, mode=0o700, exist_ok=True)
-        _remove_dead_runs(self._runs)
-        self._run, self._life = _begin_run(self._runs)
+        remove_dead_runs(self._runs)
+        self._run, self._life = begin_run(self._runs)
         for folder in (self._held, self._made, self._arrivals):
             os.makedirs(folder, mode=0o700)
         return {}
@@ -412,45 +412,3 @@ def _contents(folder: str) -> Iterator[Tuple[str, os.stat_result]]:
         for entry in entries:
             with suppress(FileNotFoundError):  # another run has just evicted it
                 yield entry.path, os.lstat(entry.path)
-
-
-def _begin_run(runs: str) -> Tuple[str, int]:
-    """Make a run's folder, and return it with the open lock that says that the run lives."""
-    while True:
-        run = os.path.join(runs, f"{os.getpid()}-{secrets.token_hex(4)}")
-        with _locked(f"{run}.lock") as lock:
-            if lock is not None:
-                os.mkdir(run, 0o700)
-                return run, os.dup(lock)
-
-
-def _remove_dead_runs(runs: str) -> None:
-    """Remove what runs have left that could not do that themselves."""
-    for name in {entry.rsplit(".lock", 1)[0] for entry in os.listdir(runs)}:
-        run = os.path.join(runs, name)
-        with _locked(f"{run}.lock") as lock:
-            if lock is not None:
-                shutil.rmtree(run, ignore_errors=True)
-                _unlink(f"{run}.lock")
-
-
-@contextmanager
-def _locked(path: str) -> Iterator[Any]:
-    """Give the descriptor of a lock that is held for the block, None where another process has it.
-
-    A duplicate of the descriptor holds it for longer.
-    """
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        yield lock if _is_taken(lock, path) else None
-    finally:
-        os.close(lock)
-
-
-def _is_taken(lock: int, path: str) -> bool:
-    """Return whether a lock is ours now, and still that of ``path``: another run may just have removed it."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.path.samestat(os.fstat(lock), os.stat(path))
-    except (BlockingIOError, FileNotFoundError):
-        return False

@@ -336,17 +336,6 @@ def test_what_a_killed_run_has_left_goes_with_the_next_one(root: Path) -> None:
     assert bring(later, b"weights") == 0
 
 
-def test_a_lock_that_another_run_has_just_removed_is_none(tmp_path: Path) -> None:
-    path = tmp_path / "run.lock"
-    lock = os.open(path, os.O_RDWR | os.O_CREAT)
-    assert host_files._is_taken(lock, str(path))
-    path.unlink()
-    assert not host_files._is_taken(lock, str(path))
-    path.touch()
-    assert not host_files._is_taken(lock, str(path))
-    os.close(lock)
-
-
 def test_letting_go_twice_does_no_harm(files: Files, root: Path) -> None:
     files.let_go()
     files.let_go()

@@ -1,6 +1,7 @@
 """Our times beside those of the vendor's own tool: on the same artefact, with the same settings, in alternation.
 
 A round is a launch: a fresh process on either side, and turns for each. The side whose turn it is not is stopped.
+Where one call is made at a time, the busiest threads of either side have a core of their own.
 """
 
 from __future__ import annotations
@@ -64,15 +65,16 @@ class Beside:
         if tool is None:
             raise NotApplicable(f"{self.accelerator.name} names no tool of its vendor")
         command = _command(tool, self.python)
-        with InTurns(command, begins=tool.begins, waiting=self.waiting) as theirs:
+        alone = load.shape == "single_stream"
+        with InTurns(command, begins=tool.begins, waiting=self.waiting, apart=alone) as theirs:
             for _ in range(_MOST_TURNS * self.turns):
                 with ours.worker.paused():
                     goes_on = theirs.take(self.turn_s)
                 if not goes_on:
                     break
-                timed = ours.measure(load.shape, calls=calls, checks=0, **load.traffic(seed=1))
-                latencies_ns += timed.latencies_ns
-                wall_ns += timed.wall_ns
+                turn_ns, turn_wall_ns = _turn_of(ours, load, calls)
+                latencies_ns += turn_ns
+                wall_ns += turn_wall_ns
                 self.waiting()
             else:
                 raise RuntimeError(f"{tool.name} was not done after {_MOST_TURNS * self.turns} turns")
@@ -101,6 +103,15 @@ class Played:
         if found is None:
             raise RuntimeError(f"{self.tool.name} does not tell {pattern!r}:\n{self.output}")
         return float(found.group(1))
+
+
+def _turn_of(ours: WorkerClient, load: Load, calls: int) -> tuple[list[int], int]:
+    """Time a turn of ours, and return the nanoseconds of its calls and of all of it."""
+    if load.shape == "single_stream":
+        latencies_ns = ours.time_block(calls=calls).latencies_ns
+        return latencies_ns, sum(latencies_ns)
+    timed = ours.measure(load.shape, calls=calls, checks=0, **load.traffic(seed=1))
+    return timed.latencies_ns, timed.wall_ns
 
 
 def write_inputs(inputs: Arrays, folder: Path) -> None:

@@ -18,9 +18,14 @@ SCHEMA = 1
 
 
 def write(acceptances: Sequence[Acceptance], path: Path) -> None:
-    """Write the file, which appears whole or not at all. Raises `OSError`."""
+    """Write the file and make its folder; it appears whole or not at all. Raises `AccelError` that names the path."""
     record = AcceptanceRecord(schema=SCHEMA, version=__version__, acceptances=tuple(acceptances))
-    write_whole(path, msgspec.json.format(msgspec.json.encode(record, order="sorted"), indent=1).decode() + "\n")
+    text = msgspec.json.format(msgspec.json.encode(record, order="sorted"), indent=1).decode() + "\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text)
+    except OSError as error:
+        raise AccelError(f"{path}: {error.strerror}; name a file that can be written, with -o") from error
 
 
 def read(path: Path) -> tuple[Acceptance, ...]:

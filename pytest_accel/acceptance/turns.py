@@ -2,6 +2,8 @@
 
 It is stopped and continued by signals and does not notice, but for its clock: a call that was under way takes as long
 as the stop. Medians hardly see one such call a turn, and from a total the time stopped can be taken off.
+
+Its threads can be held apart in its turns, as those of a worker are in a duet: `Threads` says what they lose otherwise.
 """
 
 from __future__ import annotations
@@ -12,9 +14,11 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING
+
+from pytest_accel.worker.timing.threads import Threads
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -26,7 +30,10 @@ _LOOK_EVERY_S = 0.01
 
 
 class InTurns:
-    """Starts a command and stops it as soon as it has written ``begins``. ``waiting`` is called until then."""
+    """Starts a command and stops it as soon as it has written ``begins``. ``waiting`` is called until then.
+
+    With ``apart`` its busiest threads have a core of their own in each turn.
+    """
 
     def __init__(
         self,
@@ -35,12 +42,14 @@ class InTurns:
         begins: str,
         start_s: float = START_S,
         waiting: Callable[[], None] = lambda: None,
+        apart: bool = False,
     ) -> None:
         # A file, because a pipe that nobody reads would stop a tool that writes much.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed where the process ends
         self._process = subprocess.Popen(
             command, stdout=self._log, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONUNBUFFERED": "1"}
         )
+        self._threads = Threads(f"/proc/{self._process.pid}/task") if apart else None
         self._begins = begins.encode()
         self._start_s = start_s
         self._waiting = waiting
@@ -62,14 +71,15 @@ class InTurns:
 
     def take(self, seconds: float) -> bool:
         """Run for this long, then stop; False once it has ended."""
-        self.stopped_s += time.perf_counter() - self._stopped_at
-        self._process.send_signal(signal.SIGCONT)
-        try:
-            self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self._stop()
-            return True
-        return False
+        with self._threads.apart() if self._threads else nullcontext():
+            self.stopped_s += time.perf_counter() - self._stopped_at
+            self._process.send_signal(signal.SIGCONT)
+            try:
+                self._process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                self._stop()
+                return True
+            return False
 
     def output(self) -> str:
         """Return all that it wrote, once the block is left. Raises `RuntimeError` with it when it failed."""

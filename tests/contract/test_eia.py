@@ -15,6 +15,8 @@ from pytest_accel.worker.accelerator import Missing
 from pytest_accel.worker.accelerators.eia import ElasticInference
 from tests.standins import elastic_inference_host
 
+pytestmark = pytest.mark.slow  # its workers import TensorFlow
+
 STANDINS = Path(elastic_inference_host.__file__).parent
 
 

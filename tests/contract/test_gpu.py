@@ -21,6 +21,8 @@ from pytest_accel.worker.hardware import device_files
 from tests.contract.test_cpu import YARDSTICK_MULTIPLY_ADDS
 from tests.standins.nvidia_host import make_nvidia_host
 
+pytestmark = pytest.mark.slow  # its workers import TensorFlow
+
 
 class TestGpu(AcceleratorContract):
     accelerator = Gpu
@@ -80,7 +82,6 @@ class TestGpu(AcceleratorContract):
         assert client.measure("single_stream", calls=2, checks=0).device_memory_mb == 360
 
 
-@pytest.mark.slow
 class TestGpuItself(AcceleratorContract):
     """The contract on a real GPU, where there is one."""
 
@@ -130,7 +131,6 @@ tensorflow.saved_model.save(model, "{folder}", signatures={{"serving_default": m
 """
 
 
-@pytest.mark.slow
 def test_tensorflow_itself_says_why_it_has_no_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     if device_files.missing_nvidia() is None:
         pytest.skip("there is a GPU")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.skipif(not any(distributions(name="tensorflow")), reason="needs pip install 'pytest-accel[cpu]'"),
+    pytest.mark.slow,  # its workers import TensorFlow
     pytest.mark.usefixtures("forked_workers"),
 ]
 GPU_TFTRT = f"{GpuTfTrt.__module__}:{GpuTfTrt.__name__}"

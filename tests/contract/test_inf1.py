@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from pytest_accel.worker.accelerator import Source
 
+pytestmark = pytest.mark.slow  # its workers import TensorFlow
+
 
 def inferences_by_core(machine: Path) -> list[int]:
     return [int(counter.read_text()) for counter in neuron_host.counters(machine)]
@@ -65,7 +67,6 @@ class TestInf1(NeuronContract):
             loaded = one_copy.load(tmp_path / "artefact", {**options, "data_parallel": 1})
             one_copy.predict(made_up(loaded, rows=6))
 
-    @pytest.mark.slow
     def test_groups_of_cores_run_side_by_side_and_are_free_with_the_end_of_their_worker(
         self, artefact: Path, tmp_path: Path
     ) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pytest_accel.processes.client import WorkerClient
     from pytest_accel.worker.accelerator import Source
 
+pytestmark = pytest.mark.slow  # its workers import TensorFlow
+
 
 class TestInf2(NeuronContract):
     accelerator = Inf2
@@ -36,7 +38,6 @@ class TestInf2(NeuronContract):
         assert client.placement()[0].precisions.keys() == {dtype}
 
 
-@pytest.mark.slow
 class TestTrn1(NeuronContract):
     accelerator = Trn1
     chip = "trn1"

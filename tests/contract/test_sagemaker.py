@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pytest_accel.facts.fact import OptionValue
     from tests.models.zoo import Examples, Zoo
 
+pytestmark = pytest.mark.slow  # it starts a service with a container, which computes with TensorFlow
+
 
 @pytest.fixture(scope="module")
 def state_home(tmp_path_factory: pytest.TempPathFactory) -> Path:

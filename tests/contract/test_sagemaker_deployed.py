@@ -29,6 +29,8 @@ from tests.standins.sagemaker_runtime.running import Loopback, running
 
 boto3 = pytest.importorskip("boto3")
 
+pytestmark = pytest.mark.slow  # each test starts a service, and most of them kill it
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 

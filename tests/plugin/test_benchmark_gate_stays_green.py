@@ -15,6 +15,8 @@ import pytest
 if TYPE_CHECKING:
     from tests.plugin.conftest import Project, Template
 
+pytestmark = pytest.mark.slow  # each test is two runs of pytest, with and without the plugin
+
 WITH_BENCHMARK = """
     import itertools
     import json

@@ -94,6 +94,7 @@ def search(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyte
     return made
 
 
+@pytest.mark.slow
 def test_the_slower_commit_is_found_and_the_checkout_is_left_alone(search: Search) -> None:
     good = search.begin()
     equal = search.repo.commit("Write a page", page__md="text")
@@ -128,6 +129,7 @@ def test_a_model_that_no_longer_compiles_is_found(search: Search) -> None:
     assert "no such operator" in search.lines[-2]
 
 
+@pytest.mark.slow
 def test_an_inaccurate_model_is_found(search: Search) -> None:
     good = search.begin(more=", precision='int8', max_accuracy_drop=0.01")
     bad = search.model("Quantise more", by_precision={"int8": {"output_noise": 100.0}})
@@ -136,6 +138,7 @@ def test_an_inaccurate_model_is_found(search: Search) -> None:
     assert f"first inaccurate: {bad[:10]} Quantise more" in search.out
 
 
+@pytest.mark.slow
 def test_commits_without_the_test_are_a_range_and_folders_below_the_top_are_kept(
     search: Search, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,6 +225,7 @@ def test_trouble_in_a_step_ends_a_run_of_git(search: Search) -> None:
     assert "nowhere: no such commit" in search.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_search_cleans_up_and_goes_on(
     search: Search, heard_interrupts: None, number: signal.Signals, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

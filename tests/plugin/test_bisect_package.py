@@ -66,6 +66,7 @@ def run(tmp_path: Path, *words: str) -> int:
     return main(["bisect", f"--cache-dir={tmp_path / 'cache'}", *words, "--", TEST])
 
 
+@pytest.mark.slow
 def test_the_slower_version_of_ten_is_found(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -80,6 +81,7 @@ def test_the_slower_version_of_ten_is_found(
     assert len(list((tmp_path / "envs").glob("*/bin/python"))) == len(lines) - 3 + 1, "and one of the opponent"
 
 
+@pytest.mark.slow
 def test_a_version_whose_compiler_refuses_is_found_and_one_that_cannot_be_imported_is_passed_over(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,7 +17,7 @@ from tests.standins import elastic_inference_host
 if TYPE_CHECKING:
     from tests.models.zoo import Examples
 
-pytestmark = pytest.mark.usefixtures("quick_tensorflow")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_tensorflow")]
 
 STANDINS = Path(elastic_inference_host.__file__).parent
 CHECK = """
@@ -59,7 +59,6 @@ def check(project: Project, model: Path, *habits: str) -> pytest.RunResult:
     return project.run("--accel-report=run.json", "--accelerator=eia", workers=True)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("good", "bad"),
     [

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # pip installs the package
+
 EXAMPLE = Path(__file__).parents[1] / "examples" / "pytest-accel-example"
 
 TEST = """

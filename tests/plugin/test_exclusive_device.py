@@ -13,6 +13,8 @@ from tests.plugin.conftest import Project, Template
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow  # whole launches take turns
+
 #: The device is a file. A process has it from its first load on, and what it counts is in the file.
 DEVICE = """
     import fcntl

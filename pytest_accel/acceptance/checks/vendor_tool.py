@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 #: LIMIT is how far the two medians may lie apart.
 LIMIT = Limit.ratio(1.05, either_way=True)
 #: LOOKS are the numbers of rounds after which the answer may be clear.
-LOOKS = (6, 12)
+LOOKS = (6, 12, 24)
 #: MOST_S is the number of seconds after which no further round begins: a busy machine may take minutes for one.
 MOST_S = 180.0
 TURN_S = 0.25

@@ -1,4 +1,4 @@
-"""Where the threads of this process run: while a turn of a duet is timed, the busiest threads have a core of their own.
+"""Where the threads of a process run: while a turn of a duet is timed, the busiest threads have a core of their own.
 
 Beside a process that keeps one of two cores busy, the scheduler may leave both threads of a call on one core. Calls of
 3.4 ms then take 14.4 instead of 7.4, on that side only and often for as long as the process lives, which looks like a
@@ -16,6 +16,9 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set
+
+#: OWN_TASKS is the folder of this process's threads.
+OWN_TASKS = "/proc/self/task"
 
 
 class Spent(NamedTuple):
@@ -37,9 +40,13 @@ class Turn:
 
 
 class Threads:
-    """The threads of this process. They are placed where the kernel allows it, and left alone elsewhere."""
+    """The threads of a process, by default of this one; ``tasks`` is the kernel's folder of them.
 
-    def __init__(self) -> None:
+    They are placed where the kernel allows it, and left alone elsewhere.
+    """
+
+    def __init__(self, tasks: str = OWN_TASKS) -> None:
+        self._tasks = tasks
         self._last: Mapping[int, Spent] = {}
 
     @contextmanager
@@ -49,7 +56,7 @@ class Threads:
         The cores begin with the ``first_core``-th. Both sides of a duet get the same number, and so the same cores. A
         thread that an SDK has bound to a core stays there. Threads beyond the number of cores are the scheduler's.
         """
-        began, began_ns, turn = spent(), time.perf_counter_ns(), Turn()
+        began, began_ns, turn = spent(self._tasks), time.perf_counter_ns(), Turn()
         allowed = _allowed(_busiest(self._last or began))
         placed = _place(allowed, first_core)
         try:
@@ -58,12 +65,12 @@ class Threads:
             for thread in placed:
                 with suppress(OSError):  # it may have ended
                     os.sched_setaffinity(thread, allowed[thread])
-        self._last = {thread: time_spent.since(began.get(thread)) for thread, time_spent in spent().items()}
+        self._last = {thread: time_spent.since(began.get(thread)) for thread, time_spent in spent(self._tasks).items()}
         turn.cores_taken = taken_ns(self._last, placed) / (time.perf_counter_ns() - began_ns)
 
 
-def spent(tasks: str = "/proc/self/task") -> Dict[int, Spent]:
-    """Return what every thread of this process has spent so far; empty where the kernel does not say."""
+def spent(tasks: str = OWN_TASKS) -> Dict[int, Spent]:
+    """Return what every thread of a process has spent so far; empty where the kernel does not say."""
     found: Dict[int, Spent] = {}
     with suppress(OSError):
         for thread in os.listdir(tasks):

@@ -19,9 +19,15 @@ ACCEPTANCE = Acceptance(
 )
 
 
-def test_what_is_written_is_read_again(tmp_path: Path) -> None:
-    write([ACCEPTANCE], tmp_path / "accept.json")
-    assert read(tmp_path / "accept.json") == (ACCEPTANCE,)
+def test_what_is_written_is_read_again_and_its_folder_is_made(tmp_path: Path) -> None:
+    write([ACCEPTANCE], tmp_path / "new" / "accept.json")
+    assert read(tmp_path / "new" / "accept.json") == (ACCEPTANCE,)
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file", encoding="utf-8")
+    with pytest.raises(AccelError, match=r"taken/accept\.json: .*; name a file that can be written, with -o"):
+        write([ACCEPTANCE], tmp_path / "taken" / "accept.json")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 import time
 
@@ -17,8 +18,18 @@ print("Median: 2.5")
 """
 
 
-def in_turns(code: str, start_s: float = 60.0) -> InTurns:
-    return InTurns([sys.executable, "-c", code], begins="begin", start_s=start_s)
+#: Tells how many cores it may run on, while it runs.
+TELLING = """
+import os, time
+print("begin", flush=True)
+for _ in range(20):
+    sum(range(100_000))
+    print("may use", len(os.sched_getaffinity(0)))
+"""
+
+
+def in_turns(code: str, start_s: float = 60.0, *, apart: bool = False) -> InTurns:
+    return InTurns([sys.executable, "-c", code], begins="begin", start_s=start_s, apart=apart)
 
 
 def test_it_runs_in_its_turns_alone() -> None:
@@ -29,6 +40,15 @@ def test_it_runs_in_its_turns_alone() -> None:
         while process.take(0.1):
             pass
     assert "Median: 2.5" in process.output()
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_its_busiest_thread_has_a_core_of_its_own_where_that_is_asked_for(apart: bool) -> None:
+    with in_turns(TELLING, apart=apart) as process:
+        while process.take(0.1):
+            pass
+    *_, last = process.output().splitlines()  # it may have gone on a little before it was stopped
+    assert last == f"may use {1 if apart else len(os.sched_getaffinity(0))}"
 
 
 def test_one_that_ends_before_it_begins_is_told_with_its_words() -> None:

@@ -65,3 +65,28 @@ def test_the_signature_before_a_conversion_tells_what_the_model_does_not(tmp_pat
     model, ends = onnx_model.converted(source, "serving_default", 5)
     assert ends == before
     assert sizes(model.graph.input)[:2] == [[5, 4], [2, 5, 4]]
+
+
+class Passes:
+    """What the passes of a converter do to a graph, here a list; where one fails, those before it have been there."""
+
+    def __init__(self, failing: bool) -> None:
+        self._failing = failing
+        self.caught: list[bool] = []
+
+    def optimize_graph(self, graph: list[str], catch_errors: bool = True, optimizers: object = None) -> list[str]:
+        self.caught.append(catch_errors)
+        graph.append("folded")
+        if self._failing and not catch_errors:
+            raise KeyError("a pass that fails")
+        return graph
+
+
+@pytest.mark.parametrize(("failing", "caught"), [(False, [False]), (True, [False, True])])
+def test_a_graph_is_copied_once_and_is_whole_where_a_pass_fails(failing: bool, caught: list[bool]) -> None:
+    passes, graph = Passes(failing), ["read"]
+    with onnx_model._copied_once(passes):
+        assert passes.optimize_graph(graph, True) == ["read", "folded"]
+    assert passes.caught == caught
+    assert passes.optimize_graph(["read"]) == ["read", "folded"], "as it was before"
+    assert passes.caught == [*caught, True]

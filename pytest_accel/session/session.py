@@ -160,6 +160,11 @@ class Session:
 
     def _connection(self, accelerator: str) -> HostConnection | None:
         host = self.host_of(accelerator)
+        if host is not None and self.settings.in_process:
+            raise UsageError(
+                f"--accel-in-process runs models in this process, and {accelerator} is on {host.ssh}: "
+                "leave that option out, or deselect the accelerator with --accelerator"
+            )
         return None if host is None else self._hosts.connection(host)
 
     def machine(self, accelerator: str) -> Ask:

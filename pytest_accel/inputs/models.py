@@ -26,10 +26,11 @@ from typing import TYPE_CHECKING, Any
 from pytest_accel.facts.errors import SourceError
 from pytest_accel.facts.fact import Fact
 from pytest_accel.inputs.classes import class_name, code, package
-from pytest_accel.inputs.external_data import external_files
 from pytest_accel.inputs.torch_digest import torch_digest
 from pytest_accel.store.cache import cache_key
+from pytest_accel.worker.file_content import files_below, sha256_of
 from pytest_accel.worker.formats import saved_model, torch_model, torch_outputs
+from pytest_accel.worker.formats.external_data import TooDeep, external_files
 
 if TYPE_CHECKING:
     from pytest_accel.store.cache import Cache
@@ -41,7 +42,6 @@ SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
 #: _FRAMEWORKS are top packages whose models are in memory as Keras models.
 _FRAMEWORKS = ("keras", "tf_keras", "tensorflow")
 _PROGRAM = "model.pt2"
-_CHUNK = 1 << 20
 
 
 class Model(Fact, frozen=True):
@@ -84,11 +84,7 @@ def content_digest(files: Iterable[tuple[str, Path]]) -> str:
     """Return the sha256 of files given as (name, path): of their names and contents, in the order of the names."""
     whole = hashlib.sha256()
     for name, path in sorted(files):
-        content = hashlib.sha256()
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                content.update(chunk)
-        whole.update(f"{name}\0{content.hexdigest()}\0".encode())
+        whole.update(f"{name}\0{sha256_of(path)}\0".encode())
     return whole.hexdigest()
 
 
@@ -112,7 +108,7 @@ def _from_path(path: Path, name: str | None, kinds: Mapping[str, str]) -> Model:
     if path.is_dir():
         if not any((path / file).is_file() for file in SAVED_MODEL_FILES):
             raise SourceError(f"{path} is no SavedModel (it has no saved_model.pb): {_what_else(path, kinds)}")
-        digest = content_digest(_files_below(path))
+        digest = content_digest(files_below(path))
         return Model(name=_path_safe(name or path.resolve().name), kind="saved_model", path=path, digest=digest)
     for suffix, kind in kinds.items():
         if path.name.endswith(suffix):
@@ -123,21 +119,13 @@ def _from_path(path: Path, name: str | None, kinds: Mapping[str, str]) -> Model:
     raise SourceError(f"{path} is no model that can be read: {_advice(path, kinds)}")
 
 
-def _files_below(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield every file by its path inside; a folder that is a link belongs to it like any other."""
-    seen = {folder.resolve()}
-    for where, folders, files in os.walk(folder, followlinks=True):
-        inner = {name: (Path(where) / name).resolve() for name in folders}
-        folders[:] = [name for name, target in inner.items() if target not in seen]
-        seen.update(inner.values())
-        for path in (Path(where) / name for name in files):
-            if path.is_file():
-                yield path.relative_to(folder).as_posix(), path
-
-
 def _external_data(path: Path) -> Iterator[tuple[str, Path]]:
     """Yield the files with weights that an ``.onnx`` file names. A worker refuses a model that lacks one of them."""
-    for name, file in external_files(path).items():
+    try:
+        named = external_files(path)
+    except TooDeep as error:
+        raise SourceError(str(error)) from None
+    for name, file in named.items():
         if file.is_file():
             yield name.removeprefix(path.name), file
 

@@ -5,21 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_accel.facts.errors import HostUnfit
+from pytest_accel.processes.host_files import HostFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from pytest_accel.facts.progress import StepProgress
     from pytest_accel.facts.settings import Host
     from pytest_accel.processes.host import HostConnection
     from pytest_accel.worker.wire import Plain
 
 
 class Hosts:
-    """The hosts of one session. ``waiting`` is called now and then while one is waited for."""
+    """The hosts of one session. ``tell`` shows what long work is at."""
 
-    def __init__(self, waiting: Callable[[], None]) -> None:
-        self._waiting = waiting
+    def __init__(self, tell: StepProgress) -> None:
+        self._tell = tell
         self._connections: dict[Host, HostConnection] = {}
+        self._files: dict[HostConnection, HostFiles] = {}
         self._unfit: dict[Host, HostUnfit] = {}
 
     def connection(self, host: Host) -> HostConnection:
@@ -33,12 +34,23 @@ class Hosts:
             from pytest_accel.processes.host import connect  # which imports execnet, for hosts alone
 
             self._close(host)
+            self._tell(f"connecting to {host.ssh}")
             try:
-                self._connections[host] = connect(host, waiting=self._waiting)
+                self._connections[host] = connect(host, waiting=self._tell.tick)
             except HostUnfit as error:
                 self._unfit[host] = error
                 raise
         return self._connections[host]
+
+    def files(self, host: Host) -> HostFiles:
+        """Return what brings files to a host and back. Raises `HostUnfit`."""
+        connection = self.connection(host)
+        if connection not in self._files:
+            self._files[connection] = HostFiles(connection.ask, self._tell_share, host=host.ssh)
+        return self._files[connection]
+
+    def _tell_share(self, share: float | None, doing: str) -> None:
+        self._tell(doing, share=share)
 
     def was_lost(self, host: Host) -> bool:
         """Return whether there was a connection to a host that is no more."""

@@ -408,7 +408,8 @@ class WorkerPool:
         return worker
 
     def _start(self, accelerator_name: str, reference: str, preload: Sequence[str] = ()) -> AnyWorker:
-        if self._in_process:
+        host = self._host_of(accelerator_name)
+        if self._in_process and host is None:
             return InProcessWorker(accelerator_name, reference, self._announce)
         start = functools.partial(
             Worker,
@@ -418,7 +419,6 @@ class WorkerPool:
             waiting=self._waiting,
             announce=self._announce,
         )
-        host = self._host_of(accelerator_name)
         if host is not None:  # it has no fork server
             return start(python=host.python, place=host)
         python = self._interpreters.get(accelerator_name, sys.executable)

@@ -21,7 +21,7 @@ from execnet.gateway_bootstrap import sendexec
 
 from pytest_accel.facts.errors import HostUnfit
 from pytest_accel.processes.messages import Presentation
-from pytest_accel.processes.place import GRACE_S, START_DEADLINE_S
+from pytest_accel.processes.place import GRACE_S, START_DEADLINE_S, discard
 from pytest_accel.processes.shipping import host_sources, source_of
 
 if TYPE_CHECKING:
@@ -104,16 +104,12 @@ class Ssh:
     def end(self) -> str:
         """End the client, if it has not ended by itself, and return the last line that it has printed as an error.
 
-        That may be a line of the host. May be called twice.
+        That may be a line of the host. May be called twice. The pipes are closed by who reads them.
         """
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(GRACE_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        for pipe in (self._input, self._output):
-            with contextlib.suppress(OSError):  # what the host has not read is lost with it
-                pipe.close()
+        self.process.kill()
+        self.process.wait()
         if not self._errors.closed:
             self._errors.seek(0)
             self.printed = self._errors.read().decode(errors="replace")
@@ -153,6 +149,7 @@ class Attended:
         except BaseException:
             ssh.kill()
             ssh.end()
+            discard(ssh.process)
             raise
         finally:
             patience.cancel()
@@ -222,6 +219,7 @@ def _require_fit(host: Host, presentation: Presentation) -> None:
 def _unfit(ssh: Ssh) -> HostUnfit:
     """End the client and return why no Python has greeted, from how it ended and what it has printed."""
     host, said = ssh.host, ssh.end() or "no answer"
+    discard(ssh.process)
     status = ssh.process.returncode
     if status == _OWN_FAILURE and "IDENTIFICATION HAS CHANGED" in ssh.printed:
         return HostUnfit(

@@ -130,23 +130,24 @@ class _Compilation:
     def _compile(self, folder: Path) -> None:
         """Fill the folder of a new entry with the artefact, its origin and the seconds that it took."""
         self.session.tell(f"compiling {self.model.name} for {self.variant.id}")
-        source, converting_s = self._source()
+        source, within, converting_s = self._source()
         seconds = self.session.shared_client(self.variant.accelerator).compile(
             source,
             folder / _ARTEFACT,
             self.variant.options,
             self._tell,
             self.calibration.batches if self.calibration is not None else (),
+            within=within,
         )
         (folder / _ORIGIN).write_bytes(msgspec.json.format(msgspec.json.encode(self._origin)))
         (folder / _COMPILE_SECONDS).write_text(f"{converting_s + seconds:.6f}\n", encoding="ascii")
 
-    def _source(self) -> tuple[Source, float]:
-        """Return what to compile, and the seconds that converting to it takes or took."""
+    def _source(self) -> tuple[Source, Path | None, float]:
+        """Return what to compile, the folder of its conversion, and the seconds that converting to it takes or took."""
         source, name = Source(self.model.kind, str(self.model.path)), self.variant.accelerator
         depends_on = self._accelerator.converts.get(self.model.kind)
         if depends_on is None:
-            return source, 0.0
+            return source, None, 0.0
 
         def convert(folder: Path) -> None:
             client = self.session.shared_client(name)
@@ -164,7 +165,8 @@ class _Compilation:
         )
         entry = self.session.cache.entry(key, convert, label=f"conversion of {self.model.name} for {name}")
         converted = msgspec.json.decode((entry.path / f"{_CONVERTED}.json").read_bytes(), type=Converted)
-        return Source(converted.kind, str(entry.path / _CONVERTED / converted.path)), converted.seconds
+        within = entry.path / _CONVERTED
+        return Source(converted.kind, str(within / converted.path)), within, converted.seconds
 
     def _tell(self, share: float | None, detail: str) -> None:
         """Pass on what the compiler is at."""

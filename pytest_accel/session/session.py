@@ -69,7 +69,7 @@ class Session:
         self._hardware: dict[str, Hardware] = {}
         self._versions_around: dict[str, dict[str, str]] = {}
         self._device_locks: dict[str, Claim] = {}
-        self._hosts = Hosts(waiting=tell.tick)
+        self._hosts = Hosts(tell)
         self._elsewhere: dict[Path | Host, Session] = {}
         self._other_caches: dict[Path, Cache] = {}
 
@@ -160,10 +160,12 @@ class Session:
 
     def _connection(self, accelerator: str) -> HostConnection | None:
         host = self.host_of(accelerator)
-        if host is None:
-            return None
-        self.tell(f"connecting to {host.ssh}")
-        return self._hosts.connection(host)
+        if host is not None and self.settings.in_process:
+            raise UsageError(
+                f"--accel-in-process runs models in this process, and {accelerator} is on {host.ssh}: "
+                "leave that option out, or deselect the accelerator with --accelerator"
+            )
+        return None if host is None else self._hosts.connection(host)
 
     def machine(self, accelerator: str) -> Ask:
         """Return what asks the machine that an accelerator is on for facts about itself."""
@@ -204,7 +206,8 @@ class Session:
             run_s=self.settings.run_timeout_s,
             deploy_s=self.settings.deploy_timeout_s,
         )
-        return WorkerClient(worker, deadlines, deploys=self.registry.find(worker.name).deploys)
+        deploys, host = self.registry.find(worker.name).deploys, self.host_of(worker.name)
+        return WorkerClient(worker, deadlines, deploys=deploys, files=host and self._hosts.files(host))
 
     def elsewhere(self, python: Path | Host) -> Session:
         """Return a session like this one whose accelerators all run in another interpreter. It ends with this one.

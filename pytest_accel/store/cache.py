@@ -35,6 +35,7 @@ from pytest_accel.facts.errors import AccelError, CacheError
 from pytest_accel.facts.fact import Fact, OptionValue
 from pytest_accel.store.files import discard, read_regular, set_aside
 from pytest_accel.store.locks import ENDLESS, FileClaim, Patience, Uses, if_free, lock_at, take
+from pytest_accel.worker.file_content import sha256_of
 
 if TYPE_CHECKING:
     from pytest_accel.facts.settings import Settings
@@ -336,7 +337,7 @@ class Cache:
             status = _status(content, name)
             if status.st_size != stored.size:
                 raise Damaged(f"{name} has {status.st_size} bytes instead of {stored.size}")
-            if (thorough or status.st_mtime_ns != stored.mtime_ns) and _sha256(content / name) != stored.sha256:
+            if (thorough or status.st_mtime_ns != stored.mtime_ns) and sha256_of(content / name) != stored.sha256:
                 raise Damaged(f"{name} has other contents")
         self._hashed.add(key)
 
@@ -478,13 +479,5 @@ def _files(content: Path) -> Iterator[tuple[str, StoredFile]]:
     for file in sorted(content.rglob("*")):
         if file.is_file():
             facts = file.stat()
-            stored = StoredFile(size=facts.st_size, mtime_ns=facts.st_mtime_ns, sha256=_sha256(file))
+            stored = StoredFile(size=facts.st_size, mtime_ns=facts.st_mtime_ns, sha256=sha256_of(file))
             yield file.relative_to(content).as_posix(), stored
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -166,7 +166,7 @@ class Operations:
     ) -> Plain:
         """Compile into the folder ``artefact``, which is made when it is not there."""
         os.makedirs(artefact, exist_ok=True)
-        batches = [wire.unpack_all(packed) for packed in calibration]
+        batches = [wire.received_all(packed) for packed in calibration]
         start = self._accelerator.clock()
         self._accelerator.compile(Source(**source), artefact, options, progress, batches)
         return {"seconds": (self._accelerator.clock() - start) / 1e9}
@@ -297,7 +297,7 @@ class Operations:
     def _fitting(self, packed: Plain) -> Arrays:
         """Return the arrays. Raises `Refused` where they do not fit the inputs of the loaded artefact."""
         expected = {tensor.name: tensor for tensor in require_loaded(self._inputs)}
-        arrays = wire.unpack_all(packed)
+        arrays = wire.received_all(packed)
         if arrays.keys() != expected.keys():
             raise Refused(f"the model takes the inputs {sorted(expected)}, got {sorted(arrays)}")
         for name, array in arrays.items():

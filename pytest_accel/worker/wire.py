@@ -1,7 +1,8 @@
 """Arrays as plain data: dtype, shape and bytes.
 
 Arrays cross between controller and worker in this form only. Nothing is pickled. So both sides may have different
-versions of Python and NumPy, and nothing that is read can run code.
+versions of Python and NumPy, and nothing that is read can run code. A large array for a worker on another machine may
+be in a file there, which is named by its digest. A controller reads no file that a worker names.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 
 #: Plain is a request, or a reply, as plain data.
 Plain = Dict[str, Any]
-#: Packed is an array as plain data.
+#: Packed is an array as plain data. A worker may find its bytes in a file, by the ``path`` in place of ``data``.
 Packed = Dict[str, Any]
 
 #: _NUMERIC_KINDS are the kinds of arrays whose bytes are their value: booleans, integers, floats and complex numbers.
@@ -85,3 +86,15 @@ def pack_all(arrays: Mapping[str, np.ndarray]) -> Dict[str, Packed]:
 def unpack_all(packed: Mapping[str, Packed]) -> Dict[str, np.ndarray]:
     """Undo `pack_all`."""
     return {name: unpack(array) for name, array in packed.items()}
+
+
+def received_all(packed: Mapping[str, Packed]) -> Dict[str, np.ndarray]:
+    """Undo `pack_all` in a worker, which reads the arrays that are in files of its machine."""
+    return {name: unpack(_with_data(array)) for name, array in packed.items()}
+
+
+def _with_data(packed: Packed) -> Packed:
+    if "path" not in packed:
+        return packed
+    with open(packed["path"], "rb") as file:
+        return {**packed, "data": file.read()}

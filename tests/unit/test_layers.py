@@ -34,7 +34,7 @@ WORKER_FLOORS = (
     "accelerators",
     "host",
     "timing formats hardware",
-    "accelerator kernel_files lanes redaction vendor_errors wire",
+    "accelerator file_content kernel_files lanes redaction vendor_errors wire",
 )
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, NoReturn, Optional
 from pytest_accel.worker.host import arrival
 from pytest_accel.worker.host.conditions import Conditions
 from pytest_accel.worker.host.device_locks import DeviceLocks
+from pytest_accel.worker.host.files import Files, Unkept, default_root
 from pytest_accel.worker.host.identity import Identity
 from pytest_accel.worker.host.operations import Operations
 from pytest_accel.worker.host.processes import Processes
@@ -38,11 +39,13 @@ def attend(channel: Any) -> None:
     start = channel.receive()
     prompts = channel.receive()
     try:
-        scratch = Scratch()
+        attendant = Attendant(prompts, silence_s=start["silence_s"])
     except OSError as error:
-        channel.send({"no_disk": f"{error.strerror or error} ({error.filename})"})
+        channel.send({"no_disk": " ".join(filter(None, [error.strerror or str(error), error.filename]))})
         return
-    attendant = Attendant(scratch, prompts, silence_s=start["silence_s"])
+    except Unkept as error:
+        channel.send({"no_disk": str(error)})
+        return
     channel.send(attendant.presentation())
     for request in channel:
         channel.send(attendant.answer(request))
@@ -57,13 +60,14 @@ def forward(channel: Any) -> None:
 class Attendant:
     """All that is local to this machine. ``prompts`` is the channel of prompts."""
 
-    def __init__(self, scratch: Scratch, prompts: Any, silence_s: float) -> None:
-        self._scratch = scratch
+    def __init__(self, prompts: Any, silence_s: float) -> None:
+        """Start to attend. Raises `OSError` and `Unkept` where this machine has no room for files."""
+        self._files = Files(default_root())
+        self._scratch = Scratch()
         self._processes = Processes()
-        self._remains = Remains(scratch.path)
-        self._operations = Operations(
-            self._processes, self._remains, Conditions(), Identity(), DeviceLocks(), Sources(scratch.path)
-        )
+        self._remains = Remains(self._scratch.path)
+        local = (Conditions(), Identity(), DeviceLocks(), Sources(), self._files)
+        self._operations = Operations(self._processes, self._remains, *local)
         self._prompts = prompts
         self._silence_s = silence_s
         self._heard_s = time.monotonic()
@@ -108,28 +112,20 @@ class Attendant:
         """End all workers, remove all files and end, with the locks of devices."""
         with self._leaving:
             self._processes.kill_children()
+            self._files.let_go()
             self._scratch.remove()
             os._exit(0)
 
 
 class Sources:
-    """The sources that workers read. ``folder`` has them where the cache cannot."""
-
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
+    """The sources that workers read."""
 
     def keep_sources(self, digest: str) -> Plain:
         """Return the path of the sources, written again where somebody has removed them."""
-        for path in (arrival.path_of(digest), os.path.join(self._folder, digest)):
-            if os.path.isfile(path):
-                return {"path": path}
-        try:
-            arrival.keep(packed_sources(), arrival.path_of(digest))
-        except OSError:
-            with open(path, "wb") as file:
-                file.write(packed_sources())
-            return {"path": path}
-        return {"path": arrival.path_of(digest)}
+        path = arrival.path_of(digest)
+        if not os.path.isfile(path):
+            arrival.keep(packed_sources(), path)
+        return {"path": path}
 
 
 def packed_sources() -> bytes:

@@ -12,10 +12,13 @@ import pytest
 
 from pytest_accel.facts.errors import CompileFailed, UsageError
 from pytest_accel.inputs.registry import Registry
+from pytest_accel.processes import client
+from pytest_accel.processes.host_files import HostFiles
 from pytest_accel.session.compilation import cached_artefact, compile_candidate, stored_artefacts
 from pytest_accel.testing import FakeAccelerator
 from pytest_accel.worker.accelerator import BESIDE, Source, Target
 from pytest_accel.worker.accelerators.fake import ENVIRONMENT_VARIABLE
+from tests.unit.processes.host import Host
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -169,6 +172,31 @@ def test_a_conversion_is_made_anew_for_what_it_depends_on_alone(converter: Works
     converter.start_again()
     converting(converter, batch_size=2, precision="int8")
     assert (converter.count("convert"), converter.count("compile")) == (2, 3)
+
+
+class ConvertingIntoTwo(Converting):
+    """Makes two files of a draft, and compiles none of them without the other."""
+
+    def convert(self, source: Source, folder: str, options: Mapping[str, Any], progress: Progress) -> Source:
+        (Path(folder) / "weights").write_bytes(b"weights")
+        return super().convert(source, folder, options, progress)
+
+    def compile_job(self, job: CompileJob) -> None:
+        assert job.source.kind != "fake" or (Path(job.source.path).parent / "weights").read_bytes() == b"weights"
+        super().compile_job(job)
+
+
+@pytest.mark.parametrize("far", [False, True], ids=["here", "on a host"])
+def test_all_that_a_conversion_makes_is_where_it_is_compiled(
+    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, far: bool
+) -> None:
+    if far:
+        files = HostFiles(Host(tmp_path / "host").ask, lambda *_: None)
+        monkeypatch.setattr(client, "FilesHere", lambda: files)
+    workshop.registry = Registry({"fake": f"{__name__}:{ConvertingIntoTwo.__name__}"})
+    workshop.start_again()
+    with converting(workshop).load() as loaded:
+        assert loaded.predict({"x": np.ones((1, 4), np.float32)})
 
 
 class ConvertingForTargets(Converting):

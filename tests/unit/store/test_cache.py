@@ -18,8 +18,9 @@ import pytest
 
 from pytest_accel.facts.errors import CacheError, WorkerError
 from pytest_accel.facts.records import Hardware
-from pytest_accel.store.cache import Cache, Entry, _sha256, artefact_key, cache_key, default_root
+from pytest_accel.store.cache import Cache, Entry, artefact_key, cache_key, default_root
 from pytest_accel.store.locks import lock_at
+from pytest_accel.worker.file_content import sha256_of
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -294,9 +295,9 @@ def test_contents_are_hashed_once_in_a_process(cache: Cache, monkeypatch: pytest
 
     def hash_and_count(file: Path) -> str:
         hashed.append(file.name)
-        return _sha256(file)
+        return sha256_of(file)
 
-    monkeypatch.setattr("pytest_accel.store.cache._sha256", hash_and_count)
+    monkeypatch.setattr("pytest_accel.store.cache.sha256_of", hash_and_count)
     later = Cache(cache.root, 1)
     assert later.lookup("k") is not None
     assert later.lookup("k") is not None

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -58,3 +60,12 @@ def test_floats_that_numpy_does_not_have_are_sent_as_the_same_values_in_float32(
     came = wire.unpack(wire.pack(np.array([0.5, -3.0], getattr(ml_dtypes, dtype))))
     assert came.dtype == np.float32
     assert came.tolist() == [0.5, -3.0]
+
+
+def test_a_worker_reads_a_large_array_from_a_file_and_a_controller_does_not(tmp_path: Path) -> None:
+    array = np.arange(6, dtype=np.int32).reshape(2, 3)
+    (tmp_path / "array").write_bytes(array.tobytes())
+    packed = {"dtype": "<i4", "shape": [2, 3], "path": str(tmp_path / "array")}
+    np.testing.assert_array_equal(wire.received_all({"x": packed, "y": wire.pack(array)})["x"], array)
+    with pytest.raises(KeyError):
+        wire.unpack_all({"x": packed})

@@ -1,20 +1,18 @@
 """The files in which an ONNX model keeps its weights beside itself.
 
 The model names them, under any name, so its neighbours say nothing. Only the fields that lead to such a name are read,
-by their numbers in ONNX's ``onnx.proto``: the package ``onnx`` is a worker's, and would load all that is inside.
+by their numbers in ONNX's ``onnx.proto``: the package ``onnx`` is not where the controller is, and would load all that
+is inside. Standard library only.
 """
 
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TypeAlias
-
-from pytest_accel.facts.errors import SourceError
+from typing import Dict, Iterator, Mapping, Tuple
 
 #: Field is part of a message: a field's number and its bytes.
-Field: TypeAlias = tuple[int, memoryview]
+Field = Tuple[int, memoryview]
 
 #: _LEADS_TO lists the messages that can hold a tensor, with the fields that lead on: ``{message: {number of the field:
 #: message}}``.
@@ -39,14 +37,18 @@ _LEADS_TO: Mapping[str, Mapping[int, str]] = {
 _FIXED_BYTES = {1: 8, 5: 4}
 
 
+class TooDeep(ValueError):
+    """The graphs of a model are nested without an end."""
+
+
 class _Malformed(ValueError):
     """The bytes are no message of Protocol Buffers."""
 
 
-def external_files(model: Path) -> dict[str, Path]:
+def external_files(model: Path) -> Dict[str, Path]:
     """Return the files that an ``.onnx`` file names, by the name that it uses; empty if the file is no ONNX model.
 
-    A file need not exist. Raises `SourceError` for graphs within graphs without an end.
+    A file need not exist. Raises `TooDeep`.
     """
     if not model.stat().st_size:
         return {}
@@ -60,7 +62,7 @@ def external_files(model: Path) -> dict[str, Path]:
         finally:
             whole.release()
     if too_deep:  # raised here, where nothing of the file is held any more
-        raise SourceError(f"{model} is no model that can be read: its graphs are nested too deeply")
+        raise TooDeep(f"{model} is no model that can be read: its graphs are nested too deeply")
     return {name: model.parent / name for name in names}
 
 

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from pytest_accel.facts.errors import SourceError
-from pytest_accel.inputs.external_data import external_files
+from pytest_accel.worker.formats.external_data import TooDeep, external_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,7 +80,7 @@ def test_graphs_that_are_nested_without_an_end_are_refused_in_words(tmp_path: Pa
         for tag in (0x32, 0x2A, 0x0A):
             content = bytes([tag]) + _varint(len(content)) + content
     (tmp_path / "net.onnx").write_bytes(b"\x3a" + _varint(len(content)) + content)
-    with pytest.raises(SourceError, match=r"net\.onnx is no model that can be read: its graphs are nested too deeply"):
+    with pytest.raises(TooDeep, match=r"net\.onnx is no model that can be read: its graphs are nested too deeply"):
         external_files(tmp_path / "net.onnx")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,18 +12,19 @@ import pytest
 from pytest_accel.testing.contract import AcceleratorContract, made_up
 from pytest_accel.worker.accelerator import Source
 from pytest_accel.worker.accelerators.tensorflow.cpu import Cpu
+from tests.interpreters import NUMPY, pythons
 
 if TYPE_CHECKING:
     from pytest_accel.processes.client import WorkerClient
 
 #: The oldest Python that is found decides; the releases are the last ones for it, or older ones than ours.
-RELEASES = {
-    "3.8": ("numpy==1.24.*", "tensorflow-cpu==2.13.*"),
-    "3.9": ("numpy==1.26.*", "tensorflow-cpu==2.16.*"),
-    "3.10": ("numpy==1.26.*", "tensorflow-cpu==2.16.*"),
-    "3.11": ("numpy==1.26.*", "tensorflow-cpu==2.16.*"),
-    "3.12": ("numpy==1.26.*", "tensorflow-cpu==2.16.*"),
-    "3.13": ("numpy==2.1.*", "tensorflow-cpu==2.20.*"),
+TENSORFLOW = {
+    "3.8": "tensorflow-cpu==2.13.*",
+    "3.9": "tensorflow-cpu==2.16.*",
+    "3.10": "tensorflow-cpu==2.16.*",
+    "3.11": "tensorflow-cpu==2.16.*",
+    "3.12": "tensorflow-cpu==2.16.*",
+    "3.13": "tensorflow-cpu==2.20.*",
 }
 
 WRITE_KERAS_FILE = """
@@ -36,16 +36,6 @@ keras.Model(inputs, keras.layers.Dense(3)(inputs)).save(sys.argv[1])
 """
 
 
-def oldest_python() -> tuple[str, str]:
-    """The version and the path of the oldest Python from 3.8 on, whether on the path or under pyenv."""
-    for version in RELEASES:
-        installed = Path.home().joinpath(".pyenv", "versions").glob(f"{version}.*/bin/python")
-        found = next(map(str, installed), None) or shutil.which(f"python{version}")
-        if found is not None and subprocess.run([found, "-c", "import venv"], check=False).returncode == 0:
-            return version, found
-    return f"3.{sys.version_info.minor}", sys.executable
-
-
 @pytest.mark.slow
 class TestCpuElsewhere(AcceleratorContract):
     accelerator = Cpu
@@ -53,11 +43,11 @@ class TestCpuElsewhere(AcceleratorContract):
     @pytest.fixture(scope="class")
     @classmethod
     def python(cls, tmp_path_factory: pytest.TempPathFactory) -> str:
-        version, python = oldest_python()
+        version, python = next(iter(pythons().items()))
         folder = tmp_path_factory.mktemp("elsewhere")
         subprocess.run([python, "-m", "venv", str(folder)], check=True)
         elsewhere = str(folder / "bin" / "python")
-        subprocess.run([elsewhere, "-m", "pip", "install", "--quiet", *RELEASES[version]], check=True)
+        subprocess.run([elsewhere, "-m", "pip", "install", "--quiet", NUMPY[version], TENSORFLOW[version]], check=True)
         return elsewhere
 
     def test_it_really_is_another_environment(self, client: WorkerClient) -> None:

@@ -228,9 +228,7 @@ def _unfit(ssh: Ssh) -> HostUnfit:
             "find out why; if that is right, remove the old key with `ssh-keygen -R`, and connect once by hand",
         )
     by_hand = f"`ssh -oBatchMode=yes {host.ssh} true` has to work without a question"
-    if status == _OWN_FAILURE and re.search(
-        r"denied|verification failed|authentication|no matching", ssh.printed, re.I
-    ):
+    if status == _OWN_FAILURE and _REFUSED.search(ssh.printed):
         return HostUnfit("refused", f"{host.ssh} cannot be logged in to: {said}", by_hand)
     if status == _OWN_FAILURE or status < 0:
         return HostUnfit("unreached", f"{host.ssh} cannot be reached: {said}", by_hand)

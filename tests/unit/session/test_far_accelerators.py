@@ -12,7 +12,7 @@ import filelock
 import pytest
 
 from pytest_accel.facts.errors import HostLost, LockTimeout, UsageError
-from pytest_accel.facts.settings import default_lock_dir
+from pytest_accel.facts.settings import Host, default_lock_dir
 from pytest_accel.inputs.synthetic import synthetic
 from pytest_accel.measuring.latency import Load, Steady
 from pytest_accel.store.locks import if_free, lock_at
@@ -93,7 +93,7 @@ def test_a_lost_host_costs_what_ran_there_and_is_looked_for_again(far: Workshop)
 
 
 def test_another_interpreter_is_one_of_the_host(far: Workshop, tmp_path: Path) -> None:
-    other = far.session.elsewhere(Path("/no/such/python"))
+    other = far.session.elsewhere(Host("me@box", "/no/such/python"))
     assert "me@box does not start /no/such/python as a Python" in str(other.absence("fake"))
     assert far.session.absence("fake") is None
 

@@ -85,8 +85,9 @@ class Missing:
     """The accelerator cannot be used here: the reason, and what to do about it.
 
     ``kind`` is one of no-hardware, no-driver, driver-mismatch, busy, too-few-cores, placeholder-package, no-sdk,
-    support-ended, not-opted-in and no-access. pytest-accel itself adds broken-sdk, when a probe has failed. Only
-    `Accelerator.target` says needs-device, or nothing-to-compile.
+    support-ended, not-opted-in and no-access. pytest-accel itself adds broken-sdk, when a probe has failed, and the
+    kinds of `HostUnfit`, of a machine that cannot be used. Only `Accelerator.target` says needs-device, or
+    nothing-to-compile.
     """
 
     kind: str

@@ -110,10 +110,11 @@ class HostConnection:
         except OSError:
             self._ssh.kill()
 
-    def cargo(self, sources: dict[str, str]) -> Plain:
+    def cargo(self, sources: dict[str, str], stand_ins: dict[str, str]) -> Plain:
         """Return the sources that the host has not, and where it keeps those that it has."""
-        own = {name: text for name, text in sources.items() if name not in worker_rooms()}
-        return {"rooms": self._sources(), "sources": own}
+        kept = worker_rooms().keys()
+        own, others = ({name: text for name, text in part.items() if name not in kept} for part in (sources, stand_ins))
+        return {"rooms": self._sources(), "sources": own, "stand_ins": others}
 
     def _sources(self) -> str:
         return str(self.ask("keep_sources", digest=host_sources().digest)["path"])

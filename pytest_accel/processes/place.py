@@ -65,8 +65,8 @@ class Place(Protocol):
     def tell(self, op: str, **params: Any) -> None:
         """Have an operation of the machine done that has no answer."""
 
-    def cargo(self, sources: dict[str, str]) -> Plain:
-        """Return what a worker's boot is sent of these sources."""
+    def cargo(self, sources: dict[str, str], stand_ins: dict[str, str]) -> Plain:
+        """Return what a worker's boot is sent of these sources, which `cargo_for` tells apart."""
 
     def start(self, command: Sequence[str]) -> Interpreter:
         """Start an interpreter that boots a worker. Raises one of `NO_START`."""
@@ -91,9 +91,9 @@ class Here:
         """Have it done in this process."""
         self._operations.ask(op, **params)
 
-    def cargo(self, sources: dict[str, str]) -> Plain:
-        """Return all sources: a pipe is fast."""
-        return {"rooms": "", "sources": sources}
+    def cargo(self, sources: dict[str, str], stand_ins: dict[str, str]) -> Plain:
+        """Return all of them: a pipe is fast."""
+        return {"rooms": "", "sources": sources, "stand_ins": stand_ins}
 
     def start(self, command: Sequence[str]) -> Interpreter:
         """Start a child of this process."""

@@ -91,7 +91,7 @@ class Worker:
         self.pid = 0
         # The path stays as it is: a virtual environment is found by the name of its link.
         self._start(fork_server.command() if fork_server else [str(Path.cwd() / python)])
-        cargo = {"accelerator": accelerator, "stand_ins": stand_ins, **self.place.cargo(sources), **self._paths}
+        cargo = {"accelerator": accelerator, **self.place.cargo(sources, stand_ins), **self._paths}
         self.pid = self.request("hello", phase="start", deadline_s=START_DEADLINE_S, before=cargo)["pid"]
         self.place.tell("watch_wire", pid=self.pid)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 
 from pytest_accel.worker.host.device_locks import prepare_folder
 from pytest_accel.worker.host.run_folders import begin_run, remove_dead_runs
@@ -33,5 +34,7 @@ class Scratch:
             raise
 
     def remove(self) -> None:
-        """Remove it. The lock goes with this process."""
+        """Remove it, and the file of its lock, which goes with this process."""
         shutil.rmtree(self.path, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            os.unlink(f"{self.path}.lock")

@@ -90,9 +90,9 @@ def test_what_disturbs_either_part_of_an_extended_measurement_is_told(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     causes = iter(["the processor was too hot 3 times", ""])
-    monkeypatch.setattr("pytest_accel.measuring.latency.Throttling", lambda: SimpleNamespace(causes=causes.__next__))
+    monkeypatch.setattr("pytest_accel.measuring.latency.Throttling", lambda _: SimpleNamespace(causes=causes.__next__))
     foreign_load = SimpleNamespace(cores=iter([1.5, 0.25]).__next__)
-    monkeypatch.setattr("pytest_accel.measuring.latency.ForeignLoad", lambda: foreign_load)
+    monkeypatch.setattr("pytest_accel.measuring.latency.ForeignLoad", lambda _: foreign_load)
     with steady(workshop, throttled="power cap") as launch:
         both = launch.extend(launch.measure(10), 6)
     assert both.conditions.throttled == "power cap; the processor was too hot 3 times"

@@ -16,6 +16,7 @@ from pytest_accel.facts.settings import Host
 from pytest_accel.processes import host as host_room
 from pytest_accel.processes.host import HostConnection, connect
 from pytest_accel.processes.process import Worker, WorkerPool
+from pytest_accel.processes.ssh import Ssh
 from pytest_accel.testing import FAKE
 from tests.unit.processes import ssh_client
 from tests.unit.processes.test_process import compile_with, load, measure, run_until
@@ -39,8 +40,8 @@ def left_of(others: set[psutil.Process], folder: Path) -> list[object]:
 
 
 def temporary_files(folder: Path) -> list[Path]:
-    """What attendants have left in the temporary folder of the host, locks aside."""
-    return [path for path in (folder / "tmp").glob("*/*") if path.suffix != ".lock"]
+    """What attendants have left in the temporary folder of the host."""
+    return list((folder / "tmp").glob("pytest-accel-host-*/*"))
 
 
 @pytest.fixture
@@ -135,6 +136,27 @@ def test_sources_are_sent_once(box: Host, tmp_path: Path, monkeypatch: pytest.Mo
     connection.close()
 
 
+def test_a_host_that_knows_the_sources_is_sent_little_for_each_worker(
+    box: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(box, waiting=lambda: None).close()
+    sent: list[int] = []
+    write = Ssh.write
+
+    def counted(ssh: Ssh, data: bytes) -> None:
+        sent.append(len(data))
+        write(ssh, data)
+
+    monkeypatch.setattr(Ssh, "write", counted)
+    connection = connect(box, waiting=lambda: None)
+    assert sum(sent) < 10_000
+    sent.clear()
+    with Worker("fake", FAKE, log_dir=tmp_path, python=connection.python, place=connection) as worker:
+        worker.request("probe", phase="probe", deadline_s=60)
+    assert 0 < sum(sent) < 4_000
+    connection.close()
+
+
 def test_what_the_shell_prints_at_login_does_no_harm(
     box: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,9 +225,9 @@ def test_a_killed_attendant_leaves_a_folder_that_the_next_one_removes(box: Host,
     os.kill(connection._attended.presentation.pid, signal.SIGKILL)
     with pytest.raises(HostLost):
         connection.ask("identity")
-    assert len(temporary_files(tmp_path)) == 1
+    assert len(temporary_files(tmp_path)) == 2
     other = connect(box, waiting=lambda: None)
-    assert len(temporary_files(tmp_path)) == 1, "its own"
+    assert len(temporary_files(tmp_path)) == 2, "its own, with a lock"
     other.close()
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_accel.testing import FAKE
-from pytest_accel.worker.host.scratch import PREFIX
 from tests.drills.drill import Drill, Ran
 
 if TYPE_CHECKING:
@@ -106,14 +105,19 @@ class FarDrill(Drill):
     def fails_on(self, ran: Ran, box: Box, words: str, **outcomes: int) -> None:
         """Judge a run that has failed on this box alone: its test says so, with the box and these words."""
         self.verdict(ran, **(outcomes or {"failed": 1, "passed": 2}))
-        self.says(ran, rf"on {re.escape(box.ssh)}: .*{words}")
+        self.says(ran, rf"{re.escape(box.ssh)}.*({words})")
 
     def nothing_left(self, *ignored: str) -> None:
         """Is the same true of this machine, and are all boxes idle, without files of a worker and unlocked?"""
         super().nothing_left(*ignored)
+        self.boxes_are_left()
+
+    def boxes_are_left(self) -> None:
+        """Are all boxes idle, without files of a worker and unlocked? Of this machine nothing is said."""
         for box in self.bed.boxes.values():
             box.await_idle(IDLE_S)
-            assert list(box.path("/tmp").glob(f"{PREFIX}*")) == [], f"temporary files are left on {box.name}"
+            left = [path.name for path in box.path("/tmp").glob("pytest-accel-host-*/*")]
+            assert left == [], f"temporary files are left on {box.name}"
             assert held_locks(box) == []
 
 

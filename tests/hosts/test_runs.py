@@ -147,12 +147,12 @@ def test_two_hosts_work_at_the_same_time(far: FarDrill) -> None:
     far.write("test_models.py", TWO_HOSTS)
     far.processes_at_once = True
     took_s = {}
-    for chosen in ("far-gpu", "far-inf", "far-gpu,far-inf"):
+    for chosen in ("far-gpu", "far-gpu,far-inf"):  # the other one has as much to do
         began = time.monotonic()
         ran = far.run(f"--accelerator={chosen}", anew=True)
         took_s[chosen] = time.monotonic() - began
         assert ran.outcomes.get("passed") == 2 * chosen.count("far"), ran.out
-    assert took_s["far-gpu,far-inf"] < 1.2 * max(took_s["far-gpu"], took_s["far-inf"]), took_s
+    assert took_s["far-gpu,far-inf"] < 1.2 * took_s["far-gpu"], took_s
 
 
 def test_every_host_is_listed(far: FarDrill, gpu_box: Box, inf_box: Box) -> None:

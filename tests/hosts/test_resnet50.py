@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import statistics
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from pytest_accel.report.record import read_record
+from pytest_accel.verdict.plausibility import others_were_busy
 from tests.hosts.bed import Bed
 from tests.hosts.box import Box
 from tests.hosts.test_runs import MOST_BYTES
@@ -61,9 +63,10 @@ def project(tmp_path_factory: pytest.TempPathFactory, zoo: Zoo, resnet50_val: Ex
 
 
 def median_ms(record: Path) -> float:
+    """The median of a run; not a number where others had the cores, which says nothing about the line."""
     (test,) = read_record(record).tests
     assert test.measurement is not None
-    return statistics.median(test.measurement.latencies_ns) / 1e6
+    return math.nan if others_were_busy(test.measurement) else statistics.median(test.measurement.latencies_ns) / 1e6
 
 
 def from_here(bed: Bed, box: Box, project: Path) -> float:
@@ -96,13 +99,15 @@ def test_the_median_is_that_of_a_run_by_hand(session_bed: Bed, lab_box: Box, pro
         shutil.copyfile(project / name, lab_box.home / "project" / name)
     sent = []
     ratios: list[float] = []
-    while len(ratios) < MOST_PAIRS:
+    while len(sent) < MOST_PAIRS:
         before = lab_box.passed_bytes()["there"]
-        ratios.append(from_here(session_bed, lab_box, project) / by_hand(lab_box))
+        ratio = from_here(session_bed, lab_box, project) / by_hand(lab_box)
+        ratios += [] if math.isnan(ratio) else [ratio]
         sent.append(lab_box.passed_bytes()["there"] - before)
         if len(ratios) >= FEWEST_PAIRS and abs(statistics.median(ratios) - 1.0) < APART / 2:
             break
     print(f"\nratios {[round(ratio, 4) for ratio in ratios]}, sent {sent}")
+    assert ratios, "others had the cores in each pair of runs: run it on an idle machine"
     assert abs(statistics.median(ratios) - 1.0) < APART, ratios
     assert sent[0] > (project / "resnet50.onnx").stat().st_size / 2
     assert max(sent[1:]) < MOST_BYTES, sent

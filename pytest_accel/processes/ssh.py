@@ -28,7 +28,11 @@ if TYPE_CHECKING:
     from pytest_accel.facts.settings import Host
 
 #: _OPTIONS keep ssh from asking a person, from waiting for long, and from opening what its configuration forwards.
-_OPTIONS = ("-T", "-a", "-x", "-oBatchMode=yes", "-oConnectTimeout=20", "-oClearAllForwardings=yes")
+#: A client whose controller was killed ends by itself when the line is cut.
+_OPTIONS = (
+    *("-T", "-a", "-x", "-oBatchMode=yes", "-oConnectTimeout=20", "-oClearAllForwardings=yes"),
+    *("-oServerAliveInterval=15", "-oServerAliveCountMax=4"),
+)
 #: _OWN_FAILURE is ssh's exit status for a failure of its own; any other one is that of the command on the host.
 _OWN_FAILURE = 255
 #: _REFUSED is what ssh prints where the host answers and lets nobody in.

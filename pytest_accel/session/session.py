@@ -249,8 +249,9 @@ class Session:
         if accelerator not in self._device_locks:
             name, folder = f"device-{self._lock_name(accelerator)}.lock", self.settings.lock_dir
             is_own = folder == default_lock_dir()
-            if self.host_of(accelerator) is not None:
-                claim: Claim = HostClaim(self.machine(accelerator), name, "" if is_own else str(folder))
+            if (host := self.host_of(accelerator)) is not None:
+                ask, there = self.machine(accelerator), "" if is_own else str(folder)
+                claim: Claim = HostClaim(ask, name, there, host.ssh)
             else:
                 prepare_folder(folder, private=is_own)
                 claim = FileClaim(lock_at(folder / name))

@@ -96,11 +96,13 @@ class FileClaim:
 class HostClaim:
     """A lock of another machine, which its attendant is ``asked`` for; it may be taken again by who has it.
 
-    ``name`` is that of the file. The ``folder`` there is the one of the user there where it is empty.
+    ``name`` is that of the file. The ``folder`` there is the one of the user there where it is empty. ``host`` is what
+    messages call the machine.
     """
 
-    def __init__(self, ask: Callable[..., Mapping[str, Any]], name: str, folder: str) -> None:
+    def __init__(self, ask: Callable[..., Mapping[str, Any]], name: str, folder: str, host: str) -> None:
         self.path = name
+        self._host = host
         self._ask = ask
         self._name = name
         self._folder = folder
@@ -122,8 +124,8 @@ class HostClaim:
         return not self._holder
 
     def holder(self) -> str:
-        """Return what the attendant has told."""
-        return self._holder
+        """Return what the attendant has told, and where."""
+        return self._holder and f"{self._holder} on {self._host}"
 
     def release(self) -> None:
         """Have the attendant let go of it. One whose host is lost was given back there."""

@@ -85,6 +85,8 @@ class HostConnection:
                 answer = self._answer(time.monotonic() + deadline_s)
             except (EOFError, OSError, self._attended.asked.RemoteError):
                 raise self._lost() from None
+        if answer.error is not None and answer.error.refused:
+            raise WorkerError(f"{self.host.ssh}: {answer.error.message}", phase=op)
         if answer.error is not None:
             failure = error_of(answer.error, op)
             raise WorkerError(f"{self.host.ssh}: {failure}", phase=op, details=failure.details)

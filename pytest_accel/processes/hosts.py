@@ -60,6 +60,11 @@ class Hosts:
         """Have an operation of a host done."""
         return self.connection(host).ask(op, **params)
 
+    def tell(self, host: Host, op: str, **params: Any) -> None:
+        """Have an operation done that has no answer, where a host is connected. A lost one is not looked for again."""
+        if host in self._connections:
+            self._connections[host].tell(op, **params)
+
     def close(self) -> None:
         """End all connections, with what runs on their hosts."""
         for host in list(self._connections):

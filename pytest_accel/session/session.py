@@ -251,7 +251,7 @@ class Session:
             is_own = folder == default_lock_dir()
             if (host := self.host_of(accelerator)) is not None:
                 ask, there = self.machine(accelerator), "" if is_own else str(folder)
-                claim: Claim = HostClaim(ask, name, there, host.ssh)
+                claim: Claim = HostClaim(ask, partial(self._hosts.tell, host), name, there, host.ssh)
             else:
                 prepare_folder(folder, private=is_own)
                 claim = FileClaim(lock_at(folder / name))

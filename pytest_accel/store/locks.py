@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import filelock
 
-from pytest_accel.facts.errors import LockTimeout, WorkerError
+from pytest_accel.facts.errors import LockTimeout
 from pytest_accel.facts.progress import Silence
 from pytest_accel.store.files import age_s, discard, set_aside
 from pytest_accel.worker.host.device_locks import holder_of
@@ -94,16 +94,24 @@ class FileClaim:
 
 
 class HostClaim:
-    """A lock of another machine, which its attendant is ``asked`` for; it may be taken again by who has it.
+    """A lock of another machine; it may be taken again by who has it.
 
-    ``name`` is that of the file. The ``folder`` there is the one of the user there where it is empty. ``host`` is what
-    messages call the machine.
+    Its attendant is asked for it with ``ask``, and ``tell`` gives it back without an answer. ``name`` is that of the
+    file. The ``folder`` there is the one of the user there where it is empty. ``host`` is what messages call the
+    machine.
     """
 
-    def __init__(self, ask: Callable[..., Mapping[str, Any]], name: str, folder: str, host: str) -> None:
+    def __init__(
+        self,
+        ask: Callable[..., Mapping[str, Any]],
+        tell: Callable[..., None],
+        name: str,
+        folder: str,
+        host: str,
+    ) -> None:
         self.path = name
         self._host = host
-        self._ask = ask
+        self._ask, self._tell = ask, tell
         self._name = name
         self._folder = folder
         self._holder = ""
@@ -131,8 +139,7 @@ class HostClaim:
         """Have the attendant let go of it. One whose host is lost was given back there."""
         self._taken -= 1
         if not self._taken:
-            with suppress(WorkerError):
-                self._ask("give_device_back", path=self.path)
+            self._tell("give_device_back", path=self.path)
 
 
 def take(claim: Claim, what: str, patience: Patience) -> float:

@@ -97,7 +97,7 @@ def test_the_median_is_that_of_a_run_by_hand(session_bed: Bed, lab_box: Box, pro
     lab_box.run("mkdir project")
     for name in ("resnet50.onnx", "val.npz", "test_resnet50.py", "pytest.ini"):
         shutil.copyfile(project / name, lab_box.home / "project" / name)
-    sent = []
+    sent: list[int] = []
     ratios: list[float] = []
     while len(sent) < MOST_PAIRS:
         before = lab_box.passed_bytes()["there"]

@@ -135,6 +135,11 @@ def packed_sources() -> bytes:
 
 
 def described(error: Exception) -> Dict[str, Any]:
-    """Return an exception as plain data."""
+    """Return an exception as plain data. ``refused`` is what says by itself what to do."""
     stack: List[str] = traceback.format_exception(type(error), error, error.__traceback__)
-    return {"type": type(error).__name__, "message": str(error), "traceback": "".join(stack), "refused": False}
+    return {
+        "type": type(error).__name__,
+        "message": str(error),
+        "traceback": "".join(stack),
+        "refused": isinstance(error, Unkept),
+    }

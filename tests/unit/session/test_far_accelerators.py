@@ -86,6 +86,7 @@ def test_a_lost_host_costs_what_ran_there_and_is_looked_for_again(far: Workshop)
         connection._ssh.kill()
         with pytest.raises(HostLost, match="fake: the connection to me@box is lost"):
             client.probe()
+    assert far.told.count("connecting to me@box") == 1, "giving a lock back is no reason to connect"
     assert far.session.absence("fake") is None
     with far.session.exclusive("fake") as waited_s:
         assert waited_s < 5

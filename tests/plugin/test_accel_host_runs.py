@@ -13,6 +13,8 @@ from pytest_accel.worker.accelerators.fake import ENVIRONMENT_VARIABLE
 from tests.plugin.conftest import Project
 from tests.standins import ssh_client
 
+pytestmark = pytest.mark.slow  # whole runs of several processes, each with an attendant
+
 THREE = f"def pytest_accel_accelerators(): return dict.fromkeys(['fake', 'left', 'right'], {FAKE!r})"
 TEST = """
     import pytest

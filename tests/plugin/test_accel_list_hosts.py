@@ -22,10 +22,10 @@ OLD = '#!/bin/sh\nread -r _\necho "pytest-accel greets Python 3.6.9"\n'
 FULL = """\
 import errno, tempfile
 
-def mkdtemp(*_, **__):
+def full(*_, **__):
     raise OSError(errno.ENOSPC, "No space left on device", "/tmp")
 
-tempfile.mkdtemp = mkdtemp
+tempfile.TemporaryFile = full
 """
 
 
@@ -79,7 +79,7 @@ def hosts(project: Project) -> dict[str, tuple[str, str, str]]:
         ),
         "no-disk": (
             f"ssh=gpu-box{python}//env:PYTHONPATH={program(folder / 'sitecustomize.py', FULL).parent}",
-            "absent   no-disk: gpu-box has no room for temporary files: No space left on device (/tmp)",
+            "absent   no-disk: gpu-box has no room for temporary files: No space left on device /tmp",
             "free some space there, *",
         ),
         "no-sdk": (

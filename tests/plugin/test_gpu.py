@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.models.zoo import Zoo
     from tests.plugin.conftest import Project
 
-pytestmark = pytest.mark.usefixtures("quick_tensorflow")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_tensorflow")]
 
 TESTS = """
     import numpy as np

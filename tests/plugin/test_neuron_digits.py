@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_accel.facts.records import TestRecord
     from tests.models.zoo import Examples, Zoo
 
-pytestmark = pytest.mark.usefixtures("quick_tensorflow")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_tensorflow")]
 
 STANDINS = Path(neuron_host.__file__).parent
 TEST = """

@@ -16,6 +16,8 @@ from tests.standins.sagemaker_runtime.running import ACCESS_KEY, SECRET_KEY, TOK
 if TYPE_CHECKING:
     from tests.models.zoo import Examples, Zoo
 
+pytestmark = pytest.mark.slow  # it starts a service with a container, which computes with TensorFlow
+
 ONE_TEST = """
     import numpy as np
     import pytest

@@ -145,7 +145,7 @@ def test_a_real_check_of_the_fake_is_made() -> None:
         (["fake"], "accept needs the name of an accelerator and a file"),
         (["-o", "accept.json"], "accept needs the name of an accelerator and a file"),
         (["faque", "-o", "accept.json"], "unknown accelerator 'faque', did you mean 'fake'"),
-        (["fake", "-o", "nowhere/accept.json"], "nowhere"),
+        (["fake", "-o", "/dev/null/accept.json"], "/dev/null/accept.json: "),
         (["fake", "-o", "accept.json", "--only=identify"], "--only=identify is no check, did you mean 'identity'"),
         (["--show", "gone.json"], "gone.json cannot be read"),
     ],

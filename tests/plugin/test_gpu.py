@@ -63,10 +63,7 @@ def write_tests(project: Project, zoo: Zoo, accelerator: str, *habits: str) -> N
 @pytest.mark.parametrize(
     ("accelerator", "habits"),
     [
-        ("gpu", ("falls-back",)),
-        pytest.param(
-            "gpu", ("casts", "nan", "lost-device", "out-of-memory", "refuses-operator"), marks=pytest.mark.slow
-        ),
+        ("gpu", ("falls-back", "casts", "nan", "lost-device", "out-of-memory", "refuses-operator")),
         ("gpu-ort", ("casts", "nan", "lost-device", "out-of-memory", "no-libraries")),
     ],
 )
@@ -82,7 +79,7 @@ def test_digits_are_read_on_a_gpu_and_each_habit_is_found_out(
         result.stdout.fnmatch_lines([f"*_ test_digits?{accelerator}-b32-{habit}? _*", f"E {TOLD[habit]}"])
 
 
-@pytest.mark.parametrize("accelerator", ["gpu-ort", pytest.param("gpu", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("accelerator", ["gpu-ort", "gpu"])
 def test_a_compiler_that_takes_minutes_is_stopped(project: Project, zoo: Zoo, accelerator: str) -> None:
     standin, _ = PACKAGES[accelerator]
     make_nvidia_host(project.monkeypatch, project.pytester.mkdir("host"), standin, misbehaves="slow-compile")

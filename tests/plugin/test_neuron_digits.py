@@ -146,7 +146,6 @@ def test_a_driver_that_counts_nothing_proves_nothing(neuron: Project, digits_cnn
     result.stdout.fnmatch_lines(["inf2: that the calls ran on the device is not proven, because the device does not *"])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("chip", ["inf2", "trn1"])
 def test_the_younger_chips_are_told_on_in_the_same_ways(neuron: Project, digits_cnn: Path, chip: str) -> None:
     habits = ("falls-back", "lost-device", "out-of-memory", "no-cores")
@@ -155,7 +154,6 @@ def test_the_younger_chips_are_told_on_in_the_same_ways(neuron: Project, digits_
     result.stdout.fnmatch_lines_random([f"*{told}*" for told in (AT_ONCE, *(TOLD[habit] for habit in habits[1:]))])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("chip", ["inf1", "inf2", "trn1"])
 def test_a_runtime_that_computes_something_else_is_found_out(neuron: Project, digits_cnn: Path, chip: str) -> None:
     wrong = ("nan", "casts", "returns-early")
@@ -176,7 +174,6 @@ def test_a_graph_that_comes_back_uncompiled_is_a_failure(neuron: Project, digits
     assert (record.kind, record.measurement) == ("not-measured", None)
 
 
-@pytest.mark.slow
 def test_what_is_left_to_the_host_is_named_and_judged(neuron: Project, digits_cnn: Path) -> None:
     neuron.monkeypatch.setenv("STANDIN_MISBEHAVES", "refuses-operator")
     result = run(neuron, digits_cnn, "refuses-operator", marker=", min_on_device=0.95")
@@ -218,7 +215,6 @@ def test_a_sweep_of_batch_and_cores_has_a_row_for_what_is_refused(neuron: Projec
     assert "no schedule for batch 2 on 1 NeuronCores" in refused["inf1-b2-neuroncores1"]
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("undisturbed")
 @pytest.mark.parametrize(
     ("chip", "marker"), [("inf2", ", core_group=1"), ("trn1", ", core_group=1"), ("inf1", ", neuroncores=4")]
@@ -245,7 +241,6 @@ def test_the_smallest_instances_save_and_compare(
     assert neuron_host.held_cores(machine) == []
 
 
-@pytest.mark.slow
 def test_a_machine_without_the_chip_compiles_and_the_chip_only_measures(neuron: Project, digits_cnn: Path) -> None:
     machine = neuron.pytester.path / "machine"
     neuron.monkeypatch.setenv("ACCEL_HOST_ROOT", str(neuron.pytester.path / "nowhere"))

@@ -163,13 +163,13 @@ class Box:
 
     def processes(self) -> list[psutil.Process]:
         """Return what runs there, but for ``sshd``: it keeps a session until it hears that the line is dead."""
-        return [process for process in self.everything() if process.name() != "sshd"]
+        return [process for process in self.everything() if process.info["name"] != "sshd"]
 
     def everything(self) -> Iterator[psutil.Process]:
-        """Yield all processes there."""
+        """Yield all processes there, with their names as ``info``: one may have ended before it is asked."""
         assert self._init is not None
         space = Path(f"/proc/{self._init.pid}/ns/pid").readlink()
-        for process in psutil.process_iter():
+        for process in psutil.process_iter(["name"]):
             with suppress(OSError, psutil.Error):
                 if Path(f"/proc/{process.pid}/ns/pid").readlink() == space and process.status() != psutil.STATUS_ZOMBIE:
                     yield process

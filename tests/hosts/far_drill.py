@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import time
@@ -123,10 +124,14 @@ class FarDrill(Drill):
 
 def held_locks(box: Box) -> Sequence[str]:
     """Return the lock files of a box that somebody there holds."""
-    found = box.path("/tmp").rglob("*.lock")
-    here = {str(file.stat().st_ino) for file in found}
+    here = {_listed_as(file.stat()) for file in box.path("/tmp").rglob("*.lock")}
     listed = Path("/proc/locks").read_text(encoding="utf-8")
-    return [line for line in listed.splitlines() if re.search(r":(\d+) \d+ \w+$", line)[1] in here]  # type: ignore[index]
+    return [line for line in listed.splitlines() if not here.isdisjoint(line.split())]
+
+
+def _listed_as(file: os.stat_result) -> str:
+    """Return how the kernel lists a file: disks of two boxes have files of one number."""
+    return f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"
 
 
 def await_(happened: Callable[[], bool], otherwise: str, run: ForkedRun | subprocess.Popen[str] | None = None) -> None:

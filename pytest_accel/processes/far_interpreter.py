@@ -93,7 +93,10 @@ class FarInterpreter:
             time.sleep(0.1)
         return None
 
-    def end(self, pid: int) -> None:
+    def bury(self, pid: int) -> None:
+        """Wait for nothing: the attendant has killed it, and whoever asks about the device asks behind that."""
+
+    def end(self) -> None:
         """Let the attendant forget the process, which is dead."""
         with contextlib.suppress(OSError):  # the host is lost
             self._io.controlchan.close()

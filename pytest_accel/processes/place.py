@@ -46,8 +46,11 @@ class Interpreter(Protocol):
     def wait(self) -> int | None:
         """Give it a while to end, and return the status."""
 
-    def end(self, pid: int) -> None:
-        """Forget the dead interpreter and close the wire. ``pid`` is the worker's own number."""
+    def bury(self, pid: int) -> None:
+        """Wait until a killed worker is dead, whose own number is ``pid``: its device counts what it did until then."""
+
+    def end(self) -> None:
+        """Forget the dead interpreter and close the wire."""
 
 
 class Place(Protocol):
@@ -152,12 +155,15 @@ class Child:
         except subprocess.TimeoutExpired:
             return None
 
-    def end(self, pid: int) -> None:
+    def bury(self, pid: int) -> None:
         """Kill it, unless it ends by itself: a relay does when the process that it stands for is gone."""
         if pid == self.pid:
             self.process.kill()
         self.wait()
         self.process.kill()
+
+    def end(self) -> None:
+        """Close the wire."""
         self._group.terminate(timeout=HANG_UP_S)
 
 

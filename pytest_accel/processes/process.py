@@ -189,9 +189,10 @@ class Worker:
         if self._ended:
             return
         self._tell("kill_process", pid=self.pid)
+        self._interpreter.bury(self.pid)
         self._hang_up()
         self._ended = True
-        self._interpreter.end(self.pid)
+        self._interpreter.end()
         self._remove_remains()
 
     def _hang_up(self) -> None:

@@ -64,7 +64,7 @@ IMPATIENT = """
 import pytest_accel.processes.host
 
 pytest_accel.processes.host._BEAT_EVERY_S = 0.5
-pytest_accel.processes.host.SILENCE_S = 3.0
+pytest_accel.processes.host.SILENCE_S = 5.0
 """
 
 

@@ -38,7 +38,7 @@ RIGHT = host("right", "right-box", identity_facts={"model": "Fake 3000"})
 @pytest.fixture
 def machines(project: Project) -> Project:
     """A project whose tests are for this machine and two others."""
-    ssh_client.install(project.monkeypatch, project.pytester.mkdir("programs"))
+    ssh_client.install(project.pytester.mkdir("programs"), project.monkeypatch, ssh_client.FAILURES)
     project.pytester.makeconftest(THREE)
     project.pytester.makepyfile(test_model=TEST.format(budgets=""))
     return project

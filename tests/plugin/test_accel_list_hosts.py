@@ -39,7 +39,7 @@ def lacking(kind: str, reason: str, action: str) -> str:
 def hosts(project: Project) -> dict[str, tuple[str, str, str]]:
     """Accelerators with the host of each, the line that tells about it, and the line with what to do."""
     folder = project.pytester.mkdir("programs")
-    ssh_client.install(project.monkeypatch, folder)
+    ssh_client.install(folder, project.monkeypatch, ssh_client.FAILURES)
     old, bare = program(folder / "old", OLD), program(folder / "bare", f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
     project.monkeypatch.setattr("pytest_accel.inputs.registry.BUILTIN", {})
     name_it = "*name the Python there that has the SDK, as in accel_host = *//python=/opt/sdk/bin/python"

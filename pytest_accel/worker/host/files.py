@@ -25,13 +25,16 @@ import time
 import zlib
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence, Tuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Sequence, Tuple, TypeVar, cast
 
 from pytest_accel.worker.file_content import empty_folders, files_below, sha256_of
-from pytest_accel.worker.host.run_folders import begin_run, remove_dead_runs
+from pytest_accel.worker.host.run_folders import RunFolder
 
-#: Plain is an answer as plain data.
-Plain = Dict[str, Any]
+if TYPE_CHECKING:
+    from typing import Callable
+
+    from pytest_accel.worker.wire import Plain
+
 #: LIMIT_MB is the size that all objects are kept under, in MB, where nothing else is said.
 LIMIT_MB = 20_000.0
 
@@ -49,7 +52,7 @@ _PAYS = 0.75
 _FASTEST = 1
 _READ_ONLY = 0o444
 
-_Operation = TypeVar("_Operation", bound=Callable[..., Plain])
+_Operation = TypeVar("_Operation", bound="Callable[..., Plain]")
 
 
 class Unkept(Exception):
@@ -127,8 +130,7 @@ class Files:
     def _open(self) -> Plain:
         for folder in (self._objects, self._runs):
             os.makedirs(folder, mode=0o700, exist_ok=True)
-        remove_dead_runs(self._runs)
-        self._run, self._life = begin_run(self._runs)
+        self._run = RunFolder(self._runs)
         for folder in (self._held, self._made, self._arrivals):
             os.makedirs(folder, mode=0o700)
         return {}
@@ -143,15 +145,15 @@ class Files:
 
     @property
     def _held(self) -> str:
-        return os.path.join(self._run, "held")
+        return os.path.join(self._run.path, "held")
 
     @property
     def _made(self) -> str:
-        return os.path.join(self._run, "folders")
+        return os.path.join(self._run.path, "folders")
 
     @property
     def _arrivals(self) -> str:
-        return os.path.join(self._run, "arriving")
+        return os.path.join(self._run.path, "arriving")
 
     def free_space(self) -> Plain:
         """Return how many bytes are free, and in which folder."""
@@ -237,11 +239,7 @@ class Files:
 
     def let_go(self) -> Plain:
         """Use nothing any more. A process that ends does the same, and the next run tidies up after it."""
-        if self._life >= 0:
-            shutil.rmtree(self._run, ignore_errors=True)
-            _unlink(f"{self._run}.lock")
-            os.close(self._life)
-            self._life = -1
+        self._run.remove()
         return {}
 
     def _full(self, reason: str, needed_bytes: int = 0) -> Unkept:

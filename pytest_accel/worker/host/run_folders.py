@@ -10,8 +10,25 @@ import fcntl
 import os
 import secrets
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Iterator, Tuple
+
+
+class RunFolder:
+    """The folder of one run below ``runs``, until `remove`. What dead runs have left there goes first."""
+
+    def __init__(self, runs: str) -> None:
+        remove_dead_runs(runs)
+        self.path, self._life = begin_run(runs)
+
+    def remove(self) -> None:
+        """Remove it, and the file of its lock last. A process that ends without it leaves that to the next run."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        if self._life >= 0:
+            with suppress(FileNotFoundError):
+                os.unlink(f"{self.path}.lock")
+            os.close(self._life)
+            self._life = -1
 
 
 def begin_run(runs: str) -> Tuple[str, int]:

@@ -6,12 +6,10 @@ Standard library only.
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
-from contextlib import suppress
 
 from pytest_accel.worker.host.device_locks import prepare_folder
-from pytest_accel.worker.host.run_folders import begin_run, remove_dead_runs
+from pytest_accel.worker.host.run_folders import RunFolder
 
 #: _ROOM_BYTES is how much has to fit on the disk, at least.
 _ROOM_BYTES = 2**20
@@ -24,8 +22,8 @@ class Scratch:
         """Make the folder. Raises `OSError` where there is no room for it."""
         ours = os.path.join(tempfile.gettempdir(), f"pytest-accel-host-{os.getuid()}")
         prepare_folder(ours, private=True)
-        remove_dead_runs(ours)
-        self.path, self._life = begin_run(ours)
+        self._folder = RunFolder(ours)
+        self.path = self._folder.path
         try:
             with tempfile.TemporaryFile(dir=self.path) as file:
                 file.write(bytes(_ROOM_BYTES))
@@ -34,7 +32,5 @@ class Scratch:
             raise
 
     def remove(self) -> None:
-        """Remove it, and the file of its lock, which goes with this process."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        with suppress(FileNotFoundError):
-            os.unlink(f"{self.path}.lock")
+        """Remove it. May be called twice."""
+        self._folder.remove()

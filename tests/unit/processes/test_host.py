@@ -18,7 +18,7 @@ from pytest_accel.processes.host import HostConnection, connect
 from pytest_accel.processes.process import Worker, WorkerPool
 from pytest_accel.processes.ssh import Ssh
 from pytest_accel.testing import FAKE
-from tests.unit.processes import ssh_client
+from tests.standins import ssh_client
 from tests.unit.processes.test_process import compile_with, load, measure, run_until
 
 

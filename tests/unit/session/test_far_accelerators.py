@@ -17,7 +17,7 @@ from pytest_accel.inputs.synthetic import synthetic
 from pytest_accel.measuring.latency import Load, Steady
 from pytest_accel.store.locks import if_free, lock_at
 from pytest_accel.worker.accelerator import Missing, Present
-from tests.unit.processes import ssh_client
+from tests.standins import ssh_client
 
 if TYPE_CHECKING:
     from tests.unit.conftest import Workshop

@@ -71,7 +71,7 @@ def test_a_slower_machine_is_not_taken_for_another_sdk(workshop: Workshop) -> No
     measurement = msgspec.structs.replace(facts.measurement(), conditions=Conditions())
     (answer,) = Contest(candidate, inputs("x"), measurement, LIMIT).stand(baseline, NO_ANCHOR).verdicts
     assert answer.kind == "regressed"
-    assert any("no version changed, so it is the machine" in detail for detail in answer.details)
+    assert any("both share is the machine, as no version changed" in detail for detail in answer.details)
 
 
 def asked(workshop: Workshop, *, baseline: Baseline, anchor: Anchor, latency_ms: float = 1.04) -> Standing:

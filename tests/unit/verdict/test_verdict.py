@@ -791,6 +791,12 @@ def duet(candidate_ms: float, pacemaker_ms: float) -> Duet:
         (duet(20.0, 10.0), ("tensorflow 2.19 -> 2.20",), "it is the SDK (tensorflow 2.19 -> 2.20)"),
         (duet(20.0, 5.0), ("tensorflow 2.19 -> 2.20",), "it is the model"),
         (duet(10.0, 10.0), (), "only the pacemaker is slower"),
+        (duet(14.0, 5.4), (), "1.40 and 1.08 times the baseline's time. What both share is the machine, as no version"),
+        (
+            duet(14.0, 5.4),
+            ("tensorflow 2.19 -> 2.20",),
+            "share is the SDK (tensorflow 2.19 -> 2.20); the rest is the model",
+        ),
     ],
 )
 def test_what_slowed_down_is_told(now: Duet, versions: tuple[str, ...], says: str) -> None:

@@ -32,14 +32,14 @@ _BEAT_EVERY_S = 5.0
 _LOOK_EVERY_S = 0.25
 
 
-def connect(host: Host, *, waiting: Callable[[], None]) -> HostConnection:
-    """Reach a host and start an attendant there. ``waiting`` is called now and then meanwhile.
+def connect(host: Host, *, cache_limit_mb: float, waiting: Callable[[], None]) -> HostConnection:
+    """Reach a host and start an attendant there, whose cache of files is kept under a number of megabytes.
 
-    Raises `HostUnfit` where that cannot be.
+    ``waiting`` is called now and then meanwhile. Raises `HostUnfit` where that cannot be.
     """
     ssh = Ssh(host)
     with ThreadPoolExecutor(max_workers=1) as thread:
-        opening = thread.submit(Attended, ssh, SILENCE_S)
+        opening = thread.submit(Attended, ssh, SILENCE_S, cache_limit_mb)
         try:
             while wait([opening], timeout=_LOOK_EVERY_S).not_done:
                 waiting()

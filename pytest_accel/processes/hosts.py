@@ -15,10 +15,14 @@ if TYPE_CHECKING:
 
 
 class Hosts:
-    """The hosts of one session. ``tell`` shows what long work is at."""
+    """The hosts of one session. ``tell`` shows what long work is at.
 
-    def __init__(self, tell: StepProgress) -> None:
+    What a run has sent to a host is kept there, under ``cache_limit_mb`` megabytes.
+    """
+
+    def __init__(self, tell: StepProgress, cache_limit_mb: float) -> None:
         self._tell = tell
+        self._cache_limit_mb = cache_limit_mb
         self._connections: dict[Host, HostConnection] = {}
         self._files: dict[HostConnection, HostFiles] = {}
         self._unfit: dict[Host, HostUnfit] = {}
@@ -36,7 +40,7 @@ class Hosts:
             self._close(host)
             self._tell(f"connecting to {host.ssh}")
             try:
-                self._connections[host] = connect(host, waiting=self._tell.tick)
+                self._connections[host] = connect(host, cache_limit_mb=self._cache_limit_mb, waiting=self._tell.tick)
             except HostUnfit as error:
                 self._unfit[host] = error
                 raise

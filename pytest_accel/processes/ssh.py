@@ -134,7 +134,7 @@ def _command(host: Host) -> list[str]:
 class Attended:
     """A host with an attendant on it: execnet's gateway there, and the channels of requests and of prompts."""
 
-    def __init__(self, ssh: Ssh, silence_s: float) -> None:
+    def __init__(self, ssh: Ssh, silence_s: float, cache_limit_mb: float) -> None:
         """Start the attendant. Raises `HostUnfit` where that cannot be, and ends the client then."""
         patience = threading.Timer(START_DEADLINE_S, ssh.kill)
         patience.start()
@@ -144,7 +144,7 @@ class Attended:
                 "from pytest_accel.worker.host.attendant import attend\nattend(channel)"
             )
             self.prompts = self.gateway.newchannel()
-            self.asked.send({"silence_s": silence_s})
+            self.asked.send({"silence_s": silence_s, "cache_limit_mb": cache_limit_mb})
             self.asked.send(self.prompts)
             self.presentation = msgspec.convert(self.asked.receive(), Presentation)
             _require_fit(ssh.host, self.presentation)

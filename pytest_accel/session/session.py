@@ -69,7 +69,7 @@ class Session:
         self._hardware: dict[str, Hardware] = {}
         self._versions_around: dict[str, dict[str, str]] = {}
         self._device_locks: dict[str, Claim] = {}
-        self._hosts = Hosts(tell)
+        self._hosts = Hosts(tell, settings.cache_limit_mb)
         self._elsewhere: dict[Path | Host, Session] = {}
         self._other_caches: dict[Path, Cache] = {}
 

@@ -39,7 +39,7 @@ def attend(channel: Any) -> None:
     start = channel.receive()
     prompts = channel.receive()
     try:
-        attendant = Attendant(prompts, silence_s=start["silence_s"])
+        attendant = Attendant(prompts, **start)
     except OSError as error:
         channel.send({"no_disk": " ".join(filter(None, [error.strerror or str(error), error.filename]))})
         return
@@ -58,11 +58,15 @@ def forward(channel: Any) -> None:
 
 
 class Attendant:
-    """All that is local to this machine. ``prompts`` is the channel of prompts."""
+    """All that is local to this machine.
 
-    def __init__(self, prompts: Any, silence_s: float) -> None:
+    ``prompts`` is the channel of prompts. Files are kept under ``cache_limit_mb`` megabytes. A controller that says
+    nothing for ``silence_s`` seconds is given up.
+    """
+
+    def __init__(self, prompts: Any, *, silence_s: float, cache_limit_mb: float) -> None:
         """Start to attend. Raises `OSError` and `Unkept` where this machine has no room for files."""
-        self._files = Files(default_root())
+        self._files = Files(default_root(), cache_limit_mb)
         self._scratch = Scratch()
         self._processes = Processes()
         self._remains = Remains(self._scratch.path)

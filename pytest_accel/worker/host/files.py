@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
     from pytest_accel.worker.wire import Plain
 
-#: LIMIT_MB is the size that all objects are kept under, in MB, where nothing else is said.
-LIMIT_MB = 20_000.0
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -111,12 +109,12 @@ def _in_words(operation: _Operation) -> _Operation:
 
 
 class Files:
-    """The cache below ``root``, used by one run, and kept under ``limit_mb``.
+    """The cache below ``root``, used by one run, and kept under ``limit_mb`` megabytes.
 
     It is safe with any number of runs at a time, each with a `Files` of its own. Every method raises `Unkept`.
     """
 
-    def __init__(self, root: str, limit_mb: float = LIMIT_MB) -> None:
+    def __init__(self, root: str, limit_mb: float) -> None:
         self._root = root
         self._limit_bytes = limit_mb * 1e6
         self._arriving: Dict[str, Any] = {}

@@ -18,7 +18,7 @@ class Host:
     """A host's files, asked as over a wire: in plain data, with errors that name it. A new one is the next run."""
 
     def __init__(self, root: Path) -> None:
-        self.files = Files(str(root))
+        self.files = Files(str(root), 1_000.0)
         self.asked: list[str] = []
         self.sent_bytes = 0
         #: What is called before an operation, by its name, to have it go wrong.

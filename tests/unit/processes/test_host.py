@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -15,11 +15,18 @@ from pytest_accel.facts.errors import DeadlineExceeded, HostLost, HostUnfit, Wor
 from pytest_accel.facts.settings import Host
 from pytest_accel.processes import host as host_room
 from pytest_accel.processes.host import HostConnection, connect
+from pytest_accel.processes.host_files import HostFiles
 from pytest_accel.processes.process import Worker, WorkerPool
 from pytest_accel.processes.ssh import Ssh
 from pytest_accel.testing import FAKE
 from tests.standins import ssh_client
 from tests.unit.processes.test_process import compile_with, load, measure, run_until
+
+
+def connected(
+    box: Host, waiting: Callable[[], None] = lambda: None, *, cache_limit_mb: float = 1_000
+) -> HostConnection:
+    return connect(box, cache_limit_mb=cache_limit_mb, waiting=waiting)
 
 
 @pytest.fixture
@@ -46,7 +53,7 @@ def temporary_files(folder: Path) -> list[Path]:
 
 @pytest.fixture
 def connection(box: Host) -> Iterator[HostConnection]:
-    connection = connect(box, waiting=lambda: None)
+    connection = connected(box)
     yield connection
     connection.close()
 
@@ -121,14 +128,14 @@ def test_an_accelerator_that_is_not_there_fails_the_start(
 
 
 def test_sources_are_sent_once(box: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    connect(box, waiting=lambda: None).close()
+    connected(box).close()
     (kept,) = (tmp_path / "cache" / "pytest-accel" / "sources").iterdir()
     monkeypatch.setattr("base64.b64encode", lambda _: pytest.fail("they are sent again"))
-    connect(box, waiting=lambda: None).close()
+    connected(box).close()
     monkeypatch.undo()
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
     kept.write_bytes(b"damaged")
-    connection = connect(box, waiting=lambda: None)
+    connection = connected(box)
     assert kept.stat().st_size > 10_000
     kept.unlink()
     with Worker("fake", FAKE, log_dir=tmp_path, python=connection.python, place=connection) as worker:
@@ -136,10 +143,20 @@ def test_sources_are_sent_once(box: Host, tmp_path: Path, monkeypatch: pytest.Mo
     connection.close()
 
 
+def test_what_runs_have_sent_is_kept_under_the_limit_of_the_run(box: Host, tmp_path: Path) -> None:
+    for number, (cache_limit_mb, kept) in enumerate([(1_000, 1), (1_000, 2), (0.001, 1)], 1):
+        model = tmp_path / f"{number}.onnx"
+        model.write_bytes(bytes([number]) * 2_000)
+        connection = connected(box, cache_limit_mb=cache_limit_mb)
+        HostFiles(connection.ask, lambda _share, _doing: None).there(model)
+        connection.close()
+        assert len(list((tmp_path / "cache" / "pytest-accel" / "files" / "objects").iterdir())) == kept
+
+
 def test_a_host_that_knows_the_sources_is_sent_little_for_each_worker(
     box: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connect(box, waiting=lambda: None).close()
+    connected(box).close()
     sent: list[int] = []
     write = Ssh.write
 
@@ -148,7 +165,7 @@ def test_a_host_that_knows_the_sources_is_sent_little_for_each_worker(
         write(ssh, data)
 
     monkeypatch.setattr(Ssh, "write", counted)
-    connection = connect(box, waiting=lambda: None)
+    connection = connected(box)
     assert sum(sent) < 10_000
     sent.clear()
     with Worker("fake", FAKE, log_dir=tmp_path, python=connection.python, place=connection) as worker:
@@ -161,7 +178,7 @@ def test_what_the_shell_prints_at_login_does_no_harm(
     box: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ssh_client.install(tmp_path, monkeypatch, "echo Welcome; printf 'no newline at the end'; echo mail >&2")
-    connection = connect(box, waiting=lambda: None)
+    connection = connected(box)
     assert connection.ask("identity")["kernel"]
     connection.close()
 
@@ -195,7 +212,7 @@ def test_a_line_that_ends_in_any_phase_names_the_host_and_ends_all_there(
 def test_either_side_gives_up_one_that_is_not_heard(box: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(host_room, "SILENCE_S", 1.0)
     monkeypatch.setattr(host_room, "_BEAT_EVERY_S", 0.2)
-    connection = connect(box, waiting=lambda: None)
+    connection = connected(box)
     time.sleep(2)
     assert connection.alive, "beats are heard"
     with Worker("fake", FAKE, log_dir=tmp_path, python=connection.python, place=connection) as worker:
@@ -213,7 +230,7 @@ def test_an_attendant_that_hears_nothing_leaves(box: Host, monkeypatch: pytest.M
     monkeypatch.setattr(host_room, "SILENCE_S", 1.0)
     monkeypatch.setattr(HostConnection, "_beat", lambda _self: None)
     monkeypatch.setattr(HostConnection, "_listen", lambda _self: None)
-    connection = connect(box, waiting=lambda: None)
+    connection = connected(box)
     attendant = psutil.Process(connection._attended.presentation.pid)
     psutil.wait_procs([attendant], timeout=10)
     assert not attendant.is_running() or attendant.status() == psutil.STATUS_ZOMBIE
@@ -221,12 +238,12 @@ def test_an_attendant_that_hears_nothing_leaves(box: Host, monkeypatch: pytest.M
 
 
 def test_a_killed_attendant_leaves_a_folder_that_the_next_one_removes(box: Host, tmp_path: Path) -> None:
-    connection = connect(box, waiting=lambda: None)
+    connection = connected(box)
     os.kill(connection._attended.presentation.pid, signal.SIGKILL)
     with pytest.raises(HostLost):
         connection.ask("identity")
     assert len(temporary_files(tmp_path)) == 2
-    other = connect(box, waiting=lambda: None)
+    other = connected(box)
     assert len(temporary_files(tmp_path)) == 2, "its own, with a lock"
     other.close()
 
@@ -263,7 +280,7 @@ def test_what_is_wrong_with_a_host_is_told_with_the_next_action(
         (tmp_path / "cache").write_text("no folder")
         kind, python = "no-disk", ""
     with pytest.raises(HostUnfit, match=words) as caught:
-        connect(box._replace(python=python or box.python), waiting=lambda: None)
+        connected(box._replace(python=python or box.python))
     assert caught.value.kind == kind
     assert "me@box" in caught.value.reason
     assert caught.value.action
@@ -275,14 +292,14 @@ def test_another_host_key_is_no_reason_to_go_on(box: Host, tmp_path: Path, monke
     )
     ssh_client.install(tmp_path, monkeypatch, f"{warning}; exit 255")
     with pytest.raises(HostUnfit, match=r"another host key than before.*ssh-keygen -R") as caught:
-        connect(box, waiting=lambda: None)
+        connected(box)
     assert caught.value.kind == "refused"
 
 
 def test_without_an_ssh_client_it_is_named(box: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(HostUnfit, match=r"no ssh client.*openssh-client") as caught:
-        connect(box, waiting=lambda: None)
+        connected(box)
     assert caught.value.kind == "no-ssh"
 
 
@@ -295,5 +312,5 @@ def test_an_interrupt_does_not_wait_for_a_host_that_does_not_answer(
     ssh_client.install(tmp_path, monkeypatch, "exec sleep 600")
     began_s = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        connect(box, waiting=interrupt)
+        connected(box, interrupt)
     assert time.monotonic() - began_s < 10

@@ -208,7 +208,7 @@ def test_an_upload_that_is_cut_goes_on_with_the_files_that_had_not_come(
     later, again = next_run(host, tmp_path)
     assert tree(Path(later.there(net))) == tree(net)
     assert 1_000_000 < again.sent_bytes < 1_100_000
-    host.files = Files(str(tmp_path / "far"))
+    host.files = Files(str(tmp_path / "far"), 1_000.0)
     host.before.clear()
     assert tree(Path(files.there(net))) == tree(net), "the same run may try again too"
 

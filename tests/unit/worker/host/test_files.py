@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MOST_BYTES = 1 << 20
+#: LIMIT_MB is a limit that no test reaches.
+LIMIT_MB = 1_000.0
 
 
 def sha256(content: bytes) -> str:
@@ -50,8 +52,8 @@ def bring(files: Files, *contents: bytes) -> int:
     return len(missing)
 
 
-def run(root: Path, **limit: float) -> Files:
-    return Files(str(root), **limit)
+def run(root: Path, limit_mb: float = LIMIT_MB) -> Files:
+    return Files(str(root), limit_mb)
 
 
 def kept(files: Files) -> set[str]:
@@ -282,7 +284,7 @@ def test_a_disk_with_too_little_space_loses_first_what_nobody_uses(root: Path, m
 FILL = """
 import hashlib, random, sys
 from pytest_accel.worker.host.files import Files, Unkept
-files = Files(sys.argv[1])
+files = Files(sys.argv[1], 1_000)
 content = random.Random(1).randbytes(2_000_000)
 part = {"digest": hashlib.sha256(content).hexdigest(), "name": "net.onnx", "deflated": False}
 try:
@@ -308,14 +310,14 @@ def test_a_disk_that_fills_up_meanwhile_is_told_with_its_space(tmp_path: Path) -
 def test_a_folder_that_cannot_be_used_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(Unkept, match=r"cache/files cannot be used: Not a directory .*; make it writable for this user"):
-        Files(str(tmp_path / "cache" / "files"))
+        Files(str(tmp_path / "cache" / "files"), LIMIT_MB)
 
 
 #: LIVE_ON holds contents and waits to be killed.
 LIVE_ON = """
 import sys, time
 from tests.unit.worker.host.test_files import Files, bring, part, sha256
-files = Files(sys.argv[1])
+files = Files(sys.argv[1], 1_000)
 bring(files, b"weights")
 files.receive_parts([part(b"half", last=False, digest=sha256(b"half of it"))], 1 << 20)
 print("lives", flush=True)

@@ -26,7 +26,7 @@ START_DEADLINE_S = 60.0
 #: GRACE_S is the number of seconds that a process has to end by itself.
 GRACE_S = 5.0
 #: HANG_UP_S is the number of seconds that the end of a dead worker's wire is waited for.
-HANG_UP_S = 0.5
+HANG_UP_S = 2.0
 #: NO_START is what an interpreter fails with that does not start, or that answers what is no answer.
 NO_START = (OSError, EOFError, AssertionError)
 

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
+import subprocess
 import sys
 import threading
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import neuron_driver
 import numpy as np
 
 #: The first driver whose counters move at once.
@@ -76,7 +78,7 @@ def count(core: Path) -> None:
         if not file.exists():
             return
         if _driver() >= COUNTS_LIVE:
-            _add(file, 1)
+            neuron_driver.add(file, 1)
             return
         if _tally is None:
             _tally = _adds_up_afterwards()
@@ -88,32 +90,28 @@ def _driver() -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
-def _add(counter: Path, inferences: int) -> None:
-    counter.write_text(f"{int(counter.read_text()) + inferences}\n")
-
-
 def _adds_up_afterwards() -> int:
-    """Fork what the kernel's side of the driver is: it hears of each inference, and adds up once this process ends.
+    """Start what the kernel's side of the driver is: it hears of each inference, and adds up once this process ends.
 
     It holds the wire of this process open for as long as that takes, as a process is no zombie before its files are
-    closed. Cores are no matter of it.
+    closed. Cores are no matter of it. It is a program of its own, because a fork of a process with threads may wait
+    for ever for a lock that one of them had.
     """
     hears, tells = os.pipe()
-    if os.fork():
-        os.close(hears)
-        return tells
+    held = [int(path.name) for path in Path("/proc/self/fd").iterdir()]
+    wires = [number for number in held if number != tells and _is_pipe(number)]
+    adds_up = [sys.executable, "-I", "-S", str(Path(__file__).with_name("neuron_driver.py"))]
+    driver = subprocess.Popen(adds_up, stdin=hears, pass_fds=wires, start_new_session=True)
+    driver.returncode = 0  # it outlives this process, which does not wait for it
+    os.close(hears)
+    return tells
+
+
+def _is_pipe(number: int) -> bool:
     try:
-        os.setsid()
-        os.close(tells)
-        for core in _held:
-            os.close(core)
-        with os.fdopen(hears, encoding="utf-8") as heard:
-            counted = Counter(line.rstrip("\n") for line in heard)
-        for file, inferences in counted.items():
-            if Path(file).exists():
-                _add(Path(file), inferences)
-    finally:
-        os._exit(0)
+        return stat.S_ISFIFO(os.fstat(number).st_mode)
+    except OSError:  # the listing's own, which is closed
+        return False
 
 
 def _keep_bits(bits: int) -> Callable[[np.ndarray], np.ndarray]:

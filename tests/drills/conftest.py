@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.drills.drill import QUESTIONS, TAG, Drill, environment
-from tests.drills.forked_runs import RunServer
+from tests.plugin.forked_runs import RunServer
 from tests.plugin.forked_workers import fork_server
 
 #: HEADS are the columns after the fault itself.

@@ -25,7 +25,7 @@ import pytest
 
 from pytest_accel.store.locks import folders
 from pytest_accel.testing import FAKE, fake_model
-from tests.drills.forked_runs import ForkedRun, RunServer
+from tests.plugin.forked_runs import ForkedRun, RunServer
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.drills.drill import Drill
-from tests.drills.forked_runs import RunServer
+from tests.plugin.forked_runs import RunServer
 
 pytestmark = pytest.mark.drill
 

@@ -9,10 +9,10 @@ import pytest
 
 from tests.drills.conftest import pytest_runtest_makereport as pytest_runtest_makereport
 from tests.drills.conftest import run_server as run_server
-from tests.drills.forked_runs import RunServer
 from tests.hosts.bed import Bed, CannotBeHad, open_bed
 from tests.hosts.box import Box
 from tests.hosts.far_drill import FarDrill
+from tests.plugin.forked_runs import RunServer
 
 
 @pytest.fixture(scope="session")

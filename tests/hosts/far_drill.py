@@ -15,9 +15,9 @@ from pytest_accel.testing import FAKE
 from tests.drills.drill import Drill, Ran
 
 if TYPE_CHECKING:
-    from tests.drills.forked_runs import ForkedRun, RunServer
     from tests.hosts.bed import Bed
     from tests.hosts.box import Box
+    from tests.plugin.forked_runs import ForkedRun, RunServer
 
 #: ON are the boxes of the accelerators that are not on this machine.
 ON = {"far-gpu": "gpu-box", "far-inf": "inf-box"}

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import os
 import pkgutil
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 
@@ -20,6 +22,7 @@ from pytest_accel.testing import FAKE, fake_model
 from pytest_accel.verdict.plausibility import others_were_busy
 from pytest_accel.worker.accelerators.fake import ENVIRONMENT_VARIABLE
 from tests.plugin import forked_tensorflow, forked_workers
+from tests.plugin.forked_runs import ForkedRun, RunServer
 from tests.plugin.forked_tensorflow import TensorFlowServers
 from tests.plugin.forked_tensorflow import tensorflow_servers as tensorflow_servers
 
@@ -47,11 +50,21 @@ def kinds_of_verdict(record: TestRecord) -> set[str]:
 
 
 class Project:
-    """A project in pytester's folder. `write_model` changes its model, `run` runs its tests."""
+    """A project in pytester's folder. `write_model` changes its model, `run` runs its tests.
 
-    def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    ``run_server`` gives what forks the runs in processes of their own, and starts it for the first of them. Without it
+    these start as users start them.
+    """
+
+    def __init__(
+        self,
+        pytester: pytest.Pytester,
+        monkeypatch: pytest.MonkeyPatch,
+        run_server: Callable[[], RunServer] | None = None,
+    ) -> None:
         self.monkeypatch = monkeypatch
         self.pytester = pytester
+        self._run_server = run_server
         self.baselines = pytester.path / "baselines"
         self.locks = pytester.path / "cache" / "locks"
         # A run inside a test of xdist's is no run of xdist's; pytest-benchmark would switch itself off.
@@ -74,12 +87,32 @@ class Project:
     def run(self, *args: str, workers: bool = False, subprocess: bool = False) -> pytest.RunResult:
         """Run pytest with a cache and locks of this project's own.
 
-        Only with ``workers`` are models run in processes of their own; without, a speed is never judged.
+        Only with ``workers`` are models run in processes of their own; without, a speed is never judged. With
+        ``subprocess`` pytest is forked, which is a second of imports cheaper than starting it.
         """
-        run = self.pytester.runpytest_subprocess if subprocess else self.pytester.runpytest_inprocess
+        run: Callable[..., pytest.RunResult] = self.pytester.runpytest_inprocess
+        if subprocess:
+            run = self._run_forked if self._run_server is not None else self.pytester.runpytest_subprocess
         where = [] if workers else ["--accel-in-process"]
         own = [f"--accel-cache-dir={self.pytester.path / 'cache'}", "-o", f"accel_lock_dir={self.locks}"]
         return run(*own, *where, *args)
+
+    def start(self, *args: str, streams: tuple[TextIO, TextIO] | None = None) -> ForkedRun:
+        """Fork ``python -m pytest`` with these arguments and no others."""
+        assert self._run_server is not None
+        folder = self.pytester.path
+        path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+        return self._run_server().run(args, folder, {**os.environ, "PYTHONPATH": path}, streams=streams)
+
+    def _run_forked(self, *args: str) -> pytest.RunResult:
+        """Fork pytest as `pytest.Pytester.runpytest_subprocess` would start it."""
+        folder, began_s = self.pytester.path, time.monotonic()
+        paths = folder / "stdout", folder / "stderr"
+        with paths[0].open("w") as out, paths[1].open("w") as err:
+            status = self.start(f"--basetemp={folder / 'basetemp'}", *args, streams=(out, err)).wait()
+        printed, errors = (path.read_text(encoding="utf-8").splitlines() for path in paths)
+        print(*printed, *errors, sep="\n")
+        return pytest.RunResult(status, printed, errors, time.monotonic() - began_s)
 
     def on_other_hardware(self) -> None:
         """From now on the fake device is another one."""
@@ -149,6 +182,18 @@ def undisturbed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pytest_accel.regression.duet.DISTURBED_CORES", math.inf)
 
 
+@pytest.fixture(scope="session")
+def run_server(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -> Iterator[RunServer]:
+    server = RunServer(tmp_path_factory.mktemp("runs"), fork_server, os.environ)
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, quick_workers: None) -> Project:
-    return Project(pytester, monkeypatch)
+def project(
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    quick_workers: None,
+    request: pytest.FixtureRequest,
+) -> Project:
+    return Project(pytester, monkeypatch, lambda: request.getfixturevalue("run_server"))

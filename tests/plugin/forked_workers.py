@@ -40,6 +40,11 @@ def fork_server(folder: Path) -> Iterator[ForkServer]:
     server.close()
 
 
+def imports_numpy_alone(accelerator: str) -> bool:
+    """Return whether workers of an accelerator need nothing that takes long: it is the fake one, or one like it."""
+    return accelerator == FAKE or not accelerator.startswith("pytest_accel.")
+
+
 def forked_by(server: ForkServer) -> Callable[..., Worker]:
     """Return what starts a worker as `Worker` does, but forks those of the fake accelerator from the server.
 
@@ -47,8 +52,8 @@ def forked_by(server: ForkServer) -> Callable[..., Worker]:
     """
 
     def start(name: str, accelerator: str, **options: Any) -> Worker:
-        here = options.get("place") is None
-        if here and accelerator == FAKE and options["python"] == sys.executable:
+        here = options.get("place") is None and options["python"] == sys.executable
+        if here and imports_numpy_alone(accelerator):
             options["fork_server"] = server
         return Worker(name, accelerator, **options)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -61,8 +60,7 @@ def interrupt(project: Project, ending: signal.Signals, *args: str) -> str:
     folder = project.pytester.path
     os.mkfifo(folder / "stopping")
     stopping = os.open(folder / "stopping", os.O_RDWR)  # so that opening waits for nobody
-    command = [sys.executable, "-m", "pytest", f"--accel-cache-dir={folder / 'cache'}", *args]
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+    with project.start(f"--accel-cache-dir={folder / 'cache'}", *args) as run:
         try:
             assert select.select([stopping], [], [], 120)[0], "the measurement never came to the third variant"
             run.send_signal(ending)

@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import psutil
 
@@ -34,13 +34,19 @@ from pytest_accel.processes.fork_server import ForkServer, listening
 from pytest_accel.processes.process import Worker
 from pytest_accel.worker.boot import die_with_controller
 from pytest_accel.worker.fork_server import become, received
-from tests.plugin.forked_workers import ServerElsewhere
+from tests.plugin.forked_workers import ServerElsewhere, imports_numpy_alone
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 #: _SERVE is what the server's interpreter runs. `serve` returns in a run, which then ends as any interpreter does.
-_SERVE = "import sys; from tests.drills.forked_runs import serve; serve(int(sys.argv[1]), sys.argv[2:])"
+_SERVE = """
+import sys
+sys.path[0] = sys.argv[1]  # where the suite is, of which a run knows nothing
+from tests.plugin.forked_runs import serve
+serve(int(sys.argv[2]), sys.argv[3])
+"""
+_ROOT = Path(__file__).parents[2]
 #: _CLONE_NEWUSER and _CLONE_NEWNS are what ``unshare`` of Linux is asked for: name spaces of users and of mounts.
 _CLONE_NEWUSER, _CLONE_NEWNS = 0x10000000, 0x00020000
 _READY = b"ready\n"
@@ -50,19 +56,19 @@ _CHUNK_BYTES = 1 << 16
 class RunServer:
     """A process that forks the runs of a session. Their workers come from ``workers``.
 
-    Each run overwrites the variable ``tag`` of the environment with its own value, which is as long.
+    With a ``tag`` each run overwrites this variable of the environment with its own value, which is as long.
     """
 
-    def __init__(self, folder: Path, workers: ForkServer, environment: Mapping[str, str], tag: str) -> None:
+    def __init__(self, folder: Path, workers: ForkServer, environment: Mapping[str, str], tag: str = "") -> None:
         self._address = str(folder / "runs")
         self._workers = workers
         with listening(self._address) as listener:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _SERVE, str(listener.fileno()), tag],
+                [sys.executable, "-c", _SERVE, str(_ROOT), str(listener.fileno()), tag],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env=environment,
+                env={name: value for name, value in environment.items() if name != "PYTHONPATH"},
                 pass_fds=[listener.fileno()],
             )
         assert self._process.stdout is not None
@@ -74,16 +80,17 @@ class RunServer:
         folder: Path,
         environment: Mapping[str, str],
         *,
-        mounts: Sequence[str],
-        starts: Sequence[str],
+        mounts: Sequence[str] = (),
+        starts: Sequence[str] = (),
+        streams: tuple[TextIO, TextIO] | None = None,
     ) -> ForkedRun:
         """Fork ``python -m pytest`` with these arguments.
 
         ``mounts`` are commands of a shell. The workers of the accelerators ``starts`` start as users start them; only
-        these see what is mounted.
+        these see what is mounted. ``streams`` are files that it writes what it prints and its errors to.
         """
         wanted = {"args": args, "folder": str(folder), "environment": environment, "workers": self._workers.command()}
-        return ForkedRun(connect(self._address), {**wanted, "mounts": mounts, "starts": starts})
+        return ForkedRun(connect(self._address), {**wanted, "mounts": mounts, "starts": starts}, streams)
 
     def workers(self) -> list[psutil.Process]:
         """Return the forked workers that live."""
@@ -96,19 +103,29 @@ class RunServer:
 
 
 class ForkedRun:
-    """One run, with those parts of the face of ``subprocess.Popen`` that a drill needs; ``stdout`` has errors too."""
+    """One run, with those parts of the face of ``subprocess.Popen`` that tests need.
 
-    def __init__(self, server: socket.socket, wanted: Mapping[str, Any]) -> None:
+    Where it has no ``streams`` to write to, ``stdout`` has what it prints, errors too.
+    """
+
+    stdin = None
+
+    def __init__(
+        self, server: socket.socket, wanted: Mapping[str, Any], streams: tuple[TextIO, TextIO] | None = None
+    ) -> None:
         self.returncode: int | None = None
         self._server = server
         self._printed = b""
         reading, writing = os.pipe()
         self.stdout = os.fdopen(reading, encoding="utf-8", errors="backslashreplace")
+        out, err = (writing, writing) if streams is None else (stream.fileno() for stream in streams)
         with Path(os.devnull).open("rb") as nothing:
-            send(server, wanted, [nothing.fileno(), writing, writing])
+            send(server, wanted, [nothing.fileno(), out, err])
         os.close(writing)
         self._ends = server.makefile("rb")
         self.pid = int(self._ends.readline())
+        if streams is not None:
+            self.stdout.close()
 
     def __enter__(self) -> Self:
         return self
@@ -118,8 +135,6 @@ class ForkedRun:
     ) -> None:
         self.wait()
         self.stdout.close()
-        self._ends.close()
-        self._server.close()
 
     def send_signal(self, signum: int) -> None:
         """Send a signal to this process alone, unless it has ended."""
@@ -136,6 +151,8 @@ class ForkedRun:
             if not _is_readable(self._server.fileno(), timeout):
                 raise subprocess.TimeoutExpired("pytest", timeout or 0.0)
             self.returncode = os.waitstatus_to_exitcode(int(self._ends.readline()))
+            self._ends.close()
+            self._server.close()
         return self.returncode
 
     def communicate(self, timeout: float | None = None) -> tuple[str, None]:
@@ -161,14 +178,15 @@ def _forked(command: list[str], starts: Sequence[str]) -> Callable[..., Worker]:
     """Return what starts a worker as `Worker` does, but has it forked by this command where it may be."""
 
     def start(name: str, accelerator: str, **options: Any) -> Worker:
-        if name not in starts and options["python"] == sys.executable:
+        here = options.get("place") is None and options["python"] == sys.executable
+        if here and imports_numpy_alone(accelerator) and name not in starts:
             options["fork_server"] = ServerElsewhere(command)
         return Worker(name, accelerator, **options)
 
     return start
 
 
-def serve(listener: int, tag: Sequence[str]) -> None:
+def serve(listener: int, tag: str) -> None:
     """Import all that a run imports, and fork for every connection; returns in a run that has come to its end."""
     die_with_controller()
     _preload()
@@ -181,7 +199,7 @@ def serve(listener: int, tag: Sequence[str]) -> None:
             break
         connection.close()
     server.close()
-    _fork_run(connection, *tag)
+    _fork_run(connection, tag)
 
 
 def _bury() -> None:
@@ -212,7 +230,8 @@ def _fork_run(connection: socket.socket, tag: str) -> None:
         started = sys.stdin, sys.stdout, sys.stderr
         become(streams, wanted)
         sys.stdin, sys.stdout, sys.stderr = started  # in which Python handles errors as the locale has it
-        _overwrite(tag, wanted["environment"][tag])
+        if tag:
+            _overwrite(tag, wanted["environment"][tag])
         if wanted["mounts"]:
             _mount(wanted["mounts"])
         process.Worker = _forked(wanted["workers"], wanted["starts"])  # type: ignore[assignment, misc]
@@ -228,7 +247,10 @@ def _fork_run(connection: socket.socket, tag: str) -> None:
 def _run_pytest(args: Sequence[str]) -> None:
     """Be ``python -m pytest``."""
     tempfile.tempdir = None
-    sys.path[0] = str(Path.cwd())
+    given = list(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
+    sys.path[:] = [str(Path.cwd()), *given, *(each for each in sys.path[1:] if each not in given)]
+    for name in [name for name in sys.modules if name.partition(".")[0] == __package__.partition(".")[0]]:
+        del sys.modules[name]  # the suite's own, which a run does not know
     sys.argv = ["pytest", *args]
     runpy.run_module("pytest", run_name="__main__", alter_sys=True)
 

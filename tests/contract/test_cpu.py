@@ -94,6 +94,7 @@ class TestCpu(AcceleratorContract):
         assert flops == pytest.approx(2 * YARDSTICK_MULTIPLY_ADDS, rel=0.03)
 
 
+@pytest.mark.slow
 def test_what_tensorflow_generates_goes_with_the_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     everybodys, logs = tmp_path / "everybody's", tmp_path / "logs"
     everybodys.mkdir()
@@ -108,6 +109,7 @@ def test_what_tensorflow_generates_goes_with_the_worker(tmp_path: Path, monkeypa
     assert list(everybodys.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
 def test_what_is_forked_has_imported_tensorflow_and_no_thread_is_lost(tmp_path: Path) -> None:
     with preloaded(Cpu, tmp_path) as server:

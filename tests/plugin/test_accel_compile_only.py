@@ -90,6 +90,7 @@ def test_reports_of_it_say_so_too(runner: Project) -> None:
     assert '<property name="accel.compile_s" value="2.0" />' in junit
 
 
+@pytest.mark.slow
 def test_under_xdist_too(runner: Project) -> None:
     runner.write_test("precision=['fp32', 'fp16', 'int8'], max_compile_s=10")
     result = runner.run("--accel-compile-only", "-n", "2", workers=True, subprocess=True)

@@ -109,6 +109,7 @@ def test_only_what_is_left_is_measured_and_what_failed_fails_again(
     assert journals(interrupted) == []
 
 
+@pytest.mark.slow
 def test_under_xdist_too(interrupted: Project) -> None:
     interrupt(interrupted, signal.SIGTERM, "-n", "1")
     result, run = resume(interrupted, "-n", "2")

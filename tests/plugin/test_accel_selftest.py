@@ -9,6 +9,7 @@ from tests.plugin.conftest import Project
 BRIEFLY = ("-o", "accel_selftest_budget=0.001")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("xdist", [[], ["-n", "2"]], ids=["alone", "xdist"])
 def test_it_tells_the_rates_and_runs_no_test(project: Project, xdist: list[str]) -> None:
     project.pytester.makepyfile("def test_never(): assert False")

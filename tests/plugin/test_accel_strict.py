@@ -307,6 +307,7 @@ def pytest_runtest_makereport(item, call):
     assert result.ret == (pytest.ExitCode.TESTS_FAILED if kind == "sla-breach" else pytest.ExitCode.OK)
 
 
+@pytest.mark.slow
 def test_skipped_tests_are_missed_under_xdist_too(project: Project) -> None:
     project.pytester.makepyfile(test_it=BESIDE_A_JUDGED_ONE.format(mark="@pytest.mark.skip", body=CHECK))
     result = project.run("-n", "2", "--accel-save-baseline", "--accel-strict", workers=True, subprocess=True)

@@ -119,6 +119,7 @@ def test_the_slower_commit_is_found_and_the_checkout_is_left_alone(search: Searc
     assert len(search.logs) == made, "nothing is measured again"
 
 
+@pytest.mark.slow
 def test_a_model_that_no_longer_compiles_is_found(search: Search) -> None:
     good = search.begin()
     refused = {"compile": {"how": "refused", "message": "no such operator"}}

@@ -52,6 +52,7 @@ def test_as_many_samples_are_taken_as_asked_for_or_there_are(project: Project, s
     assert (fp32.calibration_samples, int8.calibration_samples) == (None, taken)
 
 
+@pytest.mark.slow
 def test_other_calibration_data_make_another_artefact(project: Project) -> None:
     keys = []
     for given in ("calibration=ROWS[20:]", "calibration=ROWS[20:]", "calibration=ROWS[30:]"):

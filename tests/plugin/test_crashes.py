@@ -213,6 +213,7 @@ def test_an_sdk_that_fails_when_it_is_asked_fails_each_test_and_is_asked_once(
     assert "in probe" in (project.pytester.path / "run.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_an_sdk_that_crashes_hides_no_other_from_the_list(project: Project) -> None:
     cannot_be_asked(project, CRASHES)
     result = project.run("--accel-list", workers=True)

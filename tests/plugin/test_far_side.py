@@ -57,6 +57,7 @@ def test_a_baseline_has_what_serves_there_and_no_pace_beside_a_yardstick(project
     assert baseline["duets"] == []
 
 
+@pytest.mark.slow
 def test_another_deployment_is_another_artefact_and_a_change_that_is_told(project: Project) -> None:
     before = checked(project, "--accel-save-baseline")
     again = checked(project)

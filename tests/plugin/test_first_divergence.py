@@ -40,6 +40,7 @@ def project(project: Project) -> Project:
     return project
 
 
+@pytest.mark.slow
 def test_a_range_that_cuts_is_found_and_fp32_is_held_against_onnx_runtime(project: Project) -> None:
     project.pytester.makepyfile(test_model=TEST)
     result = project.run("-rP", workers=True)

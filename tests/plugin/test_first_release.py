@@ -50,6 +50,7 @@ def older(project: Project) -> Project:
     return project
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cached", [True, False])
 def test_its_baselines_are_compared_with(older: Project, cached: bool) -> None:
     older.monkeypatch.setattr("pytest_accel.regression.pacemaker.ForeignLoad.cores", lambda _: 0.0)

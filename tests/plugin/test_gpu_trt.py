@@ -68,6 +68,7 @@ def machine(project: Project, convolution: Path, tmp_path: Path) -> Machine:
     return Machine(project, tmp_path)
 
 
+@pytest.mark.slow
 def test_the_digits_are_read_in_every_precision(
     machine: Machine, zoo: Zoo, digits_val: Examples, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

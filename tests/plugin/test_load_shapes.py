@@ -110,6 +110,7 @@ def searching(project: Project, marker: str, body: str) -> pytest.RunResult:
     return project.run()
 
 
+@pytest.mark.slow
 def test_the_highest_rate_grows_with_the_lanes_more_than_in_proportion(project: Project) -> None:
     result = searching(
         project,

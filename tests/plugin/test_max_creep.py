@@ -22,6 +22,7 @@ def anchored(project: Project, template: Template) -> Project:
     return project
 
 
+@pytest.mark.slow
 def test_a_small_step_is_red_where_the_sum_is_too_much(anchored: Project) -> None:
     anchored.write_model(latency_ms=1.12)
     result = anchored.run("--accel-report=run.json", workers=True)
@@ -45,6 +46,7 @@ def test_a_sum_within_the_limit_passes(anchored: Project) -> None:
     anchored.run(workers=True).assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 def test_a_run_that_creeps_may_still_save_its_baseline_and_stays_red(anchored: Project) -> None:
     anchored.write_model(latency_ms=1.12)
     for _ in range(2):

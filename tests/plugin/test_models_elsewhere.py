@@ -117,6 +117,7 @@ def test_both_are_deployed_to_an_endpoint_and_called(run: Run, tmp_path: Path, m
     assert kinds_of_verdict(test) <= {"pass", "no-baseline"}
 
 
+@pytest.mark.slow
 def test_without_a_device_each_is_skipped_with_the_reason(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ def test_without_a_baseline_there_is_nothing_to_compare_with(subject: FakeSubjec
         check_unchanged(subject)
 
 
+@pytest.mark.slow
 def test_a_model_is_compared_with_the_baseline_that_it_saved(
     in_processes: FakeSubject, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -188,12 +188,12 @@ def attribution(
         return f"Candidate and pacemaker took {times}: it is the model or how it was compiled, not the machine."
     if candidate <= 1.0 + DRIFT:
         return f"Candidate and pacemaker took {times}: only the pacemaker is slower."
+    sdk = f"the SDK ({'; '.join(version_changes)})"
     if candidate / pacemaker > 1.0 + DRIFT:
-        shared = f"the SDK ({'; '.join(version_changes)})" if version_changes else "the machine, as no version changed"
+        shared = sdk if version_changes else "the machine, as no version changed"
         rest = "the rest is the model or how it was compiled"
         return f"Candidate and pacemaker took {times}. What both share is {shared}; {rest}."
-    sdk = f"it is the SDK ({'; '.join(version_changes)})"
-    cause = sdk if version_changes else "no version changed, so it is the machine"
+    cause = f"it is {sdk}" if version_changes else "no version changed, so it is the machine"
     return f"Candidate and pacemaker took {times}, both are slower: {cause}."
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import stat
 import subprocess
 import sys
 import threading
@@ -97,21 +96,13 @@ def _adds_up_afterwards() -> int:
     closed. Cores are no matter of it. It is a program of its own, because a fork of a process with threads may wait
     for ever for a lock that one of them had.
     """
+    wires = [int(path.name) for path in Path("/proc/self/fd").iterdir() if "pipe:" in os.path.realpath(path)]
     hears, tells = os.pipe()
-    held = [int(path.name) for path in Path("/proc/self/fd").iterdir()]
-    wires = [number for number in held if number != tells and _is_pipe(number)]
     adds_up = [sys.executable, "-I", "-S", str(Path(__file__).with_name("neuron_driver.py"))]
     driver = subprocess.Popen(adds_up, stdin=hears, pass_fds=wires, start_new_session=True)
     driver.returncode = 0  # it outlives this process, which does not wait for it
     os.close(hears)
     return tells
-
-
-def _is_pipe(number: int) -> bool:
-    try:
-        return stat.S_ISFIFO(os.fstat(number).st_mode)
-    except OSError:  # the listing's own, which is closed
-        return False
 
 
 def _keep_bits(bits: int) -> Callable[[np.ndarray], np.ndarray]:

@@ -53,8 +53,9 @@ os._exit(shell.wait())
 
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch, before: str = "") -> None:
-    """Put the client where it is found first. ``before`` is what it does first, in the language of the shell,
-    which has the client's arguments.
+    """Put the client where it is found first.
+
+    ``before`` is what it does first, in the language of the shell, which has the client's arguments.
     """
     client = folder / "bin" / "ssh"
     client.parent.mkdir(exist_ok=True)

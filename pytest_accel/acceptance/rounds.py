@@ -101,14 +101,19 @@ class Decided:
 
 @dataclass(frozen=True)
 class Rounds:
-    """Rounds that are played once they are asked for, and kept: two figures can be made of the same ones."""
+    """Rounds that are played once they are asked for, and kept: two figures can be made of the same ones.
+
+    Once ``is_over``, for example because time is up, no further one is played.
+    """
 
     play: Callable[[], Costs]
     played: list[Costs] = field(default_factory=list)
+    is_over: Callable[[], bool] = lambda: False
 
     def first(self, count: int) -> Sequence[Costs]:
-        """Return the first ``count`` rounds."""
-        self.played.extend(self.play() for _ in range(count - len(self.played)))
+        """Return the first ``count`` rounds, or fewer where it is over; at least one."""
+        while len(self.played) < count and not (self.played and self.is_over()):
+            self.played.append(self.play())
         return self.played[:count]
 
 
@@ -120,8 +125,9 @@ def until_sure(rounds: Rounds, figure: Figure, *, limit: Limit, looks: Sequence[
     """
     confidence = per_look_confidence(CONFIDENCE, len(looks))
     for look in looks:
-        found = judge_median(rounds.first(look), figure, limit, confidence)
-        if found.within or found.beyond:
+        played = rounds.first(look)
+        found = judge_median(played, figure, limit, confidence)
+        if found.within or found.beyond or len(played) < look:
             break
     return found
 

@@ -105,13 +105,13 @@ class Subject:
         kinds = {**FILE_KINDS, **self.implementation.file_kinds}
         return resolve(path, name=name, cache=self.session.cache, base=self.folder, kinds=kinds)
 
-    def compiled(self, path: Path, name: str) -> Candidate:
-        """Return a model, compiled with the default options."""
-        return compile_candidate(self.session, self.resolved(path, name), self.variant())
+    def compiled(self, path: Path, name: str, **options: Any) -> Candidate:
+        """Return a model, compiled with these options and the default ones."""
+        return compile_candidate(self.session, self.resolved(path, name), self.variant(**options))
 
-    def compiled_yardstick(self) -> Candidate:
-        """Return the yardstick network, compiled with the default options."""
-        return self.compiled(self.yardstick, YARDSTICK)
+    def compiled_yardstick(self, **options: Any) -> Candidate:
+        """Return the yardstick network, compiled with these options and the default ones."""
+        return self.compiled(self.yardstick, YARDSTICK, **options)
 
     @property
     def kinds(self) -> list[str]:

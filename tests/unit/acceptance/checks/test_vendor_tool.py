@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,11 +56,22 @@ def test_a_noisy_machine_is_inconclusive(in_processes: FakeSubject, monkeypatch:
     assert len(played) == LOOKS[-1]
 
 
-def test_rounds_that_take_too_long_decide_nothing(in_processes: FakeSubject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_time_is_up_the_rounds_that_were_played_decide(
+    in_processes: FakeSubject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played = rounds(monkeypatch, *[1.06] * 3, *[1.0] * 21)  # of twelve, three are too many to be sure
+    clock = SimpleNamespace(monotonic=lambda: len(played) * vendor_tool.MOST_S / 19.5)
+    monkeypatch.setattr(vendor_tool, "time", clock)
+    found = check_vendor_tool(in_processes)
+    assert (found.outcome, found.numbers["rounds"], len(played)) == ("held", 20, 20)
+
+
+def test_one_round_decides_nothing(in_processes: FakeSubject, monkeypatch: pytest.MonkeyPatch) -> None:
     played = rounds(monkeypatch, 1.0)
     monkeypatch.setattr(vendor_tool, "MOST_S", -1.0)
     found = check_vendor_tool(in_processes)
-    assert (found.outcome, played) == ("inconclusive", [])
+    assert (found.outcome, found.reason) == ("inconclusive", "too few rounds in -1 s: 1")
+    assert len(played) == 1
 
 
 def test_one_without_a_tool_is_not_compared(in_processes: FakeSubject) -> None:

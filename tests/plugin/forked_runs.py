@@ -1,7 +1,8 @@
 """Runs of pytest that one process of the suite forks, which has imported pytest, the plugin and NumPy for all of them.
 
 A run is then a second of imports cheaper. It is as fresh as one that was started: a process and a session of its own,
-with its own arguments, folder, environment and streams, and nothing was run in it before. So are its workers.
+with its own arguments, folder, environment and streams, and nothing was run in it before. So are its workers, and the
+processes that xdist runs its tests in.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 import psutil
+from execnet import XSpec, gateway_io
+from execnet.gateway_base import Popen2IO
+from execnet.gateway_io import Popen2IOMaster, popen_bootstrapline
 
 import pytest_accel
 from pytest_accel.processes import process
@@ -89,8 +93,8 @@ class RunServer:
         ``mounts`` are commands of a shell. The workers of the accelerators ``starts`` start as users start them; only
         these see what is mounted. ``streams`` are files that it writes what it prints and its errors to.
         """
-        wanted = {"args": args, "folder": str(folder), "environment": environment, "workers": self._workers.command()}
-        return ForkedRun(connect(self._address), {**wanted, "mounts": mounts, "starts": starts}, streams)
+        wanted = {"args": args, "folder": str(folder), "environment": environment, "mounts": mounts, "starts": starts}
+        return ForkedRun({**wanted, "workers": self._workers.command(), "server": self._address}, streams)
 
     def workers(self) -> list[psutil.Process]:
         """Return the forked workers that live."""
@@ -102,39 +106,15 @@ class RunServer:
         self._process.communicate()
 
 
-class ForkedRun:
-    """One run, with those parts of the face of ``subprocess.Popen`` that tests need.
+class _Forked:
+    """A process that a server forked, with those parts of the face of ``subprocess.Popen`` that need no stream."""
 
-    Where it has no ``streams`` to write to, ``stdout`` has what it prints, errors too.
-    """
-
-    stdin = None
-
-    def __init__(
-        self, server: socket.socket, wanted: Mapping[str, Any], streams: tuple[TextIO, TextIO] | None = None
-    ) -> None:
+    def __init__(self, wanted: Mapping[str, Any], streams: Sequence[int]) -> None:
         self.returncode: int | None = None
-        self._server = server
-        self._printed = b""
-        reading, writing = os.pipe()
-        self.stdout = os.fdopen(reading, encoding="utf-8", errors="backslashreplace")
-        out, err = (writing, writing) if streams is None else (stream.fileno() for stream in streams)
-        with Path(os.devnull).open("rb") as nothing:
-            send(server, wanted, [nothing.fileno(), out, err])
-        os.close(writing)
-        self._ends = server.makefile("rb")
+        self._server = connect(wanted["server"])
+        send(self._server, wanted, streams)
+        self._ends = self._server.makefile("rb")
         self.pid = int(self._ends.readline())
-        if streams is not None:
-            self.stdout.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.wait()
-        self.stdout.close()
 
     def send_signal(self, signum: int) -> None:
         """Send a signal to this process alone, unless it has ended."""
@@ -155,6 +135,32 @@ class ForkedRun:
             self._server.close()
         return self.returncode
 
+
+class ForkedRun(_Forked):
+    """One run. Where it has no ``streams`` to write to, ``stdout`` has what it prints, errors too."""
+
+    stdin = None
+
+    def __init__(self, wanted: Mapping[str, Any], streams: tuple[TextIO, TextIO] | None = None) -> None:
+        self._printed = b""
+        reading, writing = os.pipe()
+        self.stdout = os.fdopen(reading, encoding="utf-8", errors="backslashreplace")
+        out, err = (writing, writing) if streams is None else (stream.fileno() for stream in streams)
+        with Path(os.devnull).open("rb") as nothing:
+            super().__init__(wanted, [nothing.fileno(), out, err])
+        os.close(writing)
+        if streams is not None:
+            self.stdout.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.wait()
+        self.stdout.close()
+
     def communicate(self, timeout: float | None = None) -> tuple[str, None]:
         """Read to the end of what it and its children print, and wait for its own end."""
         until = None if timeout is None else time.monotonic() + timeout
@@ -165,6 +171,17 @@ class ForkedRun:
                 self.wait(until and max(0.0, until - time.monotonic()))
                 return self._printed.decode("utf-8", "backslashreplace"), None
         raise subprocess.TimeoutExpired("pytest", timeout or 0.0)
+
+
+class ForkedInterpreter(_Forked):
+    """A fresh interpreter that does what the first line of its ``stdin`` says, as xdist starts one for its tests."""
+
+    def __init__(self, wanted: Mapping[str, Any]) -> None:
+        (reading, self_writes), (self_reads, writing) = os.pipe(), os.pipe()
+        self.stdin, self.stdout = os.fdopen(self_writes, "wb"), os.fdopen(self_reads, "rb")
+        super().__init__(wanted, [reading, writing, 2])
+        os.close(reading)
+        os.close(writing)
 
 
 def _is_readable(fd: int, timeout_s: float | None) -> bool:
@@ -184,6 +201,23 @@ def _forked(command: list[str], starts: Sequence[str]) -> Callable[..., Worker]:
         return Worker(name, accelerator, **options)
 
     return start
+
+
+def _forked_io(wanted: Mapping[str, Any]) -> Callable[..., Popen2IO]:
+    """Return what starts a process for execnet, but forks it where no interpreter is named: xdist names none."""
+    otherwise = gateway_io.create_io
+
+    def create_io(spec: XSpec, execmodel: Any) -> Popen2IO:
+        if not spec.popen or spec.python:
+            return otherwise(spec, execmodel)
+        here = {"args": None, "folder": str(Path.cwd()), "environment": dict(os.environ)}
+        process = ForkedInterpreter({**wanted, **here})
+        io = Popen2IOMaster.__new__(Popen2IOMaster)
+        io.popen = process
+        Popen2IO.__init__(io, process.stdin, process.stdout, execmodel=execmodel)
+        return io
+
+    return create_io
 
 
 def serve(listener: int, tag: str) -> None:
@@ -212,7 +246,7 @@ def _bury() -> None:
 def _preload() -> None:
     """Import all that a run may import. Nothing of it has assertions to rewrite, and pytest would warn of that."""
     pytest_accel.__doc__ = f"{pytest_accel.__doc__}PYTEST_DONT_REWRITE"
-    for module in ("numpy.random", "execnet.gateway_bootstrap", "execnet.gateway_io", "_pytest.junitxml", "pytest"):
+    for module in ("numpy.random", "execnet.gateway_bootstrap", "_pytest.junitxml", "pytest"):
         importlib.import_module(module)
     for found in pkgutil.walk_packages(pytest_accel.__path__, "pytest_accel."):
         importlib.import_module(found.name)
@@ -235,7 +269,12 @@ def _fork_run(connection: socket.socket, tag: str) -> None:
         if wanted["mounts"]:
             _mount(wanted["mounts"])
         process.Worker = _forked(wanted["workers"], wanted["starts"])  # type: ignore[assignment, misc]
-        _run_pytest(wanted["args"])
+        gateway_io.create_io = _forked_io(wanted)
+        _forget_suite()
+        if wanted["args"] is None:
+            exec(popen_bootstrapline, {"__name__": "__main__"})
+        else:
+            _run_pytest(wanted["args"])
         return
     for fd in [0, 1, 2, *streams]:
         os.close(fd)
@@ -244,13 +283,18 @@ def _fork_run(connection: socket.socket, tag: str) -> None:
     os._exit(0)
 
 
-def _run_pytest(args: Sequence[str]) -> None:
-    """Be ``python -m pytest``."""
+def _forget_suite() -> None:
+    """Know what an interpreter knows that was started in this folder and environment."""
     tempfile.tempdir = None
+    sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
     given = list(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
     sys.path[:] = [str(Path.cwd()), *given, *(each for each in sys.path[1:] if each not in given)]
     for name in [name for name in sys.modules if name.partition(".")[0] == __package__.partition(".")[0]]:
-        del sys.modules[name]  # the suite's own, which a run does not know
+        del sys.modules[name]
+
+
+def _run_pytest(args: Sequence[str]) -> None:
+    """Be ``python -m pytest``."""
     sys.argv = ["pytest", *args]
     runpy.run_module("pytest", run_name="__main__", alter_sys=True)
 

@@ -82,7 +82,8 @@ class TestCpu(AcceleratorContract):
         placed = {name.rpartition("StatefulPartitionedCall/")[2] for name in client.placement()[0].operators}
         known = [time for time in times if time.name in placed]
         assert sum(time.ns for time in known) > 0.5 * sum(time.ns for time in times)
-        assert {time.kind.lstrip("_") for time in known} & {"Conv2D", "FusedConv2D"}
+        kinds = {time.kind.lstrip("_").removeprefix("MklNative") for time in known}  # oneDNN's kernels have its mark
+        assert kinds & {"Conv2D", "FusedConv2D"}
 
     def test_the_yardstick_is_counted_and_runs_in_fp32(self, client: WorkerClient, loaded: Loaded) -> None:
         placement, flops = client.placement()

@@ -318,6 +318,7 @@ def test_every_module_of_the_suite_that_is_run_takes_its_options(command: str) -
         assert option in told.stdout
 
 
+@pytest.mark.slow
 def test_the_recipe_for_branches_finds_a_branch_slower_than_main(pytester: pytest.Pytester) -> None:
     (recipe,) = [block for page in DOCS for block in page.blocks("sh") if "git worktree" in block]
     branch = pytester.mkdir("branch")

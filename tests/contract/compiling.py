@@ -271,7 +271,7 @@ class CompilingContract(AcceleratorContract):
         with pytest.raises(UnfitInput, match=r"'image' takes float32\[1, 3, 16, 16\], got float64"):
             client.predict({"image": images(1)[0]["image"].astype(np.float64)})
 
-    @pytest.mark.parametrize("kind", ["saved_model", "keras"])
+    @pytest.mark.parametrize("kind", ["saved_model", pytest.param("keras", marks=pytest.mark.slow)])
     def test_what_tensorflow_made_reads_the_digits_as_before(
         self, client: WorkerClient, tmp_path: Path, zoo: Zoo, digits_val: Examples, kind: str
     ) -> None:
@@ -294,6 +294,7 @@ class CompilingContract(AcceleratorContract):
             answers.append(client.predict({loaded.signature.inputs[0].name: digits}))
         self.assert_same(*answers)
 
+    @pytest.mark.slow
     def test_an_operator_that_only_tensorflow_has_is_refused_by_name(
         self, client: WorkerClient, tmp_path: Path, zoo: Zoo
     ) -> None:

@@ -42,6 +42,7 @@ def test_a_small_step_is_red_where_the_sum_is_too_much(anchored: Project) -> Non
     assert [each.kind for each in record.verdicts if each.question == "regression"] == ["pass"]
 
 
+@pytest.mark.slow
 def test_a_sum_within_the_limit_passes(anchored: Project) -> None:
     anchored.run(workers=True).assert_outcomes(passed=1)
 
@@ -55,6 +56,7 @@ def test_a_run_that_creeps_may_still_save_its_baseline_and_stays_red(anchored: P
         result.stdout.fnmatch_lines(["*/model/fake.json saved"])
 
 
+@pytest.mark.slow
 def test_the_anchor_is_not_written_by_a_run(anchored: Project) -> None:
     (release,) = (anchored.baselines / "named").rglob("*.json")
     before = release.read_bytes()
@@ -63,6 +65,7 @@ def test_the_anchor_is_not_written_by_a_run(anchored: Project) -> None:
     assert release.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_new_variant_is_added_to_the_anchor(anchored: Project) -> None:
     (release,) = (anchored.baselines / "named").rglob("*.json")
     release.rename(release.with_name("another.json"))
@@ -82,6 +85,7 @@ def test_without_an_anchor_nothing_is_judged_and_a_strict_run_fails(project: Pro
     project.run("--accel-strict", workers=True).assert_outcomes(failed=1)
 
 
+@pytest.mark.slow
 def test_an_anchor_that_nobody_can_read_fails_with_what_to_do(anchored: Project) -> None:
     (anchored.baselines / "anchor").write_text("v2\n", encoding="utf-8")
     result = anchored.run(workers=True)

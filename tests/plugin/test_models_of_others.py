@@ -52,6 +52,7 @@ def summaries(project: Project, question: str) -> list[str]:
     return [answer["summary"] for answer in answers if answer["question"] == question]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["already_quantised", "half"])
 def test_a_model_is_held_to_the_precision_that_it_has_itself(project: Project, models: Path, model: str) -> None:
     result = checked(project, models / f"{model}.onnx")

@@ -63,6 +63,7 @@ def told(project: Project, folder: Path) -> dict[str, object]:
     return provenance
 
 
+@pytest.mark.slow
 def test_each_kind_of_checkout_is_told_right(project: Project, tmp_path_factory: pytest.TempPathFactory) -> None:
     project.write_test()
     origin, elsewhere = project.pytester.path, tmp_path_factory.mktemp("elsewhere")
@@ -110,6 +111,7 @@ def test_a_test_on_other_data_does_not_take_a_baselines_place_in_a_later_run_eit
     assert len([*project.baselines.rglob("*.json")]) == 2
 
 
+@pytest.mark.slow
 def test_a_baseline_that_no_test_uses_is_told_at_the_end_of_a_full_run(saved: Project) -> None:
     told = "no test of this full run has used 1 of the baselines in baselines: *old/fake.json; remove them*"
     saved.run().stdout.no_fnmatch_line("*no test of this full run*")

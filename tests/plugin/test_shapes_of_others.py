@@ -84,6 +84,7 @@ def test_rows_that_depend_on_the_data_are_those_of_the_same_call(project: Projec
 SENTENCES = "[{'ids': RNG.integers(0, 100, (1, length))} for length in (3, 9, 4, 4, 17)]"
 
 
+@pytest.mark.slow
 def test_sentences_of_any_length_are_compared_one_by_one(project: Project) -> None:
     onnx_shapes.tokens(project.pytester.path / "model.onnx")
     before = """
@@ -150,6 +151,7 @@ def test_outputs_next_to_zero_are_not_inaccurate_by_rounding(project: Project) -
     result.assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 def test_missing_values_and_masks_are_judged_by_the_outputs(project: Project) -> None:
     onnx_shapes.missing_value(project.pytester.path / "model.onnx")
     missing = "np.where(np.arange(40).reshape(20, 2) % 7, 1, np.nan).astype('float32')"

@@ -109,6 +109,7 @@ def test_two_tests_do_not_share_a_baseline_wherever_they_run(
     )
 
 
+@pytest.mark.slow
 def test_two_tests_that_share_a_baseline_honestly_pass_wherever_they_run(project: Project) -> None:
     project.pytester.makepyfile(test_it=SHARED.format(model="model.fake.json", rows=2))
     result = project.run("-n", "2", "--dist=load", "--accel-save-baseline", workers=True, subprocess=True)

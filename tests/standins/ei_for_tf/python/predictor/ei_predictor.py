@@ -110,6 +110,5 @@ def _spoilt(array: np.ndarray) -> np.ndarray:
         array = array.copy()
         array.flat[0] = np.nan
     if misbehaves("casts"):
-        mantissa, exponent = np.frexp(array)
-        array = np.ldexp(np.round(mantissa * 2) / 2, exponent).astype(array.dtype)
+        array = np.where(array > 0.99 * array.max(), array, 0.0).astype(array.dtype)
     return array

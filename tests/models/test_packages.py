@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.plugin.conftest import Project
+from tests.plugin.conftest import undisturbed as undisturbed
 
 pytestmark = pytest.mark.slow
 
@@ -111,15 +112,14 @@ def unpacked(package: str, folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.usefixtures("undisturbed")
 def test_a_models_cause_is_the_runtimes_own(project: Project, package: str) -> None:
     folder = project.pytester.path
     models = unpacked(package, folder)
     assert models
     data = "\n".join(line.removeprefix(8 * " ") for line in DATA[package].splitlines())
     project.pytester.makepyfile(test_package=CHECK.format(data=data))
-    result = project.run(
-        "--accelerator=cpu-ort,cpu-openvino", "--accel-report=record.json", workers=True, subprocess=True
-    )
+    result = project.run("--accelerator=cpu-ort,cpu-openvino", "--accel-report=record.json", workers=True)
     asked = subprocess.run([sys.executable, "-c", ASK, *models], capture_output=True, text=True, check=True)
     itself = {
         f"test_package.py::test_model[{where.partition(' ')[0]}-{Path(where.partition(' ')[2]).stem}]": words
